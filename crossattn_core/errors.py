@@ -1,0 +1,104 @@
+"""Every error that crossattn raises on purpose.
+
+    CrossattnError
+    ├── ExperimentError      a knob is unknown, out of bounds or contradicts another
+    │   └── UniverseError    a symbol, venue or calendar that cannot be traded together
+    ├── HomeError            the home folder belongs to another feed or universe, or is damaged
+    ├── FeedError            candles could not be obtained
+    │   ├── TransientFeedError   a retry may help (time-out, 5xx, rate limit)
+    │   ├── PermanentFeedError   no retry will help (unknown symbol, wrong parameter)
+    │   └── FeedBlockedError     the source refuses this address for a while (circuit open)
+    ├── CandleError          candles that break a rule of the lake
+    ├── WarehouseError       a SQL model cannot be loaded, ordered or run
+    ├── ContractError        a stage's output breaks its schema or its contract
+    │   └── LookaheadError   a row would use what was not known yet
+    ├── HistoryError         too little history for what was asked
+    ├── CheckpointError      a checkpoint does not fit this experiment, or is damaged
+    ├── TrainingError        a fit that cannot go on (non-finite loss, no rows)
+    └── BacktestError        weights, prices or costs that cannot be simulated
+
+Each message says what is wrong, where, by how much, and what to do.
+"""
+
+__all__ = [
+    "BacktestError",
+    "CandleError",
+    "CheckpointError",
+    "ContractError",
+    "CrossattnError",
+    "ExperimentError",
+    "FeedBlockedError",
+    "FeedError",
+    "HistoryError",
+    "HomeError",
+    "LookaheadError",
+    "PermanentFeedError",
+    "TrainingError",
+    "TransientFeedError",
+    "UniverseError",
+    "WarehouseError",
+]
+
+
+class CrossattnError(Exception):
+    """The root: catch it to catch everything that crossattn raises on purpose."""
+
+
+class ExperimentError(CrossattnError):
+    """A knob is unknown, out of bounds or contradicts another."""
+
+
+class UniverseError(ExperimentError):
+    """A symbol, venue or calendar that cannot be traded together."""
+
+
+class HomeError(CrossattnError):
+    """The home folder belongs to another feed or universe, or is damaged."""
+
+
+class FeedError(CrossattnError):
+    """Candles could not be obtained."""
+
+
+class TransientFeedError(FeedError):
+    """The source failed in a way that a later try may not."""
+
+
+class PermanentFeedError(FeedError):
+    """The source refused in a way that every later try will repeat."""
+
+
+class FeedBlockedError(FeedError):
+    """The source refuses this address for a while; asking again makes it worse."""
+
+
+class CandleError(CrossattnError):
+    """Candles that break a rule of the lake."""
+
+
+class WarehouseError(CrossattnError):
+    """A SQL model cannot be loaded, ordered or run."""
+
+
+class ContractError(CrossattnError):
+    """A stage's output breaks its schema or its contract."""
+
+
+class LookaheadError(ContractError):
+    """A row would use what was not known at its as_of."""
+
+
+class HistoryError(CrossattnError):
+    """Too little history for what was asked."""
+
+
+class CheckpointError(CrossattnError):
+    """A checkpoint does not fit this experiment, or is damaged."""
+
+
+class TrainingError(CrossattnError):
+    """A fit that cannot go on."""
+
+
+class BacktestError(CrossattnError):
+    """Weights, prices or costs that cannot be simulated."""

@@ -1,0 +1,486 @@
+"""Every knob of crossattn, in one place: its unit, its bounds, its default.
+
+An experiment is a frozen tree of sections, one a stage; a stage is handed its own section, never the whole.
+A YAML file holds only what differs from the defaults below. Unknown names are refused with the nearest
+valid one, and ``Experiment.content_hash`` names the result: two experiments with one hash are the same.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from crossattn_core.errors import ExperimentError, UniverseError
+from crossattn_core.universe import Asset, VenueName
+
+__all__ = [
+    "AnalysisSettings",
+    "BacktestSettings",
+    "BaselineSettings",
+    "CostSettings",
+    "Experiment",
+    "FeatureSettings",
+    "FeedSettings",
+    "LabelSettings",
+    "ModelSettings",
+    "Period",
+    "PlantedLead",
+    "PortfolioSettings",
+    "RegimeSettings",
+    "ReportSettings",
+    "RetrainSettings",
+    "Section",
+    "SimulatedMarket",
+    "TrainingSettings",
+    "VenueCosts",
+    "load_experiment",
+]
+
+
+class Section(BaseModel):
+    """A frozen group of knobs that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset()
+    """Knobs that say where, not what: another folder or address with the same candles is the same experiment."""
+
+    def content_hash(self) -> str:
+        """Sixteen hex digits that change exactly when a knob of this section does."""
+        canonical = json.dumps(_hashed(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class PlantedLead(Section):
+    """One planted edge: the follower's return repeats part of the leader's, ``lag`` hours later."""
+
+    leader: str = Field(description="symbol that moves first")
+    follower: str = Field(description="symbol that moves later")
+    lag: int = Field(ge=1, le=72, description="hours between the two moves, on the hourly grid")
+    share: float = Field(default=0.05, gt=0, lt=0.5, description="share of the follower's variance that the lead explains")
+    shape: Literal["linear", "squared"] = Field(
+        default="linear", description="'squared': the follower answers the size of the leader's move, not its sign"
+    )
+
+
+class SimulatedMarket(Section):
+    """The embedded market: deterministic by seed, its leaders known."""
+
+    seed: int = Field(default=7, ge=0)
+    leads: tuple[PlantedLead, ...] = Field(
+        default=(
+            PlantedLead(leader="BTCUSDT", follower="ETHUSDT", lag=1, share=0.06),
+            PlantedLead(leader="BTCUSDT", follower="SOLUSDT", lag=3, share=0.06),
+            PlantedLead(leader="BTCUSDT", follower="XRPUSDT", lag=6, share=0.06),
+            PlantedLead(leader="BTCUSDT", follower="DOGEUSDT", lag=12, share=0.06),
+            PlantedLead(leader="ETHUSDT", follower="ADAUSDT", lag=2, share=0.06),
+            PlantedLead(leader="NVDA", follower="AMD", lag=1, share=0.06),
+        ),
+        description="planted edges; the truth is written beside the candles",
+    )
+    common_share: float = Field(
+        default=0.10, ge=0, lt=0.9, description="share of variance from a factor that all assets of a market have in common"
+    )
+    calm_hourly_volatility: float = Field(
+        default=0.004, gt=0, lt=0.1, description="standard deviation of an hourly log return in the calm regime"
+    )
+    stress_multiple: float = Field(
+        default=2.0, ge=1, le=10, description="volatility and common-factor multiple in the stress regime"
+    )
+    mean_regime_days: float = Field(default=45.0, gt=1, description="mean length of a regime, days")
+    missing_share: float = Field(
+        default=0.002, ge=0, lt=0.5, description="share of candles that the venue never published"
+    )
+
+
+class FeedSettings(Section):
+    """Where each venue's candles come from. Swapping the feed changes no asset."""
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset(
+        {"folder", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts"}
+    )
+
+    kind: Literal["simulated", "files", "api"] = "simulated"
+    folder: str = Field(default="", description="'files': root of the candle files; relative to the experiment file")
+    simulated: SimulatedMarket = SimulatedMarket()
+    bybit_url: str = Field(default="https://api.bybit.com", description="'api': base URL of Bybit's REST v5")
+    yahoo_url: str = Field(default="", description="'api': another base URL for Yahoo's chart endpoint; empty for its own")
+    requests_per_second: float = Field(
+        default=60.0, gt=0, le=120, description="one limiter for all Bybit calls; the public limit is 600 in 5 s per address"
+    )
+    timeout_seconds: float = Field(default=15.0, gt=0, le=300)
+    max_attempts: int = Field(default=6, ge=1, le=20, description="tries a request gets before it counts as failed")
+    adjust_splits: bool = Field(default=True, description="stocks: prices adjusted for splits (and dividends, as Yahoo serves them)")
+    publication_lag_seconds: dict[VenueName, int] = Field(
+        default={"bybit": 0, "yahoo": 0},
+        description="a candle is known this long after it closed; 0 leaves the delay to the execution lag",
+    )
+    max_revision: float = Field(
+        default=1e-6, ge=0, description="relative change of a stored price beyond which a later revision fails its check"
+    )
+    gap_tolerance: float = Field(
+        default=0.02, ge=0, lt=1, description="share of a day's expected candles that may be missing before its check fails"
+    )
+
+
+class Period(Section):
+    """The days that the experiment knows; day D holds the rows keyed in (D 00:00, D+1 00:00] UTC."""
+
+    start: date = Field(default=date(2025, 1, 1), description="first day")
+    end: date | None = Field(default=date(2025, 12, 31), description="last day, inclusive; none: until the newest complete day")
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Self:
+        if self.end is not None and self.end < self.start:
+            raise ValueError(f"period ends on {self.end}, before it starts on {self.start}; swap them")
+        return self
+
+
+class FeatureSettings(Section):
+    """What a model reads of each asset at each bar."""
+
+    names: tuple[str, ...] = Field(
+        default=(
+            "log_return",
+            "intraday_return",
+            "range_share",
+            "relative_volume",
+            "volatility",
+            "rsi_14",
+            "macd_histogram",
+            "gap_return",
+        ),
+        min_length=1,
+        description="columns of features.panel_rows, in the order of the panel's feature axis",
+    )
+    max_age_hours: int = Field(
+        default=96, ge=1, le=24 * 14, description="an asset whose newest candle is older is unreadable; 96 h spans a long weekend"
+    )
+
+
+class LabelSettings(Section):
+    """What is forecast: log(trade_price[exit] / trade_price[fill])."""
+
+    horizons: tuple[int, ...] = Field(default=(1, 24), min_length=1, description="bars from fill to exit")
+    trade_horizon: int = Field(default=24, ge=1, description="the horizon whose forecast is traded")
+    execution_lag: int = Field(default=1, ge=1, le=24, description="bars from decision to fill")
+    max_exit_delay: int = Field(
+        default=96, ge=0, le=24 * 14, description="bars to wait for a tradable exit row before the label is NaN"
+    )
+
+    @model_validator(mode="after")
+    def _traded_horizon_is_forecast(self) -> Self:
+        if self.trade_horizon not in self.horizons:
+            raise ValueError(f"trade_horizon {self.trade_horizon} is not among horizons {self.horizons}; add it there")
+        if list(self.horizons) != sorted(set(self.horizons)) or self.horizons[0] < 1:
+            raise ValueError(f"horizons {self.horizons} must be positive, distinct and ascending")
+        return self
+
+
+class ModelSettings(Section):
+    """The network."""
+
+    cross_attention: Literal["lag_bias", "last", "pooled", "lagged", "hierarchical", "factorised", "sparse", "uniform", "off"] = (
+        "lag_bias"
+    )
+    lookback: int = Field(default=168, ge=8, le=4096, description="bars that a window holds")
+    patch: int = Field(default=8, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
+    max_lag: int = Field(default=24, ge=1, le=336, description="bars back that cross-attention reads, at most lookback")
+    width: int = Field(default=64, ge=8, le=1024)
+    heads: int = Field(default=4, ge=1, le=32, description="divides width")
+    layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    content: bool = Field(default=True, description="lag_bias: add the content term to the learned logits")
+
+    @model_validator(mode="after")
+    def _shapes_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.lookback % self.patch:
+            raise ValueError(f"lookback {self.lookback} is not a multiple of patch {self.patch}")
+        if self.max_lag > self.lookback:
+            raise ValueError(f"max_lag {self.max_lag} exceeds lookback {self.lookback}")
+        return self
+
+
+class TrainingSettings(Section):
+    """One fit."""
+
+    epochs: int = Field(default=6, ge=1, le=1000, description="passes over the rows of a cold start")
+    warm_epochs: int = Field(default=2, ge=1, le=1000, description="passes when the predecessor's weights are the start")
+    batch_size: int = Field(default=128, ge=1, le=65536, description="decision rows in a batch")
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    logit_rate_multiple: float = Field(default=10.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
+    weight_decay: float = Field(default=1e-2, ge=0, lt=1)
+    schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
+    loss: Literal["mse", "huber"] = "mse"
+    clip_norm: float = Field(default=1.0, gt=0)
+    validation_share: float = Field(default=0.15, gt=0, lt=0.5, description="newest share of the rows, held out to choose the epoch")
+    embargo: int = Field(default=24, ge=0, le=24 * 30, description="bars between the last training label and the validation rows")
+    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before the fit stops")
+    stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
+    seed: int = Field(default=11, ge=0)
+    threads: int = Field(default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own")
+
+
+class RegimeSettings(Section):
+    """Causal regimes of the whole market."""
+
+    detector: Literal["volatility_terciles", "hidden_markov", "absorption"] = "volatility_terciles"
+    volatility_days: int = Field(default=7, ge=2, le=90, description="days in the trailing volatility")
+    minimum_days: int = Field(default=30, ge=10, description="days before the first regime is named")
+    confirm_days: int = Field(default=3, ge=1, le=30, description="days in a row that confirm a change")
+    max_window_days: int = Field(default=120, ge=7, description="a regime window is cut after this many days")
+
+
+class RetrainSettings(Section):
+    """When the walk-forward trains again."""
+
+    minimum_days: int = Field(default=90, ge=10, description="days of history before the first model")
+    every_days: int = Field(default=28, ge=1, le=365, description="the one cadence that history and live share")
+    cooldown_days: int = Field(default=5, ge=0, description="days between two retrains that a trigger other than 'forced' asks for")
+    history_days: int = Field(default=365, ge=20, description="training rows reach back this far")
+    recency_half_life_days: float = Field(default=180.0, gt=0, description="a row's weight halves with this age")
+    other_regime_weight: float = Field(default=0.5, gt=0, le=1, description="weight of rows outside the regime in force")
+    on_regime_change: bool = True
+    cold_every: int = Field(default=6, ge=1, description="every n-th model starts cold")
+
+
+class BaselineSettings(Section):
+    """What stands beside every result."""
+
+    strategies: tuple[str, ...] = Field(
+        default=("cash", "equal_weight", "buy_and_hold", "inverse_volatility", "momentum", "ridge_var"),
+        description="baselines by name",
+    )
+    momentum_hours: int = Field(default=168, ge=2)
+    volatility_hours: int = Field(default=720, ge=24, description="trailing hours of the inverse-volatility weights")
+    ridge_lags: int = Field(default=24, ge=1, le=336)
+    ridge_penalty: float = Field(default=100.0, gt=0, description="L2 penalty on standardised lagged returns")
+
+
+class PortfolioSettings(Section):
+    """Forecast to weights."""
+
+    rule: Literal["long_short", "long_only"] = "long_short"
+    decision_hour: int = Field(default=15, ge=0, le=23, description="UTC hour of decisions")
+    rebalance_every: int = Field(default=24, ge=1, le=24 * 31, description="hours between decisions")
+    gross: float = Field(default=1.0, gt=0, le=10, description="largest gross exposure, share of equity")
+    max_weight: float = Field(default=0.35, gt=0, le=1, description="largest |weight| of one asset")
+    no_trade_band: float = Field(default=0.02, ge=0, lt=1, description="a weight change smaller than this is not traded")
+    shrinkage: float = Field(
+        default=0.5, gt=0, le=1, description="share of a forecast that is believed; weak forecasts take small positions"
+    )
+    risk_aversion: float = Field(default=5.0, gt=0, description="larger: smaller positions for the same forecast and risk")
+    volatility_hours: int = Field(default=720, ge=24, description="trailing hours of the risk estimate")
+    cost_multiple: float = Field(
+        default=1.0, ge=0, description="a trade must promise this multiple of its cost over the trade horizon"
+    )
+
+
+class VenueCosts(Section):
+    """One venue's costs, one way."""
+
+    fee_bps: float = Field(ge=0, le=500)
+    half_spread_bps: float = Field(ge=0, le=500)
+    slippage_bps: float = Field(ge=0, le=500)
+    borrow_bps_per_year: float = Field(default=0.0, ge=0, le=10_000, description="charged on short notional, stocks only")
+
+    @property
+    def trade_bps(self) -> float:
+        """Cost of one unit of traded notional, in basis points."""
+        return self.fee_bps + self.half_spread_bps + self.slippage_bps
+
+
+class CostSettings(Section):
+    """What trading costs."""
+
+    bybit: VenueCosts = VenueCosts(fee_bps=5.5, half_spread_bps=1.0, slippage_bps=3.5)
+    yahoo: VenueCosts = VenueCosts(fee_bps=3.0, half_spread_bps=2.0, slippage_bps=5.0, borrow_bps_per_year=100.0)
+    funding: bool = Field(default=True, description="perps pay and receive funding")
+
+
+class BacktestSettings(Section):
+    """The simulation."""
+
+    capital: float = Field(default=100_000.0, gt=0, description="equity at the first bar, quote currency")
+    bootstrap_samples: int = Field(default=500, ge=50, le=100_000)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    seed: int = Field(default=5, ge=0)
+
+
+class AnalysisSettings(Section):
+    """Attention snapshots and the gate in front of a leader's name."""
+
+    permutations: int = Field(default=200, ge=20, le=10_000)
+    false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    minimum_ic_gain: float = Field(default=0.0, ge=0, description="IC over the model without cross-attention that a named leader needs")
+
+
+class ReportSettings(Section):
+    """The page."""
+
+    title: str = "crossattn"
+    owner: str = Field(default="research", description="shown on assets and on the report")
+
+
+class Experiment(Section):
+    """One experiment: what is read, learnt, traded and reported."""
+
+    name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    assets: tuple[Asset, ...] = Field(
+        default=(
+            Asset(venue="bybit", symbol="BTCUSDT", sector="layer1"),
+            Asset(venue="bybit", symbol="ETHUSDT", sector="layer1"),
+            Asset(venue="bybit", symbol="SOLUSDT", sector="layer1"),
+            Asset(venue="bybit", symbol="XRPUSDT", sector="payments"),
+            Asset(venue="bybit", symbol="DOGEUSDT", sector="payments"),
+            Asset(venue="bybit", symbol="ADAUSDT", sector="layer1"),
+            Asset(venue="yahoo", symbol="AAPL", sector="devices"),
+            Asset(venue="yahoo", symbol="NVDA", sector="semiconductors"),
+            Asset(venue="yahoo", symbol="AMD", sector="semiconductors"),
+            Asset(venue="yahoo", symbol="MSFT", sector="software"),
+        ),
+        min_length=2,
+        description="the universe, in the order of the panel's asset axis",
+    )
+    period: Period = Period()
+    feed: FeedSettings = FeedSettings()
+    features: FeatureSettings = FeatureSettings()
+    labels: LabelSettings = LabelSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    regimes: RegimeSettings = RegimeSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    baselines: BaselineSettings = BaselineSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    costs: CostSettings = CostSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    report: ReportSettings = ReportSettings()
+
+    @field_validator("assets")
+    @classmethod
+    def _assets_differ(cls, assets: tuple[Asset, ...]) -> tuple[Asset, ...]:
+        symbols = [asset.symbol for asset in assets]
+        twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands more than once; a universe names each symbol once")
+        return assets
+
+    @model_validator(mode="after")
+    def _planted_leads_name_assets(self) -> Self:
+        if self.feed.kind == "simulated" and "leads" in self.feed.simulated.model_fields_set:
+            known = set(self.symbols)
+            for lead in self.feed.simulated.leads:
+                for symbol in (lead.leader, lead.follower):
+                    if symbol not in known:
+                        raise ValueError(f"planted lead names {symbol}, which is not among the assets ({', '.join(sorted(known))})")
+        return self
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols in panel order."""
+        return tuple(asset.symbol for asset in self.assets)
+
+    @property
+    def asset_ids(self) -> tuple[str, ...]:
+        """Asset keys in panel order."""
+        return tuple(asset.asset_id for asset in self.assets)
+
+    def assets_on(self, venue: VenueName) -> tuple[Asset, ...]:
+        """The assets of one venue, in panel order."""
+        return tuple(asset for asset in self.assets if asset.venue == venue)
+
+    def select(self, symbols: tuple[str, ...]) -> "Experiment":
+        """The same experiment on fewer symbols; an unknown one is refused with the nearest known."""
+        for symbol in symbols:
+            if symbol not in self.symbols:
+                near = difflib.get_close_matches(symbol, self.symbols, n=1, cutoff=0.0)
+                raise UniverseError(
+                    f"{symbol} is not in experiment {self.name!r} ({', '.join(self.symbols)}); did you mean {near[0]}? "
+                    "Add it under 'assets' in the experiment file to use it."
+                )
+        kept = tuple(asset for asset in self.assets if asset.symbol in symbols)
+        return Experiment.model_validate(self.model_dump() | {"assets": [asset.model_dump() for asset in kept]})
+
+
+def load_experiment(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read an experiment file (only differences from the defaults) and lay ``overrides`` over it.
+
+    Args:
+        path: YAML file; none gives the defaults.
+        overrides: nested like the file, for instance ``{"training": {"epochs": 2}}``.
+
+    Raises:
+        ExperimentError: the file is missing, is not a mapping, or a knob is unknown or out of bounds. Every
+            fault is named at once, with the nearest valid name for a typo.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        if not path.is_file():
+            raise ExperimentError(f"{path}: no such experiment file; see experiments/ for examples")
+        try:
+            read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ExperimentError(f"{path}: not YAML: {error}") from error
+        if read is not None and not isinstance(read, dict):
+            raise ExperimentError(f"{path}: holds a {type(read).__name__}; an experiment file is a mapping of sections")
+        settings = read or {}
+    for section, value in (overrides or {}).items():
+        settings[section] = _merged(settings.get(section), value)
+    try:
+        experiment = Experiment.model_validate(settings)
+    except ValidationError as error:
+        where = str(path) if path is not None else "experiment"
+        lines = [_explained(detail["loc"], detail["type"], detail["msg"], detail.get("input")) for detail in error.errors()]
+        raise ExperimentError(f"{where}: " + "\n".join(lines)) from error
+    if experiment.feed.kind == "files" and path is not None and not Path(experiment.feed.folder).is_absolute():
+        folder = str((path.parent / experiment.feed.folder).resolve())
+        feed = experiment.feed.model_copy(update={"folder": folder})
+        experiment = experiment.model_copy(update={"feed": feed})
+    return experiment
+
+
+def _hashed(value: Any) -> Any:
+    if isinstance(value, Section):
+        names = type(value).model_fields.keys() - value.not_hashed
+        return {name: _hashed(getattr(value, name)) for name in sorted(names)}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_hashed(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _merged(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, Mapping):
+        return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+    return above
+
+
+def _explained(location: tuple[int | str, ...], kind: str, message: str, given: Any) -> str:
+    name = ".".join(str(part) for part in location)
+    if kind != "extra_forbidden":
+        return f"{name}: {message.removeprefix('Value error, ')}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+    fields = _fields_at(location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{name}: no such knob; {hint}Known here: {', '.join(sorted(fields))}"
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Experiment
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [arg for arg in getattr(annotation, "__args__", (annotation,)) if isinstance(arg, type)]
+        model = next((arg for arg in inner if issubclass(arg, BaseModel)), model)
+    return list(model.model_fields)

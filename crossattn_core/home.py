@@ -1,0 +1,114 @@
+"""The home folder: one experiment's feed and everything made from it.
+
+    home.json         which feed and universe live here; another one is refused
+    lake/             raw candles, append-only Parquet
+    warehouse.duckdb  what SQL makes of them
+    panel/            daily Parquet (truth) and the memory-mapped arrays (cache)
+    models/           checkpoints
+    walk_forward/     plan, models in force and forecasts by day
+    attention/        snapshots
+    weights/          target weights
+    reports/          one folder a report
+    receipts.sqlite   what each partition was made from (see receipts.py)
+    dagster/          Dagster's own storage
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from crossattn_core.errors import HomeError
+from crossattn_core.experiment import Experiment
+from crossattn_core.storage import write_json
+
+__all__ = ["Home", "open_home"]
+
+
+class Home:
+    """Paths inside one home folder. Building it touches nothing; ``open_home`` checks and creates."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def panel(self) -> Path:
+        return self.root / "panel"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def walk_forward(self) -> Path:
+        return self.root / "walk_forward"
+
+    @property
+    def attention(self) -> Path:
+        return self.root / "attention"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def receipts(self) -> Path:
+        return self.root / "receipts.sqlite"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+
+def open_home(root: Path, experiment: Experiment) -> Home:
+    """Open (or found) the home at ``root`` for ``experiment``.
+
+    Raises:
+        HomeError: the home holds another feed or universe; the message lists each difference.
+    """
+    home = Home(root)
+    identity = _identity(experiment)
+    stamp = home.root / "home.json"
+    if not stamp.exists():
+        write_json(stamp, identity)
+        return home
+    try:
+        stored = json.loads(stamp.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise HomeError(f"{stamp}: damaged ({error}); restore it or choose another folder with CROSSATTN_HOME") from error
+    differences = [
+        f"{key}: here {stored.get(key)!r}, experiment {identity.get(key)!r}"
+        for key in sorted(stored.keys() | identity.keys())
+        if stored.get(key) != identity.get(key)
+    ]
+    if differences:
+        raise HomeError(
+            f"home {home.root} belongs to another experiment's feed:\n  "
+            + "\n  ".join(differences)
+            + f"\nNothing was changed. Choose another folder for {experiment.name!r} with CROSSATTN_HOME."
+        )
+    return home
+
+
+def _identity(experiment: Experiment) -> dict[str, Any]:
+    feed = experiment.feed
+    identity: dict[str, Any] = {
+        "feed": feed.kind,
+        "universe": list(experiment.asset_ids),
+        "start": experiment.period.start.isoformat(),
+        "publication_lag_seconds": dict(feed.publication_lag_seconds),
+    }
+    if feed.kind == "simulated":
+        identity["simulated"] = feed.simulated.content_hash()
+    return identity

@@ -1,0 +1,67 @@
+"""Atomic writes: a reader sees the old file or the new one, never a part of one.
+
+Order: temporary file beside the target, fsync, rename, fsync of the folder.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+__all__ = ["sha256_of", "write_atomic", "write_bytes", "write_json", "write_parquet", "write_text"]
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """Let ``write`` fill a temporary file, then move it to ``path``; on any error ``path`` stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write ``content`` atomically."""
+    return write_atomic(path, lambda stream: stream.write(content))
+
+
+def write_text(path: Path, content: str) -> Path:
+    """Write ``content`` atomically, as UTF-8."""
+    return write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write ``value`` atomically as JSON; keys sorted, NaN refused."""
+    return write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_parquet(path: Path, table: pa.Table) -> Path:
+    """Write ``table`` atomically as Parquet (zstd)."""
+    return write_atomic(path, lambda stream: pq.write_table(table, stream, compression="zstd"))
+
+
+def sha256_of(content: bytes | memoryview) -> str:
+    """Hex digest of ``content``."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
