@@ -1,0 +1,77 @@
+"""Which experiment and which home: the one place that reads the environment.
+
+CROSSATTN_EXPERIMENT  experiment file (default: experiments/demo.yaml beside the packages, else the defaults)
+CROSSATTN_HOME        home folder (default: .crossattn in the working folder)
+DAGSTER_HOME          set from the home unless already set, so that runs, web UI and daemons share one instance
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.home import Home
+from crossattn_core.storage import write_text
+
+__all__ = ["EXPERIMENT_VARIABLE", "HOME_VARIABLE", "PROJECT", "adopt_instance", "experiment_from", "home_from"]
+
+EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
+HOME_VARIABLE = "CROSSATTN_HOME"
+PROJECT = Path(__file__).resolve().parents[1]
+
+_INSTANCE = """\
+# Written by crossattn for this home; the project's root dagster.yaml says the same of the default home.
+storage:
+  sqlite:
+    base_dir: {dagster}
+local_artifact_storage:
+  module: dagster._core.storage.root
+  class: LocalArtifactStorage
+  config:
+    base_dir: {dagster}
+compute_logs:
+  module: dagster._core.storage.local_compute_log_manager
+  class: LocalComputeLogManager
+  config:
+    base_dir: {dagster}/logs
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+run_monitoring:
+  enabled: true
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
+
+
+def experiment_from(environment: Mapping[str, str], chosen: Path | None = None) -> Experiment:
+    """The experiment of ``chosen``, of the environment, or the demo."""
+    if chosen is None and environment.get(EXPERIMENT_VARIABLE):
+        chosen = Path(environment[EXPERIMENT_VARIABLE])
+    if chosen is None and (PROJECT / "experiments" / "demo.yaml").is_file():
+        chosen = PROJECT / "experiments" / "demo.yaml"
+    return load_experiment(chosen)
+
+
+def home_from(environment: Mapping[str, str], chosen: Path | None = None) -> Path:
+    """The home folder of ``chosen``, of the environment, or ``.crossattn``."""
+    return (chosen or Path(environment.get(HOME_VARIABLE) or ".crossattn")).resolve()
+
+
+def adopt_instance(home: Home) -> Path:
+    """Make ``home`` the Dagster instance of this process and its children; return Dagster's own folder.
+
+    A DAGSTER_HOME that is already set wins: a deployment has its own instance.
+    """
+    if os.environ.get("DAGSTER_HOME"):
+        return Path(os.environ["DAGSTER_HOME"])
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    settings = home.dagster / "dagster.yaml"
+    wanted = _INSTANCE.format(dagster=home.dagster)
+    if not settings.is_file() or settings.read_text(encoding="utf-8") != wanted:
+        write_text(settings, wanted)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    return home.dagster
