@@ -250,6 +250,19 @@ class RetrainSettings(Section):
     other_regime_weight: float = Field(default=0.5, gt=0, le=1, description="weight of rows outside the regime in force")
     on_regime_change: bool = True
     cold_every: int = Field(default=6, ge=1, description="every n-th model starts cold")
+    families: tuple[str, ...] = Field(
+        default=("attention", "ridge_var"), min_length=1, description="model families that are trained side by side on one plan"
+    )
+    on_drift: bool = True
+    drift_days: int = Field(default=14, ge=1, le=180, description="newest days whose features are compared with the training rows")
+    max_drift: float = Field(
+        default=0.5, gt=0, description="mean population-stability index of the features beyond which the market counts as drifted"
+    )
+    on_degraded: bool = True
+    degraded_days: int = Field(default=56, ge=7, le=365, description="newest days of realised forecasts in the rolling IC")
+    degraded_gap: float = Field(
+        default=0.05, gt=0, lt=1, description="first family's rolling IC may fall this far under the best other family's"
+    )
 
 
 class BaselineSettings(Section):
@@ -282,6 +295,13 @@ class PortfolioSettings(Section):
     cost_multiple: float = Field(
         default=1.0, ge=0, description="a trade must promise this multiple of its cost over the trade horizon"
     )
+    belief_uncertainty: float = Field(
+        default=0.35,
+        ge=0,
+        le=10,
+        description="standard deviation of the prior around 'shrinkage': realised forecasts move the believed share; 0 fixes it",
+    )
+    carry_hours: int = Field(default=72, ge=8, le=24 * 60, description="trailing hours whose funding is expected to go on")
 
 
 class VenueCosts(Section):

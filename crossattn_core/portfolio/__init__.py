@@ -1,0 +1,1 @@
+"""From forecasts to target weights: decisions, rules, limits, and what stands beside them."""

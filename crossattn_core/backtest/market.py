@@ -1,0 +1,113 @@
+"""What the simulator trades in: prices, sessions, funding and costs, prepared once for many simulations.
+
+Axes: T rows of the hourly grid, N assets in universe order. Money is in quote currency; rates are fractions.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.errors import BacktestError
+from crossattn_core.experiment import Experiment
+from crossattn_core.panel.panel import Panel
+
+__all__ = ["HOURS_PER_YEAR", "Market", "market_of"]
+
+HOURS_PER_YEAR = 8760
+"""Rows of the 24/7 hourly grid in a year: what an hourly equity curve is annualised by."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """Prices and costs by row. ``price_TN`` is 1 before an asset's first candle, when nothing can be held."""
+
+    as_of_T: NDArray[np.datetime64]
+    asset_ids: tuple[str, ...]
+    price_TN: NDArray[np.float64]
+    """(T, N) newest known close, carried forward: the mark of a position and the price of a fill."""
+    tradable_TN: NDArray[np.bool_]
+    """(T, N) whether an order could fill at the row."""
+    funding_TN: NDArray[np.float64] | None
+    """(T, N) funding settled in the hour up to the row, fraction of notional paid by longs; 0 where none; None: no funding."""
+    fee_N: NDArray[np.float64]
+    half_spread_N: NDArray[np.float64]
+    slippage_N: NDArray[np.float64]
+    """Three (N,) costs of a unit of traded notional."""
+    borrow_N: NDArray[np.float64]
+    """(N,) cost of a unit of short notional held for one hour."""
+    missing_funding: int = 0
+    """Settlements that were due and are missing; charged as zero, and said so."""
+
+    def __post_init__(self) -> None:
+        bad_TN = ~(np.isfinite(self.price_TN) & (self.price_TN > 0))
+        if bad_TN.any():
+            row, asset = np.argwhere(bad_TN)[0]
+            raise BacktestError(
+                f"{self.asset_ids[asset]}: price {self.price_TN[row, asset]} at {self.as_of_T[row]} "
+                f"({int(bad_TN.sum())} such in all); a price is finite and positive: "
+                "mask the row as not tradable and carry the mark"
+            )
+
+    @cached_property
+    def trade_cost_N(self) -> NDArray[np.float64]:
+        """(N,) one-way cost of a unit of traded notional."""
+        return self.fee_N + self.half_spread_N + self.slippage_N
+
+    @cached_property
+    def funding_paid_TN(self) -> NDArray[np.float64] | None:
+        """(T, N) funding paid so far by one unit held long since the first row; None when the market has none."""
+        if self.funding_TN is None:
+            return None
+        return np.cumsum(self.funding_TN * self.price_TN, axis=0)
+
+    @cached_property
+    def borrow_paid_TN(self) -> NDArray[np.float64] | None:
+        """(T, N) borrow paid so far by one unit held short since the first row; None when nothing is charged."""
+        if not self.borrow_N.any():
+            return None
+        return np.cumsum(self.price_TN * self.borrow_N, axis=0)
+
+
+def market_of(panel: Panel, experiment: Experiment) -> Market:
+    """The market of a panel at the experiment's costs.
+
+    Prices are marks carried forward, which equal the trade price wherever there is one. A funding rate that the panel
+    lacks is charged as zero; settlements missing from an asset that has others are counted (every 8 hours).
+    """
+    venues = [asset_id.split(":", 1)[0] for asset_id in panel.asset_ids]
+    costs = [getattr(experiment.costs, venue) for venue in venues]
+    tradable_TN = np.isfinite(panel.trade_price_TN)
+    price_TN = np.where(tradable_TN, panel.trade_price_TN, panel.mark_price_TN)
+    price_TN = np.where(np.isnan(price_TN), 1.0, price_TN)
+    funding_TN = None
+    missing = 0
+    if experiment.costs.funding and np.isfinite(panel.funding_rate_TN).any():
+        funding_TN = np.nan_to_num(panel.funding_rate_TN)
+    if experiment.costs.funding:
+        missing = _missing_settlements(panel, {asset.asset_id for asset in experiment.assets if asset.pays_funding})
+    return Market(
+        as_of_T=panel.as_of_T,
+        asset_ids=panel.asset_ids,
+        price_TN=price_TN,
+        tradable_TN=tradable_TN,
+        funding_TN=funding_TN,
+        fee_N=np.array([cost.fee_bps for cost in costs]) / 1e4,
+        half_spread_N=np.array([cost.half_spread_bps for cost in costs]) / 1e4,
+        slippage_N=np.array([cost.slippage_bps for cost in costs]) / 1e4,
+        borrow_N=np.array([cost.borrow_bps_per_year for cost in costs]) / 1e4 / HOURS_PER_YEAR,
+        missing_funding=missing,
+    )
+
+
+def _missing_settlements(panel: Panel, paying: set[str]) -> int:
+    """Settlements expected at 00:00, 08:00 and 16:00 UTC of each listed perpetual that the panel does not have."""
+    hour_T = panel.as_of_T.astype("datetime64[h]").astype(np.int64) % 24
+    due_T = np.isin(hour_T, (0, 8, 16))
+    missing = 0
+    for asset, asset_id in enumerate(panel.asset_ids):
+        if asset_id in paying:
+            listed_T = np.isfinite(panel.mark_price_TN[:, asset])
+            missing += int((due_T & listed_T & ~np.isfinite(panel.funding_rate_TN[:, asset])).sum())
+    return missing

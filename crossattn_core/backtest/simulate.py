@@ -1,0 +1,225 @@
+"""Simulate target weights, self-financing, by the algebra of segments.
+
+Between executions units are constant, so equity is linear in prices: a whole segment is one product. At an execution
+V+ = V - costs, costs on |w V+ - held| (see costs.py). Where every asset of an execution trades, the weights after it are the
+targets, whatever came before; only executions that leave an asset alone depend on the one before them. They are solved
+in rounds: first all that depend on nothing, then all that depend on those, and so on.
+
+Order within a row: funding settled and borrow accrued on what was held into the row, then trades at the row's price.
+The reference loop in reference.py does the same one row at a time; both agree to 1e-12.
+
+Axes: V variants, K executions, T rows, N assets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.backtest.costs import equity_share_after_trade
+from crossattn_core.backtest.market import Market
+from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.errors import BacktestError
+from crossattn_core.portfolio.targets import Targets
+
+__all__ = ["Schedule", "schedule_of", "simulate", "simulate_many"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Decisions matched to the market's rows. ``start`` is the first decision's row; others count from it."""
+
+    start: int
+    decided_K: NDArray[np.int64]
+    fill_K: NDArray[np.int64]
+    target_KN: NDArray[np.float64]
+
+
+def schedule_of(market: Market, targets: Targets, execution_lag: int) -> Schedule:
+    """Match ``targets`` to ``market``; a decision whose fill lies past the newest row is left out.
+
+    Raises:
+        BacktestError: no decisions, other assets, or a decision on no row.
+    """
+    if targets.asset_ids != market.asset_ids:
+        raise BacktestError(
+            f"{targets.strategy}: weights are for {', '.join(targets.asset_ids)}; the market holds {', '.join(market.asset_ids)}"
+        )
+    if execution_lag < 1:
+        raise BacktestError(
+            f"execution_lag is {execution_lag}; a decision fills at least 1 row later, or it would trade on its own price"
+        )
+    if not len(targets.as_of_D):
+        raise BacktestError(f"{targets.strategy}: no decisions to simulate; check decision_hour and the range of forecasts")
+    rows_D = targets.rows(market.as_of_T)
+    start = int(rows_D[0])
+    kept_D = rows_D + execution_lag < len(market.as_of_T)
+    decided_K = rows_D[kept_D] - start
+    return Schedule(start, decided_K, decided_K + execution_lag, targets.target_DN[kept_D])
+
+
+def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: float) -> Simulation:
+    """Simulate one strategy from its first decision to the market's newest row.
+
+    An asset is left alone at an execution when its target is NaN or it is not tradable at the fill row: its drifted
+    position stays and the rest is solved around it. Ruin: at the first row where equity is not positive, positions are
+    written off, equity is 0 and stays there.
+
+    Args:
+        market: prices and costs (see ``market_of``).
+        targets: what to hold, by decision.
+        execution_lag: rows from decision to fill, >= 1.
+        capital: equity at the first decision, quote currency.
+
+    Raises:
+        BacktestError: targets that do not fit the market, or costs that exceed equity.
+    """
+    schedule = schedule_of(market, targets, execution_lag)
+    path = _solve(market, schedule.start, schedule.fill_K, schedule.target_KN[None])
+    equity_VT, after_VK = _equity(market, schedule.start, schedule.fill_K, path, capital)
+    equity_T, after_K = equity_VT[0], after_VK[0]
+    fill_price_KN = market.price_TN[schedule.start + schedule.fill_K]
+    units_KN = path.weight_VKN[0] * after_K[:, None] / fill_price_KN
+    trade_KN = np.where(path.active_VKN[0], path.move_VKN[0] * path.before_VK(equity_VT, after_VK)[0][:, None], 0.0)
+    ruined_at = _cut_at_ruin(equity_T)
+    if ruined_at is not None:
+        gone_K = schedule.fill_K >= ruined_at
+        units_KN[gone_K], trade_KN[gone_K] = 0.0, 0.0
+    return Simulation(
+        strategy=targets.strategy,
+        market=market,
+        start=schedule.start,
+        capital=capital,
+        equity_T=equity_T,
+        fill_K=schedule.fill_K,
+        decided_K=schedule.decided_K,
+        units_KN=units_KN,
+        trade_KN=trade_KN,
+        target_KN=schedule.target_KN,
+        ruined_at=ruined_at,
+    )
+
+
+def simulate_many(
+    market: Market, variants: Sequence[Targets], *, execution_lag: int, capital: float
+) -> NDArray[np.float64]:
+    """(V, T) equity of many variants that share their decisions, in one batch; equal to ``simulate`` on each.
+
+    Raises:
+        BacktestError: no variants, or variants that decide at different instants.
+    """
+    if not variants:
+        raise BacktestError("no variants to simulate")
+    schedule = schedule_of(market, variants[0], execution_lag)
+    for variant in variants:
+        if not np.array_equal(variant.as_of_D, variants[0].as_of_D) or variant.asset_ids != variants[0].asset_ids:
+            raise BacktestError(f"{variant.strategy} decides at other instants or on other assets; simulate it on its own")
+    target_VKN = np.stack([variant.target_DN[: len(schedule.fill_K)] for variant in variants])
+    path = _solve(market, schedule.start, schedule.fill_K, target_VKN)
+    equity_VT, _ = _equity(market, schedule.start, schedule.fill_K, path, capital)
+    for equity_T in equity_VT:
+        _cut_at_ruin(equity_T)
+    return equity_VT
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Executions, relative to equity: nothing here knows how much money there is."""
+
+    active_VKN: NDArray[np.bool_]
+    weight_VKN: NDArray[np.float64]
+    """Shares of V+ after the trade."""
+    move_VKN: NDArray[np.float64]
+    """Trades as shares of V."""
+    share_VK: NDArray[np.float64]
+    """V+ / V."""
+    growth_VK: NDArray[np.float64]
+    """V at this execution / V+ at the one before; 1 at the first."""
+
+    def before_VK(self, equity_VT: NDArray[np.float64], after_VK: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Equity before each trade."""
+        return after_VK / self.share_VK
+
+
+def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDArray[np.float64]) -> _Path:
+    variants, executions, assets = target_VKN.shape
+    row_K = start + fill_K
+    price_KN = market.price_TN[row_K]
+    tradable_KN = market.tradable_TN[row_K]
+    active_VKN = np.isfinite(target_VKN) & tradable_KN
+    weight_VKN = np.where(active_VKN, target_VKN, 0.0)
+    held_VKN = np.zeros((variants, executions, assets))
+    share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
+    change_KN, funding_KN, borrow_KN = np.zeros((3, executions, assets))
+    if executions > 1:
+        change_KN[1:] = price_KN[1:] / price_KN[:-1] - 1.0
+        if market.funding_paid_TN is not None:
+            funding_KN[1:] = np.diff(market.funding_paid_TN[row_K], axis=0) / price_KN[:-1]
+        if market.borrow_paid_TN is not None:
+            borrow_KN[1:] = np.diff(market.borrow_paid_TN[row_K], axis=0) / price_KN[:-1]
+    carries = market.funding_paid_TN is not None or market.borrow_paid_TN is not None
+
+    def settle(chosen_K: NDArray[np.int64]) -> None:
+        """Solve the executions ``chosen_K``, whose predecessors are solved."""
+        before = weight_VKN[:, chosen_K - 1]
+        before[:, chosen_K == 0] = 0.0
+        gain = np.einsum("vkn,kn->vk", before, change_KN[chosen_K])
+        if carries:
+            gain = gain - np.einsum("vkn,kn->vk", before, funding_KN[chosen_K])
+            gain = gain - np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen_K])
+        growth = 1.0 + gain
+        held = before * (1.0 + change_KN[chosen_K]) / growth[..., None]
+        active = active_VKN[:, chosen_K]
+        cost = np.where(active, market.trade_cost_N, 0.0)
+        share = equity_share_after_trade(weight_VKN[:, chosen_K], held, cost)
+        weight_VKN[:, chosen_K] = np.where(active, weight_VKN[:, chosen_K], held / share[..., None])
+        held_VKN[:, chosen_K], share_VK[:, chosen_K], growth_VK[:, chosen_K] = held, share, growth
+
+    # An execution depends on the one before it where it leaves an asset alone that may have been held by then.
+    ever_before_VKN = np.zeros_like(active_VKN)
+    ever_before_VKN[:, 1:] = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
+    depends_K = (~active_VKN & ever_before_VKN).any(axis=(0, 2))
+    round_K = np.arange(executions) - np.maximum.accumulate(np.where(depends_K, 0, np.arange(executions)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # past ruin; cut away below
+        for number in range(1, int(round_K.max(initial=0)) + 1):
+            settle(np.flatnonzero(round_K == number))
+        # Weights after a free execution are its targets; only its costs had to wait for what came before.
+        settle(np.flatnonzero(round_K == 0))
+    move_VKN = np.where(active_VKN, weight_VKN * share_VK[..., None] - held_VKN, 0.0)
+    return _Path(active_VKN, weight_VKN, move_VKN, share_VK, growth_VK)
+
+
+def _equity(
+    market: Market, start: int, fill_K: NDArray[np.int64], path: _Path, capital: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(V, T) equity by row and (V, K) equity after each execution."""
+    variants = path.share_VK.shape[0]
+    rows = len(market.as_of_T) - start
+    after_VK: NDArray[np.float64] = np.multiply(np.cumprod(path.growth_VK * path.share_VK, axis=1), capital)
+    equity_VT = np.full((variants, rows), float(capital))
+    stop_K = np.append(fill_K[1:], rows)[: len(fill_K)]
+    price_TN = market.price_TN[start:]
+    funded_TN = None if market.funding_paid_TN is None else market.funding_paid_TN[start:]
+    borrowed_TN = None if market.borrow_paid_TN is None else market.borrow_paid_TN[start:]
+    units_VKN = path.weight_VKN * after_VK[..., None] / price_TN[fill_K]
+    short_VKN = np.minimum(units_VKN, 0.0) if borrowed_TN is not None else None
+    for execution, (row, stop) in enumerate(zip(fill_K.tolist(), stop_K.tolist(), strict=True)):
+        value_LN = price_TN[row:stop] - price_TN[row]
+        if funded_TN is not None:
+            value_LN = value_LN - (funded_TN[row:stop] - funded_TN[row])
+        gain_VL = units_VKN[:, execution] @ value_LN.T
+        if borrowed_TN is not None and short_VKN is not None:
+            gain_VL += short_VKN[:, execution] @ (borrowed_TN[row:stop] - borrowed_TN[row]).T
+        equity_VT[:, row:stop] = after_VK[:, execution, None] + gain_VL
+    return equity_VT, after_VK
+
+
+def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:
+    """Zero ``equity_T`` in place from the first row that is not positive; that row, or None."""
+    alive_T = equity_T > 0
+    if alive_T.all():
+        return None
+    ruined_at = int(np.argmin(alive_T))
+    equity_T[ruined_at:] = 0.0
+    return ruined_at

@@ -1,0 +1,169 @@
+"""What a simulation leaves behind, and the accounts that follow from it.
+
+Axes: T rows from the first decision on, K executions, N assets. Money is in quote currency.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.backtest.market import Market
+
+__all__ = ["COST_KINDS", "Simulation"]
+
+COST_KINDS = ("fee", "spread", "slippage", "funding", "borrow")
+"""The parts that costs are split into; each is money paid, negative where received."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One strategy, simulated. Row 0 is its first decision; positions are what is held after the row's trades."""
+
+    strategy: str
+    market: Market
+    start: int
+    """Row of the market that is row 0 here."""
+    capital: float
+    equity_T: NDArray[np.float64]
+    """(T,) equity after the row's funding, borrow and trades; 0 from ruin on."""
+    fill_K: NDArray[np.int64]
+    """(K,) rows (counted from ``start``) at which orders filled."""
+    decided_K: NDArray[np.int64]
+    """(K,) rows (counted from ``start``) at which they were decided."""
+    units_KN: NDArray[np.float64]
+    """(K, N) units held from the fill to the next one."""
+    trade_KN: NDArray[np.float64]
+    """(K, N) notional bought (negative: sold) at the fill."""
+    target_KN: NDArray[np.float64]
+    """(K, N) weight asked for; NaN where the position was to be left alone."""
+    ruined_at: int | None = None
+    """Row of ruin: equity reached zero, every position is closed and nothing is traded again."""
+
+    @cached_property
+    def as_of_T(self) -> NDArray[np.datetime64]:
+        """(T,) instants of the rows."""
+        return self.market.as_of_T[self.start :]
+
+    @cached_property
+    def return_T(self) -> NDArray[np.float64]:
+        """(T,) net simple return of each row; 0 at row 0 and after ruin."""
+        return_T = np.zeros(len(self.equity_T))
+        before_T = self.equity_T[:-1]
+        np.divide(self.equity_T[1:] - before_T, before_T, out=return_T[1:], where=before_T > 0)
+        return return_T
+
+    @cached_property
+    def units_TN(self) -> NDArray[np.float64]:
+        """(T, N) units held after the row's trades."""
+        units_TN = np.zeros((len(self.equity_T), len(self.market.asset_ids)))
+        if len(self.fill_K):
+            execution_T = np.searchsorted(self.fill_K, np.arange(len(self.equity_T)), side="right") - 1
+            held_T = execution_T >= 0
+            units_TN[held_T] = self.units_KN[execution_T[held_T]]
+        if self.ruined_at is not None:
+            units_TN[self.ruined_at :] = 0.0
+        return units_TN
+
+    @cached_property
+    def weight_TN(self) -> NDArray[np.float64]:
+        """(T, N) share of equity held after the row's trades."""
+        value_TN = self.units_TN * self.market.price_TN[self.start :]
+        equity_T1 = self.equity_T[:, None]
+        return np.divide(value_TN, equity_T1, out=np.zeros_like(value_TN), where=equity_T1 > 0)
+
+    @cached_property
+    def gross_exposure_T(self) -> NDArray[np.float64]:
+        """(T,) sum |weight|."""
+        return np.abs(self.weight_TN).sum(axis=1)
+
+    @cached_property
+    def net_exposure_T(self) -> NDArray[np.float64]:
+        """(T,) sum of weights."""
+        return self.weight_TN.sum(axis=1)
+
+    @cached_property
+    def turnover_T(self) -> NDArray[np.float64]:
+        """(T,) sum |trade| / equity before the trade; one-way trades counted once each, never halved."""
+        turnover_T = np.zeros(len(self.equity_T))
+        if len(self.fill_K):
+            paid_K = (np.abs(self.trade_KN) * self.market.trade_cost_N).sum(axis=1)
+            before_K = self.equity_T[self.fill_K] + paid_K
+            np.divide(
+                np.abs(self.trade_KN).sum(axis=1), before_K, out=(rate_K := np.zeros(len(before_K))), where=before_K > 0
+            )
+            turnover_T[self.fill_K] = rate_K
+        return turnover_T
+
+    @cached_property
+    def asset_costs(self) -> dict[str, NDArray[np.float64]]:
+        """Each of ``COST_KINDS`` -> (T, N) money paid at the row; negative where received."""
+        rows, assets = len(self.equity_T), len(self.market.asset_ids)
+        costs = {kind: np.zeros((rows, assets)) for kind in COST_KINDS}
+        notional_KN = np.abs(self.trade_KN)
+        costs["fee"][self.fill_K] = notional_KN * self.market.fee_N
+        costs["spread"][self.fill_K] = notional_KN * self.market.half_spread_N
+        costs["slippage"][self.fill_K] = notional_KN * self.market.slippage_N
+        # The position that was held into the row pays, before the row's trades.
+        held_TN = self.units_TN[:-1] * self.market.price_TN[self.start + 1 :]
+        if self.market.funding_TN is not None:
+            costs["funding"][1:] = held_TN * self.market.funding_TN[self.start + 1 :]
+        costs["borrow"][1:] = np.maximum(-held_TN, 0.0) * self.market.borrow_N
+        return costs
+
+    @cached_property
+    def costs(self) -> dict[str, NDArray[np.float64]]:
+        """Each of ``COST_KINDS`` -> (T,) money paid at the row."""
+        return {kind: cost_TN.sum(axis=1) for kind, cost_TN in self.asset_costs.items()}
+
+    @cached_property
+    def pnl_TN(self) -> NDArray[np.float64]:
+        """(T, N) net money made by each asset in the row; sums to the change of equity (short of ruin's write-off)."""
+        price_TN = self.market.price_TN[self.start :]
+        pnl_TN = np.zeros_like(price_TN)
+        pnl_TN[1:] = self.units_TN[:-1] * (price_TN[1:] - price_TN[:-1])
+        for cost_TN in self.asset_costs.values():
+            pnl_TN -= cost_TN
+        return pnl_TN
+
+    def hourly(self) -> pd.DataFrame:
+        """Grain: as_of. Equity, net return, exposures, turnover and each cost; what ``returns.parquet`` stores."""
+        return pd.DataFrame(
+            {
+                "as_of": self.as_of_T,
+                "strategy": self.strategy,
+                "equity": self.equity_T,
+                "net_return": self.return_T,
+                "gross_exposure": self.gross_exposure_T,
+                "net_exposure": self.net_exposure_T,
+                "turnover": self.turnover_T,
+                **{f"{kind}_paid": cost_T for kind, cost_T in self.costs.items()},
+            }
+        )
+
+    def trades(self) -> pd.DataFrame:
+        """Grain: filled_at x asset. Every trade with its price, size, weights before and after, and cost."""
+        execution, asset = np.nonzero(self.trade_KN)
+        row = self.fill_K[execution]
+        price = self.market.price_TN[self.start + row, asset]
+        notional = self.trade_KN[execution, asset]
+        after = self.units_KN[execution, asset] * price
+        paid = np.abs(notional) * self.market.trade_cost_N[asset]
+        paid_K = (np.abs(self.trade_KN) * self.market.trade_cost_N).sum(axis=1)
+        equity_after = self.equity_T[row]
+        return pd.DataFrame(
+            {
+                "decided_at": self.as_of_T[self.decided_K[execution]],
+                "filled_at": self.as_of_T[row],
+                "asset_id": np.asarray(self.market.asset_ids, dtype=object)[asset],
+                "price": price,
+                "units": notional / price,
+                "notional": notional,
+                "weight_before": (after - notional) / (equity_after + paid_K[execution]),
+                "weight_after": np.divide(after, equity_after, out=np.zeros_like(after), where=equity_after > 0),
+                "target_weight": self.target_KN[execution, asset],
+                "cost_paid": paid,
+            }
+        )

@@ -1,0 +1,173 @@
+"""Forecasts to weights, with the cost of trading inside the rule.
+
+Each asset's weight w maximises, over one trade horizon,
+
+    edge * w - risk_aversion / 2 * variance * w^2 - cost_multiple * cost * |w - held|
+
+whose solution is a no-trade zone: between (edge - cost) / (risk_aversion * variance) and (edge + cost) / (...) the
+position stays; outside, it moves to the nearer end. A forecast that does not pay for its trade therefore opens nothing.
+The edge is the believed share of the forecast, less the funding that a holder is expected to pay.
+
+``long_short`` measures positions from zero. ``long_only`` measures them from the equal-weight share, and so falls back
+to equal weight when the forecasts say nothing. Axes: D decisions, T rows, N assets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.errors import BacktestError
+from crossattn_core.experiment import CostSettings, Experiment
+from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.baselines import readable
+from crossattn_core.portfolio.belief import believed_share
+from crossattn_core.portfolio.limits import project
+from crossattn_core.portfolio.risk import hourly_variance
+
+__all__ = ["expected_carry", "forecast_weights", "trade_cost"]
+
+
+def forecast_weights(
+    past_panel: Panel, past_forecast_TN: NDArray[np.floating], rows_D: NDArray[np.int64], experiment: Experiment
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Target weights (D, N), NaN where the position is left alone, and the believed share (D,).
+
+    Args:
+        past_panel: the panel; only rows at or before each decision are read.
+        past_forecast_TN: log return over ``labels.trade_horizon`` as forecast at each row; NaN: no forecast, and the
+            position is left alone.
+        rows_D: decision rows, increasing.
+
+    Raises:
+        BacktestError: the forecasts do not match the panel.
+    """
+    rows, assets = past_panel.mark_price_TN.shape
+    if past_forecast_TN.shape != (rows, assets):
+        raise BacktestError(
+            f"forecasts have shape {past_forecast_TN.shape}, the panel {(rows, assets)}; align them by as_of and asset_id"
+        )
+    settings, labels = experiment.portfolio, experiment.labels
+    variance_DN = hourly_variance(past_panel.mark_price_TN, rows_D, settings.volatility_hours) * labels.trade_horizon
+    forecast_DN = past_forecast_TN[rows_D].astype(np.float64)
+    belief_D = believed_share(
+        forecast_DN,
+        past_panel.mark_price_TN,
+        past_panel.is_tradable_TN,
+        np.sqrt(variance_DN),
+        rows_D,
+        execution_lag=labels.execution_lag,
+        horizon=labels.trade_horizon,
+        settings=settings,
+    )
+    edge_DN = belief_D[:, None] * forecast_DN
+    if experiment.costs.funding:
+        edge_DN = edge_DN - expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
+    usable_DN = readable(past_panel, rows_D, experiment) & np.isfinite(edge_DN) & np.isfinite(variance_DN)
+    cost_N = trade_cost(past_panel.asset_ids, experiment.costs) * settings.cost_multiple
+    rule = _Rule(experiment, cost_N, np.full(assets, settings.max_weight))
+    book = _Book(past_panel, labels.execution_lag)
+    target_DN = np.full((len(rows_D), assets), np.nan)
+    for decision, row in enumerate(rows_D):
+        held_N = book.held_at(int(row))
+        target_DN[decision] = rule.decide(
+            edge_DN[decision], variance_DN[decision], usable_DN[decision], held_N, book.entered_N
+        )
+        book.order(int(row), target_DN[decision])
+    return target_DN, belief_D
+
+
+def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.float64]:
+    """(N,) one-way cost of a unit of traded notional, as a fraction."""
+    return np.array([getattr(costs, asset_id.split(":", 1)[0]).trade_bps / 1e4 for asset_id in asset_ids])
+
+
+def expected_carry(
+    past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int64], hours: int
+) -> NDArray[np.float64]:
+    """(D, N) funding per hour that a long is expected to pay: the mean over the trailing ``hours`` rows."""
+    paid_TN = np.nan_to_num(past_funding_TN)
+    carry_DN = np.zeros((len(rows_D), paid_TN.shape[1]))
+    for decision, row in enumerate(rows_D):
+        window = paid_TN[max(0, row + 1 - hours) : row + 1]
+        carry_DN[decision] = window.sum(axis=0) / hours
+    return carry_DN
+
+
+@dataclass(frozen=True)
+class _Rule:
+    experiment: Experiment
+    cost_N: NDArray[np.float64]
+    cap_N: NDArray[np.float64]
+
+    def decide(
+        self,
+        edge_N: NDArray[np.float64],
+        variance_N: NDArray[np.float64],
+        usable_N: NDArray[np.bool_],
+        held_N: NDArray[np.float64],
+        entered_N: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        settings = self.experiment.portfolio
+        long_only = settings.rule == "long_only"
+        gross = min(1.0, settings.gross) if long_only else settings.gross
+        anchor_N = np.where(usable_N, gross / max(int(usable_N.sum()), 1), 0.0) if long_only else np.zeros_like(held_N)
+        risk_N = settings.risk_aversion * np.where(usable_N, variance_N, 1.0)
+        edge_N = np.where(usable_N, edge_N, 0.0)
+        # A position that was never opened has no history to protect: it starts from the anchor.
+        from_N = np.where(entered_N, held_N, anchor_N)
+        wanted_N = np.clip(from_N, anchor_N + (edge_N - self.cost_N) / risk_N, anchor_N + (edge_N + self.cost_N) / risk_N)
+        if long_only:
+            wanted_N = np.maximum(wanted_N, 0.0)
+        # What cannot be read stays as it is, and the rest shares what it leaves of the gross limit.
+        limited_N = held_N.copy()
+        left = max(gross - np.abs(held_N[~usable_N]).sum(), 0.0)
+        limited_N[usable_N] = project(wanted_N[usable_N], self.cap_N[usable_N], left)
+        # The band yields to a limit: a position over its cap or over the gross limit is cut even by little.
+        over_limit = np.abs(held_N).sum() > gross * (1 + settings.no_trade_band)
+        small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= self.cap_N)
+        stay_N = ~usable_N | (small_N & ~over_limit)
+        return np.where(stay_N, np.nan, limited_N)
+
+
+class _Book:
+    """Held weights as a decision sees them: drifted with the marks since the last fill that is already past.
+
+    Costs and funding move weights by a thousandth of themselves; a band needs no more, and so the book leaves them out.
+    """
+
+    def __init__(self, past_panel: Panel, execution_lag: int) -> None:
+        self._mark_TN = past_panel.mark_price_TN
+        self._tradable_TN = past_panel.is_tradable_TN
+        self._lag = execution_lag
+        self._weight_N = np.zeros(self._mark_TN.shape[1])
+        self._row = 0
+        self._pending: list[tuple[int, NDArray[np.float64]]] = []
+        self.entered_N = np.zeros(self._mark_TN.shape[1], dtype=bool)
+
+    def held_at(self, row: int) -> NDArray[np.float64]:
+        """Weights at ``row``; orders still to be filled count as filled, so that none is sent twice."""
+        while self._pending and self._pending[0][0] <= row:
+            fill_row, target_N = self._pending.pop(0)
+            self._drift_to(fill_row)
+            filled_N = np.isfinite(target_N) & self._tradable_TN[fill_row]
+            self._weight_N = np.where(filled_N, target_N, self._weight_N)
+            self.entered_N = self.entered_N | filled_N
+        self._drift_to(row)
+        held_N = self._weight_N
+        for _, target_N in self._pending:
+            held_N = np.where(np.isfinite(target_N), target_N, held_N)
+        return held_N
+
+    def order(self, row: int, target_N: NDArray[np.float64]) -> None:
+        if np.isfinite(target_N).any():
+            self._pending.append((row + self._lag, target_N))
+
+    def _drift_to(self, row: int) -> None:
+        held_N = self._weight_N != 0
+        if row > self._row and held_N.any():
+            grown_N = np.zeros_like(self._weight_N)
+            grown_N[held_N] = self._weight_N[held_N] * self._mark_TN[row, held_N] / self._mark_TN[self._row, held_N]
+            equity = 1.0 + grown_N.sum() - self._weight_N.sum()
+            self._weight_N = grown_N / equity if equity > 0 else np.zeros_like(grown_N)
+        self._row = row

@@ -1,0 +1,36 @@
+"""Trailing risk, from marks only: what was known at the decision row."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["hourly_variance", "log_returns"]
+
+
+def log_returns(past_mark_TN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, N) log change of the mark since the previous row; 0 while a venue is closed, NaN before the first mark."""
+    return_TN = np.full(past_mark_TN.shape, np.nan)
+    return_TN[1:] = np.log(past_mark_TN[1:] / past_mark_TN[:-1])
+    return return_TN
+
+
+def hourly_variance(
+    past_mark_TN: NDArray[np.float64], rows_D: NDArray[np.int64], hours: int, minimum_hours: int = 48
+) -> NDArray[np.float64]:
+    """(D, N) variance of an hour's log return over the ``hours`` rows up to each row of ``rows_D``, included.
+
+    Mean of squared returns over grid hours: a stock's overnight move counts once, its closed hours count as zero,
+    so that variance times hours is right for both calendars. NaN with fewer than ``minimum_hours`` known returns, and
+    where the asset never moved.
+    """
+    return_TN = log_returns(past_mark_TN)
+    known_TN = np.isfinite(return_TN)
+    # Each window is summed on its own (not as a difference of running sums), so that later rows cannot touch its bits.
+    variance_DN = np.full((len(rows_D), past_mark_TN.shape[1]), np.nan)
+    square_TN = np.where(known_TN, return_TN, 0.0) ** 2
+    for decision, row in enumerate(rows_D):
+        window = slice(max(0, row + 1 - hours), row + 1)
+        count_N = known_TN[window].sum(axis=0)
+        total_N = square_TN[window].sum(axis=0)
+        enough_N = (count_N >= minimum_hours) & (total_N > 0)
+        variance_DN[decision, enough_N] = total_N[enough_N] / count_N[enough_N]
+    return variance_DN

@@ -1,0 +1,61 @@
+"""What the report is made from. Every part but the simulations may be missing; the page then says so.
+
+Frames are read by the columns named here; further columns are ignored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.experiment import Experiment, PlantedLead
+
+__all__ = ["AttentionSummary", "ReportInputs"]
+
+
+@dataclass(frozen=True)
+class AttentionSummary:
+    """Attention as it was used, averaged over the report's rows. Axes: N targets, M sources, L lags."""
+
+    symbols: tuple[str, ...]
+    """N = M symbols in panel order."""
+    weight_NM: NDArray[np.floating]
+    """(N, M) share of target n's attention on source m; rows sum to 1."""
+    lags: tuple[int, ...]
+    """L lags in hours behind the decision row."""
+    weight_ML: NDArray[np.floating]
+    """(M, L) share of attention on source m at each lag, averaged over targets."""
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything on the page. ``simulations`` maps strategy -> simulation, all from the same first decision."""
+
+    experiment: Experiment
+    simulations: Mapping[str, Simulation]
+    subject: str = "attention"
+    """The strategy that the verdict is about."""
+    benchmark: str = "equal_weight"
+    """The strategy that the subject has to beat."""
+    beliefs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Strategy -> (D,) share of its forecasts that was believed."""
+    forecast_quality: pd.DataFrame | None = None
+    """family, horizon, asset_id ('' for the average over assets), ic, ic_low, ic_high, rows."""
+    plan: pd.DataFrame | None = None
+    """day, action, reason, family, model_id, regime, train_start, cut_off, validation_loss (see training.walk_forward.read_plan)."""
+    regime_windows: pd.DataFrame | None = None
+    """window_id, regime, onset, confirmed, end, days, volatility."""
+    attention: AttentionSummary | None = None
+    leaders: pd.DataFrame | None = None
+    """leader, follower, lag, weight, correlation, p_value, q_value, named, why."""
+    planted: Sequence[PlantedLead] | None = None
+    """The truth of a simulated market; None where nobody knows it."""
+    data_quality: pd.DataFrame | None = None
+    """Any columns, one row an asset: shown as it is."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """What reproduces the page: experiment, panel, weights, code version, ..."""
+    notes: Sequence[str] = ()
+    """Sentences for the reader, shown under the verdict."""

@@ -1,0 +1,75 @@
+"""Small markets and targets for tests: random, but drawn from a seed that the test names."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from crossattn_core.backtest.market import Market
+from crossattn_core.portfolio.targets import Targets
+
+START = np.datetime64("2025-01-01T01:00:00", "us")
+
+
+def hours(count):
+    return START + np.arange(count) * np.timedelta64(1, "h")
+
+
+def market(
+    seed=0, rows=200, assets=4, cost_bps=10.0, funding=True, borrow=True, closed=0.2, volatility=0.01, listed_late=False
+):
+    draw = np.random.default_rng(seed)
+    price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
+    tradable_TN = draw.random((rows, assets)) >= closed
+    if listed_late:
+        tradable_TN[: rows // 3, 0] = False
+        price_TN[: rows // 3, 0] = 1.0
+    funding_TN = None
+    if funding:
+        funding_TN = np.where(np.arange(rows)[:, None] % 8 == 7, 1e-4 * draw.standard_normal((rows, assets)), 0.0)
+    return Market(
+        as_of_T=hours(rows),
+        asset_ids=tuple(f"bybit:linear:A{asset}" for asset in range(assets)),
+        price_TN=price_TN,
+        tradable_TN=tradable_TN,
+        funding_TN=funding_TN,
+        fee_N=np.full(assets, 0.5 * cost_bps / 1e4),
+        half_spread_N=np.full(assets, 0.2 * cost_bps / 1e4),
+        slippage_N=np.full(assets, 0.3 * cost_bps / 1e4),
+        borrow_N=np.full(assets, 0.05 / 8760 if borrow else 0.0),
+    )
+
+
+def targets(on, seed=0, every=24, first=3, left_alone=0.2, gross=1.0, long_only=False):
+    draw = np.random.default_rng(seed + 10_000)
+    as_of_D = on.as_of_T[first::every]
+    weight_DN = draw.standard_normal((len(as_of_D), len(on.asset_ids)))
+    if long_only:
+        weight_DN = np.abs(weight_DN)
+    weight_DN *= gross / np.abs(weight_DN).sum(axis=1, keepdims=True)
+    weight_DN[draw.random(weight_DN.shape) < left_alone] = np.nan
+    return Targets("random", on.asset_ids, as_of_D, weight_DN)
+
+
+@st.composite
+def cases(draw, **fixed):
+    seed = draw(st.integers(0, 10_000))
+    on = market(
+        seed=seed,
+        rows=draw(st.integers(5, 120)),
+        assets=draw(st.integers(1, 5)),
+        cost_bps=draw(st.sampled_from([0.0, 10.0, 300.0])),
+        funding=draw(st.booleans()),
+        borrow=draw(st.booleans()),
+        closed=draw(st.sampled_from([0.0, 0.3, 0.9])),
+        volatility=draw(st.sampled_from([0.001, 0.03])),
+        listed_late=draw(st.booleans()),
+        **fixed,
+    )
+    chosen = targets(
+        on,
+        seed=seed,
+        every=draw(st.sampled_from([1, 3, 24])),
+        first=draw(st.integers(0, 4)),
+        left_alone=draw(st.sampled_from([0.0, 0.3, 0.9])),
+        gross=draw(st.sampled_from([0.5, 1.0, 3.0])),
+    )
+    return on, chosen, draw(st.sampled_from([1, 2, 5]))

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from crossattn_core.backtest.reference import simulate_by_loop
+from crossattn_core.backtest.simulate import simulate, simulate_many
+from crossattn_core.errors import BacktestError
+from crossattn_core.portfolio.targets import Targets
+from tests.backtest.markets import cases, market, targets
+
+CAPITAL = 50_000.0
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_the_fast_path_agrees_with_the_loop(case):
+    on, chosen, lag = case
+    fast = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
+    equity_T, units_TN, paid = simulate_by_loop(on, chosen, execution_lag=lag, capital=CAPITAL)
+    np.testing.assert_allclose(fast.equity_T, equity_T, rtol=1e-12, atol=1e-12 * CAPITAL)
+    np.testing.assert_allclose(fast.units_TN, units_TN, rtol=1e-10, atol=1e-12 * CAPITAL)
+    for kind, cost_T in fast.costs.items():
+        np.testing.assert_allclose(cost_T, paid[kind], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=kind)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_profit_by_asset_sums_to_the_change_of_equity(case):
+    on, chosen, lag = case
+    done = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
+    if done.ruined_at is None:
+        np.testing.assert_allclose(CAPITAL + np.cumsum(done.pnl_TN.sum(axis=1)), done.equity_T, rtol=1e-10)
+
+
+def test_variants_in_one_batch_equal_each_on_its_own():
+    on = market(seed=3)
+    variants = [targets(on, seed=seed) for seed in range(5)]
+    together_VT = simulate_many(on, variants, execution_lag=1, capital=CAPITAL)
+    for variant, equity_T in zip(variants, together_VT, strict=True):
+        alone = simulate(on, variant, execution_lag=1, capital=CAPITAL)
+        np.testing.assert_allclose(equity_T, alone.equity_T, rtol=1e-12)
+
+
+def test_an_asset_that_cannot_trade_keeps_its_units():
+    on = market(seed=5, closed=0.5)
+    done = simulate(on, targets(on, left_alone=0.0), execution_lag=1, capital=CAPITAL)
+    closed_KN = ~on.tradable_TN[done.start + done.fill_K]
+    assert closed_KN.any()
+    change_KN = np.diff(done.units_KN, axis=0, prepend=0.0)
+    np.testing.assert_allclose(change_KN[closed_KN], 0.0, atol=1e-9)
+
+
+def test_traded_assets_reach_their_targets_after_costs():
+    on = market(seed=6, closed=0.3)
+    done = simulate(on, targets(on), execution_lag=1, capital=CAPITAL)
+    traded_KN = on.tradable_TN[done.start + done.fill_K] & np.isfinite(done.target_KN)
+    np.testing.assert_allclose(done.weight_TN[done.fill_K][traded_KN], done.target_KN[traded_KN], rtol=1e-12)
+
+
+def test_zero_weights_keep_equity_flat():
+    on = market(seed=7)
+    idle = targets(on)
+    idle = Targets("cash", idle.asset_ids, idle.as_of_D, np.zeros_like(idle.target_DN))
+    assert (simulate(on, idle, execution_lag=1, capital=CAPITAL).equity_T == CAPITAL).all()
+
+
+def test_weights_for_other_assets_are_refused():
+    on = market(seed=8)
+    with pytest.raises(BacktestError, match="the market holds"):
+        simulate(on, targets(market(assets=3)), execution_lag=1, capital=CAPITAL)
+
+
+def test_an_execution_lag_of_zero_is_refused():
+    on = market(seed=8)
+    with pytest.raises(BacktestError, match="at least 1 row later"):
+        simulate(on, targets(on), execution_lag=0, capital=CAPITAL)
