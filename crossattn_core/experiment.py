@@ -225,6 +225,10 @@ class TrainingSettings(Section):
     embargo: int = Field(default=24, ge=0, le=24 * 30, description="bars between the last training label and the validation rows")
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before the fit stops")
     stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
+    run: int = Field(default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens")
+    own_every: int = Field(
+        default=4, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
+    )
     seed: int = Field(default=11, ge=0)
     threads: int = Field(default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own")
 

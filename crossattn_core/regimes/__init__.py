@@ -1,0 +1,1 @@
+"""Causal regimes of the market and the windows that they open."""

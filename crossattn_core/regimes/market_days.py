@@ -1,0 +1,72 @@
+"""The market day by day: what every regime detector reads.
+
+Axes: D complete days of the panel, T hourly rows, N assets. Sums run within a day, so a day's numbers keep
+their bits when later days arrive.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.errors import ContractError
+from crossattn_core.panel.panel import Panel
+
+__all__ = ["BARS_A_DAY", "MarketDays", "fresh_returns", "market_days", "panel_days"]
+
+BARS_A_DAY = 24
+
+
+@dataclass(frozen=True)
+class MarketDays:
+    """Daily sums over hourly returns between neighbouring fresh candles."""
+
+    day_D: tuple[date, ...]
+    squares_DN: NDArray[np.float64]
+    """(D, N) sum of squared hourly log returns."""
+    returns_DN: NDArray[np.float64]
+    """(D, N) sum of hourly log returns; 0 without any."""
+    bars_DN: NDArray[np.int64]
+    """(D, N) hourly returns in the sums."""
+
+
+def panel_days(panel: Panel) -> tuple[date, ...]:
+    """The complete days of the panel.
+
+    Raises:
+        ContractError: the panel does not start with a day's first row (01:00).
+    """
+    if len(panel.as_of_T) == 0:
+        return ()
+    first = panel.as_of_T[0].astype("datetime64[us]").item()
+    if (first.hour, first.minute) != (1, 0):
+        raise ContractError(f"the panel starts at {first:%Y-%m-%d %H:%M}Z; a panel of whole days starts at 01:00")
+    count = len(panel.as_of_T) // BARS_A_DAY
+    days_D = panel.as_of_T[: count * BARS_A_DAY : BARS_A_DAY].astype("datetime64[D]")
+    return tuple(days_D.tolist())
+
+
+def fresh_returns(panel: Panel) -> NDArray[np.float64]:
+    """(T, N) log return between the trade prices of rows t - 1 and t; NaN unless both rows carry a fresh candle.
+
+    A move over a closed market is not an hourly return and is left out.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_price_TN = np.log(np.asarray(panel.trade_price_TN))
+    return np.diff(log_price_TN, axis=0, prepend=np.full((1, log_price_TN.shape[1]), np.nan))
+
+
+def market_days(panel: Panel) -> MarketDays:
+    """Sum the hourly returns of each complete day."""
+    days = panel_days(panel)
+    return_TN = fresh_returns(panel)[: len(days) * BARS_A_DAY]
+    return_DHN = return_TN.reshape(len(days), BARS_A_DAY, return_TN.shape[1])
+    known_DHN = np.isfinite(return_DHN)
+    filled_DHN = np.where(known_DHN, return_DHN, 0.0)
+    return MarketDays(
+        day_D=days,
+        squares_DN=(filled_DHN**2).sum(axis=1),
+        returns_DN=filled_DHN.sum(axis=1),
+        bars_DN=known_DHN.sum(axis=1),
+    )

@@ -1,0 +1,412 @@
+"""One day of the walk-forward: decide, fit if asked, forecast, store.
+
+Axes: R rows of a day, N assets, H horizons.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.errors import TrainingError
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.panel import Panel
+from crossattn_core.receipts import combined_hash
+from crossattn_core.regimes.detect import Regimes, daily_regimes
+from crossattn_core.regimes.market_days import BARS_A_DAY
+from crossattn_core.regimes.windows import InForce, regime_in_force, regime_windows
+from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
+from crossattn_core.training.health import Health, check_health
+from crossattn_core.training.plan import Decision, Known, decide
+from crossattn_core.training.rolling_inputs import known_panel, panel_chain, settings_hash
+from crossattn_core.training.rolling_store import (
+    Event,
+    forecast_array,
+    forecast_file_hash,
+    plan_frame,
+    read_day,
+    read_events,
+    write_day,
+    write_forecasts,
+)
+from crossattn_core.training.signals import drift_edges, realised_ic_by_family, row_weights, stability_index
+
+__all__ = ["DayResult", "EpochOfDay", "Fit", "Load", "Walker"]
+
+_REMEMBERED = 12
+"""Healthy models of a family that a rollback without a name can reach back through."""
+
+Fit = Callable[..., FittedModel]
+"""Same call as ``fit_model(family, request, experiment, *, report)``."""
+Load = Callable[[Path, Experiment], FittedModel]
+"""Same call as ``load_model(folder, experiment)``."""
+
+
+@dataclass(frozen=True)
+class EpochOfDay:
+    """One epoch of one family's fit on one day, as it ends."""
+
+    day: date
+    family: str
+    epoch: EpochReport
+
+
+@dataclass(frozen=True)
+class DayResult:
+    """What a day gave."""
+
+    day: date
+    reused: bool
+    """Whether the stored day still stood."""
+    rows: list[dict[str, Any]]
+    """The plan, one row a family, as stored."""
+    trained: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Manifest by family of the models fitted on this day."""
+    epochs: dict[str, list[EpochReport]] = field(default_factory=dict)
+    """Loss curve by family of the models fitted on this day."""
+    forecast_rows: int = 0
+    seconds: float = 0.0
+    """Time spent on the day; reported, never stored."""
+
+    @property
+    def plan(self) -> pd.DataFrame:
+        """The plan, one row a family (``PLAN_COLUMNS``)."""
+        return plan_frame(self.rows)
+
+    @property
+    def action(self) -> str:
+        """'retrain', 'carry' or 'wait'."""
+        return self.rows[0]["action"]
+
+    @property
+    def reason(self) -> str:
+        """Why: see ``training.plan.Reason``."""
+        return self.rows[0]["reason"]
+
+
+class Walker:
+    """One pass over the days, with what a pass keeps in memory: models by id, recent forecasts, regimes."""
+
+    def __init__(
+        self,
+        home: Home,
+        experiment: Experiment,
+        panel: Panel,
+        report: Callable[[EpochOfDay], None],
+        fit: Fit,
+        load: Load,
+    ) -> None:
+        self.home, self.experiment, self.panel = home, experiment, panel
+        self.report, self.fit, self.load = report, fit, load
+        self.families = experiment.retrain.families
+        self.chain = panel_chain(panel)
+        self.first_day = next(iter(self.chain), date.min)
+        self.settings_hash = settings_hash(experiment)
+        self.events = read_events(home)
+        self.previous: dict[str, Any] | None = None
+        self.models: dict[str, FittedModel] = {}
+        self.recent: dict[date, dict[str, np.ndarray]] = {}
+        self.references: dict[str, np.ndarray] = {}
+        self._regimes: tuple[Regimes, pd.DataFrame] | None = None
+
+    def step(self, day: date) -> DayResult:
+        """Step the day after the newest stepped one; reuse it where it still stands."""
+        started = time.perf_counter()
+        before = self.chain.get(day - timedelta(days=1), "")
+        todays_events = [event for event in self.events if event.day == day]
+        model_inputs = combined_hash(
+            self.settings_hash,
+            before,
+            self.previous["plan_hash"] if self.previous else "",
+            *(_canonical(asdict(event)) for event in todays_events),
+        )
+        forecast_inputs = combined_hash(model_inputs, self.chain[day])
+        stored = read_day(self.home, day)
+        planned = stored is not None and stored["model_inputs"] == model_inputs and self._models_exist(stored)
+        if stored and planned and stored["forecast_inputs"] == forecast_inputs and self._forecasts_stand(day, stored):
+            self.previous = stored
+            return DayResult(day, True, stored["rows"], seconds=time.perf_counter() - started)
+
+        trained: dict[str, FittedModel] = {}
+        epochs: dict[str, list[EpochReport]] = {}
+        record = dict(stored) if stored and planned else self._plan(day, todays_events, trained, epochs)
+        record |= {"day": day.isoformat(), "model_inputs": model_inputs, "forecast_inputs": forecast_inputs}
+        record["previous_hash"] = self.previous["plan_hash"] if self.previous else ""
+        record["plan_hash"] = combined_hash(model_inputs, _canonical(record["rows"]), _canonical(record["state"]))
+        count, record["forecast_hash"] = self._forecast(day, record["state"]["in_force"])
+        write_day(self.home, day, record)
+        self.previous = record
+        manifests = {family: model.manifest for family, model in trained.items()}
+        return DayResult(day, False, record["rows"], manifests, epochs, count, time.perf_counter() - started)
+
+    def _plan(
+        self,
+        day: date,
+        events: list[Event],
+        trained: dict[str, FittedModel],
+        epochs: dict[str, list[EpochReport]],
+    ) -> dict[str, Any]:
+        """Decide and fit; returns the rows of the plan and the state that the next day reads."""
+        cut_off = self._cut_off(day)
+        known = known_panel(self.panel, cut_off + 1, self.chain.get(day - timedelta(days=1), ""))
+        state = json.loads(_canonical(self.previous["state"])) if self.previous else _first_state()
+        in_force, regimes = self._regime(day)
+        drift, ic_gap = self._signals(day, known, state)
+        decision = decide(
+            _known(day, (day - self.first_day).days, state, in_force, drift, ic_gap, events), self.experiment.retrain
+        )
+        verdicts: dict[str, tuple[str, Health]] = {}
+        if decision.action == "retrain":
+            weight_T = row_weights(cut_off + 1, regimes.regime_D, in_force.regime, self.experiment.retrain)
+            for family in self.families:
+                verdicts[family] = self._fit(day, family, known, weight_T, state, trained, epochs)
+            state["attempts"] += 1
+            state["reference_day"] = day.isoformat()
+            self.references = {day.isoformat(): drift_edges(known, weight_T)}
+        elif decision.reason == "rollback":
+            decision = Decision(
+                "carry",
+                "rollback",
+                "; ".join(_roll_back(state, self.families, event) for event in events if event.kind == "rollback"),
+            )
+        if decision.action == "retrain" or decision.reason == "rollback":
+            state["last_attempt"], state["regime_at_attempt"] = day.isoformat(), in_force.regime
+        record: dict[str, Any] = {
+            "rows": self._rows(day, decision, in_force, state, verdicts, drift, ic_gap),
+            "state": state,
+        }
+        if decision.action == "retrain":
+            record["reference"] = [[_plain(edge) for edge in edge_Q] for edge_Q in self.references[day.isoformat()].tolist()]
+        return record
+
+    def _fit(
+        self,
+        day: date,
+        family: str,
+        known: Panel,
+        weight_T: NDArray[np.float32],
+        state: dict[str, Any],
+        trained: dict[str, FittedModel],
+        epochs: dict[str, list[EpochReport]],
+    ) -> tuple[str, Health]:
+        """Fit one family; a healthy model is in force from now on, an unhealthy one never serves."""
+        serving = state["in_force"].get(family, "")
+        warm = serving if state["attempts"] % self.experiment.retrain.cold_every else ""
+        curve: list[EpochReport] = []
+
+        def hear(epoch: EpochReport) -> None:
+            curve.append(epoch)
+            self.report(EpochOfDay(day, family, epoch))
+
+        request = FitRequest(
+            panel=known,
+            cut_off=len(known.as_of_T) - 1,
+            row_weight_T=weight_T,
+            seed=self.experiment.training.seed + day.toordinal(),
+            warm_from=self._model(warm) if warm else None,
+        )
+        try:
+            model = self.fit(family, request, self.experiment, report=hear)
+            model.save(self.home.models / model.model_id)
+            # What serves is what was stored: forecasts never depend on whether the fit is still in memory.
+            model = self._model(model.model_id)
+            health = check_health(model, known, request.cut_off)
+        except TrainingError as error:
+            return "", Health(False, str(error))
+        trained[family], epochs[family] = model, curve
+        state["facts"][model.model_id] = {
+            "parent_id": warm,
+            "train_start": str(known.as_of_T[int(np.argmax(weight_T > 0))]),
+            "cut_off": str(known.as_of_T[request.cut_off]),
+            "rows": int(model.manifest.get("rows", (weight_T > 0).sum())),
+            "validation_loss": _plain(model.manifest.get("validation_loss")),
+        }
+        if health.healthy:
+            state["in_force"][family] = model.model_id
+            state["history"][family] = [*state["history"].get(family, []), model.model_id][-_REMEMBERED:]
+        return model.model_id, health
+
+    def _rows(
+        self,
+        day: date,
+        decision: Decision,
+        in_force: InForce,
+        state: dict[str, Any],
+        verdicts: dict[str, tuple[str, Health]],
+        drift: float,
+        ic_gap: float,
+    ) -> list[dict[str, Any]]:
+        remembered = {model_id for ids in state["history"].values() for model_id in ids} | set(state["in_force"].values())
+        rows = []
+        for family in self.families:
+            model_id = state["in_force"].get(family, "")
+            trained_id, health = verdicts.get(family, ("", Health(bool(model_id), "")))
+            facts = state["facts"].get(model_id, {})
+            rows.append(
+                {
+                    "day": day.isoformat(),
+                    "action": decision.action,
+                    "reason": decision.reason,
+                    "why": decision.why,
+                    "family": family,
+                    "model_id": model_id,
+                    "parent_id": facts.get("parent_id", ""),
+                    "trained_id": trained_id,
+                    "healthy": health.healthy,
+                    "health": health.why,
+                    "regime": in_force.regime,
+                    "window_id": in_force.window_id,
+                    "train_start": facts.get("train_start"),
+                    "cut_off": facts.get("cut_off"),
+                    "rows": facts.get("rows", 0),
+                    "validation_loss": facts.get("validation_loss"),
+                    "drift": _plain(drift),
+                    "ic_gap": _plain(ic_gap),
+                }
+            )
+        state["facts"] = {model_id: facts for model_id, facts in state["facts"].items() if model_id in remembered}
+        return rows
+
+    def _forecast(self, day: date, model_by_family: dict[str, str]) -> tuple[int, str]:
+        """Forecast the rows of ``day`` that the panel holds; returns how many forecasts and the stored file's hash."""
+        first = self._cut_off(day) + 1
+        stop = min(first + BARS_A_DAY, len(self.panel.as_of_T))
+        known = known_panel(self.panel, stop, self.chain[day])
+        forecast_by_family_RNH = {
+            family: self._model(model_id).forecast(known, np.arange(first, stop))
+            for family, model_id in model_by_family.items()
+            if family in self.families
+        }
+        shortest = {family: forecast_RNH[:, :, 0] for family, forecast_RNH in forecast_by_family_RNH.items()}
+        self.recent[day] = shortest
+        return write_forecasts(
+            self.home,
+            day,
+            known.as_of_T[first:],
+            known.asset_ids,
+            self.experiment.labels.horizons,
+            forecast_by_family_RNH,
+            model_by_family,
+        )
+
+    def _signals(self, day: date, known: Panel, state: dict[str, Any]) -> tuple[float, float]:
+        """Drift against the training rows, and how far the first family's rolling IC lies under the best other's."""
+        settings = self.experiment.retrain
+        drift = ic_gap = float("nan")
+        reference_day = state["reference_day"]
+        if settings.on_drift and reference_day:
+            first_row = max(len(known.as_of_T) - settings.drift_days * BARS_A_DAY, 0)
+            drift = stability_index(known, first_row, self._reference(reference_day))
+        if settings.on_degraded and len(self.families) > 1 and state["in_force"]:
+            days = [day - timedelta(days=back) for back in range(min(settings.degraded_days, (day - self.first_day).days), 0, -1)]
+            stacked = {
+                family: np.concatenate([self._recent(past).get(family, self._nothing(past)) for past in days])
+                for family in self.families
+            }
+            ic = realised_ic_by_family(known, len(known.as_of_T) - len(days) * BARS_A_DAY, stacked, self.experiment.labels)
+            others = [value for family, value in ic.items() if family != self.families[0] and np.isfinite(value)]
+            if others:
+                ic_gap = max(others) - ic[self.families[0]]
+        return drift, ic_gap
+
+    def _recent(self, day: date) -> dict[str, np.ndarray]:
+        if day not in self.recent:
+            rows = slice(self._cut_off(day) + 1, self._cut_off(day) + 1 + BARS_A_DAY)
+            self.recent[day] = forecast_array(
+                self.home, day, self.panel.as_of_T[rows], self.panel.asset_ids, self.experiment.labels.horizons[0]
+            )
+        oldest = day - timedelta(days=self.experiment.retrain.degraded_days + 2)
+        self.recent.pop(oldest, None)
+        return self.recent[day]
+
+    def _nothing(self, day: date) -> np.ndarray:
+        return np.full((BARS_A_DAY, len(self.panel.asset_ids)), np.nan, dtype=np.float32)
+
+    def _reference(self, day: str) -> np.ndarray:
+        if day not in self.references:
+            stored = read_day(self.home, date.fromisoformat(day)) or {}
+            self.references = {day: np.array(stored["reference"], dtype=np.float64)}
+        return self.references[day]
+
+    def _regime(self, day: date) -> tuple[InForce, Regimes]:
+        """What is in force at ``day`` 00:00, and the regimes of the days before it: detectors are causal."""
+        if self._regimes is None:
+            regimes = daily_regimes(self.panel, self.experiment.regimes)
+            self._regimes = regimes, regime_windows(regimes, self.experiment.regimes)
+        return regime_in_force(self._regimes[1], day), self._regimes[0].until(day)
+
+    def _model(self, model_id: str) -> FittedModel:
+        if model_id not in self.models:
+            self.models[model_id] = self.load(self.home.models / model_id, self.experiment)
+        return self.models[model_id]
+
+    def _models_exist(self, stored: dict[str, Any]) -> bool:
+        return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
+
+    def _forecasts_stand(self, day: date, stored: dict[str, Any]) -> bool:
+        return forecast_file_hash(self.home, day) == stored["forecast_hash"]
+
+    def _cut_off(self, day: date) -> int:
+        return (day - self.first_day).days * BARS_A_DAY - 1
+
+
+def _first_state() -> dict[str, Any]:
+    return {
+        "attempts": 0,
+        "last_attempt": None,
+        "regime_at_attempt": -1,
+        "reference_day": None,
+        "in_force": {},
+        "history": {},
+        "facts": {},
+    }
+
+
+def _known(
+    day: date, history_days: int, state: dict[str, Any], in_force: InForce, drift: float, ic_gap: float, events: list[Event]
+) -> Known:
+    notes = {kind: "; ".join(event.note or kind for event in events if event.kind == kind) for kind in ("forced", "rollback")}
+    return Known(
+        day=day,
+        history_days=history_days,
+        last_attempt=date.fromisoformat(state["last_attempt"]) if state["last_attempt"] else None,
+        has_model=bool(state["in_force"]),
+        regime=in_force.regime,
+        regime_at_attempt=state["regime_at_attempt"],
+        drift=drift,
+        ic_gap=ic_gap,
+        forced=notes["forced"],
+        rollback=notes["rollback"],
+    )
+
+
+def _roll_back(state: dict[str, Any], families: tuple[str, ...], event: Event) -> str:
+    """Put an earlier healthy model in force; returns what happened, in words."""
+    said = []
+    for family in families if not event.family else (event.family,):
+        history = state["history"].get(family, [])
+        serving = state["in_force"].get(family, "")
+        earlier = history[: history.index(serving)] if serving in history else history
+        target = event.model_id or (earlier[-1] if earlier else "")
+        if target in history and target != serving:
+            state["in_force"][family] = target
+            said.append(f"{family}: {serving} -> {target}")
+        elif not event.model_id or event.family:
+            said.append(f"{family}: stays at {serving or 'none'}, no healthy model {target or 'before it'} is remembered")
+    return f"{event.note or 'rollback'} ({', '.join(said) or 'no family has that model'})"
+
+
+def _plain(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
