@@ -1,0 +1,186 @@
+"""The memory-mapped arrays of the panel: a cache of the daily Parquet that can always be made again.
+
+    panel/cache/<key>/<n>/*.bin     one array each, row-major, days in order
+    panel/cache/<key>/cache.json    which days, by chained hash, generation <n> holds; written last
+
+A new day is appended: rows that a reader has mapped are never rewritten. Where history itself changed, a new
+generation is written; those who hold the old one keep it until they let go.
+Axes: T bars of the hourly grid, N assets in universe order, F features in experiment order.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from crossattn_core.days import grid
+from crossattn_core.errors import ContractError, HistoryError
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.panel import Panel
+from crossattn_core.receipts import combined_hash
+from crossattn_core.storage import write_json
+
+__all__ = ["PanelCache", "column_values", "day_path", "locked"]
+
+_ARRAYS: dict[str, Any] = {
+    "trade_price": np.float64,
+    "mark_price": np.float64,
+    "is_fresh": np.bool_,
+    "age_hours": np.float32,
+    "quote_volume": np.float64,
+    "funding_rate": np.float64,
+}
+_KEYS = ("as_of", "asset_id")
+
+
+class PanelCache:
+    """The memory-mapped arrays of one universe and feature list."""
+
+    def __init__(self, home: Home, experiment: Experiment) -> None:
+        self._home = home
+        self._assets = experiment.asset_ids
+        self._features = experiment.features.names
+        self._folder = home.panel / "cache" / combined_hash(*self._assets, "|", *self._features)
+
+    def hold(self, chain: list[str], days: list[date]) -> int:
+        """Make sure that a generation holds exactly these days as its first ones; return it."""
+        manifest = self._manifest()
+        if manifest["chain"][: len(chain)] == chain:
+            return manifest["generation"]
+        with locked(self._folder / "cache.lock"):
+            manifest = self._manifest()
+            held = manifest["chain"]
+            shared = 0
+            while shared < min(len(held), len(chain)) and held[shared] == chain[shared]:
+                shared += 1
+            generation = manifest["generation"]
+            if shared == len(held) and generation > 0:
+                self._append(generation, shared, days[shared:])
+            elif shared < len(chain):
+                # History changed: mapped rows must not move under their readers.
+                generation += 1
+                self._copy(generation - 1, generation, shared)
+                self._append(generation, shared, days[shared:])
+            else:
+                return generation
+            write_json(self._folder / "cache.json", {"generation": generation, "chain": chain})
+            for old in self._folder.iterdir():
+                if old.is_dir() and int(old.name) < generation:
+                    shutil.rmtree(old, ignore_errors=True)
+        return generation
+
+    def mapped(self, generation: int, days: list[date], content_hash: str) -> Panel:
+        """The first ``days`` of a generation as read-only maps."""
+        T, N, F = 24 * len(days), len(self._assets), len(self._features)
+        folder = self._folder / str(generation)
+        arrays: dict[str, Any] = {
+            name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r", shape=(T, N)) for name, dtype in _ARRAYS.items()
+        }
+        feature_TNF = np.memmap(folder / "feature.bin", dtype=np.float32, mode="r", shape=(T, N, F))
+        as_of_T = grid(days[0], days[-1])
+        as_of_T.setflags(write=False)
+        return Panel(
+            as_of_T=as_of_T,
+            asset_ids=self._assets,
+            features=self._features,
+            feature_TNF=feature_TNF,
+            trade_price_TN=arrays["trade_price"],
+            mark_price_TN=arrays["mark_price"],
+            is_fresh_TN=arrays["is_fresh"],
+            age_hours_TN=arrays["age_hours"],
+            quote_volume_TN=arrays["quote_volume"],
+            funding_rate_TN=arrays["funding_rate"],
+            content_hash=content_hash,
+        )
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self._folder / "cache.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"generation": 0, "chain": []}
+
+    def _row_bytes(self) -> dict[str, int]:
+        sizes = {name: np.dtype(dtype).itemsize * len(self._assets) for name, dtype in _ARRAYS.items()}
+        return sizes | {"feature": 4 * len(self._assets) * len(self._features)}
+
+    def _copy(self, source: int, target: int, days: int) -> None:
+        folder = self._folder / str(target)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name, row_bytes in self._row_bytes().items():
+            (folder / f"{name}.bin").touch()
+            if days:
+                held = np.memmap(
+                    self._folder / str(source) / f"{name}.bin", dtype=np.uint8, mode="r", shape=(days * 24 * row_bytes,)
+                )
+                held.tofile(folder / f"{name}.bin")
+
+    def _append(self, generation: int, held_days: int, days: list[date]) -> None:
+        folder = self._folder / str(generation)
+        streams = {name: (folder / f"{name}.bin").open("r+b") for name in self._row_bytes()}
+        try:
+            for name, row_bytes in self._row_bytes().items():
+                # What a killed append left behind the manifest's rows was never mapped.
+                streams[name].truncate(held_days * 24 * row_bytes)
+                streams[name].seek(0, 2)
+            for day in days:
+                rows = self._read_day(day)
+                is_fresh = column_values(rows, "is_fresh")
+                for name, dtype in _ARRAYS.items():
+                    streams[name].write(column_values(rows, name).astype(dtype).tobytes())
+                feature = np.stack([column_values(rows, name).astype(np.float32) for name in self._features], axis=1)
+                feature[~is_fresh] = np.nan
+                streams["feature"].write(feature.tobytes())
+        finally:
+            for stream in streams.values():
+                stream.close()
+
+    def _read_day(self, day: date) -> pa.Table:
+        path = day_path(self._home, day)
+        columns = list(dict.fromkeys([*_KEYS, *_ARRAYS, *self._features]))
+        try:
+            rows = pq.ParquetFile(path).read(columns=columns)
+        except FileNotFoundError as error:
+            raise HistoryError(f"{path}: the index names this day, but its file is gone; export {day} again") from error
+        absent = [name for name in columns if name not in rows.column_names]
+        if absent:
+            raise ContractError(f"{path}: holds no column {', '.join(absent)}; build the SQL models and export {day} again")
+        if rows["asset_id"].to_pylist() != list(self._assets) * 24:
+            raise ContractError(f"{path}: holds other assets than the experiment ({', '.join(self._assets)}); export {day} again")
+        return rows
+
+
+def day_path(home: Home, day: date) -> Path:
+    """The daily Parquet of ``day``."""
+    return home.panel / "days" / f"{day.isoformat()}.parquet"
+
+
+def column_values(rows: pa.Table, name: str) -> NDArray[Any]:
+    """A column as an array; nulls of numbers become NaN, instants datetime64[us]."""
+    column = rows[name].combine_chunks()
+    if pa.types.is_timestamp(column.type):
+        return column.to_numpy(zero_copy_only=False).astype("datetime64[us]")
+    if pa.types.is_boolean(column.type):
+        return column.to_numpy(zero_copy_only=False).astype(np.bool_)
+    values = column.to_numpy(zero_copy_only=False)
+    if column.null_count:
+        values = values.copy()
+        values[np.asarray(column.is_null())] = np.nan  # one NaN, whatever bits lay under the null
+    return values
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path``: one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,170 @@
+"""The stored panel: daily Parquet is the truth, memory-mapped arrays beside it a cache.
+
+    panel/days/2025-01-01.parquet   24 rows an asset, every column of features.panel_rows
+    panel/index.json                day -> hash of its values, and what the days hold
+    panel/cache/                    the arrays that ``open_panel`` maps
+
+A new day is appended: rows that a reader has mapped are never rewritten (see cache.py).
+Axes: T bars of the hourly grid.
+"""
+
+import hashlib
+import json
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from crossattn_core.days import bounds, days_between, grid
+from crossattn_core.errors import ContractError, HistoryError
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked
+from crossattn_core.panel.panel import Panel
+from crossattn_core.receipts import combined_hash
+from crossattn_core.storage import write_json, write_parquet
+
+__all__ = ["chain_hash", "export_days", "exported_days", "open_panel"]
+
+_DAYS_AT_ONCE = 61  # bounds the memory of a long export
+
+
+def export_days(
+    connection: duckdb.DuckDBPyConnection, home: Home, experiment: Experiment, first: date, last: date
+) -> dict[date, str]:
+    """Write the days first..last of ``features.panel_rows`` as daily Parquet.
+
+    Returns:
+        day -> hash of its values; a day whose hash is unchanged is not written again.
+
+    Raises:
+        ContractError: a feature that the experiment names is no column, or an hour of an asset is missing or doubled.
+    """
+    hashes: dict[date, str] = {}
+    for chunk_first in days_between(first, last):
+        if (chunk_first - first).days % _DAYS_AT_ONCE == 0:
+            chunk_last = min(chunk_first + timedelta(days=_DAYS_AT_ONCE - 1), last)
+            rows = _panel_rows(connection, experiment, chunk_first, chunk_last)
+            hashes |= _write_days(home, experiment, rows, chunk_first, chunk_last)
+    return hashes
+
+
+def exported_days(home: Home) -> dict[date, str]:
+    """Every day that was exported, in order, with the hash of its values."""
+    return {date.fromisoformat(day): value for day, value in sorted(_index(home).get("days", {}).items())}
+
+
+def chain_hash(home: Home, experiment: Experiment) -> dict[date, str]:
+    """For each day, from the first of the period to the first hole: the content hash of the panel that ends there."""
+    return _chained(experiment, exported_days(home))
+
+
+def open_panel(home: Home, experiment: Experiment, *, last: date | None = None) -> Panel:
+    """The panel from the first day of the period to ``last`` (the newest exported day where none), memory-mapped.
+
+    Raises:
+        HistoryError: a day of that range was never exported.
+        ContractError: a stored day does not hold what the experiment names.
+    """
+    exported = exported_days(home)
+    chain = _chained(experiment, exported)
+    wanted = last if last is not None else max(exported, default=None)
+    if wanted is None or wanted not in chain:
+        raise HistoryError(_missing(experiment, exported, wanted))
+    days = [day for day in chain if day <= wanted]
+    cache = PanelCache(home, experiment)
+    generation = cache.hold([chain[day] for day in days], days)
+    return cache.mapped(generation, days, chain[wanted])
+
+
+def _panel_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, first: date, last: date) -> pa.Table:
+    start, end = bounds(first)[0], bounds(last)[1]
+    try:
+        rows = connection.sql(
+            f"select * from features.panel_rows where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
+        ).to_arrow_table()
+    except duckdb.CatalogException as error:
+        raise ContractError(f"features.panel_rows is not built yet; build it and what it reads first ({error})") from error
+    missing = [name for name in experiment.features.names if name not in rows.column_names]
+    if missing:
+        offered = [field.name for field in rows.schema if field.type == pa.float32()]
+        raise ContractError(
+            f"features.panel_rows has no column {', '.join(missing)}; features to choose from: {', '.join(offered)}"
+        )
+    return rows
+
+
+def _write_days(home: Home, experiment: Experiment, rows: pa.Table, first: date, last: date) -> dict[date, str]:
+    as_of_T, assets = grid(first, last), experiment.asset_ids
+    # Rows are placed by position, not by the order in which they came: a missing one cannot shift another.
+    row_at = (rows["as_of"].to_numpy().astype("datetime64[us]") - as_of_T[0]) // np.timedelta64(1, "h")
+    code = {asset: position for position, asset in enumerate(assets)}
+    asset_at = np.array([code.get(asset, -1) for asset in rows["asset_id"].to_pylist()], dtype=np.int64)
+    known = asset_at >= 0
+    place = (row_at * len(assets) + asset_at)[known]
+    counts = np.bincount(place, minlength=len(as_of_T) * len(assets))
+    if (counts != 1).any():
+        worst = int(np.argmax(counts != 1))
+        raise ContractError(
+            f"features.panel_rows holds {counts[worst]} rows for {assets[worst % len(assets)]} "
+            f"at {as_of_T[worst // len(assets)]}Z, where 1 is due ({int((counts != 1).sum())} such places in {first}..{last}); "
+            "synchronise and build that range again"
+        )
+    order = np.empty(len(place), dtype=np.int64)
+    order[place] = np.flatnonzero(known)
+    ordered = rows.take(pa.array(order)).combine_chunks()
+    per_day = 24 * len(assets)
+    hashes: dict[date, str] = {}
+    for number, day in enumerate(days_between(first, last)):
+        hashes[day] = _hash_of(ordered.slice(number * per_day, per_day))
+    with locked(home.panel / "index.lock"):
+        index = _index(home)
+        stored = index.get("days", {}) if index.get("columns") == ordered.column_names else {}
+        for number, day in enumerate(hashes):
+            path = day_path(home, day)
+            if stored.get(day.isoformat()) != hashes[day] or not path.is_file():
+                write_parquet(path, ordered.slice(number * per_day, per_day))
+        merged = index.get("days", {}) | {day.isoformat(): value for day, value in hashes.items()}
+        write_json(home.panel / "index.json", {"columns": ordered.column_names, "assets": list(assets), "days": merged})
+    return hashes
+
+
+def _hash_of(rows: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for name in rows.column_names:
+        digest.update(f"{name} {rows.schema.field(name).type};".encode())
+        if name == "asset_id":
+            digest.update("\n".join(rows[name].to_pylist()).encode())
+        else:
+            digest.update(column_values(rows, name).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _chained(experiment: Experiment, exported: dict[date, str]) -> dict[date, str]:
+    value = combined_hash("panel 1", *experiment.asset_ids, *experiment.features.names)
+    chain: dict[date, str] = {}
+    day = experiment.period.start
+    while day in exported:
+        value = combined_hash(value, exported[day])
+        chain[day] = value
+        day += timedelta(days=1)
+    return chain
+
+
+def _missing(experiment: Experiment, exported: dict[date, str], wanted: date | None) -> str:
+    if wanted is None:
+        return "the panel holds no day yet; materialise candles and SQL models, then export"
+    absent = [day for day in days_between(experiment.period.start, wanted) if day not in exported]
+    if not absent:
+        return f"{wanted} lies before the period's first day {experiment.period.start}"
+    return (
+        f"the panel up to {wanted} lacks {len(absent)} of its days, first {absent[0]}, last {absent[-1]}; "
+        "materialise them: a panel has no holes"
+    )
+
+
+def _index(home: Home) -> dict[str, Any]:
+    path = home.panel / "index.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

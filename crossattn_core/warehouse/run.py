@@ -1,0 +1,208 @@
+"""Running models: a view or table as a whole, an incremental or Python model by days, each in one transaction.
+
+A range of days is deleted and inserted again with exactly the warm-up that its header declares, so any order of
+partitions, any rerun and any split of a range give the same stored bits.
+"""
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+
+from crossattn_core.days import bounds, days_between
+from crossattn_core.errors import WarehouseError
+from crossattn_core.receipts import combined_hash
+from crossattn_core.warehouse.connection import connect, transaction
+from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
+from crossattn_core.warehouse.sources import create_sources, sync_sources
+
+__all__ = ["BuildResult", "build", "build_all", "connect", "create_sources", "sync_sources"]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What one build left in the warehouse."""
+
+    name: str
+    kind: str
+    rows: int | None
+    """Rows written; None for a view, which holds none."""
+    rows_by_day: dict[date, int] = field(default_factory=dict)
+    """Rows of each day of the range; empty for a view, and for a table without a time column."""
+    content_hash_by_day: dict[date, str] = field(default_factory=dict)
+    """Names the values of each day, whatever their order; days without rows included."""
+
+
+def build(connection: duckdb.DuckDBPyConnection, project: Project, name: str, first: date, last: date) -> BuildResult:
+    """Make model ``name`` for the days first..last; a view or a table is made as a whole.
+
+    Views that the model reads are created on the way, so only stored models have to be built before.
+
+    Raises:
+        WarehouseError: DuckDB refused; the message names file and cause, and what was stored before is untouched.
+    """
+    model = project.model(name)
+    start, end = bounds(first)[0], bounds(last)[1]
+    try:
+        prepare(connection, project, model)
+        if model.kind == "view":
+            return BuildResult(name, model.kind, None)
+        if model.kind == "table":
+            with transaction(connection):
+                _set_range(connection, start, end, start)
+                connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
+            return BuildResult(name, model.kind, _count(connection, name))
+        _set_range(connection, start, end, _warm_start(connection, model, start, end))
+        made = _python_rows(connection, model, start, end) if model.kind == "python" else None
+        with transaction(connection):
+            _replace_range(connection, model, start, end, made)
+            rows, hashes = _by_day(connection, model, first, last)
+        return BuildResult(name, model.kind, sum(rows.values()), rows, hashes)
+    except duckdb.Error as error:
+        raise WarehouseError(f"{model.path}: building {name} for {first}..{last} failed, nothing was changed: {error}") from error
+
+
+def build_all(
+    connection: duckdb.DuckDBPyConnection,
+    project: Project,
+    first: date,
+    last: date,
+    *,
+    until: str = "features.panel_rows",
+    report: Callable[[BuildResult], None] = lambda result: None,
+) -> list[BuildResult]:
+    """Build ``until`` and everything that it reads, in order."""
+    results = []
+    for name in (*project.upstream(until), until):
+        results.append(build(connection, project, name, first, last))
+        report(results[-1])
+    return results
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, project: Project, model: Model) -> None:
+    """Create what must stand before ``model`` runs: its views, and its stored tables, empty where they are new."""
+    create_sources(connection, project.folder)
+    for name in (*project.upstream(model.name), model.name):
+        above = project.models[name]
+        connection.execute(f"create schema if not exists {above.schema}")
+        if above.kind == "view":
+            connection.execute(f"create or replace view {name} as {above.select_text}")
+        else:
+            _shape_table(connection, above)
+
+
+def _shape_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Bring the stored table to the model's columns; days that were built before keep their rows."""
+    typed = ", ".join(f"{column.name} {column.type}" for column in model.columns)
+    connection.execute(f"create table if not exists {model.name} ({typed})")
+    stored = {row[0]: row[1].lower() for row in connection.execute(f"describe {model.name}").fetchall()}
+    for column in model.columns:
+        if column.name not in stored:
+            connection.execute(f"alter table {model.name} add column {column.name} {column.type}")
+        elif stored[column.name] != column.type:
+            connection.execute(f"alter table {model.name} alter {column.name} type {column.type}")
+    for name in stored:
+        if name not in {column.name for column in model.columns}:
+            connection.execute(f"alter table {model.name} drop column {name}")
+
+
+def _set_range(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime, warm_start: datetime) -> None:
+    for variable, instant in (("start", start), ("end", end), ("warm_start", warm_start)):
+        connection.execute(f"set variable \"{variable}\" = timestamp '{instant}'")
+
+
+def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> datetime:
+    """The instant after which reading suffices: the n-th bar before the anchor of every asset with a bar in the range.
+
+    Looks back a little first and twice as far each time an asset lacks bars, so a day costs the same at any age.
+    """
+    if model.warm_up is None:
+        return start
+    warm_up = model.warm_up
+    anchor = datetime(start.year, start.month, 1) if warm_up.anchor == "month" else start
+    look_back = timedelta(hours=warm_up.bars * 6 + 120)
+    active = f"select distinct asset_id from {warm_up.of} where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
+    while True:
+        horizon = anchor - look_back
+        short, oldest = connection.execute(
+            f"""
+            with active as ({active}),
+            counted as (
+                select asset_id, as_of, row_number() over (partition by asset_id order by as_of desc) as place
+                from {warm_up.of}
+                where as_of <= timestamp '{anchor}' and as_of > timestamp '{horizon}'
+                    and asset_id in (select asset_id from active)
+            ),
+            reached as (select asset_id, as_of from counted where place = {warm_up.bars})
+            select
+                (select list(asset_id) from active where asset_id not in (select asset_id from reached)),
+                (select min(as_of) from reached)
+            """
+        ).fetchall()[0]
+        if not short:
+            return oldest - timedelta(microseconds=1) if oldest is not None else start
+        older = connection.execute(
+            f"select count(*) from (select 1 from {warm_up.of} where as_of <= timestamp '{horizon}' "
+            "and list_contains(?, asset_id) limit 1)",
+            [short],
+        ).fetchall()[0][0]
+        if not older:
+            return horizon
+        look_back *= 2
+
+
+def _python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> pa.Table:
+    module, function = (model.function or "").split(":")
+    # A relation takes parameters, not session variables; a result of execute() would copy the rows.
+    names = [name for name in RANGE_VARIABLES if re.search(rf"\${name}\b", model.select_text)]
+    values = {name: connection.execute(f"select getvariable('{name}')").fetchall()[0][0] for name in names}
+    read = connection.sql(model.select_text, params=values).to_arrow_table()
+    made = getattr(importlib.import_module(module), function)(read, start, end)
+    wanted = [column.name for column in model.columns]
+    if made.column_names != wanted:
+        raise WarehouseError(f"{model.path}:1: {model.function} returned {made.column_names}; the header says {wanted}")
+    return made
+
+
+def _replace_range(
+    connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime, made: pa.Table | None
+) -> None:
+    within = f"{model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"
+    connection.execute(f"delete from {model.name} where {within}")
+    if made is None:
+        connection.execute(f"insert into {model.name} by name from ({model.select_text}\n)")
+    else:
+        connection.register("made_rows", made)
+        try:
+            connection.execute(f"insert into {model.name} by name from made_rows")
+        finally:
+            connection.unregister("made_rows")
+
+
+def _by_day(
+    connection: duckdb.DuckDBPyConnection, model: Model, first: date, last: date
+) -> tuple[dict[date, int], dict[date, str]]:
+    start, end = bounds(first)[0], bounds(last)[1]
+    columns = ", ".join(column.name for column in model.columns)
+    typed = ",".join(f"{column.name} {column.type}" for column in model.columns)
+    found = connection.execute(
+        f"""
+        select ({model.time_column} - interval 1 microsecond)::date as day, count(*), sum(hash({columns})::hugeint)
+        from {model.name}
+        where {model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'
+        group by all
+        """
+    ).fetchall()
+    rows, hashes = dict.fromkeys(days_between(first, last), 0), dict.fromkeys(days_between(first, last), combined_hash(typed))
+    for day, count, total in found:
+        rows[day] = count
+        hashes[day] = combined_hash(typed, str(count), str(total))
+    return rows, hashes
+
+
+def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    return connection.execute(f"select count(*) from {name}").fetchall()[0][0]

@@ -1,0 +1,105 @@
+"""Filling the raw tables: what the lake, the universe and the calendars know of a range of days."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import pyarrow as pa
+
+from crossattn_core.days import bounds
+from crossattn_core.errors import WarehouseError
+from crossattn_core.experiment import Experiment
+from crossattn_core.panel.calendar import session_rows
+from crossattn_core.warehouse.connection import transaction
+from crossattn_core.warehouse.models import MODELS_FOLDER
+
+__all__ = ["CandleSource", "create_sources", "sync_sources"]
+
+
+class CandleSource(Protocol):
+    """What is read of the lake; tables as ``crossattn_core.candles.store.Lake`` gives them."""
+
+    def read_candles(self, venue: str | None, first: date, last: date) -> pa.Table: ...
+    def read_funding(self, first: date, last: date) -> pa.Table: ...
+    def read_revisions(self, first: date, last: date) -> pa.Table: ...
+    def read_quarantine(self, first: date, last: date) -> pa.Table: ...
+    def read_coverage(self, first: date, last: date) -> pa.Table: ...
+
+
+def create_sources(connection: duckdb.DuckDBPyConnection, folder: Path = MODELS_FOLDER) -> None:
+    """Create the raw tables that are not there yet, empty."""
+    connection.execute((folder / "sources.sql").read_text(encoding="utf-8"))
+
+
+def sync_sources(
+    connection: duckdb.DuckDBPyConnection, lake: CandleSource, experiment: Experiment, first: date, last: date
+) -> dict[str, int]:
+    """Replace the raw rows of the days first..last by the lake's, in one transaction; assets as a whole.
+
+    Returns:
+        rows now held for the range, by table.
+
+    Raises:
+        WarehouseError: the lake's tables do not fit; everything stays as it was.
+    """
+    create_sources(connection)
+    start, end = bounds(first)[0], bounds(last)[1]
+    days = f"day >= date '{first}' and day <= date '{last}'"
+    calendars = [asset.calendar for asset in experiment.assets]
+    rows = {
+        "raw.candles": (_between("closed_at", start, end), lake.read_candles(None, first, last)),
+        "raw.funding": (_between("settled_at", start, end), lake.read_funding(first, last)),
+        "raw.revisions": (_between("closed_at", start, end), lake.read_revisions(first, last)),
+        "raw.quarantine": (_between("closed_at", start, end), lake.read_quarantine(first, last)),
+        "raw.coverage": (days, lake.read_coverage(first, last)),
+        "raw.sessions": (_between("closed_at", start, end), session_rows(calendars, first, last)),
+        "raw.assets": ("true", asset_rows(experiment)),
+    }
+    with transaction(connection):
+        for table, (condition, replacement) in rows.items():
+            _replace(connection, table, condition, replacement)
+    return {table: replacement.num_rows for table, (_, replacement) in rows.items()}
+
+
+def asset_rows(experiment: Experiment) -> pa.Table:
+    """The universe as rows of ``raw.assets``."""
+    lags = experiment.feed.publication_lag_seconds
+    return pa.Table.from_pylist(
+        [
+            {
+                "asset_id": asset.asset_id,
+                "position": position,
+                "venue": asset.venue,
+                "category": asset.category,
+                "symbol": asset.symbol,
+                "sector": asset.sector,
+                "market": asset.market,
+                "calendar": asset.calendar,
+                "pays_funding": asset.pays_funding,
+                "max_age_hours": experiment.features.max_age_hours,
+                "publication_lag_seconds": lags.get(asset.venue, 0),
+            }
+            for position, asset in enumerate(experiment.assets)
+        ]
+    )
+
+
+def _between(column: str, start: datetime, end: datetime) -> str:
+    return f"{column} > timestamp '{start}' and {column} <= timestamp '{end}'"
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, replacement: pa.Table) -> None:
+    wanted = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
+    missing = [name for name in wanted if name not in replacement.column_names]
+    if missing:
+        held = ", ".join(replacement.column_names)
+        raise WarehouseError(f"{table}: the lake's rows lack {', '.join(missing)}; they have {held}")
+    connection.execute(f"delete from {table} where {condition}")
+    if replacement.num_rows == 0:
+        return
+    connection.register("replacement_rows", replacement.select(wanted))
+    try:
+        connection.execute(f"insert into {table} by name select * from replacement_rows")
+    finally:
+        connection.unregister("replacement_rows")

@@ -1,0 +1,74 @@
+/* model
+description: One row a grid hour and asset - what could be traded, what is the newest known price and how old it is. Prices for marking carry forward; volumes, funding and returns do not.
+grain: [asset_id, as_of]
+kind: incremental
+time_column: as_of
+columns:
+  as_of: "grid row: the information of the row ends here [UTC]"
+  asset_id: "venue:category:symbol [key]"
+  is_fresh: "whether a candle became known since the previous row [yes or no]"
+  is_tradable: "whether the asset traded in the row's hour [yes or no]"
+  is_expected: "whether the calendar calls for a candle in the row's hour [yes or no]"
+  is_readable: "whether the newest candle is young enough to be read [yes or no]"
+  closed_at: "close of the newest known candle, null before the first [UTC]"
+  age_hours: "time since that close, null before the first [hours]"
+  trade_price: "close of the candle with closed_at in (as_of - 1 h, as_of], null where there is none [quote currency]"
+  mark_price: "newest known close, carried forward, null before the first [quote currency]"
+  quote_volume: "traded value of the fresh bar, null where not fresh [quote currency]"
+  funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
+tests:
+  - unique: [asset_id, as_of]
+  - not_null: [as_of, asset_id, is_fresh, is_tradable, is_expected, is_readable]
+  - relationship: {asset_id: raw.assets.asset_id}
+  - range: {age_hours: [0, null], trade_price: [0, null], mark_price: [0, null], quote_volume: [0, null]}
+  - expectation: "is_tradable = (trade_price is not null)"
+  - expectation: "is_fresh = (quote_volume is not null)"
+  - expectation: "closed_at <= as_of"
+*/
+with spine as (select * from aligned.spine where as_of > $start and as_of <= $end),
+fresh as (select * from aligned.fresh_bars where as_of <= $end),
+trades as (select * from aligned.trade_prices where as_of > $start and as_of <= $end),
+sessions as (select * from aligned.sessions where as_of > $start and as_of <= $end and candles_expected > 0),
+funding as (
+    select asset_id, settled_hour as as_of, sum(rate) as rate
+    from staging.funding
+    where settled_hour > $start and settled_hour <= $end
+    group by asset_id, settled_hour
+),
+-- Nearly every asset has a bar in the fortnight before the range. Only for one that has none is all of history read,
+-- so that a delisted asset keeps its mark and a day costs the same after five years as after one month.
+recent as (select * from fresh where as_of > $start - interval 14 days),
+silent as (
+    select asset_id
+    from raw.assets
+    where asset_id not in (select asset_id from recent where as_of <= $start)
+),
+older as (
+    select asset_id, max(as_of) as as_of, arg_max(closed_at, as_of) as closed_at, arg_max(close, as_of) as close
+    from fresh
+    where as_of <= $start - interval 14 days and asset_id in (select asset_id from silent)
+    group by asset_id
+),
+known as (
+    select asset_id, as_of, closed_at, close, quote_volume from recent
+    union all
+    select asset_id, as_of, closed_at, close, null as quote_volume from older
+)
+select
+    spine.as_of,
+    spine.asset_id,
+    coalesce(known.as_of = spine.as_of, false) as is_fresh,
+    trades.trade_price is not null as is_tradable,
+    sessions.as_of is not null as is_expected,
+    coalesce(epoch(spine.as_of - known.closed_at) / 3600 <= spine.max_age_hours, false) as is_readable,
+    known.closed_at,
+    (epoch(spine.as_of - known.closed_at) / 3600)::float as age_hours,
+    trades.trade_price,
+    known.close as mark_price,
+    case when known.as_of = spine.as_of then known.quote_volume end as quote_volume,
+    funding.rate as funding_rate
+from spine
+asof left join known on spine.asset_id = known.asset_id and spine.as_of >= known.as_of
+left join trades on spine.asset_id = trades.asset_id and spine.as_of = trades.as_of
+left join sessions on spine.calendar = sessions.calendar and spine.as_of = sessions.as_of
+left join funding on spine.asset_id = funding.asset_id and spine.as_of = funding.as_of

@@ -1,0 +1,20 @@
+/* model
+description: The hourly UTC grid of the days that were synchronised, crossed with the universe.
+grain: [asset_id, as_of]
+kind: view
+time_column: as_of
+columns:
+  as_of: "grid row: the information of the row ends here [UTC]"
+  asset_id: "venue:category:symbol [key]"
+  calendar: "sessions that the asset follows [exchange_calendars name]"
+  max_age_hours: "older than this, the newest candle is no longer read [hours]"
+*/
+with hours as (select * from raw.sessions where calendar = '24/7'),
+assets as (select * from raw.assets)
+select
+    hours.closed_at as as_of,
+    assets.asset_id,
+    assets.calendar,
+    assets.max_age_hours
+from hours
+cross join assets

@@ -1,0 +1,71 @@
+/* model
+description: What the panel is exported from - one row a grid hour and asset, its prices and masks, and every feature that an experiment may name. Features are null where the asset has no fresh bar.
+grain: [asset_id, as_of]
+kind: view
+time_column: as_of
+columns:
+  as_of: "grid row: the information of the row ends here [UTC]"
+  asset_id: "venue:category:symbol [key]"
+  is_fresh: "whether a candle became known since the previous row [yes or no]"
+  is_tradable: "whether the asset traded in the row's hour [yes or no]"
+  is_readable: "whether the newest candle is young enough to be read [yes or no]"
+  age_hours: "time since the newest known close, null before the first [hours]"
+  trade_price: "close of the candle with closed_at in (as_of - 1 h, as_of], null where there is none [quote currency]"
+  mark_price: "newest known close, carried forward, null before the first [quote currency]"
+  quote_volume: "traded value of the fresh bar, null where not fresh [quote currency]"
+  funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
+  log_return: "ln(close / previous close); after a pause ln(close / open), the rest is gap_return [fraction, log]"
+  gap_return: "after a pause ln(open / previous close), else 0 [fraction, log]"
+  intraday_return: "close / open - 1 [fraction, simple]"
+  range_share: "(high - low) / close [fraction]"
+  relative_volume: "volume over its mean of 20 bars, this one included [ratio]"
+  volatility: "sample standard deviation of log_return over 20 bars [fraction, log]"
+  rsi_14: "share of gains in the moves of 14 changes, simple means [0 to 100]"
+  rsi_14_wilder: "the same with Wilder's smoothing [0 to 100]"
+  macd: "mean of closes with span 12 less that with span 26 [fraction of price]"
+  macd_signal: "mean of MACD with span 9 [fraction of price]"
+  macd_histogram: "macd less macd_signal [fraction of price]"
+  pause_hours: "time between the previous bar's close and this bar's opening [hours]"
+  bar_age_hours: "time between the bar's close and the grid row [hours]"
+  hour_of_week: "hours since Monday 00:00 [0 to 167]"
+  hour_of_week_sin: "sine of the hour of the week, one turn a week [-1 to 1]"
+  hour_of_week_cos: "cosine of the hour of the week, one turn a week [-1 to 1]"
+  last_funding_rate: "newest rate settled in the 24 hours up to the row; 0 where there is none [fraction of notional]"
+tests:
+  - unique: [asset_id, as_of]
+  - expectation: "is_fresh = (intraday_return is not null)"
+*/
+with bars as (select * from aligned.bars),
+finite as (select * from features.window),
+recursive_means as (select * from features.recursive)
+select
+    bars.as_of,
+    bars.asset_id,
+    bars.is_fresh,
+    bars.is_tradable,
+    bars.is_readable,
+    bars.age_hours,
+    bars.trade_price,
+    bars.mark_price,
+    bars.quote_volume,
+    bars.funding_rate,
+    finite.log_return,
+    finite.gap_return,
+    finite.intraday_return,
+    finite.range_share,
+    finite.relative_volume,
+    finite.volatility,
+    finite.rsi_14,
+    recursive_means.rsi_14_wilder,
+    recursive_means.macd,
+    recursive_means.macd_signal,
+    recursive_means.macd_histogram,
+    finite.pause_hours,
+    finite.bar_age_hours,
+    finite.hour_of_week,
+    finite.hour_of_week_sin,
+    finite.hour_of_week_cos,
+    finite.last_funding_rate
+from bars
+left join finite on bars.asset_id = finite.asset_id and bars.as_of = finite.as_of
+left join recursive_means on bars.asset_id = recursive_means.asset_id and bars.as_of = recursive_means.as_of

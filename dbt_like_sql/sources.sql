@@ -1,0 +1,74 @@
+-- Tables that the models read and do not make. `sync_sources` fills them from the lake, the universe and the
+-- calendars. A comment holds a column's description, its unit in brackets.
+
+create schema if not exists raw;
+
+create table if not exists raw.candles (
+    asset_id varchar,      -- venue:category:symbol [key]
+    opened_at timestamp,   -- first instant that the candle covers [UTC]
+    closed_at timestamp,   -- first instant that it no longer covers [UTC]
+    open double,           -- first price [quote currency]
+    high double,           -- highest price [quote currency]
+    low double,            -- lowest price [quote currency]
+    close double,          -- last price [quote currency]
+    volume double,         -- traded size [base units]
+    turnover double,       -- traded value, NaN where the source lacks it [quote currency]
+    fetched_at timestamp   -- when the first closed value was stored [UTC]
+);
+
+create table if not exists raw.funding (
+    asset_id varchar,      -- venue:category:symbol [key]
+    settled_at timestamp,  -- when the payment fell due [UTC]
+    rate double,           -- paid by longs to shorts [fraction of notional]
+    fetched_at timestamp   -- when it was stored [UTC]
+);
+
+create table if not exists raw.revisions (
+    asset_id varchar,             -- venue:category:symbol [key]
+    closed_at timestamp,          -- the candle that the source told differently later [UTC]
+    field varchar,                -- which of its values [name]
+    first_value double,           -- the first closed value [as the field]
+    later_value double,           -- what the source said later [as the field]
+    first_fetched_at timestamp,   -- when the first was stored [UTC]
+    later_fetched_at timestamp,   -- when the later was seen [UTC]
+    adopted_at timestamp          -- when history was told to use the later value, null where it uses the first [UTC]
+);
+
+create table if not exists raw.quarantine (
+    asset_id varchar,      -- venue:category:symbol [key]
+    closed_at timestamp,   -- the candle that broke a rule [UTC]
+    reason varchar,        -- the rule [name]
+    detail varchar,        -- what was wrong with it [text]
+    fetched_at timestamp   -- when it was refused [UTC]
+);
+
+create table if not exists raw.coverage (
+    asset_id varchar,      -- venue:category:symbol [key]
+    day date,              -- the daily partition that was asked for [UTC day]
+    rows bigint,           -- candles stored [count]
+    expected bigint,       -- candles that the calendar calls for [count]
+    gaps bigint,           -- expected candles that are missing [count]
+    attempts bigint        -- how often the day was asked for [count]
+);
+
+create table if not exists raw.assets (
+    asset_id varchar,                 -- venue:category:symbol [key]
+    position integer,                 -- place on the panel's asset axis [index from 0]
+    venue varchar,                    -- where it trades [name]
+    category varchar,                 -- instrument class [name]
+    symbol varchar,                   -- the venue's own symbol [name]
+    sector varchar,                   -- group in the hierarchy [name]
+    market varchar,                   -- top of the hierarchy [name]
+    calendar varchar,                 -- sessions that it follows [exchange_calendars name]
+    pays_funding boolean,             -- whether holders exchange funding [yes or no]
+    max_age_hours integer,            -- older than this, the newest candle is no longer read [hours]
+    publication_lag_seconds integer   -- a candle is known this long after its close [seconds]
+);
+
+create table if not exists raw.sessions (
+    calendar varchar,      -- exchange_calendars name, or 24/7 [key]
+    opened_at timestamp,   -- opening of a candle that the calendar calls for [UTC]
+    closed_at timestamp,   -- its close [UTC]
+    session bigint,        -- running number of the session [count]
+    is_optional boolean    -- whether sources often lack it: closing bars of half days [yes or no]
+);

@@ -1,0 +1,47 @@
+/* model
+description: The first closed value of each candle, typed, with its traded value and the first grid hours that know it. Later revisions are in staging.candle_revisions.
+grain: [asset_id, closed_at]
+kind: view
+time_column: closed_at
+columns:
+  asset_id: "venue:category:symbol [key]"
+  opened_at: "first instant that the candle covers [UTC]"
+  closed_at: "first instant that it no longer covers [UTC]"
+  traded_hour: "the grid row whose hour holds the close [UTC]"
+  known_hour: "the first grid row that may know the candle: its close and the publication lag lie behind it [UTC]"
+  is_single: "whether the calendar gives the asset at most one candle a grid hour [yes or no]"
+  open: "first price [quote currency]"
+  high: "highest price [quote currency]"
+  low: "lowest price [quote currency]"
+  close: "last price [quote currency]"
+  volume: "traded size [base units]"
+  quote_volume: "traded value: the source's turnover, else volume at the closing price [quote currency]"
+tests:
+  - not_null: [asset_id, closed_at, open, high, low, close]
+  - unique: [asset_id, closed_at]
+  - relationship: {asset_id: raw.assets.asset_id}
+  - expectation: "low <= least(open, close) and high >= greatest(open, close) and low > 0"
+  - expectation: "opened_at < closed_at and closed_at <= known_hour"
+  - range: {volume: [0, null]}
+*/
+with candles as (select * from raw.candles),
+assets as (select * from raw.assets)
+select
+    candles.asset_id,
+    candles.opened_at,
+    candles.closed_at,
+    -- The hour that ends at or after the instant: (t - 1 h, t] belongs to t.
+    date_trunc('hour', candles.closed_at + interval 1 hour - interval 1 microsecond) as traded_hour,
+    date_trunc(
+        'hour',
+        candles.closed_at + to_seconds(assets.publication_lag_seconds) + interval 1 hour - interval 1 microsecond
+    ) as known_hour,
+    assets.calendar = '24/7' as is_single,
+    candles.open,
+    candles.high,
+    candles.low,
+    candles.close,
+    candles.volume,
+    coalesce(nullif(candles.turnover, 'nan'::double), candles.volume * candles.close) as quote_volume
+from candles
+inner join assets on candles.asset_id = assets.asset_id

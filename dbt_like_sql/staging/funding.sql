@@ -1,0 +1,25 @@
+/* model
+description: Funding settlements of the universe, with the grid row whose hour holds each.
+grain: [asset_id, settled_at]
+kind: view
+time_column: settled_at
+columns:
+  asset_id: "venue:category:symbol [key]"
+  settled_at: "when the payment fell due [UTC]"
+  settled_hour: "the grid row whose hour holds the settlement [UTC]"
+  rate: "paid by longs to shorts [fraction of notional]"
+tests:
+  - not_null: [asset_id, settled_at, rate]
+  - unique: [asset_id, settled_at]
+  - range: {rate: [-0.05, 0.05]}
+*/
+with funding as (select * from raw.funding),
+assets as (select * from raw.assets)
+select
+    funding.asset_id,
+    funding.settled_at,
+    date_trunc('hour', funding.settled_at + interval 1 hour - interval 1 microsecond) as settled_hour,
+    funding.rate
+from funding
+inner join assets on funding.asset_id = assets.asset_id
+where assets.pays_funding
