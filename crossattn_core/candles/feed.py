@@ -1,0 +1,151 @@
+"""What every feed gives: closed candles and settled funding, keyed by the instant when they were known.
+
+A feed is one source of one or more venues' candles. It never hands out a candle that is still forming by the
+source's own clock, never fills a hole, and raises only ``FeedError`` and its kin.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.universe import Asset
+
+__all__ = [
+    "CANDLE_COLUMNS",
+    "FUNDING_COLUMNS",
+    "PRICE_COLUMNS",
+    "Feed",
+    "KnowsTruth",
+    "Progress",
+    "Traffic",
+    "empty_candles",
+    "empty_funding",
+    "newest_complete_day",
+    "silent",
+]
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
+
+CANDLE_COLUMNS = ("asset_id", "opened_at", "closed_at", *PRICE_COLUMNS, "volume", "turnover", "fetched_at")
+"""One row a candle over [opened_at, closed_at): prices in quote currency, volume in base units (shares, coins),
+turnover in quote currency (NaN where the source lacks it), instants naive UTC datetime64[us]."""
+
+FUNDING_COLUMNS = ("asset_id", "settled_at", "rate", "fetched_at")
+"""One row a settlement: ``rate`` is the fraction of notional that longs pay shorts at ``settled_at``."""
+
+
+@dataclass
+class Traffic:
+    """What a feed has asked of its source so far; the intake takes differences."""
+
+    requests: int = 0
+    retries: int = 0
+    seconds_waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a long intake, for whoever draws it (terminal bar, plain line, JSON)."""
+
+    stage: str
+    """'candles' or 'funding'."""
+    done: int
+    """Windows (or assets) finished, of ``total``."""
+    total: int
+    symbol: str
+    """What was just finished."""
+    rows: int
+    """Rows stored so far in this intake."""
+    requests: int = 0
+    retries: int = 0
+    quarantined: int = 0
+
+
+def silent(progress: Progress) -> None:
+    """Report nothing."""
+
+
+class Feed(Protocol):
+    """A source of candles. Instants going in and out are naive UTC unless said otherwise."""
+
+    @property
+    def kind(self) -> str:
+        """'simulated', 'files' or 'api'; names the lake's folder."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """Running counts of requests and retries."""
+        ...
+
+    @property
+    def gap_attempts(self) -> int:
+        """How often a day with holes is asked for before the hole counts as the source's own."""
+        ...
+
+    def window_days(self, asset: Asset) -> int:
+        """Whole days that one call should span: what one request, or one cheap read, can answer."""
+        ...
+
+    def now(self) -> datetime:
+        """The source's clock, aware UTC: a candle is closed when ``closed_at`` <= this."""
+        ...
+
+    def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Closed candles with closed_at in (start, end], columns ``CANDLE_COLUMNS``, as the source gives them.
+
+        Raises:
+            PermanentFeedError: the source does not know the asset or refuses the question for good.
+            TransientFeedError: every attempt failed in a way that a later one may not.
+            FeedBlockedError: the source refuses this address for a while.
+        """
+        ...
+
+    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Settlements with settled_at in (start, end], columns ``FUNDING_COLUMNS``; errors as ``candles``."""
+        ...
+
+    def listed(self, asset: Asset) -> datetime | None:
+        """When the asset began to trade, where the source says so: before it, no candle is expected."""
+        ...
+
+
+@runtime_checkable
+class KnowsTruth(Protocol):
+    """A feed that knows what drives its market: the simulated one."""
+
+    def truth(self, end: datetime) -> dict[str, object]:
+        """Planted leads and regimes up to ``end``, ready for JSON."""
+        ...
+
+
+def empty_candles() -> pd.DataFrame:
+    """No candle, with the columns and types of some."""
+    columns: dict[str, np.ndarray] = {name: np.empty(0) for name in CANDLE_COLUMNS}
+    columns["asset_id"] = np.empty(0, dtype=object)
+    for name in ("opened_at", "closed_at", "fetched_at"):
+        columns[name] = np.empty(0, dtype="datetime64[us]")
+    return pd.DataFrame(columns)
+
+
+def empty_funding() -> pd.DataFrame:
+    """No settlement, with the columns and types of some."""
+    instants = np.empty(0, dtype="datetime64[us]")
+    return pd.DataFrame(
+        {"asset_id": np.empty(0, dtype=object), "settled_at": instants, "rate": np.empty(0), "fetched_at": instants}
+    )
+
+
+def newest_complete_day(now: datetime, publication_lag: timedelta = timedelta(0)) -> date:
+    """The newest day whose every candle is known at ``now`` (aware UTC).
+
+    >>> from datetime import UTC
+    >>> newest_complete_day(datetime(2025, 3, 2, 0, 0, tzinfo=UTC))
+    datetime.date(2025, 3, 1)
+    >>> newest_complete_day(datetime(2025, 3, 2, 0, 0, tzinfo=UTC), timedelta(seconds=5))
+    datetime.date(2025, 2, 28)
+    """
+    return (now - publication_lag).date() - timedelta(days=1)

@@ -1,0 +1,185 @@
+"""The ledger of a lake: what was asked, what came, what was refused, what the source changed its mind about.
+
+One SQLite file that any number of processes may use at once. A day without a row was never asked for; a row with
+``rows = 0`` was asked for and is empty. A Parquet file counts from the moment its row is committed.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+__all__ = ["Coverage", "Kind", "Ledger"]
+
+Kind = str
+"""'candles' or 'funding'."""
+
+_TABLES = """
+create table if not exists coverage (
+  kind text, asset_id text, venue text, day text, asked_until text not null, rows integer not null,
+  expected integer not null, gaps integer not null, first text, last text, content_hash text not null,
+  file text, sha256 text, version integer not null, attempts integer not null, fetched_at text not null,
+  primary key (kind, asset_id, day)
+) without rowid;
+create index if not exists coverage_by_day on coverage (kind, venue, day);
+create table if not exists windows (
+  kind text, asset_id text, first text, last text, request text, rows integer, requests integer, retries integer,
+  fetched_at text
+);
+create table if not exists revisions (
+  kind text, asset_id text, opened_at text, closed_at text, field text, first_value real, later_value real,
+  first_fetched_at text, later_fetched_at text, adopted_at text,
+  primary key (kind, asset_id, closed_at, field, later_value)
+) without rowid;
+create table if not exists quarantine (
+  kind text, asset_id text, opened_at text, closed_at text, open real, high real, low real, close real, volume real,
+  turnover real, reason text, detail text, fetched_at text, fingerprint text,
+  primary key (kind, asset_id, closed_at, reason, fingerprint)
+) without rowid;
+"""
+
+_COVERAGE = (
+    "kind", "asset_id", "venue", "day", "asked_until", "rows", "expected", "gaps", "first", "last", "content_hash",
+    "file", "sha256", "version", "attempts", "fetched_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """One asset's day in the ledger. Instants are naive UTC in ISO form; they sort as they read."""
+
+    kind: Kind
+    asset_id: str
+    venue: str
+    day: str
+    asked_until: str
+    rows: int
+    expected: int
+    gaps: int
+    first: str | None
+    last: str | None
+    content_hash: str
+    file: str | None
+    sha256: str | None
+    version: int
+    attempts: int
+    fetched_at: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the day was over, by the source's clock, when it was last asked for."""
+        return self.asked_until > self.day + "T23:59:59.999999"
+
+
+class Ledger:
+    """The ledger at one path."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for questions; an absent ledger answers like an empty one."""
+        connection = sqlite3.connect(self._path if self._path.exists() else ":memory:", timeout=60)
+        try:
+            if not self._path.exists():
+                connection.executescript(_TABLES)
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that no other writer overlaps; rolled back on any error."""
+        is_new = not self._path.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+        try:
+            if is_new:
+                connection.executescript(_TABLES)
+            connection.execute("begin immediate")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("rollback")
+                raise
+            connection.execute("commit")
+        finally:
+            connection.close()
+
+    def coverage(
+        self, kind: Kind, first: date, last: date, *, venue: str | None = None, asset_id: str | None = None
+    ) -> list[Coverage]:
+        """The ledger's rows of the days first..last, by day and asset."""
+        with self.reading() as connection:
+            return coverage_rows(connection, kind, first, last, venue=venue, asset_id=asset_id)
+
+    def has_rows(self, kind: Kind, asset_id: str) -> bool:
+        """Whether anything of the asset was ever stored."""
+        with self.reading() as connection:
+            question = "select 1 from coverage where kind = ? and asset_id = ? and rows > 0 limit 1"
+            return connection.execute(question, (kind, asset_id)).fetchone() is not None
+
+    def rows(self, table: str, columns: Sequence[str], where: str, given: Sequence[object]) -> list[tuple]:
+        """Rows of ``revisions``, ``quarantine`` or ``windows``, ordered by every column."""
+        if table not in ("revisions", "quarantine", "windows"):
+            raise ValueError(table)
+        listed = ", ".join(columns)
+        with self.reading() as connection:
+            return connection.execute(f"select {listed} from {table} where {where} order by {listed}", given).fetchall()
+
+
+def coverage_rows(
+    connection: sqlite3.Connection,
+    kind: Kind,
+    first: date,
+    last: date,
+    *,
+    venue: str | None = None,
+    asset_id: str | None = None,
+) -> list[Coverage]:
+    """As ``Ledger.coverage``, inside a transaction."""
+    question = f"select {', '.join(_COVERAGE)} from coverage where kind = ? and day between ? and ?"
+    given: list[object] = [kind, first.isoformat(), last.isoformat()]
+    if venue is not None:
+        question, given = question + " and venue = ?", [*given, venue]
+    if asset_id is not None:
+        question, given = question + " and asset_id = ?", [*given, asset_id]
+    return [Coverage(*row) for row in connection.execute(question + " order by day, asset_id", given)]
+
+
+def put_coverage(connection: sqlite3.Connection, rows: Iterable[Coverage]) -> None:
+    """Replace the ledger's rows of these asset days."""
+    marks = ", ".join("?" * len(_COVERAGE))
+    connection.executemany(
+        f"insert or replace into coverage values ({marks})",
+        [tuple(getattr(row, name) for name in _COVERAGE) for row in rows],
+    )
+
+
+def put_window(
+    connection: sqlite3.Connection,
+    kind: Kind,
+    asset_id: str,
+    span: tuple[date, date],
+    request: dict[str, object],
+    counts: tuple[int, int, int],
+    fetched_at: datetime,
+) -> None:
+    """Note one answered question: its parameters and (rows, requests, retries)."""
+    connection.execute(
+        "insert into windows values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (kind, asset_id, *(day.isoformat() for day in span), json.dumps(request, sort_keys=True), *counts, iso(fetched_at)),
+    )
+
+
+def iso(moment: datetime) -> str:
+    """A naive instant as text that sorts as it reads.
+
+    >>> iso(datetime(2025, 3, 1))
+    '2025-03-01T00:00:00.000000'
+    """
+    return moment.isoformat(timespec="microseconds")

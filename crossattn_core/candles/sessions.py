@@ -1,0 +1,111 @@
+"""When a venue's candles open and close: the one place that asks exchange_calendars.
+
+A venue that never closes has a candle for every interval. A stock exchange has them from the opening bell in
+steps of the interval, the last one cut at the closing bell: XNYS hours open at :30 and the last lasts 30 minutes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.errors import HistoryError
+
+__all__ = ["ALWAYS_OPEN", "Bars", "expected_bars", "session_bounds"]
+
+ALWAYS_OPEN = "24/7"
+
+# Explicit, so that neither the machine's clock nor the library's default window decides what a session is.
+_FIRST, _LAST = "2000-01-01", "2035-12-31"
+_EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The candles that a calendar calls for. Axis T: bars, in time order."""
+
+    opened_T: NDArray[np.datetime64]
+    closed_T: NDArray[np.datetime64]
+    session_T: NDArray[np.int64]
+    """Running number of the session that each bar belongs to; all 0 on a venue that never closes."""
+    is_optional_T: NDArray[np.bool_]
+    """Closing bars of half days: sources often lack them, so their absence is no gap."""
+
+    def __len__(self) -> int:
+        return len(self.opened_T)
+
+    def between(self, start: datetime, end: datetime) -> "Bars":
+        """The bars with closed_at in (start, end]."""
+        first, stop = np.searchsorted(
+            self.closed_T, np.array([start, end], dtype="datetime64[us]"), side="right"
+        )
+        return Bars(
+            self.opened_T[first:stop], self.closed_T[first:stop], self.session_T[first:stop], self.is_optional_T[first:stop]
+        )
+
+
+def expected_bars(calendar: str, start: datetime, end: datetime, interval: timedelta = timedelta(hours=1)) -> Bars:
+    """The bars of ``calendar`` with closed_at in (start, end], naive UTC.
+
+    Args:
+        calendar: ``24/7`` or an exchange_calendars name such as ``XNYS``.
+        start, end: naive UTC.
+        interval: a divisor or multiple of a day; a whole day on an exchange means one bar a session.
+
+    >>> bars = expected_bars("XNYS", datetime(2025, 3, 7), datetime(2025, 3, 8))
+    >>> [f"{opened:%H:%M}-{closed:%H:%M}" for opened, closed in zip(bars.opened_T.tolist(), bars.closed_T.tolist())]
+    ['14:30-15:30', '15:30-16:30', '16:30-17:30', '17:30-18:30', '18:30-19:30', '19:30-20:30', '20:30-21:00']
+    """
+    if calendar == ALWAYS_OPEN:
+        return _always_open(start, end, interval)
+    return _session_bars(calendar, interval).between(start, end)
+
+
+def session_bounds(calendar: str) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+    """Opening and closing bell of every session that is known, naive UTC datetime64[us]."""
+    return _bells(calendar)
+
+
+def _always_open(start: datetime, end: datetime, interval: timedelta) -> Bars:
+    step = np.timedelta64(int(interval.total_seconds()), "s").astype("timedelta64[us]")
+    first = (np.datetime64(start, "us") - _EPOCH) // step + 1
+    last = (np.datetime64(end, "us") - _EPOCH) // step
+    closed_T = _EPOCH + np.arange(first, last + 1) * step
+    nothing_T = np.zeros(len(closed_T), dtype=np.int64)
+    return Bars(closed_T - step, closed_T, nothing_T, nothing_T.astype(bool))
+
+
+@lru_cache(maxsize=8)
+def _session_bars(calendar: str, interval: timedelta) -> Bars:
+    opens_S, closes_S = _bells(calendar)
+    step = np.timedelta64(int(interval.total_seconds()), "s").astype("timedelta64[us]")
+    length_S = closes_S - opens_S
+    if interval >= timedelta(days=1):
+        step = length_S.max()
+    bars_S = -(-length_S // step)
+    session_T = np.repeat(np.arange(len(opens_S)), bars_S)
+    order_T = np.arange(len(session_T)) - np.repeat(np.cumsum(bars_S) - bars_S, bars_S)
+    opened_T = opens_S[session_T] + order_T * step
+    closed_T = np.minimum(opened_T + step, closes_S[session_T])
+    is_half_S = length_S < np.median(length_S)
+    is_closing_T = closed_T == closes_S[session_T]
+    is_optional_T = is_half_S[session_T] & is_closing_T & (bars_S[session_T] > 1)
+    return Bars(opened_T, closed_T, session_T.astype(np.int64), is_optional_T)
+
+
+@lru_cache(maxsize=8)
+def _bells(calendar: str) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+    # Half a second of import that a market without sessions never pays.
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName
+
+    try:
+        schedule = exchange_calendars.get_calendar(calendar, start=_FIRST, end=_LAST).schedule
+    except InvalidCalendarName as error:
+        raise HistoryError(f"{calendar}: no such exchange calendar; see exchange_calendars.get_calendar_names()") from error
+    opens, closes = (
+        schedule[name].dt.tz_convert(None).to_numpy().astype("datetime64[us]") for name in ("open", "close")
+    )
+    return opens, closes

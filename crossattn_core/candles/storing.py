@@ -1,0 +1,249 @@
+"""Writing to the lake: one answered window becomes day files and ledger rows, in one transaction.
+
+Order: day files, one sync, ledger. Killed at any moment, the ledger knows either the whole window or nothing of
+it. Writers take turns at the ledger, so two fetches of the same days store the first one's values and note the
+second's differences as revisions.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from crossattn_core.candles.dayfiles import (
+    CANDLE_SCHEMA,
+    FUNDING_SCHEMA,
+    asset_folder,
+    cache_months,
+    content_hash,
+    read_day_files,
+    time_column,
+    to_table,
+    write_day_file,
+)
+from crossattn_core.candles.ledger import Coverage, Kind, coverage_rows, iso, put_coverage, put_window
+from crossattn_core.candles.store import Lake
+from crossattn_core.days import bounds, days_between
+from crossattn_core.universe import Asset
+
+__all__ = ["Answer", "Stored", "store_answer"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a feed answered for one asset over whole days, after validation."""
+
+    kind: Kind
+    asset: Asset
+    first: date
+    last: date
+    rows: pd.DataFrame
+    """Accepted rows in time order, all inside the days."""
+    refused: pd.DataFrame
+    """Refused candles with ``reason`` and ``detail``."""
+    expected: dict[date, tuple[int, int]]
+    """Day -> (bars the calendar calls for so far, of these optional ones)."""
+    asked_until: datetime
+    """How far the question reached, naive UTC: min(end of the window, the source's clock)."""
+    fetched_at: datetime
+    """The source's clock at the answer, naive UTC."""
+    request: dict[str, object] = field(default_factory=dict)
+    requests: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of an answer."""
+
+    rows: int
+    revisions: dict[date, int]
+
+
+def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
+    """Store one answer; candles already in the lake keep their first closed value.
+
+    Args:
+        compare: whether a different later value is noted as a revision.
+    """
+    schema = CANDLE_SCHEMA if answer.kind == "candles" else FUNDING_SCHEMA
+    table = to_table(answer.rows.assign(fetched_at=answer.fetched_at), schema)
+    days = [day for day in days_between(answer.first, answer.last) if bounds(day)[0] < answer.asked_until]
+    edges = np.array([bounds(day)[0] for day in days] + [bounds(days[-1])[1]], dtype="datetime64[us]") if days else None
+    cuts = np.searchsorted(table[time_column(schema)].to_numpy(), edges, side="right") if edges is not None else []
+    revisions: dict[date, int] = {}
+    with lake.ledger.writing() as connection:
+        known = {
+            row.day: row
+            for row in coverage_rows(
+                connection, answer.kind, answer.first, answer.last, asset_id=answer.asset.asset_id
+            )
+        }
+        rows: list[Coverage] = []
+        for place, day in enumerate(days):
+            fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
+            before = known.get(day.isoformat())
+            if before is not None and before.file is not None:
+                stored = read_day_files(lake.folder, [before.file], schema)
+                fresh, changed = _merged(stored, fresh)
+                if compare and changed:
+                    revisions[day] = len({key for key, *_ in changed})
+                    _note_revisions(connection, answer, changed)
+            rows.append(_covered(lake, answer, day, fresh, before, schema))
+        # The files must be on disk before the row that makes them count.
+        os.sync()
+        put_coverage(connection, rows)
+        _note_refused(connection, answer)
+        put_window(
+            connection,
+            answer.kind,
+            answer.asset.asset_id,
+            (answer.first, answer.last),
+            answer.request,
+            (table.num_rows, answer.requests, answer.retries),
+            answer.fetched_at,
+        )
+    if not known:
+        cache_months(lake.folder, answer.kind, rows, table)
+    return Stored(rows=table.num_rows, revisions=revisions)
+
+
+def _covered(
+    lake: Lake, answer: Answer, day: date, table: pa.Table, before: Coverage | None, schema: pa.Schema
+) -> Coverage:
+    named = content_hash(table)
+    asked_until = iso(min(answer.asked_until, bounds(day)[1]))
+    if before is not None:
+        asked_until = max(asked_until, before.asked_until)
+    file, digest, version = None, None, 0
+    if before is not None and before.content_hash == named:
+        file, digest, version = before.file, before.sha256, before.version
+    elif table.num_rows:
+        version = 0 if before is None or before.file is None else before.version + 1
+        suffix = f".{version}" if version else ""
+        file = f"{asset_folder(answer.kind, answer.asset.asset_id)}/{day.isoformat()}{suffix}.parquet"
+        digest = write_day_file(lake.folder / file, table)
+    keys = table[time_column(schema)]
+    called_for, optional = answer.expected.get(day, (0, 0))
+    expected = max(called_for - optional, min(called_for, table.num_rows))
+    return Coverage(
+        kind=answer.kind,
+        asset_id=answer.asset.asset_id,
+        venue=answer.asset.venue,
+        day=day.isoformat(),
+        asked_until=asked_until,
+        rows=table.num_rows,
+        expected=expected,
+        gaps=max(expected - table.num_rows, 0),
+        first=iso(keys[0].as_py()) if table.num_rows else None,
+        last=iso(keys[-1].as_py()) if table.num_rows else None,
+        content_hash=named,
+        file=file,
+        sha256=digest,
+        version=version,
+        attempts=1 if before is None else before.attempts + 1,
+        fetched_at=iso(answer.fetched_at),
+    )
+
+
+Change = tuple[object, str, float, float, object, object]
+"""(key, field, first value, later value, opened_at, first fetched_at)"""
+
+
+def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
+    """The stored rows plus the fresh ones that are new; and what differs where both have a row."""
+    key = time_column(stored.schema)
+    key_stored, key_fresh = stored[key].to_numpy(), fresh[key].to_numpy()
+    shared, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
+    changes: list[Change] = []
+    for column in stored.schema:
+        if not pa.types.is_floating(column.type):
+            continue
+        first, later = stored[column.name].to_numpy()[at_stored], fresh[column.name].to_numpy()[at_fresh]
+        for place in np.flatnonzero((first != later) & ~(np.isnan(first) & np.isnan(later))):
+            row = int(at_stored[place])
+            opened = stored["opened_at"][row].as_py() if "opened_at" in stored.schema.names else None
+            changes.append(
+                (
+                    shared[place].item(),
+                    column.name,
+                    float(first[place]),
+                    float(later[place]),
+                    opened,
+                    stored["fetched_at"][row].as_py(),
+                )
+            )
+    added = fresh.filter(pa.array(~np.isin(key_fresh, key_stored)))
+    if not added.num_rows:
+        return stored, changes
+    return pa.concat_tables([stored, added]).sort_by(key).combine_chunks(), changes
+
+
+def _note_revisions(connection, answer: Answer, changes: Sequence[Change]) -> None:
+    connection.executemany(
+        "insert or ignore into revisions values (?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
+        [
+            (
+                answer.kind,
+                answer.asset.asset_id,
+                iso(opened if isinstance(opened, datetime) else _moment(key)),
+                iso(_moment(key)),
+                name,
+                first,
+                later,
+                iso(_moment(first_fetched)),
+                iso(answer.fetched_at),
+            )
+            for key, name, first, later, opened, first_fetched in changes
+        ],
+    )
+
+
+def _note_refused(connection, answer: Answer) -> None:
+    values = ("open", "high", "low", "close", "volume", "turnover")
+    rows = []
+    for row in answer.refused.to_dict("records"):
+        numbers = [None if pd.isna(row[name]) else float(row[name]) for name in values]
+        times = [iso(pd.Timestamp(row[name]).to_pydatetime()) for name in ("opened_at", "closed_at")]
+        fingerprint = sha256(repr((times, numbers)).encode()).hexdigest()[:16]
+        rows.append(
+            (
+                answer.kind,
+                answer.asset.asset_id,
+                *times,
+                *numbers,
+                row["reason"],
+                row["detail"],
+                iso(answer.fetched_at),
+                fingerprint,
+            )
+        )
+    marks = ", ".join("?" * 14)
+    connection.executemany(f"insert or ignore into quarantine values ({marks})", rows)
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    raise TypeError(f"{value!r} is not an instant")
+
+
+def whole_days(days: Sequence[date], longest: int) -> list[tuple[date, date]]:
+    """Consecutive days grouped into windows of at most ``longest`` days.
+
+    >>> whole_days([date(2025, 1, 1), date(2025, 1, 2), date(2025, 1, 3), date(2025, 1, 9)], 2)
+    [(datetime.date(2025, 1, 1), datetime.date(2025, 1, 2)), \
+(datetime.date(2025, 1, 3), datetime.date(2025, 1, 3)), (datetime.date(2025, 1, 9), datetime.date(2025, 1, 9))]
+    """
+    windows: list[tuple[date, date]] = []
+    for day in days:
+        if windows and windows[-1][1] + timedelta(days=1) == day and (day - windows[-1][0]).days < longest:
+            windows[-1] = (windows[-1][0], day)
+        else:
+            windows.append((day, day))
+    return windows

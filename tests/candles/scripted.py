@@ -1,0 +1,60 @@
+"""A feed whose answers a test writes itself."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_funding
+from crossattn_core.candles.sessions import expected_bars
+from crossattn_core.days import to_naive
+from crossattn_core.universe import Asset
+
+
+def plain_candles(asset: Asset, start: datetime, end: datetime, price: float = 100.0) -> pd.DataFrame:
+    """A whole, faultless series for every bar that the calendar calls for."""
+    bars = expected_bars(asset.calendar, start, end)
+    close_T = price * np.exp(0.001 * np.sin(np.arange(len(bars)) / 5))
+    open_T = np.concatenate([[price], close_T[:-1]]) if len(bars) else close_T
+    rows = pd.DataFrame({"opened_at": bars.opened_T, "closed_at": bars.closed_T, "open": open_T, "close": close_T})
+    rows["high"], rows["low"] = np.maximum(open_T, close_T) * 1.001, np.minimum(open_T, close_T) * 0.999
+    rows["volume"], rows["turnover"] = 10.0, 10.0 * (open_T + close_T) / 2
+    rows["asset_id"], rows["fetched_at"] = asset.asset_id, pd.Timestamp(0).as_unit("us")
+    return rows[list(CANDLE_COLUMNS)]
+
+
+class ScriptedFeed:
+    """Holds tables by asset; every call is noted in ``asked``."""
+
+    kind = "scripted"
+
+    def __init__(self, tables: dict[str, pd.DataFrame], now: datetime, *, window_days: int = 10, gap_attempts: int = 2) -> None:
+        self.tables, self.at = tables, now
+        self.asked: list[tuple[str, datetime, datetime]] = []
+        self.gap_attempts = gap_attempts
+        self.traffic = Traffic()
+        self._window_days = window_days
+        self.failures: list[Exception] = []
+
+    def now(self) -> datetime:
+        return self.at.replace(tzinfo=UTC)
+
+    def window_days(self, asset: Asset) -> int:
+        return self._window_days
+
+    def listed(self, asset: Asset) -> datetime | None:
+        return None
+
+    def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        self.asked.append((asset.symbol, start, end))
+        self.traffic.requests += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        rows = self.tables[asset.asset_id]
+        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, to_naive(self.now())))
+        return rows[keep].assign(fetched_at=pd.Timestamp(self.at).as_unit("us")).reset_index(drop=True)
+
+    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        self.asked.append((asset.symbol, start, end))
+        self.traffic.requests += 1
+        return empty_funding()[list(FUNDING_COLUMNS)]

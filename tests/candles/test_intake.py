@@ -1,0 +1,257 @@
+"""An intake asks for what is missing and nothing else, and the lake keeps what came first."""
+
+from datetime import date, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from crossattn_core.candles.feed import CANDLE_COLUMNS, Progress, empty_candles
+from crossattn_core.candles.intake import DayIntake, take_in_candles, take_in_funding
+from crossattn_core.candles.store import Lake
+from crossattn_core.errors import CandleError, FeedBlockedError, HistoryError, PermanentFeedError, TransientFeedError
+from crossattn_core.experiment import FeedSettings
+from crossattn_core.universe import Asset
+from tests.candles.scripted import ScriptedFeed, plain_candles
+
+BTC = Asset(venue="bybit", symbol="BTCUSDT")
+ETH = Asset(venue="bybit", symbol="ETHUSDT")
+AAPL = Asset(venue="yahoo", symbol="AAPL")
+FIRST, LAST = date(2025, 3, 1), date(2025, 3, 31)
+LONG_AFTER = datetime(2025, 6, 1)
+
+
+def feed_of(*assets: Asset, **knobs) -> ScriptedFeed:
+    tables = {asset.asset_id: plain_candles(asset, datetime(2025, 2, 1), datetime(2025, 5, 1)) for asset in assets}
+    return ScriptedFeed(tables, knobs.pop("now", LONG_AFTER), **knobs)
+
+
+def take_in(feed: ScriptedFeed, lake: Lake, *assets: Asset, first=FIRST, last=LAST, **more) -> list[DayIntake]:
+    return take_in_candles(feed, lake, assets, first, last, settings=FeedSettings(), **more)
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    return Lake(tmp_path, "scripted")
+
+
+def test_what_is_stored_is_what_the_source_gave(lake):
+    feed = feed_of(BTC, AAPL)
+    take_in(feed, lake, BTC, AAPL)
+    stored = lake.read_candles(None, FIRST, LAST).to_pandas()
+    assert tuple(stored.columns) == CANDLE_COLUMNS
+    given = pd.concat([feed.candles(asset, datetime(2025, 3, 1), datetime(2025, 4, 1)) for asset in (BTC, AAPL)])
+    pd.testing.assert_frame_equal(stored, given.reset_index(drop=True), check_exact=True, check_dtype=False)
+
+
+def test_a_day_holds_what_closed_after_its_midnight_up_to_the_next(lake):
+    take_in(feed_of(BTC), lake, BTC)
+    rows = lake.read_candles("bybit", date(2025, 3, 5), date(2025, 3, 5)).to_pandas()
+    assert rows["closed_at"].iloc[0] == pd.Timestamp("2025-03-05 01:00")
+    assert rows["closed_at"].iloc[-1] == pd.Timestamp("2025-03-06 00:00")
+    assert len(rows) == 24
+
+
+def test_each_day_is_counted_by_venue(lake):
+    days = take_in(feed_of(BTC, ETH, AAPL), lake, BTC, ETH, AAPL)
+    by_key = {(day.venue, day.day): day for day in days}
+    assert len(days) == 2 * 31
+    crypto, saturday, monday = by_key["bybit", FIRST], by_key["yahoo", FIRST], by_key["yahoo", date(2025, 3, 3)]
+    assert (crypto.rows, crypto.expected_rows, crypto.gaps) == (48, 48, 0)
+    assert (saturday.rows, saturday.expected_rows, saturday.gaps, saturday.complete) == (0, 0, 0, True)
+    assert (monday.rows, monday.first, monday.last) == (7, datetime(2025, 3, 3, 15, 30), datetime(2025, 3, 3, 21, 0))
+    assert sum(day.requests for day in days) == 3 * 4
+
+
+def test_a_second_intake_asks_nothing(lake):
+    feed = feed_of(BTC, AAPL)
+    before = take_in(feed, lake, BTC, AAPL)
+    asked = len(feed.asked)
+    after = take_in(feed, lake, BTC, AAPL)
+    assert len(feed.asked) == asked
+    assert [day.content_hash for day in after] == [day.content_hash for day in before]
+
+
+def test_only_the_days_that_were_never_asked_for_are_asked_for(lake):
+    feed = feed_of(BTC)
+    take_in(feed, lake, BTC, first=date(2025, 3, 5), last=date(2025, 3, 6))
+    feed.asked.clear()
+    take_in(feed, lake, BTC, first=date(2025, 3, 4), last=date(2025, 3, 8))
+    assert feed.asked == [
+        ("BTCUSDT", datetime(2025, 3, 4), datetime(2025, 3, 5)),
+        ("BTCUSDT", datetime(2025, 3, 7), datetime(2025, 3, 9)),
+    ]
+
+
+def test_asked_and_empty_is_not_never_asked(lake):
+    take_in(feed_of(AAPL), lake, AAPL)
+    saturday, april = date(2025, 3, 1), date(2025, 4, 1)
+    assert lake.day_hash("yahoo", saturday) != ""
+    assert lake.day_hash("yahoo", april) == ""
+
+
+def test_a_day_in_progress_is_asked_for_again_and_grows(lake):
+    feed = feed_of(BTC, now=datetime(2025, 3, 2, 7, 30))
+    days = take_in(feed, lake, BTC)
+    assert (days[0].complete, days[1].complete, days[1].rows, days[1].expected_rows) == (True, False, 7, 7)
+    assert days[2].content_hash == ""
+    feed.at = datetime(2025, 3, 3)
+    days = take_in(feed, lake, BTC)
+    assert (days[1].complete, days[1].rows) == (True, 24)
+    assert feed.asked[-1] == ("BTCUSDT", datetime(2025, 3, 2), datetime(2025, 3, 3))
+    fetched = lake.read_candles("bybit", date(2025, 3, 2), date(2025, 3, 2)).to_pandas()["fetched_at"]
+    assert fetched.nunique() == 2
+
+
+def test_a_hole_is_asked_for_again_until_the_source_is_believed(lake):
+    feed = feed_of(BTC, gap_attempts=3)
+    table = feed.tables[BTC.asset_id]
+    hole = table["closed_at"] == pd.Timestamp("2025-03-10 05:00")
+    feed.tables[BTC.asset_id] = table[~hole]
+    days = take_in(feed, lake, BTC)
+    assert [day.day for day in days if day.gaps] == [date(2025, 3, 10)]
+    feed.asked.clear()
+    for _ in range(4):
+        take_in(feed, lake, BTC)
+    assert feed.asked == [("BTCUSDT", datetime(2025, 3, 10), datetime(2025, 3, 11))] * 2
+
+
+def test_a_hole_that_the_source_fills_is_filled(lake):
+    feed = feed_of(BTC)
+    table = feed.tables[BTC.asset_id]
+    feed.tables[BTC.asset_id] = table[table["closed_at"] != pd.Timestamp("2025-03-10 05:00")]
+    before = take_in(feed, lake, BTC)
+    feed.tables[BTC.asset_id] = table
+    after = take_in(feed, lake, BTC)
+    assert sum(day.gaps for day in after) == 0
+    changed = [a.day for a, b in zip(after, before, strict=True) if a.content_hash != b.content_hash]
+    assert changed == [date(2025, 3, 10)]
+    assert len(lake.read_candles("bybit", date(2025, 3, 10), date(2025, 3, 10))) == 24
+
+
+def test_the_first_closed_value_is_the_one_that_history_uses(lake):
+    feed = feed_of(BTC)
+    take_in(feed, lake, BTC)
+    before = lake.read_candles("bybit", FIRST, LAST)
+    hashes = lake.day_hashes("bybit", FIRST, LAST)
+    revised = feed.tables[BTC.asset_id].copy()
+    at = revised["closed_at"] == pd.Timestamp("2025-03-30 12:00")
+    first_close, first_volume = revised.loc[at, "close"].item(), revised.loc[at, "volume"].item()
+    revised.loc[at, "close"] *= 1.0005
+    revised.loc[at, ["volume", "turnover"]] *= 2
+    feed.tables[BTC.asset_id] = revised
+    feed.at = LONG_AFTER + timedelta(days=1)
+    days = take_in(feed, lake, BTC, refresh_from=date(2025, 3, 25))
+    assert lake.read_candles("bybit", FIRST, LAST).equals(before)
+    assert lake.day_hashes("bybit", FIRST, LAST) == hashes
+    assert {day.day: day.revisions for day in days if day.revisions} == {date(2025, 3, 30): 1}
+    kept = lake.read_revisions(FIRST, LAST).to_pandas().set_index("field")
+    assert set(kept.index) == {"close", "volume", "turnover"}
+    assert kept.loc["close", "first_value"] == first_close
+    assert kept.loc["close", "later_value"] == pytest.approx(first_close * 1.0005)
+    assert kept.loc["volume", "later_value"] == 2 * first_volume
+    assert kept.loc["close", "first_fetched_at"] == LONG_AFTER
+    assert kept.loc["close", "later_fetched_at"] == LONG_AFTER + timedelta(days=1)
+    assert kept["adopted_at"].isna().all()
+
+
+def test_a_refused_candle_is_quarantined_with_its_reason_and_counts_as_a_gap(lake):
+    feed = feed_of(BTC)
+    table = feed.tables[BTC.asset_id]
+    table.loc[table["closed_at"] == pd.Timestamp("2025-03-10 05:00"), "high"] = 1.0
+    days = take_in(feed, lake, BTC)
+    bad = next(day for day in days if day.day == date(2025, 3, 10))
+    assert (bad.rows, bad.gaps, bad.quarantined) == (23, 1, 1)
+    kept = lake.read_quarantine(FIRST, LAST, venue="bybit").to_pylist()
+    assert [(row["closed_at"], row["reason"], row["high"]) for row in kept] == [(datetime(2025, 3, 10, 5), "ohlc_order", 1.0)]
+
+
+def test_other_assets_arrive_when_one_fails_for_good(lake):
+    feed = feed_of(BTC, ETH)
+    feed.failures = [PermanentFeedError("BTCUSDT: unknown")]
+    with pytest.raises(PermanentFeedError, match="1 of 2 assets failed; what arrived is stored:\n  BTCUSDT: unknown"):
+        take_in(feed, lake, BTC, ETH)
+    assert {row["asset_id"] for row in lake.read_candles(None, FIRST, LAST).to_pylist()} == {ETH.asset_id}
+
+
+def test_a_transient_failure_costs_its_window_only_and_the_next_intake_asks_for_that(lake):
+    feed = feed_of(BTC)
+    feed.failures = [TransientFeedError("time-out")]
+    with pytest.raises(TransientFeedError, match="time-out"):
+        take_in(feed, lake, BTC)
+    feed.asked.clear()
+    take_in(feed, lake, BTC)
+    assert feed.asked == [("BTCUSDT", datetime(2025, 3, 1), datetime(2025, 3, 11))]
+
+
+def test_a_block_stops_the_intake_at_once(lake):
+    feed = feed_of(BTC, ETH)
+    feed.failures = [FeedBlockedError("403")]
+    with pytest.raises(FeedBlockedError):
+        take_in(feed, lake, BTC, ETH)
+    assert len(feed.asked) == 1
+
+
+def test_a_range_without_any_candle_is_an_error_that_names_range_and_asset(lake):
+    feed = ScriptedFeed({BTC.asset_id: empty_candles()}, LONG_AFTER)
+    with pytest.raises(HistoryError, match=r"no candle between 2025-03-01 and 2025-03-31 for bybit:linear:BTCUSDT"):
+        take_in(feed, lake, BTC)
+
+
+def test_a_weekend_without_stock_candles_is_no_error(lake):
+    days = take_in(feed_of(AAPL), lake, AAPL, first=date(2025, 3, 1), last=date(2025, 3, 2))
+    assert [day.rows for day in days] == [0, 0]
+
+
+def test_missing_funding_is_counted_and_no_error(lake):
+    feed = feed_of(BTC, AAPL)
+    days = take_in_funding(feed, lake, (BTC, AAPL), FIRST, LAST, settings=FeedSettings())
+    assert {day.venue for day in days} == {"bybit"}
+    assert all((day.rows, day.expected_rows, day.gaps) == (0, 3, 3) for day in days)
+    assert lake.read_funding(FIRST, LAST).num_rows == 0
+    assert lake.funding_day_hash(FIRST) != ""
+
+
+def test_progress_reports_each_window(lake):
+    steps: list[Progress] = []
+    take_in(feed_of(BTC, AAPL), lake, BTC, AAPL, report=steps.append)
+    assert [(step.done, step.total) for step in steps] == [(place, 8) for place in range(1, 9)]
+    assert steps[-1].rows == lake.read_candles(None, FIRST, LAST).num_rows
+
+
+def test_the_order_of_fetching_does_not_matter(tmp_path):
+    forth, back = Lake(tmp_path / "forth", "scripted"), Lake(tmp_path / "back", "scripted")
+    take_in(feed_of(BTC, ETH), forth, BTC, ETH)
+    for day in reversed(range(1, 32)):
+        take_in(feed_of(ETH, BTC), back, ETH, BTC, first=date(2025, 3, day), last=date(2025, 3, day))
+    assert forth.read_candles(None, FIRST, LAST).equals(back.read_candles(None, FIRST, LAST))
+    assert forth.day_hashes("bybit", FIRST, LAST) == back.day_hashes("bybit", FIRST, LAST)
+
+
+def test_the_hash_of_a_day_does_not_depend_on_when_it_was_fetched(tmp_path):
+    hashes = []
+    for place, now in enumerate((LONG_AFTER, LONG_AFTER + timedelta(days=3))):
+        lake = Lake(tmp_path / str(place), "scripted")
+        take_in(feed_of(BTC, now=now), lake, BTC)
+        hashes.append(lake.day_hashes("bybit", FIRST, LAST))
+    assert hashes[0] == hashes[1]
+
+
+def test_deleting_the_month_cache_changes_nothing(lake):
+    import shutil
+
+    take_in(feed_of(BTC, AAPL), lake, BTC, AAPL)
+    cached = lake.read_candles(None, FIRST, LAST)
+    shutil.rmtree(lake.folder / "compact")
+    assert lake.read_candles(None, FIRST, LAST).equals(cached)
+    assert lake.read_candles(None, FIRST, LAST).equals(cached)
+
+
+def test_a_damaged_file_is_found_by_name(lake):
+    take_in(feed_of(BTC), lake, BTC)
+    assert lake.verify() == []
+    path = lake.folder / "candles/bybit/linear/BTCUSDT/2025-03-07.parquet"
+    path.write_bytes(b"PAR1 nonsense")
+    (lake.folder / "candles/bybit/linear/BTCUSDT/2025-03-08.parquet").unlink()
+    assert [fault.split(":")[0].split("/")[-1] for fault in lake.verify()] == ["2025-03-07.parquet", "2025-03-08.parquet"]
+    with pytest.raises(CandleError, match=r"2025-03-07\.parquet: the ledger names this file"):
+        lake.read_candles("bybit", date(2025, 3, 7), date(2025, 3, 7))
