@@ -101,9 +101,7 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
     )
 
 
-def simulate_many(
-    market: Market, variants: Sequence[Targets], *, execution_lag: int, capital: float
-) -> NDArray[np.float64]:
+def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag: int, capital: float) -> NDArray[np.float64]:
     """(V, T) equity of many variants that share their decisions, in one batch; equal to ``simulate`` on each.
 
     Raises:

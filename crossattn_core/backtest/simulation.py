@@ -91,9 +91,7 @@ class Simulation:
         if len(self.fill_K):
             paid_K = (np.abs(self.trade_KN) * self.market.trade_cost_N).sum(axis=1)
             before_K = self.equity_T[self.fill_K] + paid_K
-            np.divide(
-                np.abs(self.trade_KN).sum(axis=1), before_K, out=(rate_K := np.zeros(len(before_K))), where=before_K > 0
-            )
+            np.divide(np.abs(self.trade_KN).sum(axis=1), before_K, out=(rate_K := np.zeros(len(before_K))), where=before_K > 0)
             turnover_T[self.fill_K] = rate_K
         return turnover_T
 

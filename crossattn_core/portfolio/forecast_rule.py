@@ -70,9 +70,7 @@ def forecast_weights(
     target_DN = np.full((len(rows_D), assets), np.nan)
     for decision, row in enumerate(rows_D):
         held_N = book.held_at(int(row))
-        target_DN[decision] = rule.decide(
-            edge_DN[decision], variance_DN[decision], usable_DN[decision], held_N, book.entered_N
-        )
+        target_DN[decision] = rule.decide(edge_DN[decision], variance_DN[decision], usable_DN[decision], held_N, book.entered_N)
         book.order(int(row), target_DN[decision])
     return target_DN, belief_D
 
@@ -82,9 +80,7 @@ def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.fl
     return np.array([getattr(costs, asset_id.split(":", 1)[0]).trade_bps / 1e4 for asset_id in asset_ids])
 
 
-def expected_carry(
-    past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int64], hours: int
-) -> NDArray[np.float64]:
+def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int64], hours: int) -> NDArray[np.float64]:
     """(D, N) funding per hour that a long is expected to pay: the mean over the trailing ``hours`` rows."""
     paid_TN = np.nan_to_num(past_funding_TN)
     carry_DN = np.zeros((len(rows_D), paid_TN.shape[1]))

@@ -45,7 +45,7 @@ class ReportInputs:
     forecast_quality: pd.DataFrame | None = None
     """family, horizon, asset_id ('' for the average over assets), ic, ic_low, ic_high, rows."""
     plan: pd.DataFrame | None = None
-    """day, action, reason, family, model_id, regime, train_start, cut_off, validation_loss (see training.walk_forward.read_plan)."""
+    """day, action, reason, family, model_id, regime, train_start, cut_off, rows, validation_loss (the walk-forward's plan)."""
     regime_windows: pd.DataFrame | None = None
     """window_id, regime, onset, confirmed, end, days, volatility."""
     attention: AttentionSummary | None = None

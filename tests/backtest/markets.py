@@ -13,9 +13,7 @@ def hours(count):
     return START + np.arange(count) * np.timedelta64(1, "h")
 
 
-def market(
-    seed=0, rows=200, assets=4, cost_bps=10.0, funding=True, borrow=True, closed=0.2, volatility=0.01, listed_late=False
-):
+def market(seed=0, rows=200, assets=4, cost_bps=10.0, funding=True, borrow=True, closed=0.2, volatility=0.01, listed_late=False):
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
     tradable_TN = draw.random((rows, assets)) >= closed

@@ -1,0 +1,96 @@
+"""The same result, cut by month, by regime, by day, and under other costs and delays."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.backtest.metrics import daily_returns, drawdowns, sharpe
+from crossattn_core.backtest.simulate import simulate
+from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.portfolio.targets import Targets
+
+__all__ = ["by_month", "by_regime", "regime_of_rows", "sensitivity", "worst_days"]
+
+
+def by_month(simulation: Simulation) -> pd.Series:
+    """Net simple return of each calendar month (index 'YYYY-MM'); the first and the last may be parts."""
+    day, day_return = daily_returns(simulation)
+    month = day.astype("datetime64[M]").astype(str)
+    return pd.Series(day_return, index=month).groupby(level=0).apply(lambda returns: float(np.prod(1 + returns) - 1))
+
+
+def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame) -> NDArray[np.object_]:
+    """(T,) regime in force at each row: that of the newest window confirmed on the row's day or before; None before the first."""
+    day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    windows = regime_windows.assign(confirmed=pd.to_datetime(regime_windows["confirmed"])).sort_values("confirmed")
+    confirmed = windows["confirmed"].to_numpy("datetime64[D]")
+    regime = np.concatenate([[None], windows["regime"].to_numpy(object)])
+    return regime[np.searchsorted(confirmed, day_T, side="right")]
+
+
+def by_regime(simulation: Simulation, benchmark: Simulation | None, regime_windows: pd.DataFrame) -> pd.DataFrame:
+    """Grain: regime. Days, net return, Sharpe and deepest fall of the strategy, and the benchmark's return and Sharpe."""
+    regime_T = regime_of_rows(simulation.as_of_T, regime_windows)[1:]
+    rows = []
+    for regime in sorted({value for value in regime_T if value is not None}, key=str):
+        inside_T = regime_T == regime
+        own_T = simulation.return_T[1:][inside_T]
+        line = {
+            "regime": str(regime),
+            "days": inside_T.sum() / 24.0,
+            "net_return": float(np.prod(1 + own_T) - 1),
+            "sharpe": sharpe(own_T),
+            "max_drawdown": min((fall.depth for fall in drawdowns(np.cumprod(np.append(1.0, 1 + own_T)), 1)), default=0.0),
+        }
+        if benchmark is not None:
+            beside_T = benchmark.return_T[1:][inside_T]
+            line |= {"benchmark_return": float(np.prod(1 + beside_T) - 1), "benchmark_sharpe": sharpe(beside_T)}
+        rows.append(line)
+    return pd.DataFrame(rows)
+
+
+def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5) -> pd.DataFrame:
+    """Grain: day, the worst first: net return, and the three positions that moved it most (average weight, share of capital)."""
+    day_T = (simulation.as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    day, day_return = daily_returns(simulation)
+    rows = []
+    for place in np.argsort(day_return, kind="stable")[:count]:
+        inside_T = day_T == day[place]
+        pnl_N = simulation.pnl_TN[inside_T].sum(axis=0)
+        weight_N = simulation.weight_TN[inside_T].mean(axis=0)
+        before = simulation.equity_T[max(int(np.argmax(inside_T)) - 1, 0)]
+        largest = [asset for asset in np.argsort(-np.abs(pnl_N), kind="stable")[:3] if pnl_N[asset] != 0 and before > 0]
+        moved = [f"{symbols[asset]} {weight_N[asset]:+.0%} made {pnl_N[asset] / before:+.2%}" for asset in largest]
+        rows.append({"day": str(day[place]), "net_return": float(day_return[place]), "moved_by": ", ".join(moved)})
+    return pd.DataFrame(rows, columns=["day", "net_return", "moved_by"])
+
+
+def sensitivity(simulation: Simulation) -> pd.DataFrame:
+    """Grain: scenario. The same targets under other trading costs and longer delays; the rule does not react to them."""
+    if not len(simulation.fill_K):
+        return pd.DataFrame(columns=["scenario", "net_return", "sharpe", "max_drawdown"])
+    market = simulation.market
+    lag = int(simulation.fill_K[0] - simulation.decided_K[0])
+    targets = Targets(simulation.strategy, market.asset_ids, simulation.as_of_T[simulation.decided_K], simulation.target_KN)
+    scenarios = [(f"costs x {multiple:g}", multiple, lag) for multiple in (0.0, 1.0, 2.0, 3.0)]
+    scenarios += [(f"filled {later} h later", 1.0, lag + later) for later in (1, 3, 6)]
+    rows = []
+    for name, multiple, delay in scenarios:
+        priced = replace(
+            market,
+            fee_N=market.fee_N * multiple,
+            half_spread_N=market.half_spread_N * multiple,
+            slippage_N=market.slippage_N * multiple,
+        )
+        done = simulate(priced, targets, execution_lag=delay, capital=simulation.capital)
+        rows.append(
+            {
+                "scenario": name,
+                "net_return": float(done.equity_T[-1] / done.capital - 1),
+                "sharpe": sharpe(done.return_T[1:]),
+                "max_drawdown": min((fall.depth for fall in drawdowns(done.equity_T, 1)), default=0.0),
+            }
+        )
+    return pd.DataFrame(rows)

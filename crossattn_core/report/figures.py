@@ -1,0 +1,357 @@
+"""Figures of the report and of the UI. Each returns a matplotlib Figure; see ink.py for ``svg`` and ``png``."""
+
+from collections.abc import Mapping
+
+import matplotlib.dates as mdates
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from numpy.typing import NDArray
+
+from crossattn_core.backtest.metrics import underwater
+from crossattn_core.backtest.simulation import COST_KINDS, Simulation
+from crossattn_core.report.ink import BENCHMARK, INK, LOSS, MUTED, PALETTE, PROFIT, SUBJECT, drawing, frame, png, svg
+from crossattn_core.report.inputs import AttentionSummary
+
+__all__ = [
+    "attention_figure",
+    "belief_figure",
+    "contribution_figure",
+    "cost_figure",
+    "equity_figure",
+    "exposure_figure",
+    "png",
+    "retrain_figure",
+    "rolling_sharpe_figure",
+    "svg",
+    "underwater_figure",
+]
+
+_HEAT = LinearSegmentedColormap.from_list("heat", ["#f7f9fb", "#9dc3e6", "#0b5cad", "#062a52"])
+_REGIME_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
+
+
+def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
+    """Equity of every strategy as a multiple of capital, log scale, named at its end."""
+    with drawing():
+        figure, (axis,) = frame(height=3.6)
+        ends = []
+        for name, simulation in simulations.items():
+            colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
+            step = slice(None, None, 6)
+            alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
+            axis.plot(_dates(simulation.as_of_T[step]), alive_T[step], color=colour, lw=width, ls=style, zorder=layer)
+            ends.append((float(alive_T[-1]), name, colour))
+        axis.axhline(1.0, color="#b8bec6", lw=0.8, zorder=0)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        _few_log_ticks(axis)
+        axis.grid(axis="y")
+        axis.set_ylabel("equity / capital, log scale")
+        _name_ends(axis, ends)
+        _date_axis(axis)
+        return figure
+
+
+def underwater_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
+    """How far below its peak the subject stands, the benchmark beside it."""
+    with drawing():
+        figure, (axis,) = frame(height=2.1)
+        step = slice(None, None, 6)
+        if subject in simulations:
+            depth_T = underwater(simulations[subject].equity_T)[step]
+            dates = _dates(simulations[subject].as_of_T[step])
+            axis.fill_between(dates, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
+            axis.plot(dates, depth_T, color=SUBJECT, lw=1.0, label=_words(subject))
+        if benchmark in simulations and benchmark != subject:
+            axis.plot(
+                _dates(simulations[benchmark].as_of_T[step]),
+                underwater(simulations[benchmark].equity_T)[step],
+                color=BENCHMARK,
+                lw=0.9,
+                ls=(0, (4, 2)),
+                label=_words(benchmark),
+            )
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.grid(axis="y")
+        axis.set_ylabel("below peak")
+        axis.legend(loc="lower left", ncols=2, fontsize=8)
+        _date_axis(axis)
+        return figure
+
+
+def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str, days: int = 90) -> Figure:
+    """Annual Sharpe ratio of the trailing ``days`` (fewer where the series is short)."""
+    with drawing():
+        figure, (axis,) = frame(height=2.1)
+        for name in (benchmark, subject):
+            if name not in simulations:
+                continue
+            simulation = simulations[name]
+            window = min(days * 24, max(len(simulation.return_T) // 3, 48))
+            rolling = pd.Series(simulation.return_T).rolling(window)
+            deviation = rolling.std()
+            ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(8760)).to_numpy()
+            colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
+            axis.plot(
+                _dates(simulation.as_of_T[::6]),
+                ratio[::6],
+                color=colour,
+                lw=min(width, 1.3),
+                ls=style,
+                zorder=layer,
+                label=_words(name),
+            )
+            axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
+        axis.axhline(0, color="#b8bec6", lw=0.8)
+        axis.grid(axis="y")
+        axis.legend(loc="upper left", ncols=2, fontsize=8)
+        _date_axis(axis)
+        return figure
+
+
+def exposure_figure(simulation: Simulation) -> Figure:
+    """Gross and net exposure above, turnover by day below."""
+    with drawing():
+        figure, (above, below) = frame(height=3.2, rows=2, sharex=True, height_ratios=[3, 2])
+        dates = _dates(simulation.as_of_T[::6])
+        above.plot(dates, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
+        above.plot(dates, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
+        above.axhline(0, color="#b8bec6", lw=0.8)
+        above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        above.set_ylabel("exposure")
+        above.legend(loc="upper left", ncols=2, fontsize=8)
+        above.grid(axis="y")
+        turned = simulation.turnover_T > 0
+        below.vlines(_dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
+        below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        below.set_ylabel("turnover")
+        below.set_ylim(bottom=0)
+        below.grid(axis="y")
+        _date_axis(below)
+        return figure
+
+
+def cost_figure(simulation: Simulation) -> Figure:
+    """From gross to net profit, cost by cost, as shares of capital."""
+    with drawing():
+        figure, (axis,) = frame(width=5.6, height=2.7)
+        paid = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
+        net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
+        gross = net + sum(paid.values())
+        level = gross
+        labels, bars = ["gross"], [(0.0, gross, PROFIT if gross >= 0 else LOSS)]
+        for kind, share in paid.items():
+            labels.append(kind)
+            bars.append((level - share, share, "#c98a7f" if share >= 0 else "#8fbf9f"))
+            level -= share
+        labels.append("net")
+        bars.append((0.0, net, PROFIT if net >= 0 else LOSS))
+        tops = [max(bottom, bottom + height) for bottom, height, _ in bars]
+        lows = [min(bottom, bottom + height) for bottom, height, _ in bars]
+        span = (max([0.0, *tops]) - min([0.0, *lows])) or 1.0
+        for place, (bottom, height, colour) in enumerate(bars):
+            axis.bar(place, height, bottom=bottom, color=colour, width=0.62)
+            shown = height if place in (0, len(bars) - 1) else -height
+            axis.text(place, tops[place] + 0.02 * span, f"{shown:+.1%}", ha="center", va="bottom", fontsize=8)
+        axis.set_xticks(range(len(labels)), labels)
+        axis.set_ylim(min([0.0, *lows]) - 0.05 * span, max([0.0, *tops]) + 0.14 * span)
+        axis.axhline(0, color=INK, lw=0.8)
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.tick_params(axis="x", length=0)
+        axis.grid(axis="y")
+        return figure
+
+
+def contribution_figure(simulation: Simulation, symbols: tuple[str, ...]) -> Figure:
+    """Net profit of each asset as a share of capital, largest first."""
+    with drawing():
+        figure, (axis,) = frame(width=5.6, height=max(2.0, 0.27 * len(symbols) + 0.6))
+        share_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
+        order = np.argsort(share_N, kind="stable")
+        axis.barh(
+            range(len(symbols)), share_N[order], color=[PROFIT if share >= 0 else LOSS for share in share_N[order]], height=0.66
+        )
+        axis.set_yticks(range(len(symbols)), [symbols[place] for place in order], fontsize=8)
+        axis.axvline(0, color=INK, lw=0.8)
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x")
+        return figure
+
+
+def attention_figure(attention: AttentionSummary) -> Figure:
+    """Who reads whom, and how far back: target x source, and source x lag."""
+    with drawing():
+        symbols, assets = attention.symbols, len(attention.symbols)
+        height = max(3.0, 0.26 * assets + 1.3)
+        figure, (pairs, lags) = frame(width=9.0, height=height, columns=2, width_ratios=[1, 1.15])
+        weight_NM = np.asarray(attention.weight_NM, dtype=np.float64)
+        image = pairs.imshow(weight_NM, cmap=_HEAT, vmin=0, aspect="auto")
+        pairs.set_xticks(range(assets), symbols, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
+        pairs.set_yticks(range(assets), symbols, fontsize=7.5)
+        pairs.set_xlabel("source (is read)")
+        pairs.set_ylabel("target (reads)")
+        pairs.set_title("Attention by source")
+        if assets <= 14:
+            for target in range(assets):
+                for source in range(assets):
+                    share = weight_NM[target, source]
+                    dark = share > 0.55 * weight_NM.max()
+                    pairs.text(
+                        source,
+                        target,
+                        f"{100 * share:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=6.5,
+                        color="white" if dark else INK,
+                    )
+        figure.colorbar(image, ax=pairs, format=PercentFormatter(1.0, decimals=0), shrink=0.8, pad=0.02)
+        weight_ML = np.asarray(attention.weight_ML, dtype=np.float64)
+        image = lags.imshow(weight_ML, cmap=_HEAT, vmin=0, aspect="auto", interpolation="nearest")
+        every = max(1, len(attention.lags) // 8)
+        lags.set_xticks(range(0, len(attention.lags), every), [str(lag) for lag in attention.lags[::every]])
+        lags.set_yticks(range(assets), symbols, fontsize=7.5)
+        lags.set_xlabel("hours before the decision")
+        lags.set_title("Attention by source and lag")
+        figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
+        for axis in (pairs, lags):
+            axis.tick_params(length=0)
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+        return figure
+
+
+def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, first: np.datetime64, last: np.datetime64) -> Figure:
+    """Every retrain at its day, one line a reason, over the regime windows."""
+    with drawing():
+        retrains = plan[plan["action"] == "retrain"]
+        families = list(dict.fromkeys(retrains["family"])) if "family" in retrains else []
+        if families:
+            retrains = retrains[retrains["family"] == families[0]]
+        reasons = list(dict.fromkeys(retrains["reason"].astype(str)))
+        figure, (axis,) = frame(height=1.1 + 0.26 * max(len(reasons), 1))
+        if regime_windows is not None and len(regime_windows):
+            _shade_regimes(axis, regime_windows, first, last)
+        for line, reason in enumerate(reasons):
+            days = retrains.loc[retrains["reason"].astype(str) == reason, "day"]
+            axis.plot(
+                _dates(pd.to_datetime(days).to_numpy("datetime64[us]")),
+                np.full(len(days), line),
+                ls="none",
+                marker="o",
+                ms=5.5,
+                color=(SUBJECT, *PALETTE)[line % 8],
+            )
+        axis.set_yticks(range(len(reasons)), [_words(reason) for reason in reasons])
+        axis.set_ylim(-0.6, max(len(reasons), 1) - 0.4)
+        axis.invert_yaxis()
+        axis.tick_params(axis="y", length=0)
+        axis.set_xlim(_dates(np.array([first]))[0], _dates(np.array([last]))[0])
+        _date_axis(axis)
+        return figure
+
+
+def belief_figure(simulation: Simulation, belief_D: NDArray[np.float64]) -> Figure:
+    """The share of the forecasts that the rule believed, decision by decision."""
+    with drawing():
+        figure, (axis,) = frame(height=1.7)
+        decided = simulation.as_of_T[simulation.decided_K]
+        count = min(len(decided), len(belief_D))
+        axis.plot(_dates(decided[:count]), belief_D[:count], color=SUBJECT, drawstyle="steps-post")
+        axis.set_ylim(-0.03, 1.03)
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.set_ylabel("believed share")
+        axis.grid(axis="y")
+        _date_axis(axis)
+        return figure
+
+
+def _shade_regimes(axis: Axes, regime_windows: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> None:
+    named = set()
+    for window in regime_windows.itertuples():
+        begin = np.datetime64(pd.Timestamp(str(window.confirmed)), "us")
+        end = last if pd.isna(window.end) else np.datetime64(pd.Timestamp(str(window.end)), "us")
+        if end <= first or begin >= last:
+            continue
+        regime = window.regime
+        tint = _REGIME_TINTS[int(regime) % 4] if str(regime).lstrip("-").isdigit() else _REGIME_TINTS[hash_of(str(regime)) % 4]
+        span = _dates(np.array([max(begin, first), min(end, last)]))
+        axis.axvspan(span[0], span[1], color=tint, lw=0, zorder=0, label=None if regime in named else f"regime {regime}")
+        named.add(regime)
+    if named:
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=8, handlelength=1.2, borderpad=0)
+
+
+def hash_of(text: str) -> int:
+    """A small number from a text, the same in every process (unlike ``hash``)."""
+    return sum(text.encode())
+
+
+def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[str, float, object, int]:
+    if name == subject:
+        return SUBJECT, 2.0, "-", 5
+    if name == benchmark:
+        return BENCHMARK, 1.4, (0, (4, 2)), 4
+    others = [other for other in names if other not in (subject, benchmark)]
+    return PALETTE[others.index(name) % len(PALETTE)], 1.0, "-", 3
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _dates(instants: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    return mdates.date2num(instants)
+
+
+def _date_axis(axis: Axes) -> None:
+    locator = mdates.AutoDateLocator(minticks=4, maxticks=9)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axis.margins(x=0.01)
+
+
+def _few_log_ticks(axis: Axes) -> None:
+    low, high = axis.get_ylim()
+    span = np.log(high / low)
+    steps = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0])
+    step = steps[min(int(np.searchsorted(steps, span / 6)), len(steps) - 1)]
+    ticks = np.exp(np.arange(np.ceil(np.log(low) / step), np.floor(np.log(high) / step) + 1) * step)
+    axis.set_yticks(ticks)
+    axis.set_yticks([], minor=True)
+
+
+def _name_ends(axis: Axes, ends: list[tuple[float, str, str]]) -> None:
+    """Write each line's name at its right end, pushed apart where they would overlap."""
+    low, high = np.log(axis.get_ylim())
+    wanted = sorted((float(np.log(value)), name, colour) for value, name, colour in ends if np.isfinite(value))
+    if not wanted:
+        return
+    gap = (high - low) * 0.062
+    places = [value for value, _, _ in wanted]
+    for _ in range(200):
+        moved = False
+        for index in range(1, len(places)):
+            lack = gap - (places[index] - places[index - 1])
+            if lack > 1e-9:
+                places[index - 1] -= lack / 2
+                places[index] += lack / 2
+                moved = True
+        if not moved:
+            break
+    for place, (value, name, colour) in zip(places, wanted, strict=True):
+        axis.annotate(
+            f"{_words(name)}  {np.exp(value) - 1:+.1%}",
+            xy=(1.01, (place - low) / (high - low)),
+            xycoords="axes fraction",
+            color=colour,
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+        )

@@ -1,0 +1,192 @@
+"""Tables of the page as HTML. Text is escaped here, once; what comes out is safe to place on the page."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from crossattn_core.experiment import PlantedLead
+
+__all__ = ["leader_table", "metrics_table", "missing", "months_table", "plain_table", "plan_table", "records_table", "words"]
+
+Form = Callable[[Any], str]
+
+
+def words(name: str) -> str:
+    """A name from code as a reader's words: ``equal_weight`` -> ``equal weight``."""
+    return str(name).replace("_", " ")
+
+
+def percent(value: Any) -> str:
+    """+1.2%, '-' where there is none."""
+    return "-" if _absent(value) else f"{value:+.1%}"
+
+
+def ratio(value: Any) -> str:
+    """+1.23, '-' where there is none."""
+    return "-" if _absent(value) else f"{value:+.2f}"
+
+
+def missing(what: str) -> Markup:
+    """A sentence in place of a part that was not handed in."""
+    return Markup('<p class="missing">{}</p>').format(what)
+
+
+def records_table(records: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, Form]], left: int = 1) -> Markup:
+    """``columns``: (key, heading, form); the first ``left`` columns are texts."""
+    lines = [[form(record.get(key)) for key, _, form in columns] for record in records]
+    return _table([heading for _, heading, _ in columns], lines, left={*range(left)})
+
+
+def months_table(months: Sequence[dict[str, Any]]) -> Markup:
+    """Net return by month and strategy, signs coloured."""
+    if not months:
+        return missing("Less than a month.")
+    names = [key for key in months[0] if key != "month"]
+    body = []
+    for record in months:
+        cells = [Markup('<td class="l">{}</td>').format(record["month"])]
+        for name in names:
+            value = record[name]
+            tone = "" if _absent(value) or round(value, 4) == 0 else (" class=up" if value > 0 else " class=down")
+            cells.append(Markup(f"<td{tone}>{{}}</td>").format(percent(value)))
+        body.append(Markup("").join(cells))
+    head = Markup("").join([Markup('<th class="l">month</th>'), *(Markup("<th>{}</th>").format(words(name)) for name in names)])
+    return Markup("<table><tr>{}</tr>{}</table>").format(head, Markup("").join(Markup("<tr>{}</tr>").format(row) for row in body))
+
+
+def metrics_table(strategies: dict[str, dict[str, Any]]) -> Markup:
+    """Every metric, one line each, one column a strategy."""
+    shares = ("return", "volatility", "drawdown", "risk", "shortfall", "rate", "turnover", "exposure", "share")
+    names = list(strategies)
+    first = strategies[names[0]]
+    lines = []
+    for metric, value in first.items():
+        if isinstance(value, dict) or metric in ("sharpe_low", "sharpe_high", "sharpe_less_benchmark"):
+            continue
+        share = any(part in metric for part in shares) and "hours" not in metric
+        line = [words(metric)]
+        for name in names:
+            number = strategies[name][metric]
+            if isinstance(number, bool):
+                line.append("yes" if number else "no")
+            elif _absent(number):
+                line.append("-")
+            elif share:
+                line.append(f"{number:.1%}")
+            else:
+                line.append(
+                    f"{number:,.0f}" if isinstance(number, int) or metric in ("days", "max_drawdown_hours") else f"{number:.3f}"
+                )
+        lines.append(line)
+    return _table(["metric", *(words(name) for name in names)], lines, left={0})
+
+
+def leader_table(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None) -> Markup:
+    """Named pairs beside the planted truth; without truth, the strongest candidates and why they were or were not named."""
+    if leaders is None and planted is None:
+        return missing("No lead-lag analysis was handed to this report.")
+    frame = pd.DataFrame(columns=["leader", "follower", "lag", "weight", "correlation", "q_value", "named", "why"])
+    if leaders is not None:
+        frame = leaders
+    found = {
+        (_symbol(line["leader"]), _symbol(line["follower"])): line for line in frame.to_dict("records") if bool(line["named"])
+    }
+    lines: list[list[Any]] = []
+    if planted is not None:
+        for lead in planted:
+            line = found.pop((lead.leader, lead.follower), None)
+            named = _mark("found", True) if line is not None else _mark("not found", False)
+            lag = "-" if line is None else f"{int(line['lag'])} h"
+            lines.append([lead.leader, lead.follower, f"{lead.lag} h", lag, named, *_evidence(line)])
+        for (leader, follower), line in found.items():
+            lines.append(
+                [leader, follower, "none", f"{int(line['lag'])} h", _mark("named, not planted", False), *_evidence(line)]
+            )
+        return _table(
+            ["leader", "follower", "planted lag", "found lag", "", "attention", "correlation", "q"], lines, left={0, 1, 4}
+        )
+    ranked = frame.assign(_named=frame["named"].astype(bool)).sort_values(
+        ["_named", "q_value", "leader", "follower"], ascending=[False, True, True, True]
+    )
+    for line in ranked.head(12).to_dict("records"):
+        named = _mark("named", True) if line["named"] else _mark(str(line.get("why") or "not named"), False)
+        lines.append([_symbol(line["leader"]), _symbol(line["follower"]), f"{int(line['lag'])} h", named, *_evidence(line)])
+    return _table(["leader", "follower", "lag", "", "attention", "correlation", "q"], lines, left={0, 1, 3})
+
+
+def plan_table(plan: pd.DataFrame | None) -> Markup:
+    """The retrains, newest first; days that carried the model on are counted, not listed."""
+    if plan is None or not len(plan):
+        return missing("No retrain plan was handed to this report.")
+    retrains = plan[plan["action"] == "retrain"].sort_values("day", ascending=False, kind="stable")
+    columns = [
+        name
+        for name in ("day", "family", "reason", "regime", "train_start", "cut_off", "rows", "validation_loss", "model_id")
+        if name in plan
+    ]
+    lines = [[_cell(line[name]) for name in columns] for line in retrains.head(40).to_dict("records")]
+    table = _table(
+        [words(name) for name in columns],
+        lines,
+        left={place for place, name in enumerate(columns) if name not in ("rows", "validation_loss")},
+    )
+    carried = int((plan["action"] == "carry").sum())
+    told = f"{len(retrains)} retrains; on {carried} model-days the model in force was carried on."
+    if len(retrains) > 40:
+        told += " The newest 40 are shown."
+    return Markup('<p class="note">{}</p>{}').format(told, table)
+
+
+def plain_table(frame: pd.DataFrame | None, absent: str) -> Markup:
+    """A frame as it is."""
+    if frame is None or not len(frame):
+        return missing(absent)
+    texts = {place for place, name in enumerate(frame.columns) if not pd.api.types.is_numeric_dtype(frame[name])}
+    lines = [[_cell(value) for value in line] for line in frame.itertuples(index=False)]
+    return _table([words(str(name)) for name in frame.columns], lines, left=texts)
+
+
+def _table(headings: Sequence[str], lines: Sequence[Sequence[Any]], left: set[int]) -> Markup:
+    def side(place: int) -> str:
+        return ' class="l wrap"' if place in left else ""
+
+    head = "".join(f"<th{side(place)}>{escape(heading)}</th>" for place, heading in enumerate(headings))
+    body = "".join(
+        "<tr>" + "".join(f"<td{side(place)}>{escape(cell)}</td>" for place, cell in enumerate(line)) + "</tr>\n" for line in lines
+    )
+    return Markup(f"<table><tr>{head}</tr>\n{body}</table>")
+
+
+def _mark(text: str, good: bool) -> Markup:
+    return Markup('<span class="{}">{}</span>').format("yes" if good else "no", text)
+
+
+def _evidence(line: dict[str, Any] | None) -> list[str]:
+    if line is None:
+        return ["-", "-", "-"]
+    return [
+        "-" if _absent(line.get("weight")) else f"{line['weight']:.1%}",
+        "-" if _absent(line.get("correlation")) else f"{line['correlation']:+.3f}",
+        "-" if _absent(line.get("q_value")) else f"{line['q_value']:.3f}",
+    ]
+
+
+def _symbol(asset: Any) -> str:
+    return str(asset).rsplit(":", 1)[-1]
+
+
+def _cell(value: Any) -> str:
+    if _absent(value):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.4g}"
+    if hasattr(value, "strftime"):
+        text = str(value)
+        return text.removesuffix(" 00:00:00")
+    return str(value)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (not isinstance(value, str | list | tuple | dict) and bool(pd.isna(value)))

@@ -1,0 +1,124 @@
+"""Every number of the report, computed once: the page, the terminal and ``report.json`` show these."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.backtest.metrics import metrics_of
+from crossattn_core.backtest.significance import sharpe_intervals
+from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.backtest.slices import by_month, by_regime, sensitivity, worst_days
+from crossattn_core.errors import BacktestError
+from crossattn_core.report.inputs import ReportInputs
+from crossattn_core.report.verdict import verdict_of
+
+__all__ = ["plain", "report_numbers"]
+
+
+def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
+    """The content of ``report.json``: plain types, None where a number does not exist.
+
+    Raises:
+        BacktestError: no simulations, the subject is not among them, or they cover different rows.
+    """
+    simulations = _ordered(inputs)
+    subject, benchmark = inputs.subject, inputs.benchmark
+    experiment, own = inputs.experiment, simulations[subject]
+    metrics = {name: metrics_of(simulation) for name, simulation in simulations.items()}
+    intervals = sharpe_intervals(
+        {name: simulation.return_T[1:] for name, simulation in simulations.items()},
+        benchmark,
+        samples=experiment.backtest.bootstrap_samples,
+        confidence=experiment.backtest.confidence,
+        seed=experiment.backtest.seed,
+    )
+    quality = {name: _quality(inputs.forecast_quality, name, experiment.labels.trade_horizon) for name in simulations}
+    verdict = verdict_of(subject, benchmark, metrics, intervals, quality[subject]["ic"], experiment)
+    strategies = {}
+    for name, numbers in metrics.items():
+        interval, difference = intervals.sharpe[name], intervals.difference.get(name)
+        strategies[name] = {
+            **numbers.as_dict(),
+            **quality[name],
+            "sharpe_low": interval.low,
+            "sharpe_high": interval.high,
+            "sharpe_less_benchmark": None
+            if difference is None
+            else {"estimate": difference.estimate, "low": difference.low, "high": difference.high},
+        }
+    months = pd.DataFrame({name: by_month(simulation) for name, simulation in simulations.items()})
+    regimes = pd.DataFrame()
+    if inputs.regime_windows is not None and len(inputs.regime_windows):
+        regimes = by_regime(own, simulations.get(benchmark), inputs.regime_windows)
+    return plain(
+        {
+            "experiment": experiment.name,
+            "experiment_hash": experiment.content_hash(),
+            "feed": experiment.feed.kind,
+            "subject": subject,
+            "benchmark": benchmark,
+            "first": str(own.as_of_T[0])[:10],
+            "last": str(own.as_of_T[-1] - np.timedelta64(1, "us"))[:10],
+            "days": metrics[subject].days,
+            "capital": own.capital,
+            "verdict": {"stance": verdict.stance, "headline": verdict.headline, "sentences": list(verdict.sentences)},
+            "confidence": intervals.confidence,
+            "bootstrap_samples": intervals.samples,
+            "bootstrap_block_hours": intervals.block_length,
+            "strategies": strategies,
+            "months": months.rename_axis("month").reset_index().to_dict("records"),
+            "regimes": regimes.to_dict("records"),
+            "sensitivity": sensitivity(own).to_dict("records"),
+            "worst_days": worst_days(own, experiment.symbols).to_dict("records"),
+            "missing_funding_settlements": own.market.missing_funding,
+            "notes": list(inputs.notes),
+            "hashes": dict(inputs.hashes),
+        }
+    )
+
+
+def plain(value: Any) -> Any:
+    """``value`` in JSON's own types; NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return None if pd.isna(value) else str(value)
+
+
+def _ordered(inputs: ReportInputs) -> dict[str, Simulation]:
+    """Simulations by strategy, the subject first, the benchmark second."""
+    if inputs.subject not in inputs.simulations:
+        known = ", ".join(inputs.simulations) or "none"
+        raise BacktestError(f"the report is about {inputs.subject!r}, which was not simulated (simulated: {known})")
+    spans = {name: (simulation.as_of_T[0], len(simulation.as_of_T)) for name, simulation in inputs.simulations.items()}
+    if len(set(spans.values())) > 1:
+        told = "; ".join(f"{name} from {first}, {rows} rows" for name, (first, rows) in spans.items())
+        raise BacktestError(
+            f"strategies cover different rows and cannot stand side by side: {told}; decide them on the same rows"
+        )
+    first = [name for name in (inputs.subject, inputs.benchmark) if name in inputs.simulations]
+    return {name: inputs.simulations[name] for name in dict.fromkeys([*first, *inputs.simulations])}
+
+
+def _quality(forecast_quality: pd.DataFrame | None, family: str, horizon: int) -> dict[str, float | None]:
+    """The family's IC at the traded horizon, averaged over assets, with its interval."""
+    none = {"ic": None, "ic_low": None, "ic_high": None}
+    if forecast_quality is None or not len(forecast_quality):
+        return dict(none)
+    chosen = forecast_quality[(forecast_quality["family"] == family) & (forecast_quality["horizon"] == horizon)]
+    if chosen.empty:
+        return dict(none)
+    average = chosen[chosen["asset_id"].fillna("").isin(["", "all", "average", "mean"])]
+    if average.empty:
+        return {**none, "ic": float(chosen["ic"].mean())}
+    line = average.iloc[0]
+    return {key: float(line[key]) if key in line and pd.notna(line[key]) else None for key in none}

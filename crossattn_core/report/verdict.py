@@ -1,0 +1,78 @@
+"""The result in plain words: what the intervals allow to be said, and no more."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crossattn_core.backtest.metrics import Metrics
+from crossattn_core.backtest.significance import Interval, SharpeIntervals
+from crossattn_core.experiment import Experiment
+
+__all__ = ["Verdict", "verdict_of"]
+
+_IMPLAUSIBLE_SHARPE = 3.0
+_IMPLAUSIBLE_IC = 0.1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``stance`` is 'better', 'worse' or 'open' (neither can be told from the benchmark)."""
+
+    stance: str
+    headline: str
+    sentences: Sequence[str]
+
+
+def verdict_of(
+    subject: str,
+    benchmark: str,
+    metrics: Mapping[str, Metrics],
+    intervals: SharpeIntervals,
+    ic: float | None,
+    experiment: Experiment,
+) -> Verdict:
+    """Judge ``subject`` against ``benchmark`` by the interval of the difference of their Sharpe ratios, and against zero by its own."""
+    own, difference = intervals.sharpe[subject], intervals.difference.get(benchmark if subject == benchmark else subject)
+    days, level = metrics[subject].days, f"{intervals.confidence:.0%}"
+    sentences = []
+    if difference is None or metrics[subject].trades == 0:
+        stance, headline = "open", f"{_name(subject)} has nothing to be compared with."
+        if metrics[subject].trades == 0:
+            headline = f"{_name(subject)} made no trade: no forecast promised more than it costs to act on."
+    elif difference.spans_zero:
+        stance = "open"
+        headline = f"{_name(subject)} is not distinguishable from {_name(benchmark).lower()} over these {days:.0f} days."
+        sentences.append(f"The Sharpe ratios differ by {_shown(difference)} ({level} interval), which spans zero.")
+    else:
+        stance = "better" if difference.estimate > 0 else "worse"
+        headline = f"{_name(subject)} did {stance} than {_name(benchmark).lower()} over these {days:.0f} days."
+        sentences.append(f"The Sharpe ratios differ by {_shown(difference)} ({level} interval), which excludes zero.")
+    if metrics[subject].trades:
+        tells = "which spans zero: a profit of this size may be luck" if own.spans_zero else "which excludes zero"
+        sentences.append(f"Its own annual Sharpe ratio, net of costs, is {_shown(own)}, {tells}.")
+        gross, paid = metrics[subject].gross_return, metrics[subject].cost_share
+        sentences.append(
+            f"Before costs it made {gross:+.1%} of capital; costs took {paid:.1%}; {metrics[subject].net_return:+.1%} is left."
+        )
+    if metrics[subject].ruined:
+        sentences.append("It was ruined: equity reached zero inside the period.")
+    if experiment.feed.kind == "simulated":
+        sentences.append(
+            "The candles are simulated and the leaders planted: the page shows whether the machinery finds what was put "
+            "there, and says nothing about a real market."
+        )
+    elif own.estimate > _IMPLAUSIBLE_SHARPE or (ic is not None and ic > _IMPLAUSIBLE_IC):
+        sentences.append(
+            f"A Sharpe ratio above {_IMPLAUSIBLE_SHARPE:g} or an IC above {_IMPLAUSIBLE_IC:g} on real candles is a leak until "
+            "proven otherwise: look for one before believing this page."
+        )
+    sentences.append("The universe is a list chosen today, which is hindsight: assets that failed in the period are not on it.")
+    return Verdict(stance, headline, tuple(sentences))
+
+
+def _name(strategy: str) -> str:
+    words = strategy.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _shown(interval: Interval) -> str:
+    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
