@@ -190,13 +190,13 @@ class ModelSettings(Section):
         "lag_bias"
     )
     lookback: int = Field(default=168, ge=8, le=4096, description="bars that a window holds")
-    patch: int = Field(default=8, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
+    patch: int = Field(default=24, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
     max_lag: int = Field(default=24, ge=1, le=336, description="bars back that cross-attention reads, at most lookback")
     width: int = Field(default=64, ge=8, le=1024)
-    heads: int = Field(default=4, ge=1, le=32, description="divides width")
+    heads: int = Field(default=8, ge=1, le=32, description="divides width; dealt out to the outputs in turn")
     layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    content: bool = Field(default=True, description="lag_bias: add the content term to the learned logits")
+    content: bool = Field(default=False, description="lag_bias: add the content term to the learned logits")
 
     @model_validator(mode="after")
     def _shapes_divide(self) -> Self:
@@ -216,7 +216,7 @@ class TrainingSettings(Section):
     warm_epochs: int = Field(default=2, ge=1, le=1000, description="passes when the predecessor's weights are the start")
     batch_size: int = Field(default=128, ge=1, le=65536, description="decision rows in a batch")
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
-    logit_rate_multiple: float = Field(default=10.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
+    logit_rate_multiple: float = Field(default=50.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
     schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
     loss: Literal["mse", "huber"] = "mse"
@@ -227,7 +227,7 @@ class TrainingSettings(Section):
     stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
     run: int = Field(default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens")
     own_every: int = Field(
-        default=4, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
+        default=8, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
     )
     seed: int = Field(default=11, ge=0)
     threads: int = Field(default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own")
@@ -342,7 +342,9 @@ class BacktestSettings(Section):
 class AnalysisSettings(Section):
     """Attention snapshots and the gate in front of a leader's name."""
 
-    permutations: int = Field(default=200, ge=20, le=10_000)
+    permutations: int = Field(default=200, ge=20, le=10_000, description="shifts in the null of each pair's lagged correlation")
+    window_days: int = Field(default=180, ge=14, le=3650, description="newest days that a leader's name rests on")
+    max_lag: int = Field(default=24, ge=1, le=168, description="hours of lead that are tested")
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
     minimum_ic_gain: float = Field(default=0.0, ge=0, description="IC over the model without cross-attention that a named leader needs")
 

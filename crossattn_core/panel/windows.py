@@ -1,9 +1,12 @@
 """Windows by index: a scaled panel stays in memory once, a batch gathers the bars it needs.
 
-Axes: B decision rows, T bars, L bars of a window, N assets, F features, C channels (F features and the fresh flag).
+Axes: B decision rows, T bars, L bars of a window, N assets, F features, C channels (F features and the fresh flag),
+U distinct bars of a batch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["Scaler", "WindowBatch", "Windows", "fit_scaler", "hourly_log_returns", "hourly_volatility"]
+__all__ = ["RecentBars", "Scaler", "Windows", "fit_scaler", "hourly_log_returns", "hourly_volatility"]
 
 _CLIP = 6.0
 """Deviations beyond which a scaled feature is cut: one bad candle must not own a batch."""
@@ -29,6 +32,16 @@ class Scaler:
         """Centred, divided, cut at a few deviations; NaN (no fresh candle) becomes 0."""
         scaled_TNF = (feature_TNF - self.mean_NF) / self.deviation_NF
         return np.clip(np.nan_to_num(scaled_TNF, nan=0.0, posinf=_CLIP, neginf=-_CLIP), -_CLIP, _CLIP).astype(np.float32)
+
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What a checkpoint keeps, by name."""
+        return {"scaler.mean_NF": self.mean_NF, "scaler.deviation_NF": self.deviation_NF}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Scaler":
+        """Rebuild from what ``arrays`` gave."""
+        return cls(arrays["scaler.mean_NF"], arrays["scaler.deviation_NF"])
 
 
 def fit_scaler(panel: Panel, first: int, last: int) -> Scaler:
@@ -50,18 +63,20 @@ def fit_scaler(panel: Panel, first: int, last: int) -> Scaler:
 
 
 @dataclass(frozen=True)
-class WindowBatch:
-    """What the network reads for B decision rows."""
+class RecentBars:
+    """The newest bars behind B decision rows. Rows that lie close share bars: each is held once."""
 
-    bar_BLNC: Tensor
-    """Scaled features and the fresh flag, oldest bar first; zero where the asset was silent."""
+    bar_UNC: Tensor
+    """The U distinct bars: scaled features and the fresh flag; zero where the asset was silent."""
+    place_BL: Tensor
+    """Where bar ``as_of - l`` of each row lies in U; lag 0 is the newest."""
     readable_BN: Tensor
     """Whether the asset's newest candle is young enough to be read at the decision row."""
 
-    @property
-    def fresh_BLN(self) -> Tensor:
-        """Whether the asset had a candle at the bar."""
-        return self.bar_BLNC[..., -1] > 0.5
+    def spread(self, value_UX: Tensor) -> Tensor:
+        """(U, ...) values per distinct bar to (B, L, ...) values per row and lag."""
+        batch, lags = self.place_BL.shape
+        return value_UX.index_select(0, self.place_BL.reshape(-1)).view(batch, lags, *value_UX.shape[1:])
 
 
 class Windows:
@@ -100,32 +115,40 @@ class Windows:
         self._offset_L = self._offset_L.to(device)
         return self
 
-    def gather(self, row_B: Tensor) -> WindowBatch:
-        """The windows that end at ``row_B`` (panel rows, each bar at or before its row)."""
-        place_B = row_B - self._origin
-        return WindowBatch(self.bar_TNC[place_B[:, None] + self._offset_L], self.readable_TN[place_B])
+    def gather(self, row_B: Tensor) -> Tensor:
+        """(B, L, N, C) the windows that end at ``row_B`` (panel rows): oldest bar first, none after the row."""
+        return self.bar_TNC[(row_B - self._origin)[:, None] + self._offset_L]
+
+    def gather_recent(self, row_B: Tensor, lags: int) -> RecentBars:
+        """The newest ``lags`` bars behind each of ``row_B``."""
+        bar_BL = (row_B - self._origin)[:, None] - torch.arange(lags, device=row_B.device)
+        bar_U, place_BL = torch.unique(bar_BL, return_inverse=True)
+        return RecentBars(self.bar_TNC[bar_U], place_BL, self.readable_TN[row_B - self._origin])
 
 
-def hourly_log_returns(panel: Panel) -> NDArray[np.float64]:
-    """(T, N) log return from the previous known close to this bar's; 0 where no candle closed."""
-    log_TN = np.log(np.asarray(panel.mark_price_TN, dtype=np.float64))
-    return_TN = np.zeros_like(log_TN)
-    return_TN[1:] = log_TN[1:] - log_TN[:-1]
-    return np.where(np.isfinite(return_TN) & np.asarray(panel.is_fresh_TN), return_TN, 0.0)
+def hourly_log_returns(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
+    """(last - first + 1, N) log return from the previous known close to each bar's; 0 where no candle closed."""
+    stop = (len(panel.as_of_T) if last is None else last + 1)
+    start = max(first - 1, 0)
+    log_TN = np.log(np.asarray(panel.mark_price_TN[start:stop], dtype=np.float64))
+    return_TN = np.diff(log_TN, axis=0, prepend=log_TN[:1])[first - start :]
+    return np.where(np.isfinite(return_TN) & np.asarray(panel.is_fresh_TN[first:stop]), return_TN, 0.0)
 
 
-def hourly_volatility(panel: Panel, span: int = 168) -> NDArray[np.float64]:
-    """(T, N) root mean square of the fresh hourly log returns of the trailing ``span`` bars; NaN before the first.
+def hourly_volatility(panel: Panel, span: int = 168, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
+    """(last - first + 1, N) root mean square of the fresh hourly log returns of the trailing ``span`` bars.
 
-    Causal: row t reads bars t - span + 1 .. t.
+    Causal: row t reads bars t - span + 1 .. t. NaN where no candle closed among them.
     """
-    return_TN = hourly_log_returns(panel)
-    fresh_TN = np.asarray(panel.is_fresh_TN).astype(np.float64)
-    # Differences of running sums cancel when one huge return leaves the window; a floor keeps the root real.
-    sum_TN = _trailing_sum(return_TN**2, span)
-    count_TN = _trailing_sum(fresh_TN, span)
+    # Sums run in blocks of `span` bars counted from the panel's first, so a slice gives the same bits as the whole.
+    origin = max(first // span - 1, 0) * span
+    stop = len(panel.as_of_T) if last is None else last + 1
+    return_TN = hourly_log_returns(panel, first=origin, last=stop - 1)
+    fresh_TN = np.asarray(panel.is_fresh_TN[origin:stop]).astype(np.float64)
+    sum_TN = _trailing_sum(return_TN**2, span)[first - origin :]
+    count_TN = _trailing_sum(fresh_TN, span)[first - origin :]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count_TN >= 1, np.sqrt(np.maximum(sum_TN, 0.0) / count_TN), np.nan)
+        return np.where(count_TN >= 1, np.sqrt(sum_TN / count_TN), np.nan)
 
 
 def _trailing_sum(value_TN: NDArray[np.float64], span: int) -> NDArray[np.float64]:

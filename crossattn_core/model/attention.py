@@ -1,0 +1,81 @@
+"""The seam that every cross-attention speaks: tokens in, context and the weights used out.
+
+Axes: B decision rows, U distinct bars of the batch, N assets asking, M assets read (the same assets),
+L lags (0 is the newest bar), D width, H heads, K head width (D = H * K).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crossattn_core.panel.windows import RecentBars
+
+__all__ = ["AssetTokens", "CrossAttention", "NoCrossAttention", "allowed_sources", "masked_softmax"]
+
+
+@dataclass(frozen=True)
+class AssetTokens:
+    """What a cross-attention reads: one token per distinct bar and asset, made of that bar alone."""
+
+    token_UMD: Tensor
+    bars: RecentBars
+
+    @property
+    def fresh_UM(self) -> Tensor:
+        """1 where the asset had a candle at the bar; a silent bar may draw weight but says nothing."""
+        return self.bars.bar_UNC[..., -1]
+
+    @property
+    def newest_BND(self) -> Tensor:
+        """Each asset's token at the decision row: the one that asks."""
+        return self.token_UMD.index_select(0, self.bars.place_BL[:, 0])
+
+
+class CrossAttention(nn.Module, ABC):
+    """Mixes what other assets say into each asset; an asset never reads itself here."""
+
+    @abstractmethod
+    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        """Return the context (B, N, H, K) and the weights used (B, H, N, M, L), before any dropout.
+
+        Each target's weights sum to one over (M, L); a target with nothing readable has weights and context 0.
+        Weight on an unreadable asset is exactly 0.
+        """
+
+    def logit_parameters(self) -> list[nn.Parameter]:
+        """Parameters that are attention logits themselves: trained faster, never decayed."""
+        return []
+
+    def share_values(self, first: int, second: int) -> None:
+        """At the start, let head ``second`` see the same values as head ``first``, where heads have values of their own."""
+        return
+
+
+class NoCrossAttention(CrossAttention):
+    """The ablation: nothing is read from other assets."""
+
+    def __init__(self, heads: int, head_width: int) -> None:
+        super().__init__()
+        self._heads, self._head_width = heads, head_width
+
+    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        batch, lags = tokens.bars.place_BL.shape
+        assets = tokens.token_UMD.shape[1]
+        context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self._head_width)
+        return context_BNHK, tokens.token_UMD.new_zeros(batch, self._heads, assets, assets, lags)
+
+
+def allowed_sources(readable_BM: Tensor) -> Tensor:
+    """(B, N, M) which asset may read which: every readable one except itself."""
+    assets = readable_BM.shape[1]
+    other_NM = ~torch.eye(assets, dtype=torch.bool, device=readable_BM.device)
+    return readable_BM[:, None, :] & other_NM
+
+
+def masked_softmax(logit: Tensor, allowed: Tensor) -> Tensor:
+    """Softmax over the last axis among ``allowed``; a row with none allowed is all zeros, never NaN."""
+    # A finite floor instead of -inf: exp underflows to exactly 0 beside any allowed logit, and gradients stay finite.
+    weight = logit.masked_fill(~allowed, -1e9).softmax(dim=-1)
+    return weight * allowed

@@ -1,0 +1,52 @@
+"""Ridge on lagged returns of every asset (a vector autoregression), for each target and output apart.
+
+Axes: R rows, T bars, N assets, O outputs, L lags, E = L * N regressors.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["lagged_design", "ridge_weights"]
+
+
+def lagged_design(return_TN: NDArray[np.float64], rows: NDArray[np.integer], lags: int) -> NDArray[np.float64]:
+    """(R, L * N) the newest ``lags`` returns of every asset at each row, newest first; 0 before the first bar."""
+    padded_TN = np.concatenate([np.zeros((lags, return_TN.shape[1])), return_TN])
+    place_RL = np.asarray(rows)[:, None] + lags - np.arange(lags)
+    return padded_TN[place_RL].reshape(len(rows), -1)
+
+
+def ridge_weights(
+    design_RE: NDArray[np.float64],
+    target_RNO: NDArray[np.float64],
+    weight_R: NDArray[np.float64],
+    penalty: float,
+) -> NDArray[np.float64]:
+    """(E, N, O) weighted ridge solutions without intercept; a NaN target leaves its row out of that column.
+
+    Minimises sum_r weight_r (y_r - x_r . b)^2 + penalty |b|^2 for each (asset, output).
+    """
+    regressors = design_RE.shape[1]
+    seen_RNO = np.isfinite(target_RNO)
+    filled_RNO = np.where(seen_RNO, target_RNO, 0.0)
+    solved_ENO = np.zeros((regressors, *target_RNO.shape[1:]))
+    # Columns that miss the same rows share one decomposition; on a 24/7 market that is all of them.
+    columns: dict[bytes, list[tuple[int, int]]] = {}
+    for n in range(target_RNO.shape[1]):
+        for o in range(target_RNO.shape[2]):
+            columns.setdefault(np.packbits(seen_RNO[:, n, o]).tobytes(), []).append((n, o))
+    weighted_RE = design_RE * weight_R[:, None]
+    gram_EE = weighted_RE.T @ design_RE
+    for members in columns.values():
+        n0, o0 = members[0]
+        seen_R = seen_RNO[:, n0, o0]
+        # Take off the few rows that are missing, or add up the few that are there: whichever is less work.
+        if 2 * seen_R.sum() > len(seen_R):
+            seen_gram_EE = gram_EE - weighted_RE[~seen_R].T @ design_RE[~seen_R]
+        else:
+            seen_gram_EE = weighted_RE[seen_R].T @ design_RE[seen_R]
+        targets_RC = np.stack([filled_RNO[:, n, o] for n, o in members], axis=1)
+        solution_EC = np.linalg.solve(seen_gram_EE + penalty * np.eye(regressors), weighted_RE.T @ targets_RC)
+        for c, (n, o) in enumerate(members):
+            solved_ENO[:, n, o] = solution_EC[:, c]
+    return solved_ENO

@@ -1,0 +1,92 @@
+"""Tokens from bars, and the causal temporal encoder of one asset's own window.
+
+Axes: B decision rows, U distinct bars, N assets, L bars of a window, P patches, C channels of a bar, D width,
+H heads, K head width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["BarEmbedding", "TemporalEncoder"]
+
+
+class BarEmbedding(nn.Module):
+    """A nonlinear token for one bar of one asset, made of that bar alone."""
+
+    def __init__(self, channels: int, assets: int, width: int) -> None:
+        super().__init__()
+        self.bar = nn.Linear(channels, width)
+        self.identity_ND = nn.Parameter(torch.zeros(assets, width))
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, bar_UNC: Tensor) -> Tensor:
+        """(U, N, C) bars to (U, N, D) tokens."""
+        return functional.relu(self.mix(functional.relu(self.bar(bar_UNC) + self.identity_ND)))
+
+
+class TemporalEncoder(nn.Module):
+    """Causal self-attention over the patches of each asset's window; assets do not meet here."""
+
+    def __init__(
+        self, channels: int, assets: int, *, lookback: int, patch: int, width: int, heads: int, layers: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self._patch = patch
+        self.embed = nn.Linear(patch * channels, width)
+        self.position_PD = nn.Parameter(torch.zeros(lookback // patch, width))
+        self.identity_ND = nn.Parameter(torch.zeros(assets, width))
+        self.layers = nn.ModuleList([_Layer(width, heads, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, bar_BNLC: Tensor) -> Tensor:
+        """(B, N, L, C) to the newest patch's token (B, N, D): a patch token is read only once its last bar is known."""
+        return self._encode(bar_BNLC, last_only=True)
+
+    def every_patch(self, bar_BNLC: Tensor) -> Tensor:
+        """(B, N, L, C) to (B, N, P, D): token p holds bars up to the end of patch p and none later."""
+        return self._encode(bar_BNLC, last_only=False)
+
+    def _encode(self, bar_BNLC: Tensor, *, last_only: bool) -> Tensor:
+        batch, assets, bars, channels = bar_BNLC.shape
+        patches = bars // self._patch
+        patch_BNPE = bar_BNLC.reshape(batch, assets, patches, self._patch * channels)
+        token_BNPD = self.embed(patch_BNPE) + self.position_PD[-patches:] + self.identity_ND[:, None, :]
+        token_GPD = token_BNPD.view(batch * assets, patches, -1)
+        for depth, layer in enumerate(self.layers):
+            # The last layer is asked for the newest token only: its other rows would be thrown away.
+            token_GPD = layer(token_GPD, newest=last_only and depth == len(self.layers) - 1)
+        token_GPD = self.norm(token_GPD)
+        if last_only:
+            return token_GPD[:, -1].view(batch, assets, -1)
+        return token_GPD.view(batch, assets, patches, -1)
+
+
+class _Layer(nn.Module):
+    """Pre-norm causal attention (fused kernel, so no dropout on the weights) and a feed-forward of twice the width."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self._heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm_forward = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 2 * width)
+        self.contract = nn.Linear(2 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, token_GPD: Tensor, *, newest: bool) -> Tensor:
+        normed_GPD = self.norm_attention(token_GPD)
+        asking_GQD = normed_GPD[:, -1:] if newest else normed_GPD
+        kept_GQD = token_GPD[:, -1:] if newest else token_GPD
+        groups, asked, width = asking_GQD.shape
+        query_GHQK = self.query(asking_GQD).view(groups, asked, self._heads, -1).transpose(1, 2)
+        key_GPD, value_GPD = self.key_value(normed_GPD).chunk(2, dim=-1)
+        key_GHPK = key_GPD.reshape(groups, -1, self._heads, width // self._heads).transpose(1, 2)
+        value_GHPK = value_GPD.reshape(groups, -1, self._heads, width // self._heads).transpose(1, 2)
+        mixed_GHQK = functional.scaled_dot_product_attention(query_GHQK, key_GHPK, value_GHPK, is_causal=not newest)
+        kept_GQD = kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).reshape(groups, asked, width)))
+        expanded = functional.gelu(self.expand(self.norm_forward(kept_GQD)))
+        return kept_GQD + self.dropout(self.contract(expanded))

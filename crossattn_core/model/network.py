@@ -1,0 +1,161 @@
+"""The network: each asset's own past, and what the others say, side by side.
+
+    bars -> patches -> causal self-attention -> own summary ----------------> own part  \\
+    bars -> one token a bar, last max_lag bars -> cross-attention over others -> cross part  + -> outputs
+
+The two parts add up, so the forecast without the others is read from the same network.
+
+Axes: B decision rows, N assets, L bars of a window, C channels, D width, H heads, K head width, O outputs.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention import AssetTokens, CrossAttention, NoCrossAttention
+from crossattn_core.model.encoder import BarEmbedding, TemporalEncoder
+from crossattn_core.model.lag_attention import LagBiasAttention
+from crossattn_core.panel.windows import RecentBars
+
+__all__ = ["CrossAssetNetwork", "NetworkOutput", "NetworkShape", "build_network"]
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """What the panel and the labels fix."""
+
+    assets: int
+    channels: int
+    """Features and the fresh flag."""
+    outputs: int
+
+
+class NetworkOutput(NamedTuple):
+    """Forecasts in scaled units, and the attention behind them."""
+
+    own_BNO: Tensor
+    """The part that the asset's own past gives."""
+    cross_BNO: Tensor
+    """The part that the others give; 0 where nothing was readable."""
+    weight_BHNML: Tensor
+    """Attention as used, before dropout."""
+
+    @property
+    def forecast_BNO(self) -> Tensor:
+        """Own part + cross part."""
+        return self.own_BNO + self.cross_BNO
+
+
+class CrossAssetNetwork(nn.Module):
+    """Own temporal branch and cross-asset branch, added up per output."""
+
+    serves_OH: Tensor
+
+    def __init__(self, shape: NetworkShape, settings: ModelSettings, cross: CrossAttention) -> None:
+        super().__init__()
+        self.max_lag = settings.max_lag
+        self.temporal = TemporalEncoder(
+            shape.channels,
+            shape.assets,
+            lookback=settings.lookback,
+            patch=settings.patch,
+            width=settings.width,
+            heads=settings.heads,
+            layers=settings.layers,
+            dropout=settings.dropout,
+        )
+        self.bar_token = BarEmbedding(shape.channels, shape.assets, settings.width)
+        self.cross = cross
+        self.own_readout = nn.Linear(settings.width, shape.outputs)
+        head_width = settings.width // settings.heads
+        self.cross_readout_NOHK = nn.Parameter(torch.zeros(shape.assets, shape.outputs, settings.heads, head_width))
+        self.register_buffer("serves_OH", heads_by_output(shape.outputs, settings.heads), persistent=False)
+        _initialise(self)
+
+    def forward(self, bar_BLNC: Tensor, recent: RecentBars) -> NetworkOutput:
+        """Forecast every asset at each decision row from its window; only bars of the window are read."""
+        return NetworkOutput(self.own_part(bar_BLNC), *self.cross_part(recent))
+
+    def own_part(self, bar_BLNC: Tensor) -> Tensor:
+        """(B, N, O) what each asset's own window says."""
+        return self.own_readout(self.temporal(bar_BLNC.transpose(1, 2)))
+
+    def cross_part(self, recent: RecentBars) -> tuple[Tensor, Tensor]:
+        """(B, N, O) what the other assets' newest bars say, and the attention behind it (B, H, N, M, L)."""
+        context_BNHK, weight_BHNML = self.cross(AssetTokens(self.bar_token(recent.bar_UNC), recent))
+        readout_NOHK = self.cross_readout_NOHK * self.serves_OH[:, :, None]
+        return torch.einsum("bnhk,nohk->bno", context_BNHK, readout_NOHK), weight_BHNML
+
+    def parameter_groups(self, learning_rate: float, logit_rate_multiple: float, weight_decay: float) -> list[dict]:
+        """AdamW groups: matrices decay, vectors do not, attention logits run faster and never decay."""
+        logits = self.cross.logit_parameters()
+        logit_ids = {id(parameter) for parameter in logits}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in logit_ids]
+        groups = [
+            {"params": [p for p in others if p.ndim >= 2], "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": [p for p in others if p.ndim < 2], "lr": learning_rate, "weight_decay": 0.0},
+            {"params": logits, "lr": learning_rate * logit_rate_multiple, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+
+def heads_by_output(outputs: int, heads: int) -> Tensor:
+    """(O, H) 1 where the head feeds the output: dealt out in turn, so that a head's lags mean one horizon.
+
+    With fewer heads than outputs every head feeds every output.
+
+    >>> heads_by_output(3, 4).int().tolist()
+    [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]
+    """
+    if heads < outputs:
+        return torch.ones(outputs, heads)
+    return (torch.arange(heads)[None, :] % outputs == torch.arange(outputs)[:, None]).float()
+
+
+def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch.Generator) -> CrossAssetNetwork:
+    """The network that ``settings.cross_attention`` names, initialised from ``generator``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
+        return CrossAssetNetwork(shape, settings, _cross_attention(shape, settings))
+
+
+def _cross_attention(shape: NetworkShape, settings: ModelSettings) -> CrossAttention:
+    match settings.cross_attention:
+        case "lag_bias":
+            return LagBiasAttention(shape.assets, settings.max_lag, settings.width, settings.heads, content=settings.content)
+        case "off":
+            return NoCrossAttention(settings.heads, settings.width // settings.heads)
+        case other:
+            raise NotImplementedError(other)
+
+
+def _initialise(network: CrossAssetNetwork) -> None:
+    """All weights are set here, in one place."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for name, parameter in network.named_parameters():
+        if name.endswith(("identity_ND", "position_PD")):
+            nn.init.normal_(parameter, std=0.02)
+    # The own part starts silent: on hourly returns it has little to say and must not learn noise first.
+    nn.init.zeros_(network.own_readout.weight)
+    nn.init.normal_(network.cross_readout_NOHK, std=0.02)
+    # A head whose random value has the wrong sign for a lead is pushed off that lead. Heads that feed one output come
+    # in mirrored pairs, so one of the two always has the right sign.
+    for first, second in _mirrored_pairs(network.serves_OH):
+        network.cross.share_values(first, second)
+        with torch.no_grad():
+            network.cross_readout_NOHK[:, :, second] = -network.cross_readout_NOHK[:, :, first]
+
+
+def _mirrored_pairs(serves_OH: Tensor) -> set[tuple[int, int]]:
+    pairs: set[tuple[int, int]] = set()
+    for serves_H in serves_OH.tolist():
+        heads = [h for h, serves in enumerate(serves_H) if serves]
+        pairs.update(zip(heads[::2], heads[1::2], strict=False))
+    return pairs

@@ -1,0 +1,185 @@
+"""The family 'attention': the cross-asset network, fitted and asked.
+
+Axes: T bars, R rows asked for, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossattn_core.experiment import Experiment
+from crossattn_core.model.network import CrossAssetNetwork, NetworkOutput, NetworkShape, build_network
+from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.splits import training_rows
+from crossattn_core.panel.windows import Scaler, Windows, fit_scaler
+from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
+from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
+from crossattn_core.training.loop import Examples, as_tensor, threads, train
+from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels, output_names
+
+__all__ = ["FittedAttention", "fit_attention"]
+
+_ANSWER_BATCH = 256
+
+
+class FittedAttention(FittedModel):
+    """A trained cross-asset network with its scalers."""
+
+    family = "attention"
+
+    def __init__(
+        self,
+        network: CrossAssetNetwork,
+        scaler: Scaler,
+        target_scaler: TargetScaler,
+        experiment: Experiment,
+        manifest: dict[str, Any],
+    ) -> None:
+        self.network = network.eval()
+        self.scaler = scaler
+        self.target_scaler = target_scaler
+        self.experiment = experiment
+        self.manifest = manifest
+        self.model_id = manifest.setdefault("model_id", model_id_of(self.arrays(), manifest))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that a checkpoint holds, by name."""
+        weights = {f"network.{name}": value.detach().cpu().numpy() for name, value in self.network.state_dict().items()}
+        return {**weights, **self.scaler.arrays(), **self.target_scaler.arrays()}
+
+    @classmethod
+    def from_checkpoint(
+        cls, arrays: dict[str, NDArray[Any]], manifest: dict[str, Any], experiment: Experiment
+    ) -> "FittedAttention":
+        """Rebuild from what ``save`` wrote."""
+        network = build_network(_shape(experiment), experiment.model, torch.Generator().manual_seed(0))
+        prefix = "network."
+        network.load_state_dict({k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)})
+        return cls(network, Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays), experiment, manifest)
+
+    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows, cross=True)[:, :, 1:]
+
+    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows, cross=True)[:, :, 0]
+
+    def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows, cross=False)[:, :, 0]
+
+    def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights:
+        weights = [output.weight_BHNML.numpy() for output, _ in self._answers(panel, rows)]
+        names, heads = output_names(self.experiment.labels), self.experiment.model.heads
+        serves = tuple(names[h % len(names)] if heads >= len(names) else "all" for h in range(heads))
+        weight_RHNML = np.concatenate(weights) if weights else np.zeros((0, heads, *self._pair_shape()), dtype=np.float32)
+        return AttentionWeights(
+            np.asarray(rows, dtype=np.int64), weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1)
+        )
+
+    def save(self, folder: Path) -> Path:
+        return write_checkpoint(folder, self.arrays(), self.manifest)
+
+    def _pair_shape(self) -> tuple[int, int, int]:
+        assets = len(self.scaler.mean_NF)
+        return assets, assets, self.experiment.model.max_lag
+
+    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, cross: bool) -> NDArray[np.float32]:
+        parts = []
+        for output, readable_BN in self._answers(panel, rows):
+            scaled_BNO = output.forecast_BNO if cross else output.own_BNO
+            parts.append(torch.where(readable_BN[..., None], scaled_BNO, torch.nan).numpy())
+        unit_RNO = self.target_scaler.unit_RNO(panel, rows)
+        return np.concatenate(parts) * unit_RNO if parts else unit_RNO
+
+    def _answers(self, panel: Panel, rows: NDArray[np.integer]) -> Iterator[tuple[NetworkOutput, Tensor]]:
+        if not len(rows):
+            return
+        settings = self.experiment.model
+        windows = Windows(
+            panel,
+            self.scaler,
+            lookback=settings.lookback,
+            max_age_hours=self.experiment.features.max_age_hours,
+            first=int(np.min(rows)),
+            last=int(np.max(rows)),
+        )
+        row_R = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        with threads(self.experiment.training.threads), torch.inference_mode():
+            for row_B in row_R.split(_ANSWER_BATCH):
+                recent = windows.gather_recent(row_B, settings.max_lag)
+                yield self.network(windows.gather(row_B), recent), recent.readable_BN
+
+
+def fit_attention(
+    request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None] = silent
+) -> FittedAttention:
+    """Fit scalers and network on what is known at the cut-off; see ``fitting.fit_model``."""
+    model, training = experiment.model, experiment.training
+    panel = request.panel.until(request.cut_off + 1)
+    labels = output_labels(panel, experiment.labels)
+    split = training_rows(
+        labels,
+        request.cut_off,
+        first=model.lookback - 1,
+        validation_share=training.validation_share,
+        embargo=training.embargo,
+        stride=training.stride,
+    )
+    first_bar = int(split.train_R[0]) - model.lookback + 1
+    scaler = fit_scaler(panel, first_bar, split.train_end)
+    train_known_TNO = labels.known_at(split.train_end)
+    target_scaler = fit_target_scaler(panel, train_known_TNO, split.train_R)
+    examples = Examples(
+        Windows(
+            panel,
+            scaler,
+            lookback=model.lookback,
+            max_age_hours=experiment.features.max_age_hours,
+            first=int(split.train_R[0]),
+        ),
+        as_tensor(target_scaler.scaled(panel, train_known_TNO)),
+        as_tensor(target_scaler.scaled(panel, labels.value_TNH)),
+        as_tensor(request.row_weight_T[: request.cut_off + 1]),
+        _output_weights(experiment),
+        split,
+    )
+    generator = torch.Generator().manual_seed(request.seed)
+    network = build_network(_shape(experiment), model, generator)
+    epochs = training.epochs
+    if isinstance(request.warm_from, FittedAttention):
+        network.load_state_dict(request.warm_from.network.state_dict())
+        epochs = training.warm_epochs
+    with threads(training.threads), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        history = train(network, examples, training, epochs=epochs, generator=generator, report=report)
+    parent = request.warm_from
+    manifest = {
+        **stamp("attention", experiment),
+        "seed": request.seed,
+        "panel_hash": panel.content_hash,
+        "cut_off": str(panel.as_of_T[request.cut_off]),
+        "train_start": str(panel.as_of_T[split.train_R[0]]),
+        "train_rows": len(split.train_R),
+        "validation_rows": len(split.validation_R),
+        "validation_loss": min(history.validation_loss),
+        "best_epoch": history.best_epoch,
+        "training_losses": history.training_loss,
+        "validation_losses": history.validation_loss,
+        "parent_id": parent.model_id if parent is not None else None,
+    }
+    return FittedAttention(network, scaler, target_scaler, experiment, manifest)
+
+
+def _shape(experiment: Experiment) -> NetworkShape:
+    return NetworkShape(
+        len(experiment.assets), len(experiment.features.names) + 1, len(output_names(experiment.labels))
+    )
+
+
+def _output_weights(experiment: Experiment) -> Tensor:
+    # Labels of overlapping horizons repeat each other: h bars ahead hold about 1 / h as many independent outcomes.
+    return torch.tensor([1.0, *(1.0 / np.sqrt(horizon) for horizon in experiment.labels.horizons)], dtype=torch.float32)

@@ -1,0 +1,178 @@
+"""The one training loop: every network of crossattn is trained here, by index into resident windows.
+
+Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crossattn_core.errors import TrainingError
+from crossattn_core.experiment import TrainingSettings
+from crossattn_core.model.network import CrossAssetNetwork
+from crossattn_core.panel.splits import Split
+from crossattn_core.panel.windows import Windows
+from crossattn_core.training.fitted import EpochReport, silent
+from crossattn_core.training.loss import regression_loss
+
+__all__ = ["Examples", "TrainingHistory", "threads", "train"]
+
+_EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a fit learns from; rows are panel rows."""
+
+    windows: Windows
+    train_target_TNO: Tensor
+    """Scaled labels that training may know, NaN elsewhere."""
+    validation_target_TNO: Tensor
+    weight_T: Tensor
+    output_weight_O: Tensor
+    split: Split
+
+
+@dataclass
+class TrainingHistory:
+    """What happened, epoch by epoch."""
+
+    training_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    """From 1; 0 means that the start was never beaten."""
+
+
+def train(
+    network: CrossAssetNetwork,
+    examples: Examples,
+    settings: TrainingSettings,
+    *,
+    epochs: int,
+    generator: torch.Generator,
+    report: Callable[[EpochReport], None] = silent,
+) -> TrainingHistory:
+    """Train ``network`` in place; afterwards it holds the weights of its best validation epoch, in eval mode.
+
+    Raises:
+        TrainingError: a loss is not finite; epoch, batch and rows are named.
+    """
+    row_R = torch.from_numpy(examples.split.train_R)
+    batches = -(-len(row_R) // settings.batch_size)
+    optimiser = torch.optim.AdamW(
+        network.parameter_groups(settings.learning_rate, settings.logit_rate_multiple, settings.weight_decay), fused=True
+    )
+    schedule = _schedule(optimiser, settings, epochs * batches)
+    history = TrainingHistory()
+    best_loss, best_weights = float("inf"), copy.deepcopy(network.state_dict())
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for epoch in range(1, epochs + 1):
+        network.train()
+        order_R = _shuffled_runs(row_R, settings.run, generator)
+        summed = 0.0
+        for batch in range(batches):
+            row_B = order_R[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+            loss = _loss(network, examples, examples.train_target_TNO, row_B, settings)
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                raise TrainingError(
+                    f"loss {value} in epoch {epoch}, batch {batch + 1} of {batches}, "
+                    f"rows {int(row_B.min())}..{int(row_B.max())}: "
+                    "look for infinite features there, or lower training.learning_rate"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+            optimiser.step()
+            if settings.schedule != "plateau":
+                schedule.step()
+            summed += value * len(row_B)
+        validation_loss = evaluate(network, examples, settings)
+        if settings.schedule == "plateau":
+            schedule.step(validation_loss)
+        history.training_loss.append(summed / len(row_R))
+        history.validation_loss.append(validation_loss)
+        is_best = validation_loss < best_loss
+        if is_best:
+            best_loss, history.best_epoch = validation_loss, epoch
+            best_weights = copy.deepcopy(network.state_dict())
+        rate = optimiser.param_groups[0]["lr"]
+        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(row_R)))
+        if epoch - history.best_epoch >= settings.patience:
+            break
+    network.load_state_dict(best_weights)
+    network.eval()
+    return history
+
+
+def evaluate(network: CrossAssetNetwork, examples: Examples, settings: TrainingSettings) -> float:
+    """Mean validation loss, in eval mode."""
+    network.eval()
+    row_R = torch.from_numpy(examples.split.validation_R)
+    summed = 0.0
+    with torch.no_grad():
+        for row_B in row_R.split(_EVALUATION_BATCH):
+            summed += float(_loss(network, examples, examples.validation_target_TNO, row_B, settings)) * len(row_B)
+    return summed / len(row_R)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run torch on ``count`` threads (0: as it is) and put the old number back."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _loss(
+    network: CrossAssetNetwork, examples: Examples, target_TNO: Tensor, row_B: Tensor, settings: TrainingSettings
+) -> Tensor:
+    cross_BNO, _ = network.cross_part(examples.windows.gather_recent(row_B, network.max_lag))
+    if network.training and settings.own_every > 1:
+        # Drop-path: the own part speaks on every n-th row only. Its windows hardly change from bar to bar, and the
+        # cross part must be right without it.
+        own_BNO = torch.zeros_like(cross_BNO)
+        place_R = torch.arange(0, len(row_B), settings.own_every)
+        own_BNO = own_BNO.index_copy(0, place_R, network.own_part(examples.windows.gather(row_B[place_R])))
+    else:
+        own_BNO = network.own_part(examples.windows.gather(row_B))
+    return regression_loss(
+        own_BNO + cross_BNO,
+        target_TNO[row_B],
+        examples.weight_T[row_B],
+        examples.output_weight_O,
+        huber=settings.loss == "huber",
+    )
+
+
+def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator) -> Tensor:
+    """The rows in a new order, ``run`` neighbours together: their windows share bars, so tokens are made once."""
+    offset = int(torch.randint(0, run, (1,), generator=generator))
+    runs = [row_R[:offset], *row_R[offset:].split(run)]
+    return torch.cat([runs[i] for i in torch.randperm(len(runs), generator=generator)])
+
+
+def _schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int):
+    match settings.schedule:
+        case "one_cycle":
+            peaks = [group["lr"] for group in optimiser.param_groups]
+            return torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=peaks, total_steps=max(steps, 2))
+        case "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(steps, 1))
+        case "plateau":
+            return torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=1)
+
+
+def as_tensor(value: NDArray[np.float32]) -> Tensor:
+    """A float32 tensor of its own memory."""
+    return torch.from_numpy(np.array(value, dtype=np.float32))
