@@ -1,0 +1,1 @@
+"""What the attention looked at, whether it is worth believing, and the classical statistics beside it."""

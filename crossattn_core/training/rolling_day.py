@@ -222,12 +222,13 @@ class Walker:
         except TrainingError as error:
             return "", Health(False, str(error))
         trained[family], epochs[family] = model, curve
+        told = model.manifest
         state["facts"][model.model_id] = {
-            "parent_id": warm,
-            "train_start": str(known.as_of_T[int(np.argmax(weight_T > 0))]),
+            "parent_id": told.get("parent_id") or "",
+            "train_start": told.get("train_start") or str(known.as_of_T[int(np.argmax(weight_T > 0))]),
             "cut_off": str(known.as_of_T[request.cut_off]),
-            "rows": int(model.manifest.get("rows", (weight_T > 0).sum())),
-            "validation_loss": _plain(model.manifest.get("validation_loss")),
+            "rows": int(told.get("train_rows", (weight_T > 0).sum())),
+            "validation_loss": _plain(told.get("validation_loss")),
         }
         if health.healthy:
             state["in_force"][family] = model.model_id

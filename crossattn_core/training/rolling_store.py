@@ -210,7 +210,7 @@ def plan_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows of the plan with their types (``PLAN_COLUMNS``): instants naive UTC, NaT and NaN where nothing is in force."""
     plan = pd.DataFrame(rows, columns=list(PLAN_COLUMNS))
     for column in ("day", "train_start", "cut_off"):
-        plan[column] = pd.to_datetime(plan[column]).astype("datetime64[us]")
+        plan[column] = pd.to_datetime(plan[column], format="ISO8601").astype("datetime64[us]")
     for column in ("validation_loss", "drift", "ic_gap"):
         plan[column] = plan[column].astype("float64")
     return plan

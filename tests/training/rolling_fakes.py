@@ -29,14 +29,13 @@ def synthetic_panel(
     closed_share: float = 0.01,
     features: tuple[str, ...] = ("log_return", "volatility"),
 ) -> Panel:
-    """Random walks on the hourly grid, with (leader, follower, lag, coefficient) leads and a share of missing candles."""
+    """Random walks on the hourly grid, with (leader, follower, lag, coefficient) leads, applied in order, and missing candles."""
     generator = np.random.default_rng(seed)
     bars = days * 24
     volatility_T = np.full(bars, 0.005) if volatility_T is None else volatility_T
     shock_TN = generator.standard_normal((bars, assets))
-    own_TN = shock_TN.copy()
     for leader, follower, lag, coefficient in leads:
-        shock_TN[lag:, follower] += coefficient * own_TN[:-lag, leader]
+        shock_TN[lag:, follower] += coefficient * shock_TN[:-lag, leader]
     return_TN = shock_TN * volatility_T[:, None]
     mark_TN = 100 * np.exp(np.cumsum(return_TN, axis=0))
     fresh_TN = generator.random((bars, assets)) >= closed_share

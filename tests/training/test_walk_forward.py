@@ -199,7 +199,7 @@ def test_a_day_that_is_not_over_is_forecast_so_far_and_completed_later(tmp_path:
 
 
 def test_days_outside_the_panel_are_refused_with_what_it_holds(tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match="2025-01-01 .. 2025-01-30"):
+    with pytest.raises(HistoryError, match=r"2025-01-01 \.\. 2025-01-30"):
         _walk(Home(tmp_path), synthetic_panel(30), last=date(2025, 2, 1))
 
 

@@ -1,0 +1,205 @@
+"""How good forecasts were, out of sample: information coefficients with intervals.
+
+IC = time-series correlation of forecast and outcome per asset, averaged over assets; cross-sectional IC = correlation over
+assets at one as_of, averaged over time; rank IC = the cross-sectional one on ranks. Intervals come from a block bootstrap: whole
+weeks are drawn with replacement, all assets and families together, so overlapping labels and common shocks stay inside
+a block and two families are compared on the same draws.
+
+Axes: T bars, N assets, W weeks, B bootstrap draws, S sums (n, x, y, xx, yy, xy).
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.errors import ContractError
+from crossattn_core.experiment import BacktestSettings, Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.labels import compute_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.training.rolling_store import read_forecasts
+
+__all__ = [
+    "ALL_ASSETS",
+    "QUALITY_COLUMNS",
+    "compare_ic",
+    "forecast_arrays",
+    "forecast_quality",
+    "ic_table",
+    "information_coefficient",
+]
+
+ALL_ASSETS = "all"
+"""asset_id of the rows that average over assets."""
+
+QUALITY_COLUMNS = ("family", "horizon", "asset_id", "measure", "value", "low", "high", "pairs", "blocks")
+"""Grain: (family, horizon, asset_id, measure). ``measure``: IC, cross-sectional IC or rank IC (the last two for 'all' only).
+``low``, ``high``: bootstrap interval, NaN with fewer than 4 blocks. ``pairs`` of forecast and outcome, in ``blocks`` weeks."""
+
+_BLOCK_HOURS = 168
+_LEAST_PAIRS = 48
+_LEAST_BLOCKS = 4
+
+
+def forecast_arrays(
+    forecasts: pd.DataFrame, as_of_T: NDArray[np.datetime64], asset_ids: tuple[str, ...], horizons: tuple[int, ...]
+) -> dict[str, NDArray[np.float32]]:
+    """Stored forecasts as (T, N, H) by family; NaN where there is none.
+
+    Raises:
+        ContractError: a forecast lies outside the panel's rows or assets.
+    """
+    row_K = np.searchsorted(as_of_T, forecasts["as_of"].to_numpy())
+    asset_K = forecasts["asset_id"].map({asset_id: n for n, asset_id in enumerate(asset_ids)}).to_numpy(dtype=float)
+    horizon_K = forecasts["horizon"].map({horizon: h for h, horizon in enumerate(horizons)}).to_numpy(dtype=float)
+    strange = int((row_K >= len(as_of_T)).sum() + np.isnan(asset_K).sum() + np.isnan(horizon_K).sum())
+    if strange:
+        raise ContractError(f"{strange} forecasts lie outside the panel's rows, assets or horizons; step those days again")
+    arrays: dict[str, NDArray[np.float32]] = {}
+    family_K, value_K = forecasts["family"].to_numpy(), forecasts["forecast"].to_numpy()
+    for family in sorted(set(family_K)):
+        chosen_K = family_K == family
+        array_TNH = np.full((len(as_of_T), len(asset_ids), len(horizons)), np.nan, dtype=np.float32)
+        array_TNH[row_K[chosen_K], asset_K[chosen_K].astype(int), horizon_K[chosen_K].astype(int)] = value_K[chosen_K]
+        arrays[family] = array_TNH
+    return arrays
+
+
+def forecast_quality(home: Home, experiment: Experiment, panel: Panel, first: date, last: date) -> pd.DataFrame:
+    """Quality of the stored out-of-sample forecasts of the days first..last (``QUALITY_COLUMNS``)."""
+    horizons = experiment.labels.horizons
+    arrays = forecast_arrays(read_forecasts(home, first, last), panel.as_of_T, panel.asset_ids, horizons)
+    outcome_TNH = compute_labels(panel, experiment.labels).value_TNH
+    tables = []
+    for h, horizon in enumerate(horizons):
+        by_family_TN = {family: array_TNH[:, :, h] for family, array_TNH in arrays.items()}
+        tables.append(ic_table(by_family_TN, outcome_TNH[:, :, h], panel.asset_ids, horizon, experiment.backtest))
+    return pd.concat(tables, ignore_index=True) if arrays else pd.DataFrame(columns=list(QUALITY_COLUMNS))
+
+
+def ic_table(
+    forecast_by_family_TN: Mapping[str, NDArray[np.floating]],
+    outcome_TN: NDArray[np.floating],
+    asset_ids: tuple[str, ...],
+    horizon: int,
+    settings: BacktestSettings,
+) -> pd.DataFrame:
+    """Quality of several families at one horizon, on the same bootstrap draws."""
+    rows: list[tuple] = []
+    sums_by_family_WNS = {family: _weekly_sums(forecast_TN, outcome_TN) for family, forecast_TN in forecast_by_family_TN.items()}
+    # Weeks without any forecast are no draw; all families are drawn from the same weeks.
+    filled_W = np.any([sums_WNS[:, :, 0].any(axis=1) for sums_WNS in sums_by_family_WNS.values()], axis=0)
+    draw_BW = _draws(int(filled_W.sum()), settings)
+    for family, forecast_TN in forecast_by_family_TN.items():
+        sums_WNS = sums_by_family_WNS[family][filled_W]
+        cross_WK = _weekly_cross_sections(forecast_TN, outcome_TN)[filled_W]
+        ic_BN = _ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS))
+        ic_N, pairs_N = _ic(sums_WNS.sum(axis=0)), sums_WNS[:, :, 0].sum(axis=0)
+        blocks_N = (sums_WNS[:, :, 0] > 0).sum(axis=0)
+        blocks = int((sums_WNS[:, :, 0].sum(axis=1) > 0).sum())
+        for n, asset_id in enumerate(asset_ids):
+            interval = _interval(ic_BN[:, n], int(blocks_N[n]), settings)
+            rows.append((family, horizon, asset_id, "IC", ic_N[n], *interval, int(pairs_N[n]), int(blocks_N[n])))
+        everything = (int(pairs_N.sum()), blocks)
+        rows.append((family, horizon, ALL_ASSETS, "IC", _mean(ic_N), *_interval(_mean(ic_BN), blocks, settings), *everything))
+        for k, measure in enumerate(("cross-sectional IC", "rank IC")):
+            total_W, count_W = cross_WK[:, k], cross_WK[:, 2]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                value, value_B = total_W.sum() / count_W.sum(), (draw_BW @ total_W) / (draw_BW @ count_W)
+            rows.append((family, horizon, ALL_ASSETS, measure, value, *_interval(value_B, blocks, settings), *everything))
+    return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
+
+
+def compare_ic(
+    first_TN: NDArray[np.floating], second_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], settings: BacktestSettings
+) -> tuple[float, float, float]:
+    """IC of the first forecast minus IC of the second with its interval: (gain, low, high), paired by week.
+
+    Only pairs that both forecast count.
+    """
+    both_TN = np.isfinite(first_TN) & np.isfinite(second_TN)
+    sums_2WNS = [_weekly_sums(np.where(both_TN, forecast_TN, np.nan), outcome_TN) for forecast_TN in (first_TN, second_TN)]
+    filled_W = sums_2WNS[0][:, :, 0].any(axis=1)
+    sums_2WNS = [sums_WNS[filled_W] for sums_WNS in sums_2WNS]
+    draw_BW = _draws(len(sums_2WNS[0]), settings)
+    gain_B = np.subtract(*(_mean(_ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS))) for sums_WNS in sums_2WNS))
+    gain = float(np.subtract(*(_mean(_ic(sums_WNS.sum(axis=0))) for sums_WNS in sums_2WNS)))
+    blocks = int((sums_2WNS[0][:, :, 0].sum(axis=1) > 0).sum())
+    return gain, *_interval(gain_B, blocks, settings)
+
+
+def information_coefficient(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N,) IC per asset; NaN with fewer than 48 pairs or without variation."""
+    return _ic(_weekly_sums(forecast_TN, outcome_TN).sum(axis=0))
+
+
+def _weekly_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
+    known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
+    # Scaled to the order of one: sums of squared hourly returns would lose digits against their means.
+    x_TN, y_TN = (
+        np.where(known_TN, value_TN, 0.0) / max(float(np.std(value_TN[known_TN])) if known_TN.any() else 1.0, 1e-12)
+        for value_TN in (np.asarray(forecast_TN, dtype=np.float64), np.asarray(outcome_TN, dtype=np.float64))
+    )
+    sums_STN = np.stack([known_TN.astype(np.float64), x_TN, y_TN, x_TN**2, y_TN**2, x_TN * y_TN])
+    starts = np.arange(0, len(known_TN), _BLOCK_HOURS)
+    return np.moveaxis(np.add.reduceat(sums_STN, starts, axis=1), 0, 2) if len(starts) else np.zeros((0, known_TN.shape[1], 6))
+
+
+def _weekly_cross_sections(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(W, 3): sums of cross-sectional and rank correlations, and how many rows gave one (at least 3 assets)."""
+    known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
+    usable_T = known_TN.sum(axis=1) >= 3
+    sums_TK = np.zeros((len(known_TN), 3))
+    rows_T = np.flatnonzero(usable_T)
+    if len(rows_T):
+        known_RN = known_TN[rows_T]
+        x_RN, y_RN = (np.where(known_RN, np.asarray(value_TN, float)[rows_T], np.nan) for value_TN in (forecast_TN, outcome_TN))
+        plain_R = _row_correlation(x_RN, y_RN)
+        rank_R = _row_correlation(*(np.where(known_RN, _ranks(value_RN), np.nan) for value_RN in (x_RN, y_RN)))
+        good_R = np.isfinite(plain_R) & np.isfinite(rank_R)
+        sums_TK[rows_T] = np.stack([np.where(good_R, plain_R, 0), np.where(good_R, rank_R, 0), good_R], axis=1)
+    starts = np.arange(0, len(known_TN), _BLOCK_HOURS)
+    return np.add.reduceat(sums_TK, starts, axis=0) if len(starts) else np.zeros((0, 3))
+
+
+def _ranks(value_RN: NDArray[np.float64]) -> NDArray[np.float64]:
+    # NaN sorts last, so the known values of a row take the ranks 0, 1, ...
+    return np.argsort(np.argsort(value_RN, axis=1), axis=1).astype(np.float64)
+
+
+def _row_correlation(x_RN: NDArray[np.float64], y_RN: NDArray[np.float64]) -> NDArray[np.float64]:
+    x_RN, y_RN = (value_RN - np.nanmean(value_RN, axis=1, keepdims=True) for value_RN in (x_RN, y_RN))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nansum(x_RN * y_RN, axis=1) / np.sqrt(np.nansum(x_RN**2, axis=1) * np.nansum(y_RN**2, axis=1))
+
+
+def _ic(sums_XNS: NDArray[np.float64]) -> NDArray[np.float64]:
+    n, x, y, xx, yy, xy = np.moveaxis(sums_XNS, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = (xx - x * x / n) * (yy - y * y / n)
+        ic = (xy - x * y / n) / np.sqrt(spread)
+    return np.where((n >= _LEAST_PAIRS) & (spread > 1e-12 * n * n), ic, np.nan)
+
+
+def _mean(ic_XN: NDArray[np.float64]) -> NDArray[np.float64]:
+    known_XN = np.isfinite(ic_XN)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(known_XN, ic_XN, 0.0).sum(axis=-1) / known_XN.sum(axis=-1)
+
+
+def _draws(weeks: int, settings: BacktestSettings) -> NDArray[np.float64]:
+    """(B, W) how often each week is drawn."""
+    generator = np.random.default_rng(settings.seed)
+    return generator.multinomial(weeks, np.full(weeks, 1 / max(weeks, 1)), size=settings.bootstrap_samples).astype(np.float64)
+
+
+def _interval(value_B: NDArray[np.float64], blocks: int, settings: BacktestSettings) -> tuple[float, float]:
+    value_B = value_B[np.isfinite(value_B)]
+    if blocks < _LEAST_BLOCKS or len(value_B) < 20:
+        return float("nan"), float("nan")
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(value_B, (tail, 1 - tail))
+    return float(low), float(high)

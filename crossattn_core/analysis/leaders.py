@@ -1,0 +1,244 @@
+"""Who leads whom: a name is given only when four things agree.
+
+1. The pair's lagged correlation survives a permutation test with false-discovery control over all pairs.
+2. It survives beside the follower's other leads: a link that a stronger lead explains is not named.
+3. Out of sample, the model's next-bar forecast of the follower beats the same checkpoint with cross-attention cut out: the
+   lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``.
+4. The model's attention on the leader exceeds its fair share.
+
+"Leads" means predictive lead: what the leader does tells something about what the follower does later. It says nothing
+about cause. Axes: T bars of the window, N assets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from crossattn_core.analysis.attention_maps import read_next_bar, read_snapshots
+from crossattn_core.analysis.forecast_quality import compare_ic
+from crossattn_core.analysis.lead_lag import lead_lag
+from crossattn_core.days import bounds
+from crossattn_core.experiment import AnalysisSettings, Experiment, PlantedLead
+from crossattn_core.home import Home
+from crossattn_core.panel.labels import next_bar_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.market_days import fresh_returns
+
+__all__ = ["LEADER_COLUMNS", "Comparison", "compare_with_truth", "conditional_p_values", "find_leaders", "gate"]
+
+LEADER_COLUMNS = (
+    "leader",
+    "follower",
+    "lag",
+    "weight",
+    "fair_multiple",
+    "attention_lag",
+    "correlation",
+    "shape",
+    "z",
+    "pairs",
+    "p_value",
+    "q_value",
+    "conditional_p",
+    "ic_gain",
+    "ic_gain_low",
+    "ic_gain_high",
+    "named",
+    "why",
+)
+"""Grain: ordered pair; named pairs first, then by q-value. ``lag`` and ``attention_lag`` in hours; ``weight`` share of the
+follower's attention on the leader, ``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast over the same
+model without cross-attention, with its interval; ``conditional_p`` beside the follower's other leads (NaN: not tested)."""
+
+_CONDITIONAL_P = 0.001
+"""A link must keep at least this p-value beside the follower's other leads."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Named pairs against planted truth."""
+
+    edges: pd.DataFrame
+    """One row a planted or named pair: leader, follower, planted_lag, named_lag, lag_error, planted, named, why."""
+    precision: float
+    """Share of named pairs that were planted; NaN when nothing is named."""
+    recall: float
+    """Share of planted pairs that are named; NaN when nothing is planted."""
+    lag_error: float
+    """Mean absolute error of the lag over pairs found, hours; NaN when none is."""
+
+
+def find_leaders(home: Home, experiment: Experiment, panel: Panel, last: date) -> pd.DataFrame:
+    """The table of leaders as of the end of ``last`` (``LEADER_COLUMNS``): every ordered pair, with the reason for its verdict.
+
+    Reads only rows, snapshots and stored forecasts of the newest ``analysis.window_days`` days up to ``last``.
+    """
+    settings = experiment.analysis
+    first = last - timedelta(days=settings.window_days - 1)
+    stop = panel.row_of(np.datetime64(bounds(last)[1], "us")) + 1
+    start = max(panel.row_of(np.datetime64(bounds(first)[0], "us")) + 1, 0)
+    known = panel.until(stop)
+    return_TN = fresh_returns(known)[start:]
+    tested = lead_lag(return_TN, panel.asset_ids, max_lag=settings.max_lag, permutations=settings.permutations).pairs
+    tested["conditional_p"] = conditional_p_values(return_TN, panel.asset_ids, tested, settings.false_discovery_rate)
+    attention = _attention(read_snapshots(home, first, last, ("edge",)))
+    gains = _gains(read_next_bar(home, first, last), known, experiment)
+    table = tested.merge(attention, how="left", on=["leader", "follower"]).merge(gains, how="left", on="follower")
+    return gate(table, experiment)
+
+
+def gate(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """Name the pairs that pass, and say why for each pair (``LEADER_COLUMNS``)."""
+    settings = experiment.analysis
+    symbol_by_id = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
+    significant = table[(table["q_value"] <= settings.false_discovery_rate) & (table["conditional_p"] <= _CONDITIONAL_P)]
+    by_size = significant.sort_values("z", key=_sort_key, ascending=False).drop_duplicates("follower")
+    strongest = dict(zip(by_size["follower"], by_size["leader"].map(symbol_by_id), strict=True))
+    verdicts = [_verdict(row, settings, strongest) for row in table.to_dict("records")]
+    table = table.assign(named=[named for named, _ in verdicts], why=[why for _, why in verdicts])
+    table = table.sort_values(["named", "q_value", "z"], ascending=[False, True, False], key=_sort_key, ignore_index=True)
+    return table[list(LEADER_COLUMNS)]
+
+
+def conditional_p_values(
+    return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], tested: pd.DataFrame, false_discovery_rate: float
+) -> NDArray[np.float64]:
+    """p-value of each significant pair beside the follower's other significant leads; NaN for the others.
+
+    Least squares of the follower's return on all its candidates, each at its own lag and shape, with White's
+    heteroscedasticity-robust errors. Candidates that fall out are dropped, weakest first, and the rest tried again; one
+    that fell out keeps the p-value at which it fell.
+    """
+    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
+    known_TN = np.isfinite(return_TN)
+    filled_TN = np.where(known_TN, return_TN, 0.0)
+    filled_TN = np.where(known_TN, filled_TN - filled_TN.sum(axis=0) / np.maximum(known_TN.sum(axis=0), 1), 0.0)
+    p_K = np.full(len(tested), np.nan)
+    candidates = tested[tested["q_value"] <= false_discovery_rate]
+    for follower, rows in candidates.groupby("follower"):
+        y_T, rows_T = filled_TN[:, place[str(follower)]], known_TN[:, place[str(follower)]]
+        columns = {
+            k: _regressor(filled_TN, known_TN, place[leader], lag, shape)
+            for k, leader, lag, shape in zip(rows.index, rows["leader"], rows["lag"], rows["shape"], strict=True)
+        }
+        left = list(columns)
+        while left:
+            p_left = _robust_p_values(np.stack([columns[k][rows_T] for k in left], axis=1), y_T[rows_T])
+            p_K[left] = p_left
+            worst = int(np.argmax(p_left))
+            if p_left[worst] <= _CONDITIONAL_P:
+                break
+            left.pop(worst)
+    return p_K
+
+
+def compare_with_truth(leaders: pd.DataFrame, truth: Sequence[PlantedLead], experiment: Experiment) -> Comparison:
+    """Hold the named pairs against the planted ones (of those whose symbols are in the experiment)."""
+    id_by_symbol = dict(zip(experiment.symbols, experiment.asset_ids, strict=True))
+    planted = pd.DataFrame(
+        [
+            (id_by_symbol[lead.leader], id_by_symbol[lead.follower], lead.lag, True)
+            for lead in truth
+            if lead.leader in id_by_symbol and lead.follower in id_by_symbol
+        ],
+        columns=["leader", "follower", "planted_lag", "planted"],
+    )
+    edges = leaders[["leader", "follower", "lag", "named", "why"]].rename(columns={"lag": "named_lag"})
+    edges = edges.merge(planted, how="outer", on=["leader", "follower"])
+    for column in ("planted", "named"):
+        edges[column] = edges[column].eq(True)
+    edges = edges[edges["planted"] | edges["named"]].reset_index(drop=True)
+    edges["named_lag"] = edges["named_lag"].where(edges["named"])
+    edges["lag_error"] = (edges["named_lag"] - edges["planted_lag"]).abs()
+    found = edges["planted"] & edges["named"]
+
+    def share(of: pd.Series) -> float:
+        return float(found.sum() / of.sum()) if of.any() else float("nan")
+
+    return Comparison(
+        edges=edges[["leader", "follower", "planted_lag", "named_lag", "lag_error", "planted", "named", "why"]],
+        precision=share(edges["named"]),
+        recall=share(edges["planted"]),
+        lag_error=float(edges.loc[found, "lag_error"].mean()),
+    )
+
+
+def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[str, str]) -> tuple[bool, str]:
+    rate, minimum_gain = settings.false_discovery_rate, settings.minimum_ic_gain
+    size = f"|z| {abs(row['z']):.1f} at {row['lag']} h"
+    if not row["q_value"] <= rate:
+        return False, f"no lead in returns: q {row['q_value']:.3f} over {rate:g} ({size})"
+    if not row["conditional_p"] <= _CONDITIONAL_P:
+        other = strongest.get(row["follower"], "other leads")
+        return False, f"explained by {other}: p {row['conditional_p']:.3f} beside the follower's other leads ({size} alone)"
+    seen = f"{size}, q {row['q_value']:.4f}"
+    if np.isnan(row["ic_gain"]):
+        return False, f"{seen}; no out-of-sample forecasts to judge the model by"
+    interval = f"[{row['ic_gain_low']:+.3f}, {row['ic_gain_high']:+.3f}]"
+    gain = f"IC {row['ic_gain']:+.3f} {interval} over the same model without cross-attention"
+    if not row["ic_gain_low"] > minimum_gain:
+        return False, f"{seen}, but {gain}: not above {minimum_gain:g}"
+    if not row["fair_multiple"] > 1:
+        return False, f"{seen}; {gain}; attention gives the leader {row['fair_multiple']:.2f} of its fair share"
+    return True, f"{seen}; {gain}; attention {row['fair_multiple']:.1f} times its fair share"
+
+
+def _attention(edges: pd.DataFrame) -> pd.DataFrame:
+    """Mean attention by pair over the days: leader, follower, weight, fair_multiple, attention_lag."""
+    columns = ["leader", "follower", "weight", "fair_multiple", "attention_lag"]
+    if edges.empty:
+        return pd.DataFrame(columns=columns).astype({"weight": float, "fair_multiple": float, "attention_lag": float})
+    pairs = edges.assign(leader=edges["source"], follower=edges["target"])
+    mean = pairs.groupby(["leader", "follower"], as_index=False).agg(weight=("value", "mean"))
+    total, sources = (mean[mean["weight"] > 0].groupby("follower")["weight"].agg(how) for how in ("sum", "count"))
+    mean["fair_multiple"] = mean["weight"] / mean["follower"].map(total / sources)
+    by_lag = pairs.groupby(["leader", "follower", "lag"], as_index=False).agg(total=("value", "sum"))
+    strongest = by_lag.sort_values("total", ascending=False, kind="stable").drop_duplicates(["leader", "follower"])
+    strongest = strongest.assign(attention_lag=strongest["lag"])[["leader", "follower", "attention_lag"]]
+    return mean.merge(strongest, on=["leader", "follower"])[columns]
+
+
+def _gains(next_bar: pd.DataFrame, known: Panel, experiment: Experiment) -> pd.DataFrame:
+    """IC gain by follower: follower, ic_gain, ic_gain_low, ic_gain_high."""
+    columns = ["follower", "ic_gain", "ic_gain_low", "ic_gain_high"]
+    if next_bar.empty:
+        return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[1:], float))
+    outcome_TN = next_bar_labels(known).value_TNH[:, :, 0]
+    row_K = np.searchsorted(known.as_of_T, next_bar["as_of"].to_numpy())
+    asset_K = next_bar["asset_id"].map({asset_id: n for n, asset_id in enumerate(known.asset_ids)}).to_numpy()
+    full_TN, alone_TN = (np.full(outcome_TN.shape, np.nan) for _ in range(2))
+    full_TN[row_K, asset_K], alone_TN[row_K, asset_K] = next_bar["forecast"].to_numpy(), next_bar["alone"].to_numpy()
+    rows = [
+        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], experiment.backtest))
+        for n, asset_id in enumerate(known.asset_ids)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _regressor(
+    filled_TN: NDArray[np.float64], known_TN: NDArray[np.bool_], leader: int, lag: int, shape: str
+) -> NDArray[np.float64]:
+    value_T = filled_TN[:, leader]
+    if shape == "squared":
+        known_T = known_TN[:, leader]
+        square_T = np.minimum(value_T**2, np.quantile(value_T[known_T] ** 2, 0.99))
+        value_T = np.where(known_T, square_T - square_T[known_T].mean(), 0.0)
+    return np.concatenate([np.zeros(lag), value_T[:-lag]])
+
+
+def _robust_p_values(x_RK: NDArray[np.float64], y_R: NDArray[np.float64]) -> NDArray[np.float64]:
+    inverse_KK = np.linalg.pinv(x_RK.T @ x_RK)
+    coefficient_K = inverse_KK @ (x_RK.T @ y_R)
+    scored_RK = x_RK * (y_R - x_RK @ coefficient_K)[:, None]
+    error_K = np.sqrt(np.maximum(np.diag(inverse_KK @ (scored_RK.T @ scored_RK) @ inverse_KK), 1e-300))
+    return 2 * stats.norm.sf(np.abs(coefficient_K / error_K))
+
+
+def _sort_key(column: pd.Series) -> pd.Series:
+    return column.abs() if column.name == "z" else column

@@ -1,0 +1,69 @@
+"""The classical statistics find what was planted and name nothing where nothing is."""
+
+import numpy as np
+import pytest
+
+from crossattn_core.analysis.lead_lag import benjamini_hochberg, lead_lag
+from crossattn_core.regimes.market_days import fresh_returns
+from tests.training.rolling_fakes import synthetic_panel
+
+
+def _pairs(panel, **changes):
+    return lead_lag(fresh_returns(panel), panel.asset_ids, **({"max_lag": 24, "permutations": 200} | changes)).pairs
+
+
+def test_planted_leads_are_the_strongest_pairs_at_their_lags() -> None:
+    leads = ((0, 1, 1, 0.25), (0, 2, 3, 0.25), (2, 3, 12, 0.3))
+    panel = synthetic_panel(180, 6, leads=leads)
+    top = _pairs(panel).head(3).set_index("follower")
+    for leader, follower, lag, _ in leads:
+        row = top.loc[panel.asset_ids[follower]]
+        assert (row["leader"], row["lag"], row["shape"]) == (panel.asset_ids[leader], lag, "linear")
+        assert row["q_value"] < 0.01
+
+
+def test_independent_markets_yield_no_more_pairs_than_the_rate_allows() -> None:
+    named = [(_pairs(synthetic_panel(60, 6, seed=seed))["q_value"] <= 0.05).any() for seed in range(30)]
+    assert np.mean(named) <= 0.2
+
+
+def test_p_values_are_uniform_without_a_lead() -> None:
+    p_values = np.concatenate([_pairs(synthetic_panel(60, 6, seed=seed))["p_value"] for seed in range(20)])
+    assert np.mean(p_values < 0.1) == pytest.approx(0.1, abs=0.04)
+
+
+def test_a_lead_in_the_size_of_moves_is_found_as_squared() -> None:
+    panel = synthetic_panel(180, 3)
+    return_TN = fresh_returns(panel)
+    size_T = np.nan_to_num(return_TN[:, 0]) ** 2
+    return_TN[5:, 1] += 0.3 * 0.005 * (size_T[:-5] - size_T.mean()) / size_T.std()
+    best = lead_lag(return_TN, panel.asset_ids, max_lag=12, permutations=200).pairs.iloc[0]
+    assert (best["follower"], best["lag"], best["shape"]) == (panel.asset_ids[1], 5, "squared")
+
+
+def test_the_statistic_is_the_plain_sum_over_hours_that_both_traded() -> None:
+    panel = synthetic_panel(40, 3, closed_share=0.2)
+    return_TN = fresh_returns(panel)
+    known_TN = np.isfinite(return_TN)
+    centred_TN = np.where(known_TN, return_TN - np.nanmean(return_TN, axis=0), 0.0)
+    found = lead_lag(return_TN, panel.asset_ids, max_lag=8, permutations=20)
+    x, y = centred_TN[:-8, 0], centred_TN[8:, 2]
+    assert found.z_KLNN[0, 7, 0, 2] == pytest.approx((x * y).sum() / np.sqrt((x**2 * y**2).sum()))
+    both = known_TN[:-8, 0] & known_TN[8:, 2]
+    expected = (x * y).sum() / np.sqrt((x[both] ** 2).sum() * (y[both] ** 2).sum())
+    assert found.correlation_KLNN[0, 7, 0, 2] == pytest.approx(expected)
+
+
+def test_an_asset_that_never_trades_has_no_pair() -> None:
+    panel = synthetic_panel(40, 3)
+    return_TN = fresh_returns(panel)
+    return_TN[:, 1] = np.nan
+    pairs = lead_lag(return_TN, panel.asset_ids, max_lag=8, permutations=50).pairs
+    assert panel.asset_ids[1] not in set(pairs["leader"]) | set(pairs["follower"])
+
+
+def test_q_values_keep_the_order_of_p_values_and_never_fall_below_them() -> None:
+    p_K = np.random.default_rng(2).random(50)
+    q_K = benjamini_hochberg(p_K)
+    assert (q_K >= p_K - 1e-12).all()
+    assert (np.diff(q_K[np.argsort(p_K)]) >= 0).all()
