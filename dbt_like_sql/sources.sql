@@ -7,6 +7,8 @@ create table if not exists raw.candles (
     asset_id varchar,      -- venue:category:symbol [key]
     opened_at timestamp,   -- first instant that the candle covers [UTC]
     closed_at timestamp,   -- first instant that it no longer covers [UTC]
+    traded_hour timestamp, -- the grid row whose hour (row - 1 h, row] holds the close [UTC]
+    known_hour timestamp,  -- the first grid row that may know it: close and publication lag lie behind [UTC]
     open double,           -- first price [quote currency]
     high double,           -- highest price [quote currency]
     low double,            -- lowest price [quote currency]

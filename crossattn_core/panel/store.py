@@ -100,8 +100,10 @@ def _write_days(home: Home, experiment: Experiment, rows: pa.Table, first: date,
     as_of_T, assets = grid(first, last), experiment.asset_ids
     # Rows are placed by position, not by the order in which they came: a missing one cannot shift another.
     row_at = (rows["as_of"].to_numpy().astype("datetime64[us]") - as_of_T[0]) // np.timedelta64(1, "h")
-    code = {asset: position for position, asset in enumerate(assets)}
-    asset_at = np.array([code.get(asset, -1) for asset in rows["asset_id"].to_pylist()], dtype=np.int64)
+    found = rows["asset_id"].combine_chunks().dictionary_encode()
+    position = {asset: place for place, asset in enumerate(assets)}
+    at_code = np.array([position.get(asset, -1) for asset in found.dictionary.to_pylist()], dtype=np.int64)
+    asset_at = at_code[found.indices.to_numpy()]
     known = asset_at >= 0
     place = (row_at * len(assets) + asset_at)[known]
     counts = np.bincount(place, minlength=len(as_of_T) * len(assets))

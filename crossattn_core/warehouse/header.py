@@ -44,6 +44,8 @@ class WarmUp:
     """Bars of each asset."""
     anchor: Literal["range", "month"] = "range"
     """Counted back from the range's first row, or from the first row of the month that holds it."""
+    silent_assets: bool = False
+    """Counted for every asset that ever had a row, not only for those with rows in the range."""
     of: str = "aligned.fresh_bars"
     """The model whose rows are counted; it has the columns asset_id and as_of."""
 
@@ -166,8 +168,8 @@ def _column(name: str, note: Any, kind: str, fail: Any) -> ColumnNote:
 def _warm_up(declared: Any, fail: Any) -> WarmUp | None:
     if declared is None:
         return None
-    if not isinstance(declared, dict) or set(declared) - {"bars", "anchor", "of"} or not isinstance(declared.get("bars"), int):
-        raise fail("warm_up", "warm_up is a mapping with 'bars' (a number) and perhaps 'anchor' and 'of'")
+    if not isinstance(declared, dict) or set(declared) - {"bars", "anchor", "silent_assets", "of"} or not isinstance(declared.get("bars"), int):
+        raise fail("warm_up", "warm_up is a mapping with 'bars' (a number) and perhaps 'anchor', 'silent_assets' and 'of'")
     if declared["bars"] < 1 or declared.get("anchor", "range") not in ("range", "month"):
         raise fail("warm_up", "warm_up: 'bars' is at least 1, 'anchor' is 'range' or 'month'")
     return WarmUp(**declared)

@@ -24,31 +24,29 @@ def recursive_features(bars: pa.Table, start: datetime, end: datetime) -> pa.Tab
     """One row a bar with as_of in (start, end].
 
     Args:
-        bars: asset_id, as_of, close; for each asset with a bar in the range at least ``WARM_UP_BARS`` bars before
+        bars: as_of, asset_id, position, close; for each asset with a bar in the range at least ``WARM_UP_BARS`` bars before
             the month of ``start``, or all that it has.
         start, end: naive UTC.
 
     Returns:
-        as_of, asset_id, macd, macd_signal, macd_histogram, rsi_14_wilder (FLOAT, null where too little history).
+        as_of, asset_id, position, macd, macd_signal, macd_histogram, rsi_14_wilder (FLOAT, null where too little history).
     """
-    ordered = bars.sort_by([("asset_id", "ascending"), ("as_of", "ascending")])
+    ordered = bars.sort_by([("position", "ascending"), ("as_of", "ascending")])
     as_of = ordered["as_of"].to_numpy().astype("datetime64[us]")
     close = ordered["close"].to_numpy()
-    asset_code = ordered["asset_id"].combine_chunks().dictionary_encode()
-    codes = asset_code.indices.to_numpy()
+    position = ordered["position"].to_numpy()
     # The row at a month's first midnight belongs to the month before: a day holds (00:00, 24:00].
     month = (as_of - np.timedelta64(1, "us")).astype("datetime64[M]").astype(np.int64)
     wanted = np.flatnonzero((as_of > np.datetime64(start, "us")) & (as_of <= np.datetime64(end, "us")))
     made = np.full((len(wanted), 4), np.nan)
     if len(wanted):
-        asset_start = np.searchsorted(codes, np.arange(len(asset_code.dictionary)))
-        is_new_segment = np.flatnonzero(np.diff(codes[wanted]) | np.diff(month[wanted])) + 1
+        is_new_segment = np.flatnonzero(np.diff(position[wanted]) | np.diff(month[wanted])) + 1
         low_S = np.concatenate([[0], is_new_segment])
         high_S = np.concatenate([is_new_segment, [len(wanted)]])
         # First bar of the segment's month, which may lie before the range.
-        month_key = codes.astype(np.int64) * 100_000 + month
+        month_key = position.astype(np.int64) * 100_000 + month
         month_start_S = np.searchsorted(month_key, month_key[wanted[low_S]])
-        begin_S = np.maximum(month_start_S - WARM_UP_BARS, asset_start[codes[wanted[low_S]]])
+        begin_S = np.maximum(month_start_S - WARM_UP_BARS, np.searchsorted(position, position[wanted[low_S]]))
         for chunk in range(0, len(low_S), _CHUNK):
             part = slice(chunk, chunk + _CHUNK)
             _fill(made, close, wanted, low_S[part], high_S[part], begin_S[part])
@@ -58,7 +56,7 @@ def recursive_features(bars: pa.Table, start: datetime, end: datetime) -> pa.Tab
         for place, name in enumerate(("macd", "macd_signal", "macd_histogram", "rsi_14_wilder"))
     }
     kept = ordered.take(pa.array(wanted))
-    return pa.table({"as_of": kept["as_of"], "asset_id": kept["asset_id"], **columns})
+    return pa.table({name: kept[name] for name in ("as_of", "asset_id", "position")} | columns)
 
 
 def macd_SJ(close_SJ: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

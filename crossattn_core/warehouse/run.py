@@ -22,6 +22,8 @@ from crossattn_core.warehouse.sources import create_sources, sync_sources
 
 __all__ = ["BuildResult", "build", "build_all", "connect", "create_sources", "sync_sources"]
 
+_DAYS_AT_ONCE = 122
+
 
 @dataclass(frozen=True)
 class BuildResult:
@@ -56,10 +58,9 @@ def build(connection: duckdb.DuckDBPyConnection, project: Project, name: str, fi
                 _set_range(connection, start, end, start)
                 connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
             return BuildResult(name, model.kind, _count(connection, name))
-        _set_range(connection, start, end, _warm_start(connection, model, start, end))
-        made = _python_rows(connection, model, start, end) if model.kind == "python" else None
         with transaction(connection):
-            _replace_range(connection, model, start, end, made)
+            for part_first, part_last in _parts(first, last):
+                _replace_range(connection, model, bounds(part_first)[0], bounds(part_last)[1])
             rows, hashes = _by_day(connection, model, first, last)
         return BuildResult(name, model.kind, sum(rows.values()), rows, hashes)
     except duckdb.Error as error:
@@ -116,43 +117,43 @@ def _set_range(connection: duckdb.DuckDBPyConnection, start: datetime, end: date
 
 
 def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> datetime:
-    """The instant after which reading suffices: the n-th bar before the anchor of every asset with a bar in the range.
+    """The instant after which reading suffices: the n-th row before the anchor of every asset that counts.
 
-    Looks back a little first and twice as far each time an asset lacks bars, so a day costs the same at any age.
+    Looks back a little for all assets and, only for those that lack rows there, through all of history: a day costs
+    the same at any age of the warehouse.
     """
-    if model.warm_up is None:
-        return start
     warm_up = model.warm_up
+    if warm_up is None:
+        return start
     anchor = datetime(start.year, start.month, 1) if warm_up.anchor == "month" else start
-    look_back = timedelta(hours=warm_up.bars * 6 + 120)
-    active = f"select distinct asset_id from {warm_up.of} where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
-    while True:
-        horizon = anchor - look_back
-        short, oldest = connection.execute(
+    # Six hours a bar reach far enough on a stock exchange, five days more span its longest pause.
+    horizon = anchor - timedelta(hours=6 * warm_up.bars + 120)
+    rows = f"select asset_id, as_of, row_number() over (partition by asset_id order by as_of desc) as place from {warm_up.of}"
+    counted = (
+        "select asset_id from raw.assets"
+        if warm_up.silent_assets
+        else f"select distinct asset_id from {warm_up.of} where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
+    )
+    reached = dict(
+        connection.execute(
             f"""
-            with active as ({active}),
-            counted as (
-                select asset_id, as_of, row_number() over (partition by asset_id order by as_of desc) as place
-                from {warm_up.of}
-                where as_of <= timestamp '{anchor}' and as_of > timestamp '{horizon}'
-                    and asset_id in (select asset_id from active)
-            ),
-            reached as (select asset_id, as_of from counted where place = {warm_up.bars})
-            select
-                (select list(asset_id) from active where asset_id not in (select asset_id from reached)),
-                (select min(as_of) from reached)
+            with counted as ({counted}),
+            placed as ({rows} where as_of <= timestamp '{anchor}' and as_of > timestamp '{horizon}')
+            select counted.asset_id, placed.as_of
+            from counted left join placed on counted.asset_id = placed.asset_id and placed.place = {warm_up.bars}
             """
-        ).fetchall()[0]
-        if not short:
-            return oldest - timedelta(microseconds=1) if oldest is not None else start
-        older = connection.execute(
-            f"select count(*) from (select 1 from {warm_up.of} where as_of <= timestamp '{horizon}' "
-            "and list_contains(?, asset_id) limit 1)",
+        ).fetchall()
+    )
+    needed = [as_of for as_of in reached.values() if as_of is not None]
+    short = [asset for asset, as_of in reached.items() if as_of is None]
+    if short:
+        oldest = connection.execute(
+            f"select min(as_of) from ({rows} where as_of <= timestamp '{anchor}' and asset_id in (select unnest(?))) "
+            f"where place <= {warm_up.bars}",
             [short],
         ).fetchall()[0][0]
-        if not older:
-            return horizon
-        look_back *= 2
+        needed += [oldest] if oldest is not None else []
+    return min([anchor, *needed]) - timedelta(microseconds=1)
 
 
 def _python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> pa.Table:
@@ -168,19 +169,24 @@ def _python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: dat
     return made
 
 
-def _replace_range(
-    connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime, made: pa.Table | None
-) -> None:
+def _replace_range(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> None:
+    _set_range(connection, start, end, _warm_start(connection, model, start, end))
     within = f"{model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"
     connection.execute(f"delete from {model.name} where {within}")
-    if made is None:
+    if model.kind != "python":
         connection.execute(f"insert into {model.name} by name from ({model.select_text}\n)")
-    else:
-        connection.register("made_rows", made)
-        try:
-            connection.execute(f"insert into {model.name} by name from made_rows")
-        finally:
-            connection.unregister("made_rows")
+        return
+    connection.register("made_rows", _python_rows(connection, model, start, end))
+    try:
+        connection.execute(f"insert into {model.name} by name from made_rows")
+    finally:
+        connection.unregister("made_rows")
+
+
+def _parts(first: date, last: date) -> list[tuple[date, date]]:
+    """A long range in parts: bounds the memory, and keeps the stored rows nearly in time order without a sort."""
+    starts = [day for day in days_between(first, last) if (day - first).days % _DAYS_AT_ONCE == 0]
+    return [(start, min(start + timedelta(days=_DAYS_AT_ONCE - 1), last)) for start in starts]
 
 
 def _by_day(

@@ -17,6 +17,22 @@ from crossattn_core.warehouse.models import MODELS_FOLDER
 __all__ = ["CandleSource", "create_sources", "sync_sources"]
 
 
+def _grid_row(instant: str) -> str:
+    """SQL for the grid row whose hour (row - 1 h, row] holds ``instant``."""
+    return f"date_trunc('hour', {instant} + interval 1 hour - interval 1 microsecond)"
+
+
+_LAG = "(select to_seconds(publication_lag_seconds) from raw.assets where assets.asset_id = replacement_rows.asset_id)"
+_MADE_HERE = {
+    # Stored with the rows, because a filter on them must find its blocks without reading the rest.
+    "raw.candles": {
+        "traded_hour": _grid_row("closed_at"),
+        "known_hour": _grid_row(f"closed_at + coalesce({_LAG}, interval 0 second)"),
+    }
+}
+_TIME = {"raw.candles": "closed_at, asset_id", "raw.funding": "settled_at, asset_id", "raw.sessions": "closed_at, calendar"}
+
+
 class CandleSource(Protocol):
     """What is read of the lake; tables as ``crossattn_core.candles.store.Lake`` gives them."""
 
@@ -48,13 +64,13 @@ def sync_sources(
     days = f"day >= date '{first}' and day <= date '{last}'"
     calendars = [asset.calendar for asset in experiment.assets]
     rows = {
+        "raw.assets": ("true", asset_rows(experiment)),
         "raw.candles": (_between("closed_at", start, end), lake.read_candles(None, first, last)),
         "raw.funding": (_between("settled_at", start, end), lake.read_funding(first, last)),
         "raw.revisions": (_between("closed_at", start, end), lake.read_revisions(first, last)),
         "raw.quarantine": (_between("closed_at", start, end), lake.read_quarantine(first, last)),
         "raw.coverage": (days, lake.read_coverage(first, last)),
         "raw.sessions": (_between("closed_at", start, end), session_rows(calendars, first, last)),
-        "raw.assets": ("true", asset_rows(experiment)),
     }
     with transaction(connection):
         for table, (condition, replacement) in rows.items():
@@ -90,7 +106,8 @@ def _between(column: str, start: datetime, end: datetime) -> str:
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, replacement: pa.Table) -> None:
-    wanted = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
+    made = _MADE_HERE.get(table, {})
+    wanted = [row[0] for row in connection.execute(f"describe {table}").fetchall() if row[0] not in made]
     missing = [name for name in wanted if name not in replacement.column_names]
     if missing:
         held = ", ".join(replacement.column_names)
@@ -100,6 +117,9 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, 
         return
     connection.register("replacement_rows", replacement.select(wanted))
     try:
-        connection.execute(f"insert into {table} by name select * from replacement_rows")
+        extra = "".join(f", {expression} as {name}" for name, expression in made.items())
+        # In time order, so that a range of days is a range of blocks.
+        order = f"order by {_TIME[table]}" if table in _TIME else ""
+        connection.execute(f"insert into {table} by name select *{extra} from replacement_rows {order}")
     finally:
         connection.unregister("replacement_rows")

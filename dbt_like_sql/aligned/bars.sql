@@ -3,9 +3,11 @@ description: One row a grid hour and asset - what could be traded, what is the n
 grain: [asset_id, as_of]
 kind: incremental
 time_column: as_of
+warm_up: {bars: 1, silent_assets: true}
 columns:
   as_of: "grid row: the information of the row ends here [UTC]"
   asset_id: "venue:category:symbol [key]"
+  position: "place on the panel's asset axis [index from 0]"
   is_fresh: "whether a candle became known since the previous row [yes or no]"
   is_tradable: "whether the asset traded in the row's hour [yes or no]"
   is_expected: "whether the calendar calls for a candle in the row's hour [yes or no]"
@@ -26,37 +28,20 @@ tests:
   - expectation: "closed_at <= as_of"
 */
 with spine as (select * from aligned.spine where as_of > $start and as_of <= $end),
-fresh as (select * from aligned.fresh_bars where as_of <= $end),
+-- The warm-up is the newest bar before the range of every asset, so that even a delisted one keeps its mark.
+known as (select * from aligned.fresh_bars where as_of > $warm_start and as_of <= $end),
 trades as (select * from aligned.trade_prices where as_of > $start and as_of <= $end),
 sessions as (select * from aligned.sessions where as_of > $start and as_of <= $end and candles_expected > 0),
 funding as (
-    select asset_id, settled_hour as as_of, sum(rate) as rate
+    select position, settled_hour as as_of, sum(rate) as rate
     from staging.funding
     where settled_hour > $start and settled_hour <= $end
-    group by asset_id, settled_hour
-),
--- Nearly every asset has a bar in the fortnight before the range. Only for one that has none is all of history read,
--- so that a delisted asset keeps its mark and a day costs the same after five years as after one month.
-recent as (select * from fresh where as_of > $start - interval 14 days),
-silent as (
-    select asset_id
-    from raw.assets
-    where asset_id not in (select asset_id from recent where as_of <= $start)
-),
-older as (
-    select asset_id, max(as_of) as as_of, arg_max(closed_at, as_of) as closed_at, arg_max(close, as_of) as close
-    from fresh
-    where as_of <= $start - interval 14 days and asset_id in (select asset_id from silent)
-    group by asset_id
-),
-known as (
-    select asset_id, as_of, closed_at, close, quote_volume from recent
-    union all
-    select asset_id, as_of, closed_at, close, null as quote_volume from older
+    group by position, settled_hour
 )
 select
     spine.as_of,
     spine.asset_id,
+    spine.position,
     coalesce(known.as_of = spine.as_of, false) as is_fresh,
     trades.trade_price is not null as is_tradable,
     sessions.as_of is not null as is_expected,
@@ -68,7 +53,7 @@ select
     case when known.as_of = spine.as_of then known.quote_volume end as quote_volume,
     funding.rate as funding_rate
 from spine
-asof left join known on spine.asset_id = known.asset_id and spine.as_of >= known.as_of
-left join trades on spine.asset_id = trades.asset_id and spine.as_of = trades.as_of
+asof left join known on spine.position = known.position and spine.as_of >= known.as_of
+left join trades on spine.position = trades.position and spine.as_of = trades.as_of
 left join sessions on spine.calendar = sessions.calendar and spine.as_of = sessions.as_of
-left join funding on spine.asset_id = funding.asset_id and spine.as_of = funding.as_of
+left join funding on spine.position = funding.position and spine.as_of = funding.as_of

@@ -5,6 +5,7 @@ kind: view
 time_column: as_of
 columns:
   asset_id: "venue:category:symbol [key]"
+  position: "place on the panel's asset axis [index from 0]"
   as_of: "first grid row that knows the bar [UTC]"
   opened_at: "first instant that the bar covers [UTC]"
   closed_at: "first instant that it no longer covers [UTC]"
@@ -21,11 +22,12 @@ tests:
 with candles as (select * from staging.candles),
 single as (select * from candles where is_single),
 shared as (select * from candles where not is_single)
-select asset_id, known_hour as as_of, opened_at, closed_at, open, high, low, close, volume, quote_volume
+select asset_id, position, known_hour as as_of, opened_at, closed_at, open, high, low, close, volume, quote_volume
 from single
 union all
 select
-    asset_id,
+    any_value(asset_id) as asset_id,
+    position,
     known_hour as as_of,
     min(opened_at) as opened_at,
     max(closed_at) as closed_at,
@@ -36,4 +38,4 @@ select
     sum(volume) as volume,
     sum(quote_volume) as quote_volume
 from shared
-group by asset_id, known_hour
+group by position, known_hour

@@ -6,6 +6,7 @@ time_column: as_of
 columns:
   as_of: "grid row: the information of the row ends here [UTC]"
   asset_id: "venue:category:symbol [key]"
+  position: "place on the panel's asset axis [index from 0]"
   calendar: "sessions that the asset follows [exchange_calendars name]"
   max_age_hours: "older than this, the newest candle is no longer read [hours]"
 */
@@ -14,6 +15,7 @@ assets as (select * from raw.assets)
 select
     hours.closed_at as as_of,
     assets.asset_id,
+    assets.position,
     assets.calendar,
     assets.max_age_hours
 from hours

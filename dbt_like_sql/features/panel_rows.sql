@@ -67,5 +67,5 @@ select
     finite.hour_of_week_cos,
     finite.last_funding_rate
 from bars
-left join finite on bars.asset_id = finite.asset_id and bars.as_of = finite.as_of
-left join recursive_means on bars.asset_id = recursive_means.asset_id and bars.as_of = recursive_means.as_of
+left join finite on bars.position = finite.position and bars.as_of = finite.as_of
+left join recursive_means on bars.position = recursive_means.position and bars.as_of = recursive_means.as_of

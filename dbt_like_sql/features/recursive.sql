@@ -8,6 +8,7 @@ warm_up: {bars: 500, anchor: month}
 columns:
   as_of: {type: timestamp, is: "grid row that first knows the bar [UTC]", from: [as_of]}
   asset_id: {type: varchar, is: "venue:category:symbol [key]", from: [asset_id]}
+  position: {type: integer, is: "place on the panel's asset axis [index from 0]", from: [position]}
   macd: {type: float, is: "mean of closes with span 12 less that with span 26, over close; null until 26 bars [fraction of price]", from: [close]}
   macd_signal: {type: float, is: "mean of the price-unit MACD with span 9, over close; null until 34 bars [fraction of price]", from: [close]}
   macd_histogram: {type: float, is: "macd less macd_signal; null until 34 bars [fraction of price]", from: [close]}
@@ -17,6 +18,6 @@ tests:
   - range: {rsi_14_wilder: [0, 100]}
 */
 with bars as (select * from aligned.fresh_bars)
-select asset_id, as_of, close
+select as_of, asset_id, position, close
 from bars
 where as_of > $warm_start and as_of <= $end

@@ -7,6 +7,7 @@ warm_up: {bars: 20}
 columns:
   as_of: "grid row that first knows the bar [UTC]"
   asset_id: "venue:category:symbol [key]"
+  position: "place on the panel's asset axis [index from 0]"
   log_return: "ln(close / previous close); after a pause ln(close / open), the rest is gap_return; null on the first bar [fraction, log]"
   gap_return: "after a pause ln(open / previous close), else 0; null on the first bar [fraction, log]"
   intraday_return: "close / open - 1 [fraction, simple]"
@@ -36,7 +37,7 @@ previous as (
         lag(close) over own_bars as previous_close,
         lag(closed_at) over own_bars as previous_closed_at
     from bars
-    window own_bars as (partition by asset_id order by as_of)
+    window own_bars as (partition by position order by as_of)
 ),
 returns as (
     select
@@ -63,8 +64,8 @@ windows as (
         count(previous_close) over last_14 as changes_14
     from returns
     window
-        last_20 as (partition by asset_id order by as_of rows 19 preceding),
-        last_14 as (partition by asset_id order by as_of rows 13 preceding)
+        last_20 as (partition by position order by as_of rows 19 preceding),
+        last_14 as (partition by position order by as_of rows 13 preceding)
 ),
 kept as (
     select *, (extract(isodow from as_of) - 1) * 24 + extract(hour from as_of) as hour_of_week
@@ -74,6 +75,7 @@ kept as (
 select
     kept.as_of,
     kept.asset_id,
+    kept.position,
     kept.log_return::float as log_return,
     kept.gap_return::float as gap_return,
     (kept.close / kept.open - 1)::float as intraday_return,
@@ -93,4 +95,4 @@ select
     coalesce(case when funding.settled_hour > kept.as_of - interval 24 hours then funding.rate end, 0)::float
         as last_funding_rate
 from kept
-asof left join funding on kept.asset_id = funding.asset_id and kept.as_of >= funding.settled_hour
+asof left join funding on kept.position = funding.position and kept.as_of >= funding.settled_hour

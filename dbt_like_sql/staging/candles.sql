@@ -1,10 +1,11 @@
 /* model
-description: The first closed value of each candle, typed, with its traded value and the first grid hours that know it. Later revisions are in staging.candle_revisions.
+description: The first closed value of each candle, typed, with its traded value and the grid rows that traded and first knew it. Later revisions are in staging.candle_revisions.
 grain: [asset_id, closed_at]
 kind: view
 time_column: closed_at
 columns:
   asset_id: "venue:category:symbol [key]"
+  position: "place on the panel's asset axis; the short key that joins and windows use [index from 0]"
   opened_at: "first instant that the candle covers [UTC]"
   closed_at: "first instant that it no longer covers [UTC]"
   traded_hour: "the grid row whose hour holds the close [UTC]"
@@ -28,14 +29,11 @@ with candles as (select * from raw.candles),
 assets as (select * from raw.assets)
 select
     candles.asset_id,
+    assets.position,
     candles.opened_at,
     candles.closed_at,
-    -- The hour that ends at or after the instant: (t - 1 h, t] belongs to t.
-    date_trunc('hour', candles.closed_at + interval 1 hour - interval 1 microsecond) as traded_hour,
-    date_trunc(
-        'hour',
-        candles.closed_at + to_seconds(assets.publication_lag_seconds) + interval 1 hour - interval 1 microsecond
-    ) as known_hour,
+    candles.traded_hour,
+    candles.known_hour,
     assets.calendar = '24/7' as is_single,
     candles.open,
     candles.high,

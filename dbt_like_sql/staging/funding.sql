@@ -5,6 +5,7 @@ kind: view
 time_column: settled_at
 columns:
   asset_id: "venue:category:symbol [key]"
+  position: "place on the panel's asset axis [index from 0]"
   settled_at: "when the payment fell due [UTC]"
   settled_hour: "the grid row whose hour holds the settlement [UTC]"
   rate: "paid by longs to shorts [fraction of notional]"
@@ -17,6 +18,7 @@ with funding as (select * from raw.funding),
 assets as (select * from raw.assets)
 select
     funding.asset_id,
+    assets.position,
     funding.settled_at,
     date_trunc('hour', funding.settled_at + interval 1 hour - interval 1 microsecond) as settled_hour,
     funding.rate
