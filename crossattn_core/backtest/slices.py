@@ -11,7 +11,14 @@ from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.portfolio.targets import Targets
 
-__all__ = ["by_month", "by_regime", "regime_of_rows", "sensitivity", "worst_days"]
+__all__ = ["by_month", "by_regime", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
+
+
+def regime_names(regime_windows: pd.DataFrame) -> list[str]:
+    """The regime of each window in words: its ``name``, or its number where it has none."""
+    if "name" in regime_windows:
+        return [str(name) for name in regime_windows["name"]]
+    return [f"regime {regime}" for regime in regime_windows["regime"]]
 
 
 def by_month(simulation: Simulation) -> pd.Series:
@@ -24,9 +31,11 @@ def by_month(simulation: Simulation) -> pd.Series:
 def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame) -> NDArray[np.object_]:
     """(T,) regime in force at each row: that of the newest window confirmed on the row's day or before; None before the first."""
     day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
-    windows = regime_windows.assign(confirmed=pd.to_datetime(regime_windows["confirmed"])).sort_values("confirmed")
+    windows = regime_windows.assign(
+        confirmed=pd.to_datetime(regime_windows["confirmed"]), regime=regime_names(regime_windows)
+    ).sort_values("confirmed")
     confirmed = windows["confirmed"].to_numpy("datetime64[D]")
-    regime = np.concatenate([[None], windows["regime"].to_numpy(object)])
+    regime = np.array([None, *windows["regime"]], dtype=object)
     return regime[np.searchsorted(confirmed, day_T, side="right")]
 
 
@@ -37,12 +46,14 @@ def by_regime(simulation: Simulation, benchmark: Simulation | None, regime_windo
     for regime in sorted({value for value in regime_T if value is not None}, key=str):
         inside_T = regime_T == regime
         own_T = simulation.return_T[1:][inside_T]
+        grown_T = np.ones(len(own_T) + 1)
+        grown_T[1:] = np.cumprod(1.0 + own_T)
         line = {
             "regime": str(regime),
             "days": inside_T.sum() / 24.0,
             "net_return": float(np.prod(1 + own_T) - 1),
             "sharpe": sharpe(own_T),
-            "max_drawdown": min((fall.depth for fall in drawdowns(np.cumprod(np.append(1.0, 1 + own_T)), 1)), default=0.0),
+            "max_drawdown": min((fall.depth for fall in drawdowns(grown_T, 1)), default=0.0),
         }
         if benchmark is not None:
             beside_T = benchmark.return_T[1:][inside_T]

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.book import Book
 from crossattn_core.portfolio.limits import project
 from crossattn_core.portfolio.risk import hourly_variance
+from crossattn_core.portfolio.sessions import expected_tradable
 
 __all__ = ["BASELINE_RULES", "readable"]
 
@@ -69,8 +71,10 @@ def momentum(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experimen
     hours = experiment.baselines.momentum_hours
     settings = experiment.portfolio
     readable_DN = readable(past_panel, rows_D, experiment)
-    cap_N = np.full(mark_TN.shape[1], settings.max_weight)
-    target_DN = np.zeros(readable_DN.shape)
+    lag = experiment.labels.execution_lag
+    open_DN = expected_tradable(experiment, past_panel.as_of_T[rows_D] + lag * np.timedelta64(1, "h"))
+    target_DN = np.full(readable_DN.shape, np.nan)
+    book = Book(past_panel, lag)
     for decision, row in enumerate(rows_D):
         if row < hours:
             continue
@@ -80,8 +84,13 @@ def momentum(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experimen
             continue
         rank = np.argsort(np.argsort(return_N[usable_N], kind="stable"), kind="stable").astype(np.float64)
         centred = rank - rank.mean()
-        target_DN[decision, usable_N] = settings.gross * centred / np.abs(centred).sum()
-        target_DN[decision] = project(target_DN[decision], cap_N, settings.gross)
+        wanted_N = np.zeros(mark_TN.shape[1])
+        wanted_N[usable_N] = settings.gross * centred / np.abs(centred).sum()
+        # What is closed stays as it is, and the rest shares what it leaves of the gross limit.
+        held_N, open_N = book.held_at(int(row)), open_DN[decision]
+        left = max(settings.gross - np.abs(held_N[~open_N]).sum(), 0.0)
+        target_DN[decision, open_N] = project(wanted_N[open_N], np.full(int(open_N.sum()), settings.max_weight), left)
+        book.order(int(row), target_DN[decision])
     return target_DN
 
 

@@ -22,8 +22,10 @@ from crossattn_core.experiment import CostSettings, Experiment
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.baselines import readable
 from crossattn_core.portfolio.belief import believed_share
+from crossattn_core.portfolio.book import Book
 from crossattn_core.portfolio.limits import project
 from crossattn_core.portfolio.risk import hourly_variance
+from crossattn_core.portfolio.sessions import expected_tradable
 
 __all__ = ["expected_carry", "forecast_weights", "trade_cost"]
 
@@ -63,14 +65,23 @@ def forecast_weights(
     edge_DN = belief_D[:, None] * forecast_DN
     if experiment.costs.funding:
         edge_DN = edge_DN - expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
-    usable_DN = readable(past_panel, rows_D, experiment) & np.isfinite(edge_DN) & np.isfinite(variance_DN)
+    readable_DN = readable(past_panel, rows_D, experiment)
+    usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
+    usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
     cost_N = trade_cost(past_panel.asset_ids, experiment.costs) * settings.cost_multiple
     rule = _Rule(experiment, cost_N, np.full(assets, settings.max_weight))
-    book = _Book(past_panel, labels.execution_lag)
+    book = Book(past_panel, labels.execution_lag)
     target_DN = np.full((len(rows_D), assets), np.nan)
     for decision, row in enumerate(rows_D):
         held_N = book.held_at(int(row))
-        target_DN[decision] = rule.decide(edge_DN[decision], variance_DN[decision], usable_DN[decision], held_N, book.entered_N)
+        target_DN[decision] = rule.decide(
+            edge_DN[decision],
+            variance_DN[decision],
+            usable_DN[decision],
+            held_N,
+            book.entered_N,
+            readable_assets=int(readable_DN[decision].sum()),
+        )
         book.order(int(row), target_DN[decision])
     return target_DN, belief_D
 
@@ -103,11 +114,13 @@ class _Rule:
         usable_N: NDArray[np.bool_],
         held_N: NDArray[np.float64],
         entered_N: NDArray[np.bool_],
+        *,
+        readable_assets: int,
     ) -> NDArray[np.float64]:
         settings = self.experiment.portfolio
         long_only = settings.rule == "long_only"
         gross = min(1.0, settings.gross) if long_only else settings.gross
-        anchor_N = np.where(usable_N, gross / max(int(usable_N.sum()), 1), 0.0) if long_only else np.zeros_like(held_N)
+        anchor_N = np.full(len(held_N), gross / max(readable_assets, 1) if long_only else 0.0)
         risk_N = settings.risk_aversion * np.where(usable_N, variance_N, 1.0)
         edge_N = np.where(usable_N, edge_N, 0.0)
         # A position that was never opened has no history to protect: it starts from the anchor.
@@ -115,7 +128,7 @@ class _Rule:
         wanted_N = np.clip(from_N, anchor_N + (edge_N - self.cost_N) / risk_N, anchor_N + (edge_N + self.cost_N) / risk_N)
         if long_only:
             wanted_N = np.maximum(wanted_N, 0.0)
-        # What cannot be read stays as it is, and the rest shares what it leaves of the gross limit.
+        # What cannot be read or traded stays as it is, and the rest shares what it leaves of the gross limit.
         limited_N = held_N.copy()
         left = max(gross - np.abs(held_N[~usable_N]).sum(), 0.0)
         limited_N[usable_N] = project(wanted_N[usable_N], self.cap_N[usable_N], left)
@@ -124,46 +137,3 @@ class _Rule:
         small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= self.cap_N)
         stay_N = ~usable_N | (small_N & ~over_limit)
         return np.where(stay_N, np.nan, limited_N)
-
-
-class _Book:
-    """Held weights as a decision sees them: drifted with the marks since the last fill that is already past.
-
-    Costs and funding move weights by a thousandth of themselves; a band needs no more, and so the book leaves them out.
-    """
-
-    def __init__(self, past_panel: Panel, execution_lag: int) -> None:
-        self._mark_TN = past_panel.mark_price_TN
-        self._tradable_TN = past_panel.is_tradable_TN
-        self._lag = execution_lag
-        self._weight_N = np.zeros(self._mark_TN.shape[1])
-        self._row = 0
-        self._pending: list[tuple[int, NDArray[np.float64]]] = []
-        self.entered_N = np.zeros(self._mark_TN.shape[1], dtype=bool)
-
-    def held_at(self, row: int) -> NDArray[np.float64]:
-        """Weights at ``row``; orders still to be filled count as filled, so that none is sent twice."""
-        while self._pending and self._pending[0][0] <= row:
-            fill_row, target_N = self._pending.pop(0)
-            self._drift_to(fill_row)
-            filled_N = np.isfinite(target_N) & self._tradable_TN[fill_row]
-            self._weight_N = np.where(filled_N, target_N, self._weight_N)
-            self.entered_N = self.entered_N | filled_N
-        self._drift_to(row)
-        held_N = self._weight_N
-        for _, target_N in self._pending:
-            held_N = np.where(np.isfinite(target_N), target_N, held_N)
-        return held_N
-
-    def order(self, row: int, target_N: NDArray[np.float64]) -> None:
-        if np.isfinite(target_N).any():
-            self._pending.append((row + self._lag, target_N))
-
-    def _drift_to(self, row: int) -> None:
-        held_N = self._weight_N != 0
-        if row > self._row and held_N.any():
-            grown_N = np.zeros_like(self._weight_N)
-            grown_N[held_N] = self._weight_N[held_N] * self._mark_TN[row, held_N] / self._mark_TN[self._row, held_N]
-            equity = 1.0 + grown_N.sum() - self._weight_N.sum()
-            self._weight_N = grown_N / equity if equity > 0 else np.zeros_like(grown_N)
-        self._row = row

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.metrics import underwater
 from crossattn_core.backtest.simulation import COST_KINDS, Simulation
+from crossattn_core.backtest.slices import regime_names
 from crossattn_core.report.ink import BENCHMARK, INK, LOSS, MUTED, PALETTE, PROFIT, SUBJECT, drawing, frame, png, svg
 from crossattn_core.report.inputs import AttentionSummary
 
@@ -31,6 +32,15 @@ __all__ = [
 ]
 
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f7f9fb", "#9dc3e6", "#0b5cad", "#062a52"])
+_KNOWN = {
+    "cash": "#a9b0b8",
+    "ridge_var": "#d9822b",
+    "buy_and_hold": "#7a4fb5",
+    "inverse_volatility": "#2a9d8f",
+    "momentum": "#a3576b",
+    "equal_weight": BENCHMARK,
+}
+"""A strategy keeps its colour from report to report."""
 _REGIME_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
 
 
@@ -79,7 +89,7 @@ def underwater_figure(simulations: Mapping[str, Simulation], subject: str, bench
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y")
         axis.set_ylabel("below peak")
-        axis.legend(loc="lower left", ncols=2, fontsize=8)
+        _legend_above(axis)
         _date_axis(axis)
         return figure
 
@@ -109,7 +119,7 @@ def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, b
             axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
         axis.axhline(0, color="#b8bec6", lw=0.8)
         axis.grid(axis="y")
-        axis.legend(loc="upper left", ncols=2, fontsize=8)
+        _legend_above(axis)
         _date_axis(axis)
         return figure
 
@@ -124,7 +134,7 @@ def exposure_figure(simulation: Simulation) -> Figure:
         above.axhline(0, color="#b8bec6", lw=0.8)
         above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         above.set_ylabel("exposure")
-        above.legend(loc="upper left", ncols=2, fontsize=8)
+        _legend_above(above)
         above.grid(axis="y")
         turned = simulation.turnover_T > 0
         below.vlines(_dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
@@ -233,6 +243,7 @@ def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, firs
         retrains = plan[plan["action"] == "retrain"]
         families = list(dict.fromkeys(retrains["family"])) if "family" in retrains else []
         if families:
+            # Families retrain on one plan; the first one's marks stand for all.
             retrains = retrains[retrains["family"] == families[0]]
         reasons = list(dict.fromkeys(retrains["reason"].astype(str)))
         figure, (axis,) = frame(height=1.1 + 0.26 * max(len(reasons), 1))
@@ -252,8 +263,10 @@ def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, firs
         axis.set_ylim(-0.6, max(len(reasons), 1) - 0.4)
         axis.invert_yaxis()
         axis.tick_params(axis="y", length=0)
-        axis.set_xlim(_dates(np.array([first]))[0], _dates(np.array([last]))[0])
         _date_axis(axis)
+        earliest = np.append(pd.to_datetime(retrains["day"]).to_numpy("datetime64[us]"), first).min()
+        left, right = _dates(np.array([earliest, last]))
+        axis.set_xlim(left - 0.01 * (right - left), right)
         return figure
 
 
@@ -273,24 +286,20 @@ def belief_figure(simulation: Simulation, belief_D: NDArray[np.float64]) -> Figu
 
 
 def _shade_regimes(axis: Axes, regime_windows: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> None:
-    named = set()
-    for window in regime_windows.itertuples():
-        begin = np.datetime64(pd.Timestamp(str(window.confirmed)), "us")
-        end = last if pd.isna(window.end) else np.datetime64(pd.Timestamp(str(window.end)), "us")
+    named: list[str] = []
+    begin_W = pd.to_datetime(regime_windows["confirmed"]).to_numpy("datetime64[us]")
+    end_W = pd.to_datetime(regime_windows["end"]).fillna(pd.Timestamp(last)).to_numpy("datetime64[us]")
+    order = sorted(set(regime_windows["regime"]), key=str)
+    for window, (begin, end) in enumerate(zip(begin_W, end_W, strict=True)):
         if end <= first or begin >= last:
             continue
-        regime = window.regime
-        tint = _REGIME_TINTS[int(regime) % 4] if str(regime).lstrip("-").isdigit() else _REGIME_TINTS[hash_of(str(regime)) % 4]
-        span = _dates(np.array([max(begin, first), min(end, last)]))
-        axis.axvspan(span[0], span[1], color=tint, lw=0, zorder=0, label=None if regime in named else f"regime {regime}")
-        named.add(regime)
+        name = regime_names(regime_windows)[window]
+        tint = _REGIME_TINTS[order.index(regime_windows["regime"].iloc[window]) % len(_REGIME_TINTS)]
+        left, right = _dates(np.array([max(begin, first), min(end, last)]))
+        axis.axvspan(left, right, color=tint, lw=0, zorder=0, label=None if name in named else name)
+        named.append(name)
     if named:
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=8, handlelength=1.2, borderpad=0)
-
-
-def hash_of(text: str) -> int:
-    """A small number from a text, the same in every process (unlike ``hash``)."""
-    return sum(text.encode())
 
 
 def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[str, float, object, int]:
@@ -298,12 +307,19 @@ def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[st
         return SUBJECT, 2.0, "-", 5
     if name == benchmark:
         return BENCHMARK, 1.4, (0, (4, 2)), 4
-    others = [other for other in names if other not in (subject, benchmark)]
+    if name in _KNOWN:
+        return _KNOWN[name], 1.0, "-", 3
+    others = [other for other in names if other not in (subject, benchmark, *_KNOWN)]
     return PALETTE[others.index(name) % len(PALETTE)], 1.0, "-", 3
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _legend_above(axis: Axes) -> None:
+    """A legend that covers no line."""
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=4, fontsize=8, borderpad=0, handlelength=1.6)
 
 
 def _dates(instants: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -318,12 +334,13 @@ def _date_axis(axis: Axes) -> None:
 
 
 def _few_log_ticks(axis: Axes) -> None:
+    """Round multiples of capital, about six of them, whatever the span."""
     low, high = axis.get_ylim()
-    span = np.log(high / low)
-    steps = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0])
-    step = steps[min(int(np.searchsorted(steps, span / 6)), len(steps) - 1)]
-    ticks = np.exp(np.arange(np.ceil(np.log(low) / step), np.floor(np.log(high) / step) + 1) * step)
-    axis.set_yticks(ticks)
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0):
+        ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+        if len(ticks) <= 8:
+            break
+    axis.set_yticks(ticks[ticks > 0])
     axis.set_yticks([], minor=True)
 
 

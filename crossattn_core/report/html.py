@@ -1,6 +1,6 @@
 """Tables of the page as HTML. Text is escaped here, once; what comes out is safe to place on the page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,7 +8,17 @@ from markupsafe import Markup, escape
 
 from crossattn_core.experiment import PlantedLead
 
-__all__ = ["leader_table", "metrics_table", "missing", "months_table", "plain_table", "plan_table", "records_table", "words"]
+__all__ = [
+    "forecast_table",
+    "leader_table",
+    "metrics_table",
+    "missing",
+    "months_table",
+    "plain_table",
+    "plan_table",
+    "records_table",
+    "words",
+]
 
 Form = Callable[[Any], str]
 
@@ -116,6 +126,27 @@ def leader_table(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | 
     return _table(["leader", "follower", "lag", "", "attention", "correlation", "q"], lines, left={0, 1, 3})
 
 
+def forecast_table(forecast_quality: pd.DataFrame | None) -> Markup:
+    """Each measure of each family by horizon, averaged over assets, with its interval; then the range over assets."""
+    if forecast_quality is None or not len(forecast_quality):
+        return missing("No forecast quality was handed to this report.")
+    average = forecast_quality[forecast_quality["asset_id"] == "all"]
+    single = forecast_quality[forecast_quality["asset_id"] != "all"]
+    lines = []
+    for line in average.to_dict("records"):
+        beside = (
+            (single["family"] == line["family"]) & (single["horizon"] == line["horizon"]) & (single["measure"] == line["measure"])
+        )
+        values = single.loc[beside, ["asset_id", "value"]].dropna().sort_values("value", kind="stable")
+        ends = ["-", "-"]
+        if len(values):
+            ends = [f"{_symbol(values['asset_id'].iloc[place])} {values['value'].iloc[place]:+.3f}" for place in (0, -1)]
+        interval = "-" if _absent(line["low"]) else f"[{line['low']:+.3f}, {line['high']:+.3f}]"
+        value = "-" if _absent(line["value"]) else f"{line['value']:+.3f}"
+        lines.append([words(line["family"]), line["measure"], f"{line['horizon']} h", value, interval, *ends])
+    return _table(["family", "measure", "horizon", "average", "interval", "lowest", "highest"], lines, left={0, 1})
+
+
 def plan_table(plan: pd.DataFrame | None) -> Markup:
     """The retrains, newest first; days that carried the model on are counted, not listed."""
     if plan is None or not len(plan):
@@ -123,7 +154,7 @@ def plan_table(plan: pd.DataFrame | None) -> Markup:
     retrains = plan[plan["action"] == "retrain"].sort_values("day", ascending=False, kind="stable")
     columns = [
         name
-        for name in ("day", "family", "reason", "regime", "train_start", "cut_off", "rows", "validation_loss", "model_id")
+        for name in ("day", "family", "reason", "why", "regime", "train_start", "cut_off", "rows", "validation_loss", "model_id")
         if name in plan
     ]
     lines = [[_cell(line[name]) for name in columns] for line in retrains.head(40).to_dict("records")]
@@ -163,7 +194,7 @@ def _mark(text: str, good: bool) -> Markup:
     return Markup('<span class="{}">{}</span>').format("yes" if good else "no", text)
 
 
-def _evidence(line: dict[str, Any] | None) -> list[str]:
+def _evidence(line: Mapping[Any, Any] | None) -> list[str]:
     if line is None:
         return ["-", "-", "-"]
     return [

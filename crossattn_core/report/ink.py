@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ PROFIT, LOSS = "#2e7d4f", "#b3392f"
 PALETTE = ("#d9822b", "#7a4fb5", "#2a9d8f", "#a3576b", "#7f8c3a", "#5b86b5", "#8c8c8c")
 """For strategies that are neither subject nor benchmark."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
@@ -55,10 +56,10 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def frame(width: float = 9.0, height: float = 3.2, rows: int = 1, columns: int = 1, **grid: object) -> tuple[Figure, list[Axes]]:
+def frame(width: float = 9.0, height: float = 3.2, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Figure, list[Axes]]:
     """A figure (inches) and its axes, row by row; no global state, no window."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **grid)  # pyright: ignore[reportArgumentType]
+    axes = figure.subplots(rows, columns, squeeze=False, **grid)
     return figure, [axis for line in axes for axis in line]
 
 

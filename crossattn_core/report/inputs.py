@@ -43,14 +43,14 @@ class ReportInputs:
     beliefs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Strategy -> (D,) share of its forecasts that was believed."""
     forecast_quality: pd.DataFrame | None = None
-    """family, horizon, asset_id ('' for the average over assets), ic, ic_low, ic_high, rows."""
+    """family, horizon, asset_id ('all': the average over assets), measure, value, low, high, pairs."""
     plan: pd.DataFrame | None = None
-    """day, action, reason, family, model_id, regime, train_start, cut_off, rows, validation_loss (the walk-forward's plan)."""
+    """Grain (day, family): day, family, action, reason, why, regime, train_start, cut_off, rows, validation_loss, model_id."""
     regime_windows: pd.DataFrame | None = None
-    """window_id, regime, onset, confirmed, end, days, volatility."""
+    """window_id, regime, name, onset, confirmed, end (exclusive), days, volatility."""
     attention: AttentionSummary | None = None
     leaders: pd.DataFrame | None = None
-    """leader, follower, lag, weight, correlation, p_value, q_value, named, why."""
+    """leader, follower, lag, weight, correlation, q_value, named, why; one row an ordered pair."""
     planted: Sequence[PlantedLead] | None = None
     """The truth of a simulated market; None where nobody knows it."""
     data_quality: pd.DataFrame | None = None

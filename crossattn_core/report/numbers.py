@@ -67,6 +67,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "confidence": intervals.confidence,
             "bootstrap_samples": intervals.samples,
             "bootstrap_block_hours": intervals.block_length,
+            "order": list(strategies),
             "strategies": strategies,
             "months": months.rename_axis("month").reset_index().to_dict("records"),
             "regimes": regimes.to_dict("records"),
@@ -111,14 +112,11 @@ def _ordered(inputs: ReportInputs) -> dict[str, Simulation]:
 
 def _quality(forecast_quality: pd.DataFrame | None, family: str, horizon: int) -> dict[str, float | None]:
     """The family's IC at the traded horizon, averaged over assets, with its interval."""
-    none = {"ic": None, "ic_low": None, "ic_high": None}
+    quality: dict[str, float | None] = {"ic": None, "ic_low": None, "ic_high": None}
     if forecast_quality is None or not len(forecast_quality):
-        return dict(none)
-    chosen = forecast_quality[(forecast_quality["family"] == family) & (forecast_quality["horizon"] == horizon)]
-    if chosen.empty:
-        return dict(none)
-    average = chosen[chosen["asset_id"].fillna("").isin(["", "all", "average", "mean"])]
-    if average.empty:
-        return {**none, "ic": float(chosen["ic"].mean())}
-    line = average.iloc[0]
-    return {key: float(line[key]) if key in line and pd.notna(line[key]) else None for key in none}
+        return quality
+    chosen = (forecast_quality["family"] == family) & (forecast_quality["horizon"] == horizon)
+    chosen &= (forecast_quality["asset_id"] == "all") & (forecast_quality["measure"] == "IC")
+    for line in forecast_quality[chosen].head(1).to_dict("records"):
+        quality = {"ic": line["value"], "ic_low": line["low"], "ic_high": line["high"]}
+    return quality

@@ -124,6 +124,7 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
         ),
         "months": html.months_table(numbers["months"]),
         "leaders": html.leader_table(inputs.leaders, inputs.planted),
+        "forecasts": html.forecast_table(inputs.forecast_quality),
         "plan": html.plan_table(inputs.plan),
         "metrics": html.metrics_table(numbers["strategies"]),
         "quality": html.plain_table(inputs.data_quality, "No data-quality table was handed to this report."),
@@ -132,8 +133,8 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
 
 def _headline_lines(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     lines = []
-    for cells, (name, strategy) in zip(headline_rows(numbers), numbers["strategies"].items(), strict=True):
-        apart = strategy["sharpe_less_benchmark"]
+    for cells, name in zip(headline_rows(numbers), numbers["order"], strict=True):
+        apart = numbers["strategies"][name]["sharpe_less_benchmark"]
         told = "-"
         if apart is not None and apart["estimate"] is not None and apart["low"] is not None:
             told = f"{apart['estimate']:+.2f} [{apart['low']:+.2f}, {apart['high']:+.2f}]"

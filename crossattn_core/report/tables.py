@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 __all__ = ["HEADLINE", "headline", "headline_markdown", "headline_rows"]
@@ -15,7 +16,8 @@ HEADLINE = ("strategy", "net return", "Sharpe [interval]", "max drawdown", "turn
 def headline_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """One line a strategy, the subject first, written out; '-' where a number does not exist."""
     lines = []
-    for name, numbers in report["strategies"].items():
+    for name in report["order"]:
+        numbers = report["strategies"][name]
         interval = _text(numbers["sharpe"], "+.2f")
         if numbers["sharpe_low"] is not None:
             interval += f" [{_text(numbers['sharpe_low'], '+.2f')}, {_text(numbers['sharpe_high'], '+.2f')}]"
@@ -42,10 +44,10 @@ def headline(report: Mapping[str, Any]) -> Table:
         caption_justify="left",
     )
     for place, column in enumerate(HEADLINE):
-        table.add_column(column, justify="left" if place == 0 else "right", no_wrap=True)
+        table.add_column(escape(column), justify="left" if place == 0 else "right", no_wrap=True)
     for line in headline_rows(report):
         style = "bold" if line[0] == report["subject"].replace("_", " ") else None
-        table.add_row(*line, style=style)
+        table.add_row(*map(escape, line), style=style)
     return table
 
 

@@ -19,7 +19,8 @@ header { border-bottom:2px solid var(--ink); padding-bottom:14px; margin-bottom:
 h1 { font-size:25px; line-height:1.2; margin:0 0 4px; letter-spacing:-.01em; }
 h2 { font-size:17px; margin:38px 0 4px; padding-top:12px; border-top:1px solid var(--line); }
 h3 { font-size:14px; margin:20px 0 2px; }
-p { margin:6px 0; max-width:76ch; }
+p { margin:6px 0; max-width:110ch; }
+svg text { font-family:inherit !important; }
 .sub, .note, figcaption { color:var(--muted); font-size:13px; }
 .note { margin-top:2px; }
 .verdict { border-left:5px solid var(--muted); background:var(--tint); padding:14px 20px 12px; margin:0 0 18px; }
@@ -30,9 +31,11 @@ p { margin:6px 0; max-width:76ch; }
 .card { border:1px solid var(--line); padding:9px 12px 8px; }
 .card b { display:block; font-size:20px; font-variant-numeric:tabular-nums; letter-spacing:-.01em; }
 .card span { color:var(--muted); font-size:12px; }
-.card i { display:block; font-style:normal; color:var(--muted); font-size:12px; font-variant-numeric:tabular-nums; min-height:1.2em; }
+.card i { display:block; font-style:normal; color:var(--muted); font-size:12px; font-variant-numeric:tabular-nums;
+  min-height:1.2em; }
 table { border-collapse:collapse; width:100%; margin:10px 0 4px; font-size:13.5px; font-variant-numeric:tabular-nums; }
-th { text-align:right; font-weight:600; color:var(--muted); border-bottom:1.5px solid var(--ink); padding:4px 8px; vertical-align:bottom; }
+th { text-align:right; font-weight:600; color:var(--muted); border-bottom:1.5px solid var(--ink); padding:4px 8px;
+  vertical-align:bottom; }
 td { text-align:right; border-bottom:1px solid var(--line); padding:4px 8px; vertical-align:top; }
 th.l, td.l { text-align:left; } td.wrap { white-space:normal; } tr.own td { font-weight:600; background:#eef4fb; }
 .up { color:var(--good); } .down { color:var(--bad); }
@@ -40,10 +43,12 @@ th.l, td.l { text-align:left; } td.wrap { white-space:normal; } tr.own td { font
 figure { margin:10px 0 4px; } figure svg { width:100%; height:auto; display:block; }
 .pair { display:grid; grid-template-columns:1fr 1fr; gap:26px; align-items:start; } .pair > div { min-width:0; }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:2px 18px; font-size:13px; margin:8px 0; }
-dt { color:var(--muted); } dd { margin:0; } code, .hash { font:12px ui-monospace,"DejaVu Sans Mono",Menlo,monospace; overflow-wrap:anywhere; }
+dt { color:var(--muted); } dd { margin:0; } code, .hash { font:12px ui-monospace,"DejaVu Sans Mono",Menlo,monospace;
+  overflow-wrap:anywhere; }
 .yes { color:var(--good); font-weight:600; } .no { color:var(--muted); }
 .missing { color:var(--muted); font-style:italic; }
-@media (max-width:760px) { .cards { grid-template-columns:repeat(2,1fr); } .pair { grid-template-columns:1fr; } main { padding:18px 14px 40px; } }
+@media (max-width:760px) { .cards { grid-template-columns:repeat(2,1fr); } .pair { grid-template-columns:1fr; } main {
+  padding:18px 14px 40px; } }
 @media print {
   body { font-size:11.5px; } main { max-width:none; padding:0; } h2 { break-after:avoid; margin-top:20px; }
   figure, table, .verdict, .cards { break-inside:avoid; } .scroll { overflow:visible; } @page { size:A4; margin:14mm; }
@@ -54,7 +59,8 @@ dt { color:var(--muted); } dd { margin:0; } code, .hash { font:12px ui-monospace
 <main>
 <header>
   <h1>{{ r.title }}: {{ r.experiment }}</h1>
-  <div class="sub">{{ r.first }} to {{ r.last }} ({{ "%.0f"|format(r.days) }} days, UTC) &middot; {{ r.feed }} candles &middot;
+  <div class="sub">{{ r.first }} to {{ r.last }} ({{ "%.0f"|format(r.days) }} days, UTC) &middot; {{ r.feed }} candles
+  &middot;
     {{ r.symbols|length }} assets &middot; every figure net of costs unless it says gross</div>
 </header>
 
@@ -69,12 +75,17 @@ dt { color:var(--muted); } dd { margin:0; } code, .hash { font:12px ui-monospace
 {% endfor %}</div>
 
 <h2>Result beside its baselines</h2>
-<p class="note">Sharpe ratios are annual (hourly returns, 8,760 a year) with {{ "%.0f"|format(100 * r.confidence) }}% intervals from a stationary
-bootstrap ({{ r.bootstrap_samples }} samples, blocks of {{ r.bootstrap_block_hours }} hours on average). IC: time-series correlation of forecast and
+<p class="note">Sharpe ratios are annual (hourly returns, 8,760 a year) with {{ "%.0f"|format(100 * r.confidence) }}%
+  intervals from a stationary
+bootstrap ({{ r.bootstrap_samples }} samples, blocks of {{ r.bootstrap_block_hours }} hours on average). IC: time-series
+  correlation of forecast and
 outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts one-way trades once.</p>
 <div class="scroll"><table>
-<tr>{% for column in headline_columns %}<th{% if loop.first %} class="l"{% endif %}>{{ column }}</th>{% endfor %}<th>Sharpe less {{ words(r.benchmark) }}</th></tr>
-{% for line in headline_lines %}<tr{% if line.own %} class="own"{% endif %}>{% for cell in line.cells %}<td{% if loop.first %} class="l"{% endif %}>{{ cell }}</td>{% endfor %}<td>{{ line.difference }}</td></tr>
+<tr>{% for column in headline_columns %}<th{% if loop.first %} class="l"{% endif %}>{{ column }}</th>{% endfor %}<th>Sharpe
+  less {{ words(r.benchmark) }}</th></tr>
+{% for line in headline_lines %}<tr{% if line.own %}
+  class="own"{% endif %}>{% for cell in line.cells %}<td{% if loop.first %}
+  class="l"{% endif %}>{{ cell }}</td>{% endfor %}<td>{{ line.difference }}</td></tr>
 {% endfor %}</table></div>
 
 <h3>Equity</h3>
@@ -87,14 +98,17 @@ outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts o
 <h2>Where it came from, and what it cost</h2>
 <div class="pair">
 <div><h3>Gross to net, share of capital</h3><figure>{{ svg.costs }}</figure>
-<p class="note">Fees, half-spread and slippage are charged on every trade; funding on perpetuals{% if r.missing_funding_settlements %}
-({{ r.missing_funding_settlements }} settlements are missing and charged as zero){% endif %}; borrow on shorts of shares.</p></div>
+<p class="note">Fees, half-spread and slippage are charged on every trade; funding on
+  perpetuals{% if r.missing_funding_settlements %}
+({{ r.missing_funding_settlements }} settlements are missing and charged as zero){% endif %}; borrow on shorts of
+  shares.</p></div>
 <div><h3>Net contribution by asset, share of capital</h3><figure>{{ svg.contribution }}</figure></div>
 </div>
 <h3>Exposure and turnover of {{ words(r.subject) }}</h3>
 <figure>{{ svg.exposure }}</figure>
 {% if svg.belief %}<h3>How much of the forecast was believed</h3>
-<p class="note">Earlier forecasts whose horizon has passed move this share, from a prior of {{ prior }}; what a forecast promises beyond
+<p class="note">Earlier forecasts whose horizon has passed move this share, from a prior of {{ prior }}; what a forecast
+  promises beyond
 its cost is what is traded.</p>
 <figure>{{ svg.belief }}</figure>{% endif %}
 
@@ -107,14 +121,22 @@ its cost is what is traded.</p>
 <h3>Months</h3><div class="scroll">{{ tables.months }}</div>
 
 <h2>What the model looks at</h2>
-{% if svg.attention %}<p class="note">Attention as it was used for forecasts (evaluation mode), averaged. High attention is not yet evidence of a lead: the table
+{% if svg.attention %}<p class="note">Attention as it was used for forecasts (evaluation mode), averaged. High attention is
+  not yet evidence of a lead: the table
 below says which pairs also pass an out-of-sample and a permutation test.</p>
-<figure>{{ svg.attention }}</figure>{% else %}<p class="missing">No attention snapshot was handed to this report.</p>{% endif %}
+<figure>{{ svg.attention }}</figure>{% else %}<p class="missing">No attention snapshot was handed to this
+  report.</p>{% endif %}
 <h3>Leaders{% if r.feed == "simulated" %}, against the planted truth{% endif %}</h3>
 {{ tables.leaders }}
 
+<h3>How good the forecasts were</h3>
+<p class="note">Out of sample, at the time they were made. IC: time-series correlation per asset, averaged; intervals by
+  block bootstrap.</p>
+{{ tables.forecasts }}
+
 <h2>Models over time</h2>
-{% if svg.retrains %}<p class="note">Every retrain with its reason{% if regimes_known %}, over the regime windows (a window starts on the day its regime is confirmed){% endif %}.</p>
+{% if svg.retrains %}<p class="note">Every retrain with its reason{% if regimes_known %}, over the regime windows (a window
+  starts on the day its regime is confirmed){% endif %}.</p>
 <figure>{{ svg.retrains }}</figure>{% endif %}
 {{ tables.plan }}
 
@@ -127,7 +149,8 @@ below says which pairs also pass an out-of-sample and a permutation test.</p>
 <h2>How to reproduce this page</h2>
 <dl>{% for name, value in r.hashes.items() %}<dt>{{ words(name) }}</dt><dd class="hash">{{ value }}</dd>
 {% endfor %}</dl>
-<p class="note">Equal hashes give this page again, byte for byte. The same numbers for machines: <code>report.json</code>, <code>returns.parquet</code>.</p>
+<p class="note">Equal hashes give this page again, byte for byte. The same numbers for machines: <code>report.json</code>,
+  <code>returns.parquet</code>.</p>
 </main>
 </body>
 </html>

@@ -30,7 +30,7 @@ def verdict_of(
     ic: float | None,
     experiment: Experiment,
 ) -> Verdict:
-    """Judge ``subject`` against ``benchmark`` by the interval of the difference of their Sharpe ratios, and against zero by its own."""
+    """Judge ``subject`` against ``benchmark`` by the interval of the difference of their Sharpe ratios, and by its own."""
     own, difference = intervals.sharpe[subject], intervals.difference.get(benchmark if subject == benchmark else subject)
     days, level = metrics[subject].days, f"{intervals.confidence:.0%}"
     sentences = []

@@ -75,7 +75,7 @@ def forecasts(of: Experiment, on: Panel, ic=0.15, seed=2):
     outcome_TN = outcome(of, on)
     scale_N = np.nanstd(outcome_TN, axis=0)
     noise_TN = draw.standard_normal(outcome_TN.shape) * scale_N
-    return ic * (ic * outcome_TN + np.sqrt(1 - ic**2) * noise_TN)
+    return max(abs(ic), 0.15) * (ic * outcome_TN + np.sqrt(1 - ic**2) * noise_TN)
 
 
 def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
@@ -155,8 +155,19 @@ def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
     )
     ic_frame = pd.DataFrame(
         [
-            {"family": family, "horizon": 24, "asset_id": "", "ic": value, "ic_low": value - 0.06, "ic_high": value + 0.06}
+            {
+                "family": family,
+                "horizon": horizon,
+                "asset_id": asset_id,
+                "measure": "IC",
+                "value": value / (1 + horizon % 5),
+                "low": value - 0.06,
+                "high": value + 0.06,
+                "pairs": 3000,
+            }
             for family, value in (("attention", 0.148), ("ridge_var", 0.09))
+            for horizon in of.labels.horizons
+            for asset_id in ("all", *of.asset_ids)
         ]
     )
     return ReportInputs(

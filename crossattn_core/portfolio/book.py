@@ -1,0 +1,53 @@
+"""What a strategy holds when it decides."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.panel.panel import Panel
+
+__all__ = ["Book"]
+
+
+class Book:
+    """Held weights as a decision sees them: drifted with the marks since the last fill that is already past.
+
+    Costs and funding move weights by a thousandth of themselves; a band needs no more, and so the book leaves them out.
+    """
+
+    def __init__(self, past_panel: Panel, execution_lag: int) -> None:
+        self._mark_TN = past_panel.mark_price_TN
+        self._tradable_TN = past_panel.is_tradable_TN
+        self._lag = execution_lag
+        self._weight_N = np.zeros(self._mark_TN.shape[1])
+        self._row = 0
+        self._pending: list[tuple[int, NDArray[np.float64]]] = []
+        self.entered_N = np.zeros(self._mark_TN.shape[1], dtype=bool)
+        """(N,) whether the asset was ever ordered and filled."""
+
+    def held_at(self, row: int) -> NDArray[np.float64]:
+        """Weights at ``row``; orders still to be filled count as filled, so that none is sent twice."""
+        while self._pending and self._pending[0][0] <= row:
+            fill_row, target_N = self._pending.pop(0)
+            self._drift_to(fill_row)
+            filled_N = np.isfinite(target_N) & self._tradable_TN[fill_row]
+            self._weight_N = np.where(filled_N, target_N, self._weight_N)
+            self.entered_N = self.entered_N | filled_N
+        self._drift_to(row)
+        held_N = self._weight_N
+        for _, target_N in self._pending:
+            held_N = np.where(np.isfinite(target_N), target_N, held_N)
+        return held_N
+
+    def order(self, row: int, target_N: NDArray[np.float64]) -> None:
+        """Take in the decision of ``row``; NaN orders nothing."""
+        if np.isfinite(target_N).any():
+            self._pending.append((row + self._lag, target_N))
+
+    def _drift_to(self, row: int) -> None:
+        held_N = self._weight_N != 0
+        if row > self._row and held_N.any():
+            grown_N = np.zeros_like(self._weight_N)
+            grown_N[held_N] = self._weight_N[held_N] * self._mark_TN[row, held_N] / self._mark_TN[self._row, held_N]
+            equity = 1.0 + grown_N.sum() - self._weight_N.sum()
+            self._weight_N = grown_N / equity if equity > 0 else np.zeros_like(grown_N)
+        self._row = row

@@ -1,0 +1,118 @@
+"""Gathering what the page shows from what the stages stored: simulated trading, forecasts, plan, regimes, attention."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core import __version__
+from crossattn_core.analysis.attention_maps import edge_matrices, read_snapshots
+from crossattn_core.analysis.forecast_quality import forecast_quality
+from crossattn_core.analysis.leaders import find_leaders
+from crossattn_core.backtest.market import Market, market_of
+from crossattn_core.backtest.simulate import simulate
+from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.errors import HistoryError
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.weights import Targets, decision_rows, forecast_array, needs_forecast, target_weights
+from crossattn_core.receipts import combined_hash
+from crossattn_core.regimes.detect import daily_regimes
+from crossattn_core.regimes.windows import regime_windows
+from crossattn_core.report.inputs import AttentionSummary, ReportInputs
+from crossattn_core.training.rolling_store import read_forecasts, read_plan
+
+__all__ = ["attention_summary", "gather_inputs", "simulate_all", "strategies_of", "targets_of"]
+
+
+def strategies_of(experiment: Experiment) -> tuple[str, ...]:
+    """The forecasting families and the baselines, each once, families first."""
+    return tuple(dict.fromkeys((*experiment.retrain.families, *experiment.baselines.strategies)))
+
+
+def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Targets]:
+    """Target weights of every strategy, from the first day with forecasts on; all decide at the same rows.
+
+    Raises:
+        HistoryError: there is no forecast yet.
+    """
+    first, last = _days(panel)
+    forecasts = read_forecasts(home, first, last)
+    if forecasts.empty:
+        raise HistoryError(
+            f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
+            "walk forward over a longer range, or lower retrain.minimum_days"
+        )
+    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=forecasts["as_of"].min().to_datetime64())
+    targets: dict[str, Targets] = {}
+    for strategy in strategies_of(experiment):
+        forecast_TN = None
+        if needs_forecast(strategy):
+            forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
+        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment)
+    return targets
+
+
+def simulate_all(market: Market, targets: Mapping[str, Targets], experiment: Experiment) -> dict[str, Simulation]:
+    """Trade every strategy on the same market."""
+    return {
+        strategy: simulate(market, wanted, execution_lag=experiment.labels.execution_lag, capital=experiment.backtest.capital)
+        for strategy, wanted in targets.items()
+    }
+
+
+def gather_inputs(
+    home: Home, experiment: Experiment, panel: Panel, targets: Mapping[str, Targets], data_quality: pd.DataFrame | None
+) -> ReportInputs:
+    """Everything on the page, as of the panel's newest row."""
+    first, last = _days(panel)
+    leaders = find_leaders(home, experiment, panel, last)
+    names = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
+    leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
+    feed = experiment.feed
+    weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
+    return ReportInputs(
+        experiment=experiment,
+        simulations=simulate_all(market_of(panel, experiment), targets, experiment),
+        beliefs={strategy: wanted.belief_D for strategy, wanted in targets.items() if len(wanted.belief_D)},
+        forecast_quality=forecast_quality(home, experiment, panel, first, last),
+        plan=read_plan(home, first, last),
+        regime_windows=regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes),
+        attention=attention_summary(home, experiment, last),
+        leaders=leaders,
+        planted=feed.simulated.leads if feed.kind == "simulated" else None,
+        data_quality=data_quality,
+        hashes={
+            "experiment": experiment.content_hash(),
+            "panel": panel.content_hash,
+            "weights": weights_hash,
+            "version": __version__,
+        },
+    )
+
+
+def attention_summary(home: Home, experiment: Experiment, last: date) -> AttentionSummary | None:
+    """Mean attention over the snapshots of the newest ``analysis.window_days`` days; none without snapshots."""
+    first = last - timedelta(days=experiment.analysis.window_days - 1)
+    snapshots = read_snapshots(home, first, last, ("edge", "source_lag"))
+    if snapshots.empty:
+        return None
+    _, edge_DNM = edge_matrices(snapshots, experiment.asset_ids)
+    by_lag = snapshots[snapshots["quantity"] == "source_lag"]
+    by_lag = by_lag.pivot_table(index="source", columns="lag", values="value", aggfunc="mean")
+    by_lag = by_lag.reindex(list(experiment.asset_ids)).fillna(0.0)
+    weight_NM = edge_DNM.mean(axis=0)
+    total_N = weight_NM.sum(axis=1, keepdims=True)
+    return AttentionSummary(
+        symbols=experiment.symbols,
+        weight_NM=np.divide(weight_NM, total_N, out=np.zeros_like(weight_NM), where=total_N > 0),
+        lags=tuple(int(lag) for lag in by_lag.columns),
+        weight_ML=by_lag.to_numpy(np.float64),
+    )
+
+
+def _days(panel: Panel) -> tuple[date, date]:
+    hour = np.timedelta64(1, "h")
+    return panel.as_of_T[0].astype("datetime64[D]").item(), (panel.as_of_T[-1] - hour).astype("datetime64[D]").item()

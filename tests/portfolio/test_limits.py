@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize
+
+from crossattn_core.portfolio.limits import project
+
+weights = arrays(np.float64, st.integers(1, 8), elements=st.floats(-3, 3).map(lambda value: round(value, 6)))
+
+
+@given(weights, st.floats(0.05, 1.0), st.floats(0.05, 3.0))
+def test_projected_weights_obey_caps_and_gross_and_keep_signs(wanted_N, cap, gross):
+    found_N = project(wanted_N, np.full(len(wanted_N), cap), gross)
+    assert np.abs(found_N).max() <= cap + 1e-12
+    assert np.abs(found_N).sum() <= gross + 1e-9
+    assert (found_N * wanted_N >= 0).all()
+
+
+@given(weights)
+def test_weights_inside_the_limits_are_left_alone(wanted_N):
+    np.testing.assert_array_equal(project(wanted_N, np.full(len(wanted_N), 4.0), 100.0), wanted_N)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_weights_inside_the_limits_are_nearer(seed):
+    draw = np.random.default_rng(seed)
+    wanted_N, cap_N, gross = draw.normal(0, 0.5, 5), draw.uniform(0.1, 0.6, 5), 0.8
+    limits = [{"type": "ineq", "fun": lambda w: gross - np.abs(w).sum()}]
+    sides = [(0, cap) if wanted > 0 else (-cap, 0) for wanted, cap in zip(wanted_N, cap_N, strict=True)]
+    best = minimize(lambda w: ((w - wanted_N) ** 2).sum(), np.zeros(5), bounds=sides, constraints=limits, options={"ftol": 1e-14})
+    np.testing.assert_allclose(project(wanted_N, cap_N, gross), best.x, atol=1e-5)

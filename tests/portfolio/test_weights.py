@@ -1,0 +1,174 @@
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from crossattn_core.backtest.market import market_of
+from crossattn_core.backtest.metrics import sharpe
+from crossattn_core.backtest.simulate import simulate
+from crossattn_core.errors import BacktestError
+from crossattn_core.home import Home
+from crossattn_core.portfolio.book import Book
+from crossattn_core.portfolio.weights import decision_rows, forecast_array, read_weights, save_weights, target_weights
+from tests.report import story
+
+OF = story.experiment()
+ON = story.panel(OF, first=date(2025, 1, 1), last=date(2025, 4, 15))
+ROWS = decision_rows(ON.as_of_T, OF.portfolio, first=np.datetime64("2025-02-01T00:00", "us"))
+FORECAST = story.forecasts(OF, ON)
+
+
+def weights(strategy, of=OF, on=ON, forecast=FORECAST, rows=ROWS):
+    return target_weights(strategy, on, forecast if strategy == "attention" else None, rows, of)
+
+
+def simulated(targets, of=OF, on=ON):
+    return simulate(market_of(on, of), targets, execution_lag=of.labels.execution_lag, capital=1e5)
+
+
+def rewritten_after(on, row, seed=4):
+    """The panel with everything after ``row`` drawn anew."""
+    draw = np.random.default_rng(seed)
+    changes = {}
+    for name in ("trade_price_TN", "mark_price_TN", "age_hours_TN", "funding_rate_TN"):
+        array = getattr(on, name).copy()
+        array[row + 1 :] = array[row + 1 :] * draw.uniform(0.5, 2.0, array[row + 1 :].shape)
+        array[row + 1 :][draw.random(array[row + 1 :].shape) < 0.2] = np.nan
+        changes[name] = array
+    return replace(on, **changes)
+
+
+@pytest.mark.parametrize("strategy", story.STRATEGIES[:-1])
+@pytest.mark.parametrize("rule", ["long_short", "long_only"])
+def test_rewriting_the_future_moves_no_weight(strategy, rule):
+    of = story.experiment(rule=rule)
+    before = weights(strategy, of)
+    for decision in (3, 30, len(ROWS) - 2):
+        row = int(ROWS[decision])
+        changed_TN = FORECAST.copy()
+        changed_TN[row + 1 :] = -changed_TN[row + 1 :]
+        after = weights(strategy, of, rewritten_after(ON, row), changed_TN)
+        np.testing.assert_array_equal(after.target_DN[: decision + 1], before.target_DN[: decision + 1])
+
+
+@pytest.mark.parametrize("strategy", story.STRATEGIES[:-1])
+def test_a_longer_panel_moves_no_weight(strategy):
+    row = int(ROWS[40])
+    short = target_weights(strategy, ON.until(row + 1), FORECAST[: row + 1] if strategy == "attention" else None, ROWS[:41], OF)
+    np.testing.assert_array_equal(short.target_DN, weights(strategy).target_DN[:41])
+
+
+@pytest.mark.parametrize("strategy", ["equal_weight", "inverse_volatility"])
+def test_passive_weights_are_fully_invested_and_long(strategy):
+    target_DN = weights(strategy).target_DN
+    assert (target_DN >= 0).all()
+    np.testing.assert_allclose(target_DN.sum(axis=1), 1.0)
+
+
+def test_buy_and_hold_buys_each_asset_once_and_only_when_it_can():
+    units_KN = simulated(weights("buy_and_hold")).units_KN
+    bought_KN = np.diff(units_KN, axis=0, prepend=0.0) > 1e-12
+    assert (bought_KN.sum(axis=0) == 1).all()
+    first_K = np.argmax(bought_KN, axis=0)
+    crypto_N = np.array([asset.venue == "bybit" for asset in OF.assets])
+    assert (first_K[crypto_N] == 0).all()
+    assert (first_K[~crypto_N] == 2).all(), "2025-02-01 is a Saturday: shares wait for Monday"
+
+
+@pytest.mark.parametrize("strategy", ["attention", "momentum"])
+def test_gross_exposure_after_a_trade_stays_near_its_limit(strategy):
+    done = simulated(weights(strategy))
+    traded_K = (done.trade_KN != 0).any(axis=1)
+    assert done.gross_exposure_T[done.fill_K][traded_K].max() < 1.05 * OF.portfolio.gross
+
+
+def test_no_order_goes_to_a_closed_venue():
+    saturday_D = (ON.as_of_T[ROWS].astype("datetime64[D]").astype(np.int64) + 3) % 7 >= 5
+    shares_N = np.array([asset.venue == "yahoo" for asset in OF.assets])
+    assert np.isnan(weights("attention").target_DN[np.ix_(saturday_D, shares_N)]).all()
+
+
+def test_a_forecast_that_does_not_pay_for_its_trade_opens_nothing():
+    faint_TN = np.where(np.isfinite(FORECAST), 0.5 * OF.costs.bybit.trade_bps / 1e4, np.nan)
+    of = OF.model_copy(update={"costs": OF.costs.model_copy(update={"funding": False})})
+    target_DN = weights("attention", of, forecast=faint_TN).target_DN
+    assert not np.nan_to_num(target_DN).any()
+
+
+def test_long_only_without_a_forecast_worth_its_cost_is_equal_weight():
+    of = story.experiment(rule="long_only", no_trade_band=0.0)
+    of = of.model_copy(update={"costs": of.costs.model_copy(update={"funding": False})})
+    nothing_TN = np.where(np.isfinite(FORECAST), 0.0, np.nan)
+    first_monday = weights("attention", of, forecast=nothing_TN).target_DN[2]
+    assert np.nanmin(first_monday) > 0
+    np.testing.assert_allclose(np.nansum(first_monday[6:]), 0.4, atol=1e-9)
+
+
+def test_unknown_forecasts_leave_positions_alone():
+    target_DN = weights("attention", forecast=np.full_like(FORECAST, np.nan)).target_DN
+    assert np.isnan(target_DN).all()
+
+
+def test_forecasts_that_turn_out_worthless_lose_belief():
+    upside_down = weights("attention", forecast=-5 * FORECAST)
+    honest = weights("attention", forecast=FORECAST)
+    assert upside_down.belief_D[-1] < 0.15 < OF.portfolio.shrinkage < honest.belief_D[-1] + 0.2
+    assert upside_down.belief_D[0] == OF.portfolio.shrinkage
+
+
+def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_not():
+    foresight_TN = story.outcome(OF, ON)
+    of = story.experiment(shrinkage=1.0)
+    seen = simulated(weights("attention", of, forecast=foresight_TN), of)
+    late_TN = np.full_like(foresight_TN, np.nan)
+    late_TN[48:] = foresight_TN[:-48]
+    late = simulated(weights("attention", of, forecast=late_TN), of)
+    assert sharpe(seen.return_T[1:]) > 15
+    assert sharpe(late.return_T[1:]) < 3
+
+
+def test_the_book_sees_what_the_simulator_holds():
+    targets = weights("attention")
+    done = simulated(targets)
+    book = Book(ON, OF.labels.execution_lag)
+    for decision, row in enumerate(ROWS):
+        held_N = book.held_at(int(row))
+        np.testing.assert_allclose(held_N, done.weight_TN[row - done.start], atol=0.004)
+        book.order(int(row), targets.target_DN[decision])
+
+
+def test_stored_weights_come_back_bit_for_bit(tmp_path):
+    stored = weights("attention")
+    save_weights(Home(tmp_path), stored)
+    found = read_weights(Home(tmp_path), "attention")
+    assert found.content_hash == stored.content_hash
+    np.testing.assert_array_equal(found.belief_D, stored.belief_D)
+
+
+def test_reading_weights_that_are_not_there_says_so(tmp_path):
+    with pytest.raises(BacktestError, match="no weights of 'attention'"):
+        read_weights(Home(tmp_path), "attention")
+
+
+def test_a_family_without_forecasts_is_refused():
+    with pytest.raises(BacktestError, match="forecast family"):
+        target_weights("attention", ON, None, ROWS, OF)
+
+
+def test_forecast_rows_land_on_their_hour_and_asset():
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "as_of": [ON.as_of_T[5], ON.as_of_T[7], ON.as_of_T[7]],
+            "asset_id": [OF.asset_ids[1], OF.asset_ids[0], "bybit:linear:GONE"],
+            "family": "attention",
+            "horizon": 24,
+            "forecast": [0.1, 0.2, 0.3],
+        }
+    )
+    forecast_TN = forecast_array(frame, ON, "attention", 24)
+    assert np.isfinite(forecast_TN).sum() == 2
+    assert forecast_TN[5, 1] == np.float32(0.1)
+    assert forecast_TN[7, 0] == np.float32(0.2)

@@ -1,0 +1,143 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from crossattn_core.errors import BacktestError
+from crossattn_core.report import figures
+from crossattn_core.report.page import build_report
+from crossattn_core.report.tables import headline, headline_markdown
+from tests.report import story
+
+
+@pytest.fixture(scope="module")
+def told():
+    return story.inputs()
+
+
+@pytest.fixture(scope="module")
+def paths(told, tmp_path_factory):
+    return build_report(told, tmp_path_factory.mktemp("report"))
+
+
+def test_equal_inputs_give_equal_bytes(told, paths, tmp_path):
+    again = build_report(told, tmp_path)
+    for name in ("html", "json", "returns"):
+        assert getattr(again, name).read_bytes() == getattr(paths, name).read_bytes(), name
+
+
+def test_the_page_asks_nobody_for_anything(paths):
+    page = paths.html.read_text()
+    assert "<script" not in page
+    addresses = set(re.findall(r"https?://[^\"'\s<]+", page))
+    assert all(address.startswith("http://www.w3.org/") for address in addresses), addresses
+    assert not re.search(r"(?:src|href)=\"(?!#|data:image/png;base64,)", page)
+
+
+def test_ids_on_the_page_are_unique(paths):
+    ids = re.findall(r'\bid="([^"]+)"', paths.html.read_text())
+    assert len(ids) == len(set(ids))
+    links = set(re.findall(r'xlink:href="#([^"]+)"', paths.html.read_text()))
+    assert links <= set(ids)
+
+
+def test_the_page_stays_small(paths):
+    assert paths.html.stat().st_size < 1_000_000
+
+
+def test_every_strategy_and_every_sharpe_interval_is_on_the_page(told, paths):
+    page, report = paths.html.read_text(), json.loads(paths.json.read_text())
+    for name in told.simulations:
+        assert name.replace("_", " ") in page
+        numbers = report["strategies"][name]
+        if numbers["sharpe"] is not None:
+            assert f"{numbers['sharpe']:+.2f} [{numbers['sharpe_low']:+.2f}, {numbers['sharpe_high']:+.2f}]" in page
+
+
+def test_returns_compound_to_the_net_return(paths):
+    hourly = pq.read_table(paths.returns).to_pandas()
+    report = json.loads(paths.json.read_text())
+    for name, own in hourly.groupby("strategy"):
+        grown = float(np.prod(1 + own["net_return"]) - 1)
+        assert grown == pytest.approx(report["strategies"][name]["net_return"], abs=1e-9)
+
+
+def test_gross_less_costs_is_net(paths):
+    for numbers in json.loads(paths.json.read_text())["strategies"].values():
+        assert numbers["gross_return"] - numbers["cost_share"] == pytest.approx(numbers["net_return"], abs=1e-12)
+
+
+def test_noise_is_called_not_distinguishable(tmp_path):
+    report = json.loads(build_report(story.inputs(ic=0.0), tmp_path).json.read_text())
+    assert report["verdict"]["stance"] == "open"
+    assert "not distinguishable from equal weight" in report["verdict"]["headline"]
+
+
+def test_a_strategy_that_loses_for_sure_is_called_worse(tmp_path):
+    of = story.experiment(shrinkage=1.0, belief_uncertainty=0.0)
+    report = json.loads(build_report(story.inputs(of, ic=-0.6), tmp_path).json.read_text())
+    assert report["verdict"]["stance"] == "worse"
+
+
+def test_a_report_of_simulations_alone_says_what_is_missing(told, tmp_path):
+    bare = replace(
+        told, beliefs={}, forecast_quality=None, plan=None, regime_windows=None, attention=None, leaders=None, planted=None,
+        data_quality=None, hashes={},
+    )  # fmt: skip
+    page = build_report(bare, tmp_path).html.read_text()
+    assert page.count('class="missing"') >= 5
+
+
+def test_text_from_outside_is_escaped(told, tmp_path):
+    quality = pd.DataFrame({"asset_id": ["<script>alert(1)</script>"], "gaps": [1]})
+    page = build_report(replace(told, data_quality=quality, notes=("<b>bold</b>",)), tmp_path).html.read_text()
+    assert "<script>" not in page
+    assert "<b>bold</b>" not in page
+
+
+def test_strategies_over_different_rows_are_refused(told, tmp_path):
+    of = told.experiment
+    short = story.inputs(of).simulations["cash"]
+    shorter = replace(short, start=short.start + 24, equity_T=short.equity_T[24:])
+    with pytest.raises(BacktestError, match="different rows"):
+        build_report(replace(told, simulations={**told.simulations, "cash": shorter}), tmp_path)
+
+
+def test_a_report_about_a_strategy_that_was_not_simulated_is_refused(told, tmp_path):
+    with pytest.raises(BacktestError, match="'nobody'"):
+        build_report(replace(told, subject="nobody"), tmp_path)
+
+
+def test_the_terminal_shows_the_subject_first_with_its_interval(paths):
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    report = json.loads(paths.json.read_text())
+    console.print(headline(report))
+    text = console.export_text()
+    lines = [line for line in text.splitlines() if line.startswith("│")]
+    assert lines[0].startswith("│ attention")
+    assert "[" in lines[0]
+    assert headline_markdown(report).splitlines()[2].startswith("| attention")
+
+
+def test_pictures_for_the_interface_stay_under_60_kb(told):
+    drawn = [
+        figures.equity_figure(told.simulations, "attention", "equal_weight"),
+        figures.attention_figure(told.attention),
+        figures.retrain_figure(
+            told.plan, told.regime_windows, np.datetime64("2025-02-15", "us"), np.datetime64("2025-07-01", "us")
+        ),
+    ]
+    for figure in drawn:
+        picture = figures.png(figure)
+        assert picture[:4] == b"\x89PNG"
+        assert len(picture) < 60_000
+
+
+def test_a_picture_drawn_again_has_the_same_bytes(told):
+    first, second = (figures.png(figures.equity_figure(told.simulations, "attention", "equal_weight")) for _ in range(2))
+    assert first == second
