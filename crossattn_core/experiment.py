@@ -248,7 +248,7 @@ class RetrainSettings(Section):
 
     minimum_days: int = Field(default=90, ge=10, description="days of history before the first model")
     every_days: int = Field(default=28, ge=1, le=365, description="the one cadence that history and live share")
-    cooldown_days: int = Field(default=5, ge=0, description="days between two retrains that a trigger other than 'forced' asks for")
+    cooldown_days: int = Field(default=14, ge=0, description="days between two retrains that a trigger other than 'forced' asks for")
     history_days: int = Field(default=365, ge=20, description="training rows reach back this far")
     recency_half_life_days: float = Field(default=180.0, gt=0, description="a row's weight halves with this age")
     other_regime_weight: float = Field(default=0.5, gt=0, le=1, description="weight of rows outside the regime in force")
@@ -260,7 +260,7 @@ class RetrainSettings(Section):
     on_drift: bool = True
     drift_days: int = Field(default=14, ge=1, le=180, description="newest days whose features are compared with the training rows")
     max_drift: float = Field(
-        default=0.5, gt=0, description="mean population-stability index of the features beyond which the market counts as drifted"
+        default=1.0, gt=0, description="growth of the features' mean population-stability index since the fit that calls for a new one"
     )
     on_degraded: bool = True
     degraded_days: int = Field(default=56, ge=7, le=365, description="newest days of realised forecasts in the rolling IC")

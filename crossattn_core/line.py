@@ -1,0 +1,316 @@
+"""The story, in the order in which candles flow: each stage is one function of (line, days).
+
+    take_in_candles, take_in_funding    a feed's candles and settlements -> the lake
+    build_table                         the lake -> one SQL model in DuckDB
+    export_windows                      DuckDB -> the panel, validated
+    find_regimes                        the panel -> regime windows
+    train                               the panel -> one checkpoint over a chosen range
+    walk_forward                        day by day: retrain or carry, then forecast the day
+    snapshot_attention                  who attended to whom on each day
+    decide_weights                      forecasts and baselines -> target weights
+    write_report                        weights -> simulated trading -> the page
+
+Every stage is idempotent, leaves a receipt for each partition (see staleness.py) and never writes into an earlier
+day. Dagster wraps these functions; tests call them without it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from crossattn_core.analysis.attention_maps import Snapshot, snapshot_day
+from crossattn_core.candles.feed import Feed, newest_complete_day
+from crossattn_core.candles.feed import Progress as CandleProgress
+from crossattn_core.candles.intake import DayIntake
+from crossattn_core.candles.intake import take_in_candles as intake_candles
+from crossattn_core.candles.intake import take_in_funding as intake_funding
+from crossattn_core.candles.opening import open_feed, wall_clock
+from crossattn_core.candles.store import Lake
+from crossattn_core.days import days_between
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.schemas import check_panel
+from crossattn_core.panel.store import export_days, open_panel
+from crossattn_core.portfolio.weights import Targets, read_weights, save_weights
+from crossattn_core.progress import Progress, Report, silent
+from crossattn_core.receipts import Receipts, combined_hash
+from crossattn_core.regimes.detect import daily_regimes
+from crossattn_core.regimes.windows import regime_windows
+from crossattn_core.report.gather import gather_inputs, strategies_of, targets_of
+from crossattn_core.report.inputs import ReportInputs
+from crossattn_core.report.page import ReportPaths, build_report
+from crossattn_core.staleness import WHOLE, Staleness
+from crossattn_core.storage import sha256_of, write_parquet
+from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
+from crossattn_core.training.fitted import silent as silent_epochs
+from crossattn_core.training.fitting import fit_model
+from crossattn_core.training.rolling_store import read_day
+from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
+from crossattn_core.universe import VenueName
+from crossattn_core.warehouse.connection import connect
+from crossattn_core.warehouse.models import Project, load_project
+from crossattn_core.warehouse.run import BuildResult, build
+from crossattn_core.warehouse.sources import sync_sources
+
+__all__ = [
+    "Line",
+    "build_table",
+    "decide_weights",
+    "export_windows",
+    "find_regimes",
+    "snapshot_attention",
+    "take_in_candles",
+    "take_in_funding",
+    "train",
+    "walk_forward",
+    "write_report",
+]
+
+
+@dataclass
+class Line:
+    """One experiment in one home, and who is told of progress."""
+
+    experiment: Experiment
+    home: Home
+    report: Report = silent
+    clock: Callable[[], datetime] = wall_clock
+    """Aware UTC; read for feeds without a clock of their own and for the newest day of an open period."""
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The raw candles of this experiment's feed."""
+        return Lake(self.home.lake, self.experiment.feed.kind)
+
+    @cached_property
+    def project(self) -> Project:
+        """The SQL models, in order."""
+        return load_project()
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """What each partition was made from."""
+        return Receipts(self.home.receipts)
+
+    @property
+    def last_day(self) -> date:
+        """The period's last day; for an open period the newest complete day by the clock."""
+        if self.experiment.period.end is not None:
+            return self.experiment.period.end
+        lag = timedelta(seconds=max(self.experiment.feed.publication_lag_seconds.values(), default=0))
+        return newest_complete_day(self.clock(), lag)
+
+    @property
+    def staleness(self) -> Staleness:
+        """What each partition should have been made from, as of now."""
+        return Staleness(self.experiment, self.home, self.lake, self.project, self.receipts, self.last_day)
+
+    def feed(self) -> Feed:
+        """A fresh connection to the source of candles."""
+        return open_feed(self.experiment, clock=self.clock)
+
+    def panel(self, last: date | None = None) -> Panel:
+        """The exported panel, up to ``last``."""
+        return open_panel(self.home, self.experiment, last=last)
+
+
+def take_in_candles(line: Line, venue: VenueName, first: date, last: date) -> list[DayIntake]:
+    """A feed's candles of one venue -> the lake; one row a day. Errors as ``candles.intake.take_in_candles``."""
+    stage = f"candles/{venue}"
+    days = intake_candles(
+        line.feed(),
+        line.lake,
+        line.experiment.assets_on(venue),
+        first,
+        last,
+        settings=line.experiment.feed,
+        report=_candle_report(line, stage),
+    )
+    _receive(line, stage, days)
+    return days
+
+
+def take_in_funding(line: Line, first: date, last: date) -> list[DayIntake]:
+    """A feed's funding settlements -> the lake; one row a day."""
+    stage = "candles/bybit_funding"
+    days = intake_funding(
+        line.feed(),
+        line.lake,
+        line.experiment.assets_on("bybit"),
+        first,
+        last,
+        settings=line.experiment.feed,
+        report=_candle_report(line, stage),
+    )
+    _receive(line, stage, days)
+    return days
+
+
+def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
+    """The lake -> one SQL model, for the days first..last.
+
+    Raises:
+        WarehouseError: DuckDB refused; what was stored before is untouched.
+    """
+    with connect(line.home.warehouse) as connection:
+        sync_lake(line, connection, last)
+        line.report(Progress(name, 0, 1))
+        result = build(connection, line.project, name, first, last)
+        line.report(Progress(name, 1, 1, note=f"{result.rows or 0} rows"))
+    if result.content_hash_by_day:
+        _record(line, name, {day: result.content_hash_by_day[day] for day in days_between(first, last)})
+    return result
+
+
+def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
+    """Bring the raw tables up to the lake, for every day up to ``last`` that differs from what they were loaded from."""
+    stale = line.staleness.stale_days("raw", last)
+    if stale:
+        sync_sources(connection, line.lake, line.experiment, stale[0], stale[-1])
+        _record(line, "raw", dict.fromkeys(days_between(stale[0], stale[-1]), ""))
+
+
+def export_windows(line: Line, first: date, last: date) -> dict[date, str]:
+    """DuckDB -> the panel's daily Parquet, validated; returns the hash of each day.
+
+    Raises:
+        ContractError: a row or an array breaks the panel's contract; earlier days stay.
+    """
+    with connect(line.home.warehouse) as connection:
+        build(connection, line.project, "features.panel_rows", first, last)
+        hashes = export_days(connection, line.home, line.experiment, first, last)
+    check_panel(line.panel())
+    _record(line, "feature_windows", hashes)
+    return hashes
+
+
+def find_regimes(line: Line) -> pd.DataFrame:
+    """The panel -> regime windows, one row a window; see ``regimes.windows.regime_windows``."""
+    windows = regime_windows(daily_regimes(line.panel(), line.experiment.regimes), line.experiment.regimes)
+    write_parquet(line.home.walk_forward / "regime_windows.parquet", pa.Table.from_pandas(windows, preserve_index=False))
+    _record_whole(line, "regime_windows", combined_hash(windows.to_json(date_format="iso")))
+    return windows
+
+
+def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport], None] = silent_epochs) -> FittedModel:
+    """The panel -> one checkpoint that knows every row up to the end of ``last``, for interactive work.
+
+    Raises:
+        TrainingError: too few rows, or a loss that is not finite.
+    """
+    panel = line.panel(last)
+    cut_off = len(panel.as_of_T) - 1
+    request = FitRequest(panel, cut_off, np.ones(len(panel.as_of_T), np.float32), line.experiment.training.seed)
+    model = fit_model(family, request, line.experiment, report=report)
+    model.save(line.home.models / model.model_id)
+    return model
+
+
+def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
+    """Step the days first..last, yielding each as it is stored."""
+    panel = line.panel(last)
+    total = (last - first).days + 1
+    note = ""
+
+    def on_epoch(step: EpochOfDay) -> None:
+        line.report(
+            Progress(
+                "fit",
+                step.epoch.epoch,
+                step.epoch.epochs,
+                "epochs",
+                f"{step.day} {step.family} validation loss {step.epoch.validation_loss:.4f}",
+            )
+        )
+
+    for done, result in enumerate(walk(line.home, line.experiment, panel, first, last, report=on_epoch), start=1):
+        if result.trained:
+            note = f"trained {result.day}: {result.reason}"
+        line.report(Progress("walk_forward", done, total, "days", note))
+        yield result
+    stored = {day: read_day(line.home, day) or {} for day in days_between(first, last)}
+    hashes = {day: combined_hash(record["plan_hash"], record["forecast_hash"]) for day, record in stored.items()}
+    _record(line, "walk_forward", hashes)
+
+
+def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
+    """Who attended to whom on each day; days without an attention model in force have no snapshot."""
+    panel = line.panel(last)
+    models: dict[str, FittedModel] = {}
+    taken: list[Snapshot] = []
+    total = (last - first).days + 1
+    for done, day in enumerate(days_between(first, last), start=1):
+        snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models)
+        if snapshot is not None:
+            taken.append(snapshot)
+        line.report(Progress("attention_snapshot", done, total, "days"))
+    made = {snapshot.day: combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes())) for snapshot in taken}
+    _record(line, "attention_snapshot", {day: made.get(day, "") for day in days_between(first, last)})
+    return taken
+
+
+def decide_weights(line: Line) -> dict[str, Targets]:
+    """Forecasts and baselines -> target weights of every strategy, stored.
+
+    Raises:
+        HistoryError: there is no forecast yet.
+    """
+    targets = targets_of(line.home, line.experiment, line.panel())
+    for wanted in targets.values():
+        save_weights(line.home, wanted)
+    _record_whole(line, "target_weights", combined_hash(*(wanted.content_hash for wanted in targets.values())))
+    return targets
+
+
+def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
+    """Stored weights -> simulated trading -> the page, its numbers and its series.
+
+    Raises:
+        BacktestError: weights are missing or do not fit the panel.
+    """
+    panel = line.panel()
+    targets = {strategy: read_weights(line.home, strategy) for strategy in strategies_of(line.experiment)}
+    line.report(Progress("backtest_report", 0, 2, note="analysis"))
+    inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line))
+    line.report(Progress("backtest_report", 1, 2, note="page"))
+    paths = build_report(inputs, line.home.reports / str(line.last_day))
+    line.report(Progress("backtest_report", 2, 2, note=str(paths.html)))
+    _record_whole(line, "backtest_report", sha256_of(paths.html.read_bytes()))
+    return inputs, paths
+
+
+def data_quality(line: Line) -> pd.DataFrame | None:
+    """One row an asset: what was expected, stored, refused and revised; none before the mart is there."""
+    if "marts.data_quality" not in line.project.models:
+        return None
+    with connect(line.home.warehouse) as connection:
+        build(connection, line.project, "marts.data_quality", line.experiment.period.start, line.last_day)
+        return connection.sql("select * from marts.data_quality").df()
+
+
+def _candle_report(line: Line, stage: str) -> Callable[[CandleProgress], None]:
+    def tell(step: CandleProgress) -> None:
+        line.report(Progress(stage, step.done, step.total, "windows", f"{step.symbol} {step.rows} rows"))
+
+    return tell
+
+
+def _receive(line: Line, stage: str, days: list[DayIntake]) -> None:
+    _record(line, stage, {row.day: row.content_hash for row in days if row.complete})
+
+
+def _record_whole(line: Line, stage: str, output: str) -> None:
+    line.receipts.record(stage, [(WHOLE, line.staleness.expected(stage)[WHOLE], output)])
+
+
+def _record(line: Line, stage: str, outputs: dict[date, str]) -> None:
+    expected = line.staleness.expected(stage)
+    made = {day.isoformat(): output for day, output in outputs.items()}
+    line.receipts.record(stage, [(key, expected[key], output) for key, output in made.items() if key in expected])

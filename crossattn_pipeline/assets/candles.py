@@ -1,0 +1,114 @@
+"""Raw candles and funding: where lineage starts."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import cast
+
+import dagster as dg
+import pandas as pd
+
+from crossattn_core import line as stages
+from crossattn_core.candles.intake import DayIntake
+from crossattn_core.experiment import Experiment
+from crossattn_core.line import Line
+from crossattn_core.universe import VenueName
+from crossattn_pipeline.metadata import table
+from crossattn_pipeline.partitions import daily_partitions, day_range
+
+__all__ = ["candle_assets"]
+
+_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+
+
+def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+    """One asset a venue that the universe uses, and funding where the universe has perpetuals."""
+    built = [
+        _candle_asset(
+            experiment,
+            venue,
+            f"Hourly candles of {', '.join(asset.symbol for asset in experiment.assets_on(cast(VenueName, venue)))}, as first published "
+            "after each closed.",
+            lambda line, first, last, venue=venue: stages.take_in_candles(line, cast(VenueName, venue), first, last),
+        )
+        for venue in sorted({asset.venue for asset in experiment.assets})
+    ]
+    if any(asset.pays_funding for asset in experiment.assets):
+        built.append(
+            _candle_asset(
+                experiment, "bybit_funding", "Funding settlements of the perpetuals: what longs paid shorts.", stages.take_in_funding
+            )
+        )
+    return built
+
+
+def _candle_asset(
+    experiment: Experiment, name: str, description: str, take_in: Callable[[Line, date, date], list[DayIntake]]
+) -> dg.AssetsDefinition:
+    key = dg.AssetKey(["candles", name])
+    # Funding has no calendar that must be met: what is missing is charged as zero and counted in the report.
+    must_be_complete = name != "bybit_funding"
+
+    @dg.asset(
+        key=key,
+        description=description + f" Feed: {experiment.feed.kind}.",
+        group_name="candles",
+        kinds={"parquet"},
+        owners=[f"team:{experiment.report.owner}"],
+        partitions_def=daily_partitions(experiment.period),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=_RETRY,
+        code_version=experiment.feed.content_hash(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "complete",
+                asset=key,
+                blocking=must_be_complete,
+                description=f"At most {experiment.feed.gap_tolerance:.0%} of the expected candles are missing.",
+            )
+        ],
+    )
+    def candles(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        days = take_in(line, *day_range(context))
+        for row in days:
+            context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
+        return dg.MaterializeResult(check_results=[_completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)])
+
+    return candles
+
+
+def _day_metadata(row: DayIntake) -> dict[str, object]:
+    return {
+        "dagster/partition_row_count": row.rows,
+        "expected_rows": row.expected_rows,
+        "gaps": row.gaps,
+        "first": str(row.first or "none"),
+        "last": str(row.last or "none"),
+        "requests": row.requests,
+        "retries": row.retries,
+        "quarantined": row.quarantined,
+        "revisions": row.revisions,
+        "content_hash": row.content_hash,
+    }
+
+
+def _completeness(key: dg.AssetKey, days: Sequence[DayIntake], tolerance: float, must_be_complete: bool) -> dg.AssetCheckResult:
+    expected, gaps = sum(row.expected_rows for row in days), sum(row.gaps for row in days)
+    share = gaps / expected if expected else 0.0
+    worst = pd.DataFrame(
+        [(row.day, row.rows, row.expected_rows, row.gaps) for row in sorted(days, key=lambda row: -row.gaps) if row.gaps],
+        columns=["day", "rows", "expected", "gaps"],
+    )
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="complete",
+        passed=share <= tolerance and all(row.complete for row in days),
+        severity=dg.AssetCheckSeverity.ERROR if must_be_complete else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "expected": expected,
+            "missing": gaps,
+            "missing_share": share,
+            "quarantined": sum(row.quarantined for row in days),
+            "days_not_over": sum(not row.complete for row in days),
+            "worst_days": table(worst, rows=20),
+        },
+    )

@@ -1,0 +1,138 @@
+"""Every SQL model is an asset: described by its header, checked by its tests, linked by its lineage."""
+
+import dagster as dg
+import pandas as pd
+
+from crossattn_core import line as stages
+from crossattn_core.experiment import Experiment
+from crossattn_core.line import Line
+from crossattn_core.universe import VENUES
+from crossattn_core.warehouse.models import Model, Project
+from crossattn_core.warehouse.testing import TestResult
+from crossattn_pipeline.metadata import table
+from crossattn_pipeline.partitions import daily_partitions, day_range
+
+__all__ = ["model_key", "warehouse_assets"]
+
+
+def warehouse_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefinition]:
+    """One asset a model, in order."""
+    return [_stored_by_day(experiment, project, model) if model.is_stored_by_day else _whole(experiment, project, model) for model in project]
+
+
+def model_key(name: str) -> dg.AssetKey:
+    """``aligned.bars`` -> ``aligned/bars``."""
+    return dg.AssetKey(name.split("."))
+
+
+def _upstream_keys(experiment: Experiment, project: Project, model: Model) -> list[dg.AssetKey]:
+    keys: list[dg.AssetKey] = []
+    for name in model.depends_on:
+        if name in project.models:
+            keys.append(model_key(name))
+        else:
+            keys += [key for key in _source_keys(experiment, name) if key not in keys]
+    return keys
+
+
+def _source_keys(experiment: Experiment, source: str) -> list[dg.AssetKey]:
+    """The candle assets that fill a raw table; none for the universe and the calendars, which are settings."""
+    venues = sorted({asset.venue for asset in experiment.assets})
+    if source == "raw.funding":
+        return [dg.AssetKey(["candles", "bybit_funding"])] if any(asset.pays_funding for asset in experiment.assets) else []
+    if source in ("raw.assets", "raw.sessions"):
+        return []
+    return [dg.AssetKey(["candles", venue]) for venue in venues if venue in VENUES]
+
+
+def _spec(experiment: Experiment, project: Project, model: Model) -> dict:
+    return {
+        "key": model_key(model.name),
+        "deps": _upstream_keys(experiment, project, model),
+        "description": f"{model.description}\n\n```sql\n{model.sql.strip()}\n```",
+        "group_name": "warehouse",
+        "kinds": {"duckdb", "python" if model.function else "sql"},
+        "owners": [f"team:{experiment.report.owner}"],
+        "code_version": project.code_versions[model.name],
+        "pool": "duckdb",
+        "metadata": {
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(column.name, column.type, description=f"{column.description} [{column.unit}]") for column in model.columns
+                ]
+            ),
+            "dagster/table_name": model.name,
+            "column_lineage_table": table(_lineage_rows(model), rows=200),
+            "kind": model.kind,
+            "grain": ", ".join(model.grain),
+        },
+        "check_specs": [
+            dg.AssetCheckSpec(test.name, asset=model_key(model.name), description=test.description) for test in model.tests
+        ],
+    }
+
+
+def _stored_by_day(experiment: Experiment, project: Project, model: Model) -> dg.AssetsDefinition:
+    @dg.asset(
+        **_spec(experiment, project, model),
+        partitions_def=daily_partitions(experiment.period),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def stored_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        first, last = day_range(context)
+        result = stages.build_table(line, model.name, first, last)
+        for day, rows in result.rows_by_day.items():
+            shown: dict[str, object] = {"dagster/partition_row_count": rows, "content_hash": result.content_hash_by_day[day]}
+            if day == last:
+                shown["dagster/column_lineage"] = _column_lineage(experiment, project, model)
+            context.add_asset_metadata(shown, partition_key=day.isoformat())
+        return dg.MaterializeResult(check_results=_checked(line, model))
+
+    return stored_model
+
+
+def _whole(experiment: Experiment, project: Project, model: Model) -> dg.AssetsDefinition:
+    @dg.asset(**_spec(experiment, project, model))
+    def whole_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        result = stages.build_table(line, model.name, experiment.period.start, line.last_day)
+        metadata: dict[str, object] = {"dagster/column_lineage": _column_lineage(experiment, project, model)}
+        if result.rows is not None:
+            metadata["dagster/row_count"] = result.rows
+        return dg.MaterializeResult(metadata=metadata, check_results=_checked(line, model))
+
+    return whole_model
+
+
+def _checked(line: Line, model: Model) -> list[dg.AssetCheckResult]:
+    return [_check_result(result) for result in stages.test_table(line, model.name)]
+
+
+def _check_result(result: TestResult) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=model_key(result.model),
+        check_name=result.test,
+        passed=result.passed,
+        metadata={"failing_rows": table(result.failing_rows, rows=20)},
+    )
+
+
+def _lineage_rows(model: Model) -> pd.DataFrame:
+    rows = []
+    for column in model.columns:
+        made_from = model.column_lineage.get(column.name, "unresolved")
+        text = made_from if isinstance(made_from, str) else ", ".join(f"{upstream}.{name}" for upstream, name in made_from)
+        rows.append((column.name, column.type, column.unit, text or "constant"))
+    return pd.DataFrame(rows, columns=["column", "type", "unit", "made from"])
+
+
+def _column_lineage(experiment: Experiment, project: Project, model: Model) -> dg.TableColumnLineage:
+    deps: dict[str, list[dg.TableColumnDep]] = {}
+    for column, made_from in model.column_lineage.items():
+        if isinstance(made_from, str):
+            continue
+        deps[column] = [
+            dg.TableColumnDep(asset_key=key, column_name=name)
+            for upstream, name in made_from
+            for key in ([model_key(upstream)] if upstream in project.models else _source_keys(experiment, upstream))
+        ]
+    return dg.TableColumnLineage(deps_by_column=deps)

@@ -1,0 +1,46 @@
+"""What the web UI shows on an asset: pictures, tables, column schema and column lineage."""
+
+import base64
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+__all__ = ["MAX_IMAGE_BYTES", "figure", "number", "table"]
+
+MAX_IMAGE_BYTES = 60_000
+"""A larger picture swells the instance: each is stored several times over."""
+
+
+def figure(png: bytes, title: str) -> dg.MarkdownMetadataValue:
+    """A PNG as an inline picture.
+
+    Raises:
+        ValueError: the picture exceeds ``MAX_IMAGE_BYTES``; draw it smaller.
+    """
+    if len(png) > MAX_IMAGE_BYTES:
+        raise ValueError(f"picture {title!r} has {len(png)} bytes, more than {MAX_IMAGE_BYTES}; draw it smaller")
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def table(frame: pd.DataFrame, *, rows: int = 50, digits: int = 4) -> dg.MarkdownMetadataValue:
+    """The first ``rows`` rows of ``frame`` as a Markdown table; says how many were left off."""
+    shown = frame.head(rows)
+    lines = ["| " + " | ".join(str(name) for name in shown.columns) + " |", "|" + "---|" * len(shown.columns)]
+    lines += ["| " + " | ".join(_cell(value, digits) for value in row) + " |" for row in shown.itertuples(index=False, name=None)]
+    if len(frame) > rows:
+        lines.append(f"\n{len(frame) - rows} more rows not shown")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def number(value: float | np.floating | None) -> dg.FloatMetadataValue | dg.TextMetadataValue:
+    """A float for the UI; 'none' where it is not finite, since Dagster stores NaN as null."""
+    if value is None or not np.isfinite(value):
+        return dg.MetadataValue.text("none")
+    return dg.MetadataValue.float(float(value))
+
+
+def _cell(value: object, digits: int) -> str:
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{float(value):.{digits}g}"
+    return str(value).replace("|", "\\|").replace("\n", "<br>")

@@ -1,0 +1,76 @@
+"""Progress on a terminal as bars, elsewhere as plain lines, for machines as JSON lines."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from crossattn_core.progress import Progress, Report
+
+__all__ = ["reporting"]
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def reporting(console: Console, *, as_json: bool = False) -> Iterator[Report]:
+    """A ``Report`` for the length of the block, in the form that the output can show."""
+    if as_json:
+        yield _json_line
+    elif console.is_terminal:
+        with Bars(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        ) as bars:
+            yield _BarReport(bars)
+    else:
+        yield _LineReport(console)
+
+
+def _json_line(progress: Progress) -> None:
+    sys.stdout.write(json.dumps({"event": "progress", **vars(progress)}) + "\n")
+    sys.stdout.flush()
+
+
+class _BarReport:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, int] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage not in self._tasks:
+            self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=progress.total, note="")
+        task = self._bars.tasks[self._tasks[progress.stage]].id
+        self._bars.update(task, completed=progress.done, total=progress.total, note=progress.note)
+
+
+class _LineReport:
+    """A line when a stage starts, ends, or has been silent for a while."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, float] = {}
+        self._started: dict[str, float] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        started = self._started.setdefault(progress.stage, now)
+        ended = progress.done >= progress.total
+        if not ended and now - self._last.get(progress.stage, 0.0) < _SECONDS_BETWEEN_LINES:
+            return
+        self._last[progress.stage] = now
+        unit = f" {progress.unit}" if progress.unit else ""
+        note = f"  {progress.note}" if progress.note else ""
+        self._console.print(
+            f"{progress.stage:<22} {progress.done}/{progress.total}{unit}  {now - started:.0f} s{note}", highlight=False
+        )
