@@ -4,6 +4,7 @@ A feed is one source of one or more venues' candles. It never hands out a candle
 source's own clock, never fills a hole, and raises only ``FeedError`` and its kin.
 """
 
+import threading
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol, runtime_checkable
@@ -11,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, VenueName
 
 __all__ = [
     "CANDLE_COLUMNS",
@@ -19,6 +20,7 @@ __all__ = [
     "PRICE_COLUMNS",
     "Feed",
     "KnowsTruth",
+    "ManyVenues",
     "Progress",
     "Traffic",
     "empty_candles",
@@ -37,13 +39,37 @@ FUNDING_COLUMNS = ("asset_id", "settled_at", "rate", "fetched_at")
 """One row a settlement: ``rate`` is the fraction of notional that longs pay shorts at ``settled_at``."""
 
 
-@dataclass
 class Traffic:
-    """What a feed has asked of its source so far; the intake takes differences."""
+    """What a feed has asked of its source so far: over all threads, and by the thread that asks."""
 
-    requests: int = 0
-    retries: int = 0
-    seconds_waited: float = 0.0
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._mine = threading.local()
+        self.requests = 0
+        self.retries = 0
+        self.seconds_waited = 0.0
+
+    def count_request(self) -> None:
+        """One more request left."""
+        with self._lock:
+            self.requests += 1
+        self._mine.requests = self.mine[0] + 1
+
+    def count_retry(self) -> None:
+        """One more request will repeat an earlier one."""
+        with self._lock:
+            self.retries += 1
+        self._mine.retries = self.mine[1] + 1
+
+    def count_wait(self, seconds: float) -> None:
+        """Time spent waiting on purpose."""
+        with self._lock:
+            self.seconds_waited += seconds
+
+    @property
+    def mine(self) -> tuple[int, int]:
+        """(requests, retries) of the calling thread; an intake takes differences."""
+        return getattr(self._mine, "requests", 0), getattr(self._mine, "retries", 0)
 
 
 @dataclass(frozen=True)
@@ -83,10 +109,20 @@ class Feed(Protocol):
 
     @property
     def gap_attempts(self) -> int:
-        """How often a day with holes is asked for before the hole counts as the source's own."""
+        """How often a day with holes is asked for, over all intakes, before the holes count as the source's own."""
         ...
 
-    def window_days(self, asset: Asset) -> int:
+    @property
+    def rechecks_gaps(self) -> bool:
+        """Whether an intake asks for holes once more before it ends: an answer over a network can come short."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many questions may be in flight at once."""
+        ...
+
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
         """Whole days that one call should span: what one request, or one cheap read, can answer."""
         ...
 
@@ -110,6 +146,15 @@ class Feed(Protocol):
 
     def listed(self, asset: Asset) -> datetime | None:
         """When the asset began to trade, where the source says so: before it, no candle is expected."""
+        ...
+
+
+@runtime_checkable
+class ManyVenues(Protocol):
+    """A feed that speaks to each venue through another feed."""
+
+    def for_venue(self, venue: VenueName) -> Feed:
+        """The feed of one venue."""
         ...
 
 

@@ -14,14 +14,14 @@ refuses what breaks a rule.
 
 import difflib
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, PRICE_COLUMNS, Traffic, empty_funding
-from crossattn_core.candles.sessions import ALWAYS_OPEN, expected_bars
+from crossattn_core.candles.sessions import closing_times
 from crossattn_core.days import to_naive
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.universe import VENUES, Asset
@@ -29,7 +29,6 @@ from crossattn_core.universe import VENUES, Asset
 __all__ = ["FilesFeed"]
 
 _SUFFIXES = (".parquet", ".csv")
-_HOUR = timedelta(hours=1)
 
 
 class FilesFeed:
@@ -41,7 +40,9 @@ class FilesFeed:
     """
 
     kind = "files"
-    gap_attempts = 2
+    parallel = 1
+    gap_attempts = 1000  # someone may complete the file, and looking costs next to nothing
+    rechecks_gaps = False
 
     def __init__(self, folder: Path, clock: Callable[[], datetime]) -> None:
         self._folder = folder
@@ -53,7 +54,7 @@ class FilesFeed:
         """The injected clock: a folder has none of its own."""
         return self._clock()
 
-    def window_days(self, asset: Asset) -> int:
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
         """A file is read whole."""
         return 100_000
 
@@ -64,7 +65,7 @@ class FilesFeed:
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Candles with closed_at in (start, end] that are closed by the clock, as they stand in the file."""
-        self.traffic.requests += 1
+        self.traffic.count_request()
         now = to_naive(self._clock())
         rows = self._candle_rows(asset)
         keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, now))
@@ -72,7 +73,7 @@ class FilesFeed:
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Settlements in (start, end]; none when there is no file for the asset: the ledger counts what is missing."""
-        self.traffic.requests += 1
+        self.traffic.count_request()
         path = _file_of(self._folder / f"{_prefix(asset)}_funding", asset.symbol)
         if path is None:
             return empty_funding()
@@ -93,7 +94,7 @@ class FilesFeed:
         if path is None:
             raise PermanentFeedError(_absent(folder, asset))
         rows = self._cached(path, _candle_rows)
-        return rows.assign(asset_id=asset.asset_id, closed_at=_closing(rows["opened_at"].to_numpy(), asset))
+        return rows.assign(asset_id=asset.asset_id, closed_at=closing_times(asset.calendar, rows["opened_at"].to_numpy()))
 
     def _cached(self, path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
         changed = path.stat().st_mtime_ns
@@ -163,17 +164,3 @@ def _instants(path: Path, table: pd.DataFrame, *names: str) -> np.ndarray:
     except (ValueError, TypeError) as error:
         raise PermanentFeedError(f"{path}: column {name} holds no instants ({error}); use ISO 8601 in UTC") from error
     return moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
-
-
-def _closing(opened_T: np.ndarray, asset: Asset) -> np.ndarray:
-    """When each candle closed: an hour later, or at the closing bell for the last of a session."""
-    closed_T = opened_T + np.timedelta64(_HOUR)
-    if asset.calendar == ALWAYS_OPEN or not len(opened_T):
-        return closed_T
-    known_T = opened_T[~np.isnat(opened_T)]
-    day = timedelta(days=1)
-    bars = expected_bars(asset.calendar, known_T.min().item() - day, known_T.max().item() + day)
-    if not len(bars):
-        return closed_T
-    place_T = np.minimum(np.searchsorted(bars.opened_T, opened_T), len(bars) - 1)
-    return np.where(bars.opened_T[place_T] == opened_T, bars.closed_T[place_T], closed_T)

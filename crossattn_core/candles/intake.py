@@ -4,28 +4,25 @@ A day is asked for when the ledger has no complete row for it, when it has holes
 or when a refresh covers it. Killed at any moment, a later intake asks for nothing that was stored.
 """
 
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-import numpy as np
-
-from crossattn_core.candles.feed import Feed, KnowsTruth, Progress, silent
+from crossattn_core.candles.asking import Question, Reply, fetch, judged, questions, whole_days
+from crossattn_core.candles.feed import Feed, KnowsTruth, ManyVenues, Progress, silent
 from crossattn_core.candles.ledger import Coverage, Kind
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.candles.store import Lake
-from crossattn_core.candles.storing import Answer, Stored, store_answer, whole_days
-from crossattn_core.candles.validate import LastStored, judge_candles, judge_funding
+from crossattn_core.candles.storing import Answer, Stored, store_answer
+from crossattn_core.candles.validate import REASONS
 from crossattn_core.days import bounds, day_of, days_between, to_naive
 from crossattn_core.errors import FeedBlockedError, FeedError, HistoryError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, VenueName
 
 __all__ = ["DayIntake", "take_in_candles", "take_in_funding"]
-
-_SETTLEMENTS_A_DAY = 3
-"""The fewest that a perpetual has: eight hours is the longest funding interval."""
-
 
 @dataclass(frozen=True)
 class DayIntake:
@@ -93,13 +90,33 @@ def take_in_funding(
 class _Tally:
     """What one intake did, by (venue, day)."""
 
-    requests: dict[tuple[str, date], int]
-    retries: dict[tuple[str, date], int]
-    quarantined: dict[tuple[str, date], int]
-    revisions: dict[tuple[str, date], int]
+    requests: Counter[tuple[str, date]] = field(default_factory=Counter)
+    retries: Counter[tuple[str, date]] = field(default_factory=Counter)
+    quarantined: Counter[tuple[str, date]] = field(default_factory=Counter)
+    revisions: Counter[tuple[str, date]] = field(default_factory=Counter)
+    rows: int = 0
+    done: int = 0
+    total: int = 0
 
-    def add(self, counts: dict[tuple[str, date], int], venue: str, day: date, more: int) -> None:
-        counts[venue, day] = counts.get((venue, day), 0) + more
+    def book(self, answer: Answer, stored: Stored) -> None:
+        venue = answer.asset.venue
+        self.requests[venue, answer.first] += answer.requests
+        self.retries[venue, answer.first] += answer.retries
+        self.revisions.update({(venue, day): count for day, count in stored.revisions.items()})
+        self.quarantined.update((venue, day_of(closed_at)) for closed_at in answer.refused["closed_at"])
+        self.rows += stored.rows
+
+
+@dataclass(frozen=True)
+class _VenuePlan:
+    """What one venue's source will be asked."""
+
+    source: Feed
+    assets: Sequence[Asset]
+    asked: Sequence[Question]
+    published: datetime
+    """The source's clock at the start, less the publication lag; naive UTC."""
+    lag: timedelta
 
 
 def _take_in(
@@ -113,131 +130,98 @@ def _take_in(
     report: Callable[[Progress], None],
     refresh_from: date | None,
 ) -> list[DayIntake]:
-    now = to_naive(feed.now())
-    plan = [
-        (asset, window)
-        for asset in assets
-        for window in whole_days(
-            _days_to_ask(lake, kind, feed, asset, first, last, now, refresh_from), feed.window_days(asset)
-        )
-    ]
-    tally = _Tally({}, {}, {}, {})
-    failures: dict[str, FeedError] = {}
-    rows = 0
-    for done, (asset, window) in enumerate(plan, start=1):
-        if asset.asset_id in failures and isinstance(failures[asset.asset_id], PermanentFeedError):
-            continue
-        try:
-            answer = _ask(kind, feed, lake, asset, window)
-        except FeedBlockedError:
-            raise
-        except FeedError as error:
-            failures[asset.asset_id] = error
-            continue
-        stored = store_answer(lake, answer)
-        rows += stored.rows
-        _book(tally, answer, stored)
-        report(
-            Progress(
-                kind,
-                done,
-                len(plan),
-                asset.symbol,
-                rows,
-                feed.traffic.requests,
-                feed.traffic.retries,
-                sum(tally.quarantined.values()),
-            )
-        )
-    if plan and isinstance(feed, KnowsTruth):
-        lake.store_truth(feed.truth(min(bounds(last)[1], now)))
+    tally, failures = _Tally(), dict[str, FeedError]()
+    plans: list[_VenuePlan] = []
+    venues: list[VenueName] = list(dict.fromkeys(asset.venue for asset in assets))
+    for venue in venues:
+        source = feed.for_venue(venue) if isinstance(feed, ManyVenues) else feed
+        lag = timedelta(seconds=settings.publication_lag_seconds.get(venue, 0))
+        published = to_naive(source.now()) - lag
+        own = [asset for asset in assets if asset.venue == venue]
+        asked = [
+            question
+            for asset in own
+            for question in questions(lake, kind, source, asset, first, last, published, refresh_from)
+        ]
+        plans.append(_VenuePlan(source, own, asked, published, lag))
+    tally.total = sum(len(plan.asked) for plan in plans)
+    for plan in plans:
+        _work_off(plan, plan.asked, lake, tally, failures, report)
+        if plan.source.rechecks_gaps:
+            again = _gaps_just_seen(plan, kind, lake, failures)
+            tally.total += len(again)
+            _work_off(plan, again, lake, tally, failures, report)
+        if plan.asked and isinstance(plan.source, KnowsTruth):
+            lake.store_truth(plan.source.truth(min(bounds(last)[1], plan.published)))
+        if kind == "candles" and not any(asset.asset_id in failures for asset in plan.assets):
+            _refuse_silence(lake, plan, first, last)
     if failures:
         raise _failure(failures, len(assets))
-    if kind == "candles":
-        _refuse_silence(lake, feed, assets, first, last, now)
     return _outcome(kind, lake, assets, first, last, tally)
 
 
-def _days_to_ask(
-    lake: Lake, kind: Kind, feed: Feed, asset: Asset, first: date, last: date, now: datetime, refresh_from: date | None
-) -> list[date]:
-    known = {row.day: row for row in lake.ledger.coverage(kind, first, last, asset_id=asset.asset_id)}
-    wanted = []
-    for day in days_between(first, min(last, day_of(now))):
-        row = known.get(day.isoformat())
-        is_new = row is None or not row.is_complete
-        has_holes = row is not None and row.gaps > 0 and row.attempts < feed.gap_attempts
-        if is_new or has_holes or (refresh_from is not None and day >= refresh_from):
-            wanted.append(day)
-    return wanted
+def _gaps_just_seen(plan: _VenuePlan, kind: Kind, lake: Lake, failures: dict[str, FeedError]) -> list[Question]:
+    """Complete days of this intake that came with holes, asked for once so far."""
+    again: list[Question] = []
+    for question in plan.asked:
+        asset = question.asset
+        rows = lake.ledger.coverage(kind, question.first, question.last, asset_id=asset.asset_id)
+        days = [date.fromisoformat(row.day) for row in rows if row.gaps and row.attempts == 1]
+        if days and asset.asset_id not in failures:
+            spans = whole_days(days, plan.source.window_days(asset, kind))
+            again.extend(Question(kind, asset, *span) for span in spans)
+    return again
 
 
-def _ask(kind: Kind, feed: Feed, lake: Lake, asset: Asset, window: tuple[date, date]) -> Answer:
-    start, end = bounds(window[0])[0], bounds(window[1])[1]
-    asked_before = (feed.traffic.requests, feed.traffic.retries)
-    fetch = feed.candles if kind == "candles" else feed.funding
-    raw = fetch(asset, start, end)
-    now = to_naive(feed.now())
-    if kind == "candles":
-        verdict = judge_candles(raw, asset, now, before=_last_stored(lake, asset, window[0]))
-    else:
-        verdict = judge_funding(raw, now)
-    return Answer(
-        kind=kind,
-        asset=asset,
-        first=window[0],
-        last=window[1],
-        rows=verdict.accepted,
-        refused=verdict.refused,
-        expected=_expected(kind, asset, window, min(end, now), feed.listed(asset)),
-        asked_until=min(end, now),
-        fetched_at=now,
-        request={"feed": feed.kind, "after": start.isoformat(), "until": end.isoformat()},
-        requests=feed.traffic.requests - asked_before[0],
-        retries=feed.traffic.retries - asked_before[1],
-    )
-
-
-def _expected(
-    kind: Kind, asset: Asset, window: tuple[date, date], until: datetime, listed: datetime | None
-) -> dict[date, tuple[int, int]]:
-    """Day -> (rows called for, of these optional)."""
-    start = max(bounds(window[0])[0], listed) if listed is not None else bounds(window[0])[0]
-    days = list(days_between(*window))
-    if kind == "funding":
-        return {
-            day: (_SETTLEMENTS_A_DAY if start <= bounds(day)[0] and bounds(day)[1] <= until else 0, 0) for day in days
-        }
-    bars = expected_bars(asset.calendar, start, until)
-    edges = np.array([bounds(window[0])[0], *(bounds(day)[1] for day in days)], dtype="datetime64[us]")
-    cuts = np.searchsorted(bars.closed_T, edges, side="right")
-    optional = np.concatenate([[0], np.cumsum(bars.is_optional_T)])[cuts]
-    return {
-        day: (int(cuts[place + 1] - cuts[place]), int(optional[place + 1] - optional[place]))
-        for place, day in enumerate(days)
-    }
-
-
-def _last_stored(lake: Lake, asset: Asset, day: date) -> LastStored | None:
-    """The newest stored candle of the ten days before ``day``."""
-    newest: Coverage | None = None
-    for row in lake.ledger.coverage("candles", day - timedelta(days=10), day - timedelta(days=1), asset_id=asset.asset_id):
-        newest = row if row.file is not None else newest
-    if newest is None:
-        return None
-    table = lake.read_candles(asset.venue, date.fromisoformat(newest.day), date.fromisoformat(newest.day))
-    own = table.filter([name == asset.asset_id for name in table["asset_id"].to_pylist()])
-    return LastStored(own["closed_at"][-1].as_py(), own["close"][-1].as_py())
-
-
-def _book(tally: _Tally, answer: Answer, stored: Stored) -> None:
-    venue = answer.asset.venue
-    tally.add(tally.requests, venue, answer.first, answer.requests)
-    tally.add(tally.retries, venue, answer.first, answer.retries)
-    for day, count in stored.revisions.items():
-        tally.add(tally.revisions, venue, day, count)
-    for closed_at in answer.refused["closed_at"]:
-        tally.add(tally.quarantined, venue, day_of(closed_at), 1)
+def _work_off(
+    plan: _VenuePlan,
+    asked: Sequence[Question],
+    lake: Lake,
+    tally: _Tally,
+    failures: dict[str, FeedError],
+    report: Callable[[Progress], None],
+) -> None:
+    """Fetch in parallel, a few questions ahead; judge and store in order."""
+    source = plan.source
+    waiting = list(reversed(asked))
+    ahead: deque[tuple[Question, Future[Reply]]] = deque()
+    pool = ThreadPoolExecutor(max_workers=source.parallel, thread_name_prefix="candles")
+    try:
+        while waiting or ahead:
+            while waiting and len(ahead) < source.parallel:
+                question = waiting.pop()
+                ahead.append((question, pool.submit(fetch, source, question, plan.lag)))
+            question, future = ahead.popleft()
+            tally.done += 1
+            asset_id = question.asset.asset_id
+            try:
+                reply = future.result()
+            except FeedBlockedError:
+                raise
+            except FeedError as error:
+                failures.setdefault(asset_id, error)
+                if isinstance(error, PermanentFeedError):
+                    # No other window of this asset would fare better.
+                    failures[asset_id] = error
+                    tally.done += sum(left.asset.asset_id == asset_id for left in waiting)
+                    waiting = [left for left in waiting if left.asset.asset_id != asset_id]
+                continue
+            answer = judged(lake, source.kind, reply)
+            tally.book(answer, store_answer(lake, answer))
+            report(
+                Progress(
+                    question.kind,
+                    tally.done,
+                    tally.total,
+                    question.asset.symbol,
+                    tally.rows,
+                    sum(tally.requests.values()),
+                    sum(tally.retries.values()),
+                    sum(tally.quarantined.values()),
+                )
+            )
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _failure(failures: dict[str, FeedError], asked: int) -> FeedError:
@@ -250,25 +234,38 @@ def _failure(failures: dict[str, FeedError], asked: int) -> FeedError:
     return PermanentFeedError(message) if is_permanent else TransientFeedError(message)
 
 
-def _refuse_silence(lake: Lake, feed: Feed, assets: Sequence[Asset], first: date, last: date, now: datetime) -> None:
+def _refuse_silence(lake: Lake, plan: _VenuePlan, first: date, last: date) -> None:
     """A range that is empty for everyone, or an asset that never had a candle, is a mistake to name at once."""
-    until = min(bounds(last)[1], now)
-    rows = {row.asset_id: 0 for row in lake.ledger.coverage("candles", first, last)}
+    until = min(bounds(last)[1], plan.published)
+    rows: Counter[str] = Counter()
     for row in lake.ledger.coverage("candles", first, last):
         rows[row.asset_id] += row.rows
-    is_due = {asset.asset_id: len(expected_bars(asset.calendar, bounds(first)[0], until)) > 0 for asset in assets}
-    empty = [asset for asset in assets if is_due[asset.asset_id] and not rows.get(asset.asset_id)]
-    if not empty:
-        return
-    if any(rows.get(asset.asset_id) for asset in assets):
-        empty = [asset for asset in empty if not lake.ledger.has_rows("candles", asset.asset_id) and _trades(feed, asset, until)]
+    empty = [
+        asset
+        for asset in plan.assets
+        if not rows[asset.asset_id] and len(expected_bars(asset.calendar, bounds(first)[0], until))
+    ]
+    if any(rows[asset.asset_id] for asset in plan.assets):
+        empty = [
+            asset
+            for asset in empty
+            if not lake.ledger.has_rows("candles", asset.asset_id) and _trades(plan.source, asset, until)
+        ]
     if empty:
-        since = {asset: feed.listed(asset) for asset in empty}
-        named = [f"{a.asset_id} (there since {moment:%Y-%m-%d})" if moment else a.asset_id for a, moment in since.items()]
+        since = {asset.asset_id: plan.source.listed(asset) for asset in empty}
+        named = [f"{name} (there since {moment:%Y-%m-%d})" if moment else name for name, moment in since.items()]
+        refused = _refused(lake, empty, first, last)
         raise HistoryError(
-            f"no candle between {first} and {last} for {', '.join(named)} in feed {feed.kind!r}; "
+            f"no candle between {first} and {last} for {', '.join(named)} in feed {plan.source.kind!r}{refused}; "
             "choose a period that the source covers (period.start, period.end) or drop the symbol"
         )
+
+
+def _refused(lake: Lake, assets: Sequence[Asset], first: date, last: date) -> str:
+    """How many candles of these assets were refused, and why."""
+    names = {asset.asset_id for asset in assets}
+    reasons = Counter(row["reason"] for row in lake.read_quarantine(first, last).to_pylist() if row["asset_id"] in names)
+    return "".join(f"; {count} candles were refused: {REASONS[reason]}" for reason, count in reasons.most_common(2))
 
 
 def _trades(feed: Feed, asset: Asset, until: datetime) -> bool:

@@ -33,4 +33,6 @@ def open_feed(experiment: Experiment, *, clock: Callable[[], datetime] = wall_cl
         if not settings.folder:
             raise ExperimentError("feed.folder is empty; feed.kind 'files' needs the root folder of the candle files")
         return FilesFeed(Path(settings.folder), clock)
-    raise ExperimentError("feed.kind 'api' is not available")
+    from crossattn_core.candles.api import ApiFeed
+
+    return ApiFeed(settings, clock)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import HistoryError
 
-__all__ = ["ALWAYS_OPEN", "Bars", "expected_bars", "session_bounds"]
+__all__ = ["ALWAYS_OPEN", "Bars", "closing_times", "exchange_timezone", "expected_bars", "session_bounds"]
 
 ALWAYS_OPEN = "24/7"
 
@@ -66,6 +66,32 @@ def expected_bars(calendar: str, start: datetime, end: datetime, interval: timed
 def session_bounds(calendar: str) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
     """Opening and closing bell of every session that is known, naive UTC datetime64[us]."""
     return _bells(calendar)
+
+
+def closing_times(
+    calendar: str, opened_T: NDArray[np.datetime64], interval: timedelta = timedelta(hours=1)
+) -> NDArray[np.datetime64]:
+    """When candles that opened then close: an interval later, or at the bell for the last of a session.
+
+    An opening instant that is no bar of the calendar gets the plain interval; NaT stays NaT.
+    """
+    closed_T = opened_T + np.timedelta64(interval)
+    known_T = opened_T[~np.isnat(opened_T)]
+    if calendar == ALWAYS_OPEN or not len(known_T):
+        return closed_T
+    day = timedelta(days=1)
+    bars = expected_bars(calendar, known_T.min().item() - day, known_T.max().item() + day, interval)
+    if not len(bars):
+        return closed_T
+    place_T = np.minimum(np.searchsorted(bars.opened_T, opened_T), len(bars) - 1)
+    return np.where(bars.opened_T[place_T] == opened_T, bars.closed_T[place_T], closed_T)
+
+
+def exchange_timezone(calendar: str) -> str:
+    """The exchange's own time zone, for instance ``America/New_York``."""
+    import exchange_calendars
+
+    return str(exchange_calendars.get_calendar(calendar, start=_FIRST, end=_LAST).tz)
 
 
 def _always_open(start: datetime, end: datetime, interval: timedelta) -> Bars:

@@ -73,7 +73,9 @@ class SimulatedFeed:
     """
 
     kind = "simulated"
+    parallel = 1
     gap_attempts = 1
+    rechecks_gaps = False
 
     def __init__(
         self, settings: SimulatedMarket, assets: Sequence[Asset], period: Period, clock: Callable[[], datetime] | None = None
@@ -92,7 +94,7 @@ class SimulatedFeed:
         """The injected clock, or the end of the period where there is none."""
         return self._clock() if self._clock is not None else self._end.replace(tzinfo=UTC)
 
-    def window_days(self, asset: Asset) -> int:
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
         """Any span is one cheap read."""
         return 100_000
 
@@ -140,7 +142,7 @@ class SimulatedFeed:
         return {"seed": self._settings.seed, "leads": leads, "regimes": spells, "settings": knobs}
 
     def _series(self, asset: Asset, end: datetime) -> "_Series | None":
-        self.traffic.requests += 1
+        self.traffic.count_request()
         if asset.asset_id not in self._assets:
             known = ", ".join(sorted(self._assets))
             raise PermanentFeedError(f"{asset.asset_id}: not in this simulated market ({known}); add it under 'assets'")

@@ -8,7 +8,7 @@ second's differences as revisions.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from hashlib import sha256
 
 import numpy as np
@@ -47,7 +47,7 @@ class Answer:
     refused: pd.DataFrame
     """Refused candles with ``reason`` and ``detail``."""
     expected: dict[date, tuple[int, int]]
-    """Day -> (bars the calendar calls for so far, of these optional ones)."""
+    """Day -> (rows the calendar calls for so far, of these waived)."""
     asked_until: datetime
     """How far the question reached, naive UTC: min(end of the window, the source's clock)."""
     fetched_at: datetime
@@ -129,8 +129,8 @@ def _covered(
         file = f"{asset_folder(answer.kind, answer.asset.asset_id)}/{day.isoformat()}{suffix}.parquet"
         digest = write_day_file(lake.folder / file, table)
     keys = table[time_column(schema)]
-    called_for, optional = answer.expected.get(day, (0, 0))
-    expected = max(called_for - optional, min(called_for, table.num_rows))
+    called_for, waived = answer.expected.get(day, (0, 0))
+    expected = max(called_for - waived, table.num_rows)
     return Coverage(
         kind=answer.kind,
         asset_id=answer.asset.asset_id,
@@ -231,19 +231,3 @@ def _moment(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
     raise TypeError(f"{value!r} is not an instant")
-
-
-def whole_days(days: Sequence[date], longest: int) -> list[tuple[date, date]]:
-    """Consecutive days grouped into windows of at most ``longest`` days.
-
-    >>> whole_days([date(2025, 1, 1), date(2025, 1, 2), date(2025, 1, 3), date(2025, 1, 9)], 2)
-    [(datetime.date(2025, 1, 1), datetime.date(2025, 1, 2)), \
-(datetime.date(2025, 1, 3), datetime.date(2025, 1, 3)), (datetime.date(2025, 1, 9), datetime.date(2025, 1, 9))]
-    """
-    windows: list[tuple[date, date]] = []
-    for day in days:
-        if windows and windows[-1][1] + timedelta(days=1) == day and (day - windows[-1][0]).days < longest:
-            windows[-1] = (windows[-1][0], day)
-        else:
-            windows.append((day, day))
-    return windows

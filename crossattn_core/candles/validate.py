@@ -16,7 +16,7 @@ from crossattn_core.candles.feed import CANDLE_COLUMNS, PRICE_COLUMNS
 from crossattn_core.candles.sessions import ALWAYS_OPEN, expected_bars
 from crossattn_core.universe import Asset
 
-__all__ = ["REASONS", "Verdict", "judge_candles", "judge_funding"]
+__all__ = ["REASONS", "Verdict", "judge_candles", "judge_funding", "refuse_all"]
 
 REASONS = {
     "not_a_number": "a price or the volume is missing or infinite",
@@ -31,6 +31,7 @@ REASONS = {
     "open_far_from_close": "the open is far from the close of the bar just before",
     "other_scale": "prices are on another scale than the asset's stored history: another instrument's, or a split",
     "other_calendar": "most of the answer breaks the venue's calendar: another instrument's",
+    "twin": "the same candles are stored under another symbol",
     "not_a_rate": "the funding rate is missing or beyond 10%",
 }
 """Reason -> what it means; the keys stand in the quarantine table."""
@@ -95,7 +96,7 @@ def judge_candles(
     open_T, high_T, low_T, close_T = prices_T4.T
     refuse(~np.isfinite(prices_T4).all(axis=1) | ~np.isfinite(volume_T) | np.isinf(turnover_T), "not_a_number")
     with np.errstate(invalid="ignore"):
-        refuse((prices_T4 <= 0).any(axis=1), "not_positive")
+        refuse(np.asarray((prices_T4 <= 0).any(axis=1)), "not_positive")
         refuse((volume_T < 0) | (turnover_T < 0), "negative_volume")
         refuse(closed_T > np.datetime64(now, "us"), "not_closed")
         on_grid_T = _on_grid(opened_T, closed_T, asset, interval)
@@ -141,6 +142,13 @@ def judge_funding(rows: pd.DataFrame, now: datetime) -> Verdict:
         close=refused["rate"],
     )
     return Verdict(rows[is_good_T].reset_index(drop=True), _refusal(as_candles, reason_T[~is_good_T]))
+
+
+def refuse_all(verdict: Verdict, reason: str, detail: str) -> Verdict:
+    """The verdict with nothing accepted: what was goes to the refused, for ``reason``."""
+    more = verdict.accepted.assign(reason=reason, detail=detail)
+    refused = pd.concat([more, verdict.refused], ignore_index=True) if len(verdict.refused) else more
+    return Verdict(verdict.accepted.head(0), refused)
 
 
 def _on_grid(

@@ -11,8 +11,9 @@ from crossattn_core.days import to_naive
 from crossattn_core.universe import Asset
 
 
-def plain_candles(asset: Asset, start: datetime, end: datetime, price: float = 100.0) -> pd.DataFrame:
-    """A whole, faultless series for every bar that the calendar calls for."""
+def plain_candles(asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+    """A whole, faultless series for every bar that the calendar calls for; another price for another symbol."""
+    price = 100.0 + sum(map(ord, asset.symbol)) % 97
     bars = expected_bars(asset.calendar, start, end)
     close_T = price * np.exp(0.001 * np.sin(np.arange(len(bars)) / 5))
     open_T = np.concatenate([[price], close_T[:-1]]) if len(bars) else close_T
@@ -27,11 +28,21 @@ class ScriptedFeed:
     """Holds tables by asset; every call is noted in ``asked``."""
 
     kind = "scripted"
+    parallel = 1
 
-    def __init__(self, tables: dict[str, pd.DataFrame], now: datetime, *, window_days: int = 10, gap_attempts: int = 2) -> None:
+    def __init__(
+        self,
+        tables: dict[str, pd.DataFrame],
+        now: datetime,
+        *,
+        window_days: int = 10,
+        gap_attempts: int = 2,
+        rechecks_gaps: bool = False,
+    ) -> None:
         self.tables, self.at = tables, now
         self.asked: list[tuple[str, datetime, datetime]] = []
         self.gap_attempts = gap_attempts
+        self.rechecks_gaps = rechecks_gaps
         self.traffic = Traffic()
         self._window_days = window_days
         self.failures: list[Exception] = []
@@ -39,7 +50,7 @@ class ScriptedFeed:
     def now(self) -> datetime:
         return self.at.replace(tzinfo=UTC)
 
-    def window_days(self, asset: Asset) -> int:
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
         return self._window_days
 
     def listed(self, asset: Asset) -> datetime | None:
@@ -47,7 +58,7 @@ class ScriptedFeed:
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.asked.append((asset.symbol, start, end))
-        self.traffic.requests += 1
+        self.traffic.count_request()
         if self.failures:
             raise self.failures.pop(0)
         rows = self.tables[asset.asset_id]
@@ -56,5 +67,5 @@ class ScriptedFeed:
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.asked.append((asset.symbol, start, end))
-        self.traffic.requests += 1
+        self.traffic.count_request()
         return empty_funding()[list(FUNDING_COLUMNS)]

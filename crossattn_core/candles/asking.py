@@ -1,0 +1,189 @@
+"""One question to a feed: which days still need asking, what came back, what of it may be stored.
+
+Fetching may run in parallel; judging and storing happen in order, because a window is judged by the one before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, content_hash, read_day_files, to_table
+from crossattn_core.candles.feed import Feed
+from crossattn_core.candles.ledger import Kind
+from crossattn_core.candles.sessions import expected_bars
+from crossattn_core.candles.store import Lake
+from crossattn_core.candles.storing import Answer
+from crossattn_core.candles.validate import LastStored, Verdict, judge_candles, judge_funding, refuse_all
+from crossattn_core.days import bounds, day_of, days_between, to_naive
+from crossattn_core.universe import Asset
+
+__all__ = ["Question", "Reply", "fetch", "judged", "questions", "whole_days"]
+
+_SETTLEMENTS_A_DAY = 3
+"""The fewest that a perpetual has: eight hours is the longest funding interval."""
+_TWIN_ROWS = 5
+"""A day of so many identical candles under two names is no coincidence."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One asset over whole days."""
+
+    kind: Kind
+    asset: Asset
+    first: date
+    last: date
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a feed answered, before judgement. Instants naive UTC."""
+
+    question: Question
+    rows: pd.DataFrame
+    asked_until: datetime
+    """Min(end of the days, what was published when the question left): rows beyond are not in ``rows``."""
+    listed: datetime | None
+    fetched_at: datetime
+    requests: int
+    retries: int
+
+
+def questions(
+    lake: Lake,
+    kind: Kind,
+    feed: Feed,
+    asset: Asset,
+    first: date,
+    last: date,
+    published: datetime,
+    refresh_from: date | None,
+) -> list[Question]:
+    """What must be asked to bring the days first..last up to date, in windows that the feed likes.
+
+    Args:
+        published: the source's clock less the venue's publication lag, naive UTC.
+        refresh_from: ask again for stored days from here on.
+    """
+    known = {row.day: row for row in lake.ledger.coverage(kind, first, last, asset_id=asset.asset_id)}
+    wanted: list[date] = []
+    for day in days_between(first, min(last, day_of(published))):
+        row = known.get(day.isoformat())
+        is_new = row is None or not row.is_complete
+        has_holes = row is not None and row.gaps > 0 and row.attempts < feed.gap_attempts
+        if is_new or has_holes or (refresh_from is not None and day >= refresh_from):
+            wanted.append(day)
+    return [Question(kind, asset, *span) for span in whole_days(wanted, feed.window_days(asset, kind))]
+
+
+def fetch(feed: Feed, question: Question, lag: timedelta) -> Reply:
+    """Put the question; what closed after it left waits for the next one."""
+    start, end = bounds(question.first)[0], bounds(question.last)[1]
+    asked_before = feed.traffic.mine
+    until = min(end, to_naive(feed.now()) - lag)
+    ask = feed.candles if question.kind == "candles" else feed.funding
+    rows = ask(question.asset, start, until)
+    key = "closed_at" if question.kind == "candles" else "settled_at"
+    rows = rows[(rows[key] > start) & (rows[key] <= until)]
+    listed = feed.listed(question.asset)
+    asked_after = feed.traffic.mine
+    return Reply(
+        question,
+        rows,
+        until,
+        listed,
+        to_naive(feed.now()),
+        asked_after[0] - asked_before[0],
+        asked_after[1] - asked_before[1],
+    )
+
+
+def judged(lake: Lake, feed_kind: str, reply: Reply) -> Answer:
+    """The reply split into what may be stored and what goes to quarantine."""
+    question = reply.question
+    if question.kind == "candles":
+        before = _last_stored(lake, question.asset, question.first)
+        verdict = judge_candles(reply.rows, question.asset, reply.fetched_at, before=before)
+        twin = _twin(lake, question.asset, verdict.accepted)
+        if twin is not None:
+            verdict = refuse_all(verdict, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong")
+    else:
+        verdict = judge_funding(reply.rows, reply.fetched_at)
+    start, end = bounds(question.first)[0], bounds(question.last)[1]
+    return Answer(
+        kind=question.kind,
+        asset=question.asset,
+        first=question.first,
+        last=question.last,
+        rows=verdict.accepted,
+        refused=verdict.refused,
+        expected=_expected(question, reply, verdict),
+        asked_until=reply.asked_until,
+        fetched_at=reply.fetched_at,
+        request={"feed": feed_kind, "after": start.isoformat(), "until": min(end, reply.asked_until).isoformat()},
+        requests=reply.requests,
+        retries=reply.retries,
+    )
+
+
+def _expected(question: Question, reply: Reply, verdict: Verdict) -> dict[date, tuple[int, int]]:
+    """Day -> (rows called for, of these optional)."""
+    opened = bounds(question.first)[0]
+    start = max(opened, reply.listed) if reply.listed is not None else opened
+    days = list(days_between(question.first, question.last))
+    if question.kind == "funding":
+        is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= reply.asked_until for day in days}
+        return {day: (_SETTLEMENTS_A_DAY if is_due[day] else 0, 0) for day in days}
+    bars = expected_bars(question.asset.calendar, start, reply.asked_until)
+    edges = np.array([opened, *(bounds(day)[1] for day in days)], dtype="datetime64[us]")
+    cuts = np.searchsorted(bars.closed_T, edges, side="right")
+    is_missing_T = ~np.isin(bars.closed_T, verdict.accepted["closed_at"].to_numpy().astype("datetime64[us]"))
+    # A half day's closing bar that the source lacks was never promised; one that is there counts as expected.
+    waived = np.concatenate([[0], np.cumsum(bars.is_optional_T & is_missing_T)])[cuts]
+    return {
+        day: (int(cuts[place + 1] - cuts[place]), int(waived[place + 1] - waived[place])) for place, day in enumerate(days)
+    }
+
+
+def _last_stored(lake: Lake, asset: Asset, day: date) -> LastStored | None:
+    """The newest stored candle of the ten days before ``day``."""
+    span = (day - timedelta(days=10), day - timedelta(days=1))
+    files = [row.file for row in lake.ledger.coverage("candles", *span, asset_id=asset.asset_id) if row.file is not None]
+    if not files:
+        return None
+    table = read_day_files(lake.folder, files[-1:], CANDLE_SCHEMA)
+    return LastStored(table["closed_at"][-1].as_py(), table["close"][-1].as_py())
+
+
+def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:
+    """Another asset whose stored candles are these, told by the first, middle and last full day."""
+    if rows.empty:
+        return None
+    day_T = (rows["closed_at"] - pd.Timedelta(microseconds=1)).dt.date
+    full = [day for day, count in day_T.value_counts().sort_index().items() if count >= _TWIN_ROWS]
+    for day in {full[place] for place in (0, len(full) // 2, -1)} if full else ():
+        named = content_hash(to_table(rows[day_T == day], CANDLE_SCHEMA))
+        for row in lake.ledger.coverage("candles", day, day):
+            if row.content_hash == named and row.asset_id != asset.asset_id:
+                return row.asset_id
+    return None
+
+
+def whole_days(days: Sequence[date], longest: int) -> list[tuple[date, date]]:
+    """Consecutive days grouped into windows of at most ``longest`` days.
+
+    >>> first = date(2025, 1, 1)
+    >>> days = [first + timedelta(days=offset) for offset in (0, 1, 2, 8)]
+    >>> [(start.day, stop.day) for start, stop in whole_days(days, 2)]
+    [(1, 2), (3, 3), (9, 9)]
+    """
+    windows: list[tuple[date, date]] = []
+    for day in days:
+        if windows and windows[-1][1] + timedelta(days=1) == day and (day - windows[-1][0]).days < longest:
+            windows[-1] = (windows[-1][0], day)
+        else:
+            windows.append((day, day))
+    return windows

@@ -1,0 +1,77 @@
+"""Cutting a range of bars into questions: aligned, disjoint, none longer than a page.
+
+Bybit answers a range that is wider than a page with its newest bars only, and floors the start to the bar that
+holds it. Windows that start and end on bars and never touch ask for each bar exactly once.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+__all__ = ["INTERVALS", "Window", "bar_end", "opens_in", "page_windows"]
+
+INTERVALS: dict[str, timedelta] = {
+    **{name: timedelta(minutes=int(name)) for name in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},
+    "D": timedelta(days=1),
+    "W": timedelta(weeks=1),
+    "M": timedelta(days=31),
+}
+"""Bybit's interval names; 'W' opens on Mondays, 'M' on the first (and lasts as long as its month does)."""
+
+_EPOCH = datetime(1970, 1, 1)
+_FIRST_MONDAY = datetime(1970, 1, 5)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The bars that open from ``first_open`` to ``last_open``, both included; naive UTC."""
+
+    first_open: datetime
+    last_open: datetime
+    bars: int
+
+
+def bar_end(opened_at: datetime, interval: str) -> datetime:
+    """When the bar that opens at ``opened_at`` closes.
+
+    >>> bar_end(datetime(2024, 2, 1), "M")
+    datetime.datetime(2024, 3, 1, 0, 0)
+    """
+    if interval != "M":
+        return opened_at + INTERVALS[interval]
+    return (opened_at.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def opens_in(start: datetime, end: datetime, interval: str) -> list[datetime]:
+    """Opening instants of the bars with start < close <= end.
+
+    >>> [opened.hour for opened in opens_in(datetime(2025, 3, 1), datetime(2025, 3, 1, 3), "60")]
+    [0, 1, 2]
+    """
+    if end <= start:
+        return []
+    if interval == "M":
+        opened = _first_of_month(start.date())
+        opens = []
+        while bar_end(opened, "M") <= end:
+            if bar_end(opened, "M") > start:
+                opens.append(opened)
+            opened = bar_end(opened, "M")
+        return opens
+    step, anchor = INTERVALS[interval], _FIRST_MONDAY if interval == "W" else _EPOCH
+    first, stop = (start - anchor) // step, (end - anchor) // step
+    return [anchor + step * place for place in range(first, stop)]
+
+
+def page_windows(start: datetime, end: datetime, interval: str, limit: int) -> list[Window]:
+    """Windows of at most ``limit`` bars that hold each bar with start < close <= end once, oldest first.
+
+    >>> [window.bars for window in page_windows(datetime(2025, 1, 1), datetime(2025, 3, 1), "60", 1000)]
+    [1000, 416]
+    """
+    opens = opens_in(start, end, interval)
+    pages = [opens[place : place + limit] for place in range(0, len(opens), limit)]
+    return [Window(page[0], page[-1], len(page)) for page in pages]
+
+
+def _first_of_month(day: date) -> datetime:
+    return datetime(day.year, day.month, 1)
