@@ -13,14 +13,15 @@ import yaml
 
 from crossattn_core.errors import WarehouseError
 
-__all__ = ["ColumnNote", "Header", "Kind", "ModelTest", "WarmUp", "described", "read_header"]
+__all__ = ["ColumnNote", "Header", "Kind", "ModelTest", "Severity", "WarmUp", "described", "read_header", "read_test_header"]
 
 Kind = Literal["view", "table", "incremental", "python"]
+Severity = Literal["error", "warn"]
 _KINDS = ("view", "table", "incremental", "python")
-_HEADER = re.compile(r"\A\s*/\* model[ \t]*\n(?P<yaml>.*?)\*/", re.DOTALL)
+_HEADER = re.compile(r"\A\s*/\* (?P<what>model|test)[ \t]*\n(?P<yaml>.*?)\*/", re.DOTALL)
 _DESCRIBED = re.compile(r"^(?P<text>.+?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
 _KEYS = {"description", "grain", "kind", "time_column", "warm_up", "function", "columns", "tests"}
-_TEST_KINDS = ("not_null", "unique", "range", "expectation", "relationship")
+_TEST_KINDS: dict[str, type] = {"not_null": list, "unique": list, "range": dict, "expectation": str, "relationship": dict}
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,15 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class ModelTest:
-    """One test that the header declares."""
+    """One test of a model: declared in its header, or a file under ``tests/`` that selects offending rows."""
 
     kind: str
+    """not_null, unique, range, expectation, relationship, or sql."""
     argument: Any
+    severity: Severity = "error"
+    """'warn' tests are told of and stop nothing."""
+    sql: str = ""
+    """The query of a ``sql`` test."""
 
     @property
     def name(self) -> str:
@@ -100,21 +106,7 @@ def read_header(path: Path, text: str) -> Header:
         WarehouseError: no header, no YAML, an unknown or missing key, a column without description and unit; the
             message starts with file and line.
     """
-    matched = _HEADER.match(text)
-    if matched is None:
-        raise WarehouseError(
-            f"{path}:1: no header; a model file opens with '/* model', then YAML (description, grain, kind, columns), then '*/'"
-        )
-    first_line = text[: matched.start("yaml")].count("\n") + 1
-    try:
-        declared = yaml.safe_load(matched["yaml"])
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = first_line + (mark.line if mark else 0)
-        raise WarehouseError(f"{path}:{line}: the header is not YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(declared, dict):
-        raise WarehouseError(f"{path}:{first_line}: the header is not a mapping; start with 'description:'")
-    lines = _lines_of(matched["yaml"], first_line)
+    declared, lines, first_line = _mapping(path, text, "model")
 
     def fail(key: str, message: str) -> WarehouseError:
         return WarehouseError(f"{path}:{lines.get(key, first_line)}: {message}")
@@ -150,6 +142,34 @@ def read_header(path: Path, text: str) -> Header:
     )
 
 
+def read_test_header(path: Path, text: str) -> tuple[str, str, Severity]:
+    """(model, description, severity) from the header of a SQL test; errors as ``read_header``."""
+    declared, lines, first_line = _mapping(path, text, "test")
+    for key in declared:
+        if key not in ("model", "description", "severity"):
+            raise WarehouseError(f"{path}:{lines.get(key, first_line)}: a test has 'model', 'description' and perhaps 'severity'")
+    if not declared.get("model") or not declared.get("description"):
+        raise WarehouseError(f"{path}:{first_line}: a test header names its 'model' and has a 'description'")
+    return declared["model"], str(declared["description"]).strip(), declared.get("severity", "error")
+
+
+def _mapping(path: Path, text: str, what: str) -> tuple[dict[str, Any], dict[str, int], int]:
+    matched = _HEADER.match(text)
+    if matched is None or matched["what"] != what:
+        keys = "description, grain, kind, columns" if what == "model" else "model, description"
+        raise WarehouseError(f"{path}:1: no header; the file opens with '/* {what}', then YAML ({keys}), then '*/'")
+    first_line = text[: matched.start("yaml")].count("\n") + 1
+    try:
+        declared = yaml.safe_load(matched["yaml"])
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = first_line + (mark.line if mark else 0)
+        raise WarehouseError(f"{path}:{line}: the header is not YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(declared, dict):
+        raise WarehouseError(f"{path}:{first_line}: the header is not a mapping; start with 'description:'")
+    return declared, _lines_of(matched["yaml"], first_line), first_line
+
+
 def _column(name: str, note: Any, kind: str, fail: Any) -> ColumnNote:
     if isinstance(note, str):
         note = {"is": note}
@@ -168,7 +188,11 @@ def _column(name: str, note: Any, kind: str, fail: Any) -> ColumnNote:
 def _warm_up(declared: Any, fail: Any) -> WarmUp | None:
     if declared is None:
         return None
-    if not isinstance(declared, dict) or set(declared) - {"bars", "anchor", "silent_assets", "of"} or not isinstance(declared.get("bars"), int):
+    if (
+        not isinstance(declared, dict)
+        or set(declared) - {"bars", "anchor", "silent_assets", "of"}
+        or not isinstance(declared.get("bars"), int)
+    ):
         raise fail("warm_up", "warm_up is a mapping with 'bars' (a number) and perhaps 'anchor', 'silent_assets' and 'of'")
     if declared["bars"] < 1 or declared.get("anchor", "range") not in ("range", "month"):
         raise fail("warm_up", "warm_up: 'bars' is at least 1, 'anchor' is 'range' or 'month'")
@@ -176,14 +200,16 @@ def _warm_up(declared: Any, fail: Any) -> WarmUp | None:
 
 
 def _test(entry: Any, fail: Any) -> ModelTest:
-    if not isinstance(entry, dict) or len(entry) != 1 or next(iter(entry)) not in _TEST_KINDS:
+    declared = dict(entry) if isinstance(entry, dict) else {}
+    severity = declared.pop("severity", "error")
+    if len(declared) != 1 or next(iter(declared)) not in _TEST_KINDS or severity not in ("error", "warn"):
         known = ", ".join(_TEST_KINDS)
         raise fail("tests", f"test {entry!r} is unknown; write one of {known}, for instance '- unique: [asset_id]'")
-    kind, argument = next(iter(entry.items()))
-    expected = {"not_null": list, "unique": list, "range": dict, "expectation": str, "relationship": dict}[kind]
+    kind, argument = next(iter(declared.items()))
+    expected = _TEST_KINDS[kind]
     if not isinstance(argument, expected):
         raise fail("tests", f"test {kind} takes a {expected.__name__}, given {argument!r}")
-    return ModelTest(kind, argument)
+    return ModelTest(kind, argument, severity)
 
 
 def _lines_of(header: str, first_line: int) -> dict[str, int]:

@@ -1,0 +1,104 @@
+"""Running the tests that models declare: each is a query for offending rows, and passes where there are none."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from crossattn_core.days import bounds
+from crossattn_core.errors import WarehouseError
+from crossattn_core.warehouse.header import ModelTest, Severity
+from crossattn_core.warehouse.project import Model, Project
+
+__all__ = ["TestResult", "failing_query", "run_tests"]
+
+_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one test found."""
+
+    __test__ = False  # not one of pytest's
+
+    model: str
+    test: str
+    severity: Severity
+    passed: bool
+    failing: int
+    """Offending rows, or groups of rows for ``unique``."""
+    failing_rows: pd.DataFrame
+    """The first of them, in the order of the model's grain."""
+
+
+def run_tests(
+    connection: duckdb.DuckDBPyConnection,
+    project: Project,
+    names: Iterable[str] | None = None,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+) -> list[TestResult]:
+    """Run every test of the models ``names`` (all where none), on the days first..last where they are given.
+
+    SQL tests under ``tests/`` see the whole table, whatever the days.
+
+    Raises:
+        WarehouseError: a model was never built, or a test's own SQL fails.
+    """
+    results = []
+    for name in project.models if names is None else names:
+        model = project.model(name)
+        for test in model.tests:
+            query = failing_query(model, test, first, last)
+            try:
+                failing = connection.execute(f"select count(*) from ({query}\n)").fetchall()[0][0]
+                rows = connection.execute(f"from ({query}\n) limit {_SHOWN if failing else 0}").df()
+            except duckdb.CatalogException as error:
+                raise WarehouseError(f"{name} is not built yet, so {test.name} cannot run; build it first ({error})") from error
+            except duckdb.Error as error:
+                raise WarehouseError(f"{model.path}: test {test.name} does not run: {error}") from error
+            results.append(TestResult(name, test.name, test.severity, failing == 0, failing, rows))
+    return results
+
+
+def failing_query(model: Model, test: ModelTest, first: date | None = None, last: date | None = None) -> str:
+    """The query whose rows offend ``test``."""
+    rows = f"(select * from {model.name}{_within(model, first, last)}) as tested"
+    argument: Any = test.argument
+    match test.kind:
+        case "not_null":
+            return f"select * from {rows} where {' or '.join(f'{column} is null' for column in argument)}"
+        case "unique":
+            columns = ", ".join(argument)
+            return f"select {columns}, count(*) as rows from {rows} group by {columns} having count(*) > 1"
+        case "range":
+            outside = [bound for column, (low, high) in argument.items() for bound in _outside(column, low, high)]
+            return f"select * from {rows} where {' or '.join(outside)}"
+        case "expectation":
+            return f"select * from {rows} where not coalesce({argument}, true)"
+        case "relationship":
+            column, target = next(iter(argument.items()))
+            table, key = str(target).rsplit(".", 1)
+            return f"select * from {rows} where {column} is not null and {column} not in (select {key} from {table})"
+        case "sql":
+            return test.sql
+    raise WarehouseError(f"{model.path}: test kind {test.kind!r} is unknown")
+
+
+def _outside(column: str, low: float | None, high: float | None) -> list[str]:
+    # DuckDB puts NaN above every number, so a NaN fails any upper bound; it never belongs in a table.
+    conditions = [f"isnan({column}::double)"]
+    conditions += [f"{column} < {low}"] if low is not None else []
+    conditions += [f"{column} > {high}"] if high is not None else []
+    return conditions
+
+
+def _within(model: Model, first: date | None, last: date | None) -> str:
+    if first is None or last is None or model.time_column is None:
+        return ""
+    start, end = bounds(first)[0], bounds(last)[1]
+    return f" where {model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"

@@ -1,0 +1,7 @@
+/* test
+model: features.panel_rows
+description: a fresh row carries features and no other row does
+*/
+select asset_id, as_of, is_fresh, range_share
+from features.panel_rows
+where is_fresh <> (range_share is not null)
