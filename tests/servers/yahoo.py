@@ -1,0 +1,123 @@
+"""A server that speaks Yahoo's chart endpoint over candles it is given, traps included.
+
+Hour bars from the bell on; the closing print (one price, no volume) at the bell; the bar still forming, and the live
+trade beside it, as the last rows; half days without their closing bar; weekends as an error; answers that yfinance
+would cache although they failed.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.candles.sessions import session_bounds
+from tests.servers.faults import Answer, FaultyServer
+
+TRANSIENT = ("429", "500", "truncated", "dropped", "cut_short", "wrong_type", "empty_body")
+"""Faults that a retry cures."""
+
+
+class YahooServer(FaultyServer):
+    """Serves hourly candles by symbol (columns opened_at, closed_at, open .. close, volume) as of ``clock``."""
+
+    def __init__(
+        self, tables: dict[str, pd.DataFrame], clock: Callable[[], datetime], *, closing_prints: bool = True, **faults
+    ) -> None:
+        super().__init__(**faults)
+        self.tables, self.clock, self.closing_prints = tables, clock, closing_prints
+
+    def charts_asked(self) -> list[str]:
+        """Symbols of the chart requests, faults included."""
+        return [asked.path.rsplit("/", 1)[1] for asked in self.asked if self.is_faulty_path(asked.path)]
+
+    def is_faulty_path(self, path: str) -> bool:
+        return path.startswith("/v8/finance/chart/")
+
+    def date(self) -> str:
+        return format_datetime(self.clock().replace(tzinfo=UTC), usegmt=True)
+
+    def answer(self, path: str, query: dict[str, str]) -> Answer:
+        if path == "/v1/test/getcrumb":
+            return Answer(b"crumb", content_type="text/plain")
+        if not self.is_faulty_path(path):
+            return Answer(b"", content_type="text/html")
+        symbol = path.rsplit("/", 1)[1]
+        if symbol not in self.tables:
+            return _refused(404, "Not Found", "No data found, symbol may be delisted")
+        if query["interval"] == "1h" and self.clock() - _moment(int(query["period1"])) > timedelta(days=730):
+            why = "1h data not available for startTime. The requested range must be within the last 730 days."
+            return _refused(422, "Unprocessable Entity", why)
+        rows = self._rows(symbol, query)
+        return Answer(json.dumps({"chart": {"result": [self._result(rows, query)], "error": None}}).encode())
+
+    def _rows(self, symbol: str, query: dict[str, str]) -> pd.DataFrame:
+        table = self.tables[symbol]
+        now = pd.Timestamp(self.clock())
+        if query["interval"] == "1d":
+            table = _daily(table)
+        rows = table[["opened_at", "closed_at", "open", "high", "low", "close", "volume"]]
+        if self.closing_prints and query["interval"] == "1h":
+            at_bell = rows[rows["closed_at"].isin(session_bounds("XNYS")[1])]
+            price = at_bell["close"]
+            prints = at_bell.assign(opened_at=at_bell["closed_at"], open=price, high=price, low=price, volume=0.0)
+            rows = pd.concat([rows, prints]).sort_values("opened_at", kind="stable")
+        first, last = pd.Timestamp(_moment(int(query["period1"]))), pd.Timestamp(_moment(int(query["period2"])))
+        rows = rows[(rows["opened_at"] >= first) & (rows["opened_at"] < last) & (rows["opened_at"] <= now)].copy()
+        forming = rows["closed_at"] > now
+        rows.loc[forming, "close"] = (rows["high"] + rows["low"])[forming] / 2
+        rows.loc[forming, "volume"] = np.floor(rows["volume"][forming] / 3)
+        if forming.any():
+            live = rows[forming].tail(1).assign(opened_at=now.floor("s"), volume=0.0)
+            rows = pd.concat([rows, live])
+        return rows
+
+    def _result(self, rows: pd.DataFrame, query: dict[str, str]) -> dict:
+        quote = {name: rows[name].tolist() for name in ("open", "high", "low", "close", "volume")}
+        meta = {
+            "currency": "USD",
+            "instrumentType": "EQUITY",
+            "exchangeTimezoneName": "America/New_York",
+            "priceHint": 2,
+            "validRanges": ["1d", "5d", "1mo", "2y", "max"],
+            "tradingPeriods": self._sessions(query),
+        }
+        if rows.empty:
+            return {"meta": meta, "indicators": {"quote": [{}]}}
+        stamps = (rows["opened_at"].to_numpy().astype("datetime64[s]").astype(np.int64)).tolist()
+        indicators: dict = {"quote": [quote]}
+        if query["interval"] == "1d":
+            indicators["adjclose"] = [{"adjclose": (rows["close"] * 0.5).tolist()}]
+        return {"meta": meta, "timestamp": stamps, "indicators": indicators}
+
+    def _sessions(self, query: dict[str, str]) -> list[list[dict]]:
+        opens, closes = (bells.astype("datetime64[s]").astype(np.int64) for bells in session_bounds("XNYS"))
+        keep = (opens >= int(query["period1"]) - 86_400) & (opens <= int(query["period2"]) + 86_400)
+        return [
+            [{"start": first, "end": last, "timezone": "EST", "gmtoffset": -18_000}]
+            for first, last in zip(opens[keep].tolist(), closes[keep].tolist(), strict=True)
+        ]
+
+
+def _daily(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a session, stamped with its opening bell as Yahoo does."""
+    by_day = table.groupby(table["opened_at"].dt.date)
+    return by_day.agg(
+        opened_at=("opened_at", "first"),
+        closed_at=("closed_at", "last"),
+        open=("open", "first"),
+        high=("high", "max"),
+        low=("low", "min"),
+        close=("close", "last"),
+        volume=("volume", "sum"),
+    ).reset_index(drop=True)
+
+
+def _refused(status: int, code: str, why: str) -> Answer:
+    return Answer(json.dumps({"chart": {"result": None, "error": {"code": code, "description": why}}}).encode(), status)
+
+
+def _moment(stamp: int) -> datetime:
+    return datetime.fromtimestamp(stamp, UTC).replace(tzinfo=None)
