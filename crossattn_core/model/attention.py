@@ -33,6 +33,18 @@ class AssetTokens:
         return self.token_UMD.index_select(0, self.bars.place_BL[:, 0])
 
 
+    def later(self, steps: int) -> "AssetTokens":
+        """The same tokens seen from ``steps`` bars later, when nothing has been heard since."""
+        bars, silent = self.bars, len(self.bars.bar_UNC)
+        unheard_B = bars.place_BL.new_full((len(bars.place_BL), steps), silent)
+        moved = RecentBars(
+            torch.cat([bars.bar_UNC, torch.zeros_like(bars.bar_UNC[:1])]),
+            torch.cat([unheard_B, bars.place_BL[:, : bars.place_BL.shape[1] - steps]], dim=1),
+            bars.readable_BN,
+        )
+        return AssetTokens(torch.cat([self.token_UMD, torch.zeros_like(self.token_UMD[:1])]), moved)
+
+
 class CrossAttention(nn.Module, ABC):
     """Mixes what other assets say into each asset; an asset never reads itself here."""
 
@@ -43,6 +55,14 @@ class CrossAttention(nn.Module, ABC):
         Each target's weights sum to one over (M, L); a target with nothing readable has weights and context 0.
         Weight on an unreadable asset is exactly 0.
         """
+
+    def ahead(self, tokens: AssetTokens, first: int, last: int) -> Tensor:
+        """(B, N, H, K) sum of the contexts that rows ``first`` .. ``last`` bars later will have, as far as known now.
+
+        Bars that have not happened are silent: what a lead of several hours says about later bars is known today.
+        """
+        steps = [self(tokens.later(step))[0] for step in range(first, min(last, tokens.bars.place_BL.shape[1] - 1) + 1)]
+        return torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(self(tokens)[0])
 
     def logit_parameters(self) -> list[nn.Parameter]:
         """Parameters that are attention logits themselves: trained faster, never decayed."""

@@ -3,13 +3,15 @@
 Attention over a time mean cannot see a lead: permuting time leaves it unchanged. Here each head holds one learned
 logit per (target, source, lag); a content term lets the target's newest token raise or lower pairs by what they hold.
 
-Axes: B decision rows, U distinct bars, N targets, M sources, L lags, S = L * M pairs, D width, H heads, K head width.
+Axes: B decision rows, U distinct bars, N targets, M sources, L lags, S = L * M pairs,
+Z batch or 1, E batch * head width, D width, H heads, K head width.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from crossattn_core.model.attention import AssetTokens, CrossAttention
 
@@ -45,28 +47,50 @@ class LagBiasAttention(CrossAttention):
         rows_HKD[second] = rows_HKD[first]
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        weight_ZHNLM = self._weights(tokens)
+        batch = len(tokens.bars.place_BL)
+        return self._context(weight_ZHNLM, tokens), weight_ZHNLM.transpose(-2, -1).expand(batch, -1, -1, -1, -1)
+
+    def ahead(self, tokens: AssetTokens, first: int, last: int) -> Tensor:
+        if self.query is not None:
+            return super().ahead(tokens, first, last)
+        # Without content the weights at later rows are known today: a bar that is l back now is l + j back then.
+        weight_ZHNLM = self._weights(tokens)
+        lags = weight_ZHNLM.shape[-2]
+        tail_ZHNLM = functional.pad(weight_ZHNLM.flip(-2).cumsum(-2).flip(-2), (0, 0, 0, last + 1))
+        summed_ZHNLM = tail_ZHNLM[..., first : first + lags, :] - tail_ZHNLM[..., last + 1 : last + 1 + lags, :]
+        return self._context(summed_ZHNLM, tokens)
+
+    def _weights(self, tokens: AssetTokens) -> Tensor:
+        """(Z, H, N, L, M): Z is 1 where every row shares one softmax (no content, every asset readable), else B."""
         bars = tokens.bars
-        batch, lags = bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
-        pairs = lags * assets
+        heads, assets, lags, _ = self.logit_HNLM.shape
+        batch, pairs = len(bars.place_BL), lags * assets
+        logit_ZHNS = (self.logit_HNLM + self.self_mask_1NLM).view(1, heads, assets, pairs)
+        if self.query is not None and self.key is not None:
+            query_BHNK = self.query(tokens.newest_BND).view(batch, assets, heads, -1).transpose(1, 2)
+            key_BHSK = bars.spread(self.key(tokens.token_UMD)).view(batch, pairs, heads, -1).transpose(1, 2)
+            logit_ZHNS = logit_ZHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(self._head_width)
+        if bool(bars.readable_BN.all()):
+            weight_ZHNS = logit_ZHNS.softmax(dim=-1)
+        else:
+            never_BM = (~bars.readable_BN).float() * _NEVER
+            logit_ZHNS = logit_ZHNS + never_BM[:, None, :].expand(batch, lags, assets).reshape(batch, 1, 1, pairs)
+            others_BN = bars.readable_BN.sum(dim=1, keepdim=True) - bars.readable_BN.long()
+            weight_ZHNS = logit_ZHNS.softmax(dim=-1).masked_fill((others_BN == 0)[:, None, :, None], 0.0)
+        return weight_ZHNS.view(-1, heads, assets, lags, assets)
+
+    def _context(self, weight_ZHNLM: Tensor, tokens: AssetTokens) -> Tensor:
+        """(B, N, H, K) what the pairs say, weighted."""
+        heads, assets, lags = weight_ZHNLM.shape[1:4]
+        batch = len(tokens.bars.place_BL)
         # A silent bar keeps its place in the softmax, so weights do not jump as sessions open and close, but says nothing.
         value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
-        bias_HNS = (self.logit_HNLM + self.self_mask_1NLM).view(self._heads, assets, pairs)
-        logit_BHNS = bias_HNS.expand(batch, -1, -1, -1)
-        if self.query is not None and self.key is not None:
-            query_BHNK = self.query(tokens.newest_BND).view(batch, assets, self._heads, -1).transpose(1, 2)
-            key_BHSK = bars.spread(self.key(tokens.token_UMD)).view(batch, pairs, self._heads, -1).transpose(1, 2)
-            logit_BHNS = logit_BHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(self._head_width)
-        nothing_readable_BN = None
-        if not bool(bars.readable_BN.all()):
-            never_BM = (~bars.readable_BN).float() * _NEVER
-            logit_BHNS = logit_BHNS + never_BM[:, None, :].expand(batch, lags, assets).reshape(batch, 1, 1, pairs)
-            others_BN = bars.readable_BN.sum(dim=1, keepdim=True) - bars.readable_BN.long()
-            nothing_readable_BN = others_BN == 0
-        weight_BHNS = logit_BHNS.softmax(dim=-1)
-        if nothing_readable_BN is not None:
-            weight_BHNS = weight_BHNS.masked_fill(nothing_readable_BN[:, None, :, None], 0.0)
-        value_BHSK = bars.spread(value_UMD).view(batch, pairs, self._heads, self._head_width).transpose(1, 2)
-        context_BHNK = self._gain * (weight_BHNS @ value_BHSK)
-        weight_BHNML = weight_BHNS.view(batch, self._heads, assets, lags, assets).transpose(-2, -1)
-        return context_BHNK.transpose(1, 2), weight_BHNML
+        value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self._head_width)
+        if len(weight_ZHNLM) == 1:
+            # One matrix product a head for the whole batch: attention as a convolution over time.
+            value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self._head_width)
+            context_HNBK = (weight_ZHNLM[0].flatten(2) @ value_HSE).view(heads, assets, batch, self._head_width)
+            return self._gain * context_HNBK.permute(2, 1, 0, 3)
+        value_BHSK = value_BLMHK.permute(0, 3, 1, 2, 4).reshape(batch, heads, lags * assets, self._head_width)
+        return self._gain * (weight_ZHNLM.flatten(3) @ value_BHSK).transpose(1, 2)

@@ -89,6 +89,13 @@ class CrossAssetNetwork(nn.Module):
         readout_NOHK = self.cross_readout_NOHK * self.serves_OH[:, :, None]
         return torch.einsum("bnhk,nohk->bno", context_BNHK, readout_NOHK), weight_BHNML
 
+    def ahead_part(self, recent: RecentBars, spans: tuple[tuple[int, int], ...]) -> Tensor:
+        """(B, N, O') next-bar cross parts summed over later rows, for each span (first, last) of bars ahead."""
+        tokens = AssetTokens(self.bar_token(recent.bar_UNC), recent)
+        readout_NHK = self.cross_readout_NOHK[:, 0] * self.serves_OH[0, :, None]
+        parts = [torch.einsum("bnhk,nhk->bn", self.cross.ahead(tokens, *span), readout_NHK) for span in spans]
+        return torch.stack(parts, dim=-1)
+
     def parameter_groups(self, learning_rate: float, logit_rate_multiple: float, weight_decay: float) -> list[dict]:
         """AdamW groups: matrices decay, vectors do not, attention logits run faster and never decay."""
         logits = self.cross.logit_parameters()

@@ -17,6 +17,7 @@ from crossattn_core.model.network import CrossAssetNetwork, NetworkOutput, Netwo
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import training_rows
 from crossattn_core.panel.windows import Scaler, Windows, fit_scaler
+from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
 from crossattn_core.training.loop import Examples, as_tensor, threads, train
@@ -37,12 +38,14 @@ class FittedAttention(FittedModel):
         network: CrossAssetNetwork,
         scaler: Scaler,
         target_scaler: TargetScaler,
+        gain_PO: NDArray[np.float32],
         experiment: Experiment,
         manifest: dict[str, Any],
     ) -> None:
         self.network = network.eval()
         self.scaler = scaler
         self.target_scaler = target_scaler
+        self.gain_PO = gain_PO
         self.experiment = experiment
         self.manifest = manifest
         self.model_id = manifest.setdefault("model_id", model_id_of(self.arrays(), manifest))
@@ -50,7 +53,7 @@ class FittedAttention(FittedModel):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that a checkpoint holds, by name."""
         weights = {f"network.{name}": value.detach().cpu().numpy() for name, value in self.network.state_dict().items()}
-        return {**weights, **self.scaler.arrays(), **self.target_scaler.arrays()}
+        return {**weights, **self.scaler.arrays(), **self.target_scaler.arrays(), "gain_PO": self.gain_PO}
 
     @classmethod
     def from_checkpoint(
@@ -60,7 +63,8 @@ class FittedAttention(FittedModel):
         network = build_network(_shape(experiment), experiment.model, torch.Generator().manual_seed(0))
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)})
-        return cls(network, Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays), experiment, manifest)
+        scaler, target_scaler = Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays)
+        return cls(network, scaler, target_scaler, arrays["gain_PO"], experiment, manifest)
 
     def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         return self._returns(panel, rows, cross=True)[:, :, 1:]
@@ -88,9 +92,10 @@ class FittedAttention(FittedModel):
         return assets, assets, self.experiment.model.max_lag
 
     def _returns(self, panel: Panel, rows: NDArray[np.integer], *, cross: bool) -> NDArray[np.float32]:
+        own_gain_O, cross_gain_O = torch.from_numpy(self.gain_PO)
         parts = []
         for output, readable_BN in self._answers(panel, rows):
-            scaled_BNO = output.forecast_BNO if cross else output.own_BNO
+            scaled_BNO = own_gain_O * output.own_BNO + (cross_gain_O * output.cross_BNO if cross else 0.0)
             parts.append(torch.where(readable_BN[..., None], scaled_BNO, torch.nan).numpy())
         unit_RNO = self.target_scaler.unit_RNO(panel, rows)
         return np.concatenate(parts) * unit_RNO if parts else unit_RNO
@@ -156,6 +161,7 @@ def fit_attention(
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         history = train(network, examples, training, epochs=epochs, generator=generator, report=report)
+        gain_PO = _calibrated(network, examples, experiment)
     parent = request.warm_from
     manifest = {
         **stamp("attention", experiment),
@@ -171,7 +177,23 @@ def fit_attention(
         "validation_losses": history.validation_loss,
         "parent_id": parent.model_id if parent is not None else None,
     }
-    return FittedAttention(network, scaler, target_scaler, experiment, manifest)
+    return FittedAttention(network, scaler, target_scaler, gain_PO, experiment, manifest)
+
+
+def _calibrated(network: CrossAssetNetwork, examples: Examples, experiment: Experiment) -> NDArray[np.float32]:
+    row_R = torch.from_numpy(examples.split.validation_R)
+    own, cross = [], []
+    with torch.inference_mode():
+        for row_B in row_R.split(_ANSWER_BATCH):
+            own.append(network.own_part(examples.windows.gather(row_B)))
+            cross.append(network.cross_part(examples.windows.gather_recent(row_B, network.max_lag))[0])
+    return calibrate(
+        torch.cat(own).numpy(),
+        torch.cat(cross).numpy(),
+        examples.validation_target_TNO[row_R].numpy(),
+        examples.weight_T[row_R].numpy(),
+        np.array([1, *experiment.labels.horizons]),
+    )
 
 
 def _shape(experiment: Experiment) -> NetworkShape:

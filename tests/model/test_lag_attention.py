@@ -1,0 +1,122 @@
+"""Lag-bias attention: what may be read, what weights mean, and that the short ways agree with the long ones."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from crossattn_core.model.attention import AssetTokens, CrossAttention
+from crossattn_core.model.lag_attention import LagBiasAttention
+from crossattn_core.panel.windows import RecentBars
+
+BATCH, ASSETS, LAGS, WIDTH, HEADS = 6, 4, 5, 16, 4
+
+
+def attention_with(content: bool) -> LagBiasAttention:
+    torch.manual_seed(1)
+    attention = LagBiasAttention(ASSETS, LAGS, WIDTH, HEADS, content=content)
+    torch.nn.init.normal_(attention.logit_HNLM)
+    return attention
+
+
+def tokens_with(readable_BN: Tensor | None = None, fresh_share: float = 1.0) -> AssetTokens:
+    generator = torch.Generator().manual_seed(2)
+    bars = BATCH + LAGS - 1
+    bar_UNC = torch.ones(bars, ASSETS, 1)
+    bar_UNC[..., -1] = (torch.rand(bars, ASSETS, generator=generator) < fresh_share).float()
+    place_BL = torch.arange(BATCH)[:, None] + LAGS - 1 - torch.arange(LAGS)
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool) if readable_BN is None else readable_BN
+    token_UMD = torch.randn(bars, ASSETS, WIDTH, generator=generator) * bar_UNC
+    return AssetTokens(token_UMD, RecentBars(bar_UNC, place_BL, readable_BN))
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_weights_sum_to_one_and_never_point_at_the_asker(content: bool) -> None:
+    _, weight_BHNML = attention_with(content)(tokens_with())
+    assert weight_BHNML.shape == (BATCH, HEADS, ASSETS, ASSETS, LAGS)
+    torch.testing.assert_close(weight_BHNML.sum(dim=(-2, -1)), torch.ones(BATCH, HEADS, ASSETS))
+    assert (torch.diagonal(weight_BHNML, dim1=2, dim2=3) == 0).all()
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_row_with_nothing_readable_is_silent_and_not_nan(content: bool) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[2] = False
+    readable_BN[3, 1:] = False  # asset 0 alone: it has nobody to read, the others read it
+    attention = attention_with(content)
+    context_BNHK, weight_BHNML = attention(tokens_with(readable_BN))
+    assert (context_BNHK[2] == 0).all()
+    assert (weight_BHNML[2] == 0).all()
+    assert (weight_BHNML[3, :, 0] == 0).all()
+    torch.testing.assert_close(weight_BHNML[3, :, 1:].sum(dim=(-2, -1)), torch.ones(HEADS, ASSETS - 1))
+    context_BNHK.sum().backward()
+    for parameter in attention.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_what_a_masked_asset_says_never_matters(content: bool) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[:, 2] = False
+    tokens = tokens_with(readable_BN)
+    rewritten_UMD = tokens.token_UMD.clone()
+    rewritten_UMD[:, 2] = 100.0
+    attention = attention_with(content)
+    before, after = attention(tokens)[0], attention(AssetTokens(rewritten_UMD, tokens.bars))[0]
+    others = [0, 1, 3]
+    torch.testing.assert_close(before[:, others], after[:, others], rtol=0, atol=0)
+
+
+def test_the_softmax_shared_by_rows_agrees_with_row_by_row() -> None:
+    attention = attention_with(content=False)
+    tokens = tokens_with(fresh_share=0.7)
+    shared_BNHK, weight_BHNML = attention(tokens)
+    rows_BHNLM = attention._weights(tokens).expand(BATCH, -1, -1, -1, -1)
+    torch.testing.assert_close(attention._context(rows_BHNLM, tokens), shared_BNHK)
+    torch.testing.assert_close(rows_BHNLM.transpose(-2, -1), weight_BHNML)
+
+
+def test_row_by_row_agrees_with_scaled_dot_product_attention() -> None:
+    attention = attention_with(content=True)
+    tokens = tokens_with()
+    context_BNHK, _ = attention(tokens)
+    assert attention.query is not None
+    assert attention.key is not None
+
+    def split(flat_BSD: Tensor) -> Tensor:
+        return flat_BSD.reshape(BATCH, -1, HEADS, WIDTH // HEADS).transpose(1, 2)
+
+    spread_BSD = tokens.bars.spread(tokens.token_UMD).reshape(BATCH, LAGS * ASSETS, WIDTH)
+    bias_HNS = (attention.logit_HNLM + attention.self_mask_1NLM).flatten(2)
+    mixed_BHNK = torch.nn.functional.scaled_dot_product_attention(
+        split(attention.query(tokens.newest_BND)), split(attention.key(spread_BSD)), split(attention.value(spread_BSD)), bias_HNS
+    )
+    gain = math.sqrt((ASSETS - 1) * LAGS)
+    torch.testing.assert_close(context_BNHK, gain * mixed_BHNK.transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("all_readable", [True, False])
+def test_looking_ahead_by_tail_sums_agrees_with_stepping_through_silence(all_readable: bool) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[1, 3] = all_readable
+    attention, tokens = attention_with(content=False), tokens_with(readable_BN, fresh_share=0.8)
+    for first, last in ((0, 0), (1, 1), (1, 3), (2, 40)):
+        stepped_BNHK = CrossAttention.ahead(attention, tokens, first, last)
+        torch.testing.assert_close(attention.ahead(tokens, first, last), stepped_BNHK, rtol=1e-4, atol=1e-5)
+
+
+def test_permuting_assets_with_their_logits_permutes_the_context() -> None:
+    attention, tokens = attention_with(content=True), tokens_with()
+    order = torch.tensor([2, 0, 3, 1])
+    context_BNHK, weight_BHNML = attention(tokens)
+    bars = tokens.bars
+    moved = AssetTokens(
+        tokens.token_UMD[:, order], RecentBars(bars.bar_UNC[:, order], bars.place_BL, bars.readable_BN[:, order])
+    )
+    with torch.no_grad():
+        attention.logit_HNLM.copy_(attention.logit_HNLM[:, order][:, :, :, order].clone())
+    moved_context_BNHK, moved_weight_BHNML = attention(moved)
+    torch.testing.assert_close(moved_context_BNHK, context_BNHK[:, order])
+    torch.testing.assert_close(moved_weight_BHNML, weight_BHNML[:, :, order][:, :, :, order])
