@@ -239,6 +239,9 @@ class RegimeSettings(Section):
     detector: Literal["volatility_terciles", "hidden_markov", "absorption"] = "volatility_terciles"
     volatility_days: int = Field(default=7, ge=2, le=90, description="days in the trailing volatility")
     minimum_days: int = Field(default=30, ge=10, description="days before the first regime is named")
+    states: int = Field(default=2, ge=2, le=3, description="'hidden_markov': states, ordered by volatility")
+    refit_days: int = Field(default=28, ge=1, le=365, description="'hidden_markov': days between two fits on the past")
+    correlation_days: int = Field(default=20, ge=2, le=180, description="'absorption': days in the trailing correlations")
     confirm_days: int = Field(default=3, ge=1, le=30, description="days in a row that confirm a change")
     max_window_days: int = Field(default=120, ge=7, description="a regime window is cut after this many days")
 
@@ -297,7 +300,15 @@ class PortfolioSettings(Section):
     risk_aversion: float = Field(default=5.0, gt=0, description="larger: smaller positions for the same forecast and risk")
     volatility_hours: int = Field(default=720, ge=24, description="trailing hours of the risk estimate")
     cost_multiple: float = Field(
-        default=1.0, ge=0, description="a trade must promise this multiple of its cost over the trade horizon"
+        default=2.0,
+        ge=0,
+        description="opening must promise this multiple of its one-way cost over the trade horizon; 2 pays for in and out",
+    )
+    exit_patience: float = Field(
+        default=5.0,
+        ge=1,
+        le=100,
+        description="a position without edge is closed when its risk over this many trade horizons outweighs the cost of closing",
     )
     belief_uncertainty: float = Field(
         default=0.35,

@@ -1,12 +1,15 @@
 """Forecasts to weights, with the cost of trading inside the rule.
 
-Each asset's weight w maximises, over one trade horizon,
+Each asset's weight w weighs edge * w - risk_aversion / 2 * variance * w^2 over one trade horizon against the cost of moving
+from what is held. The solution is a zone in which nothing is traded; outside it, the position moves to the zone's nearer
+end. Opening or adding must pay ``cost_multiple`` costs at once, so that a forecast that does not pay for its trade opens
+nothing. Closing is cheaper the longer the risk would be carried on: its cost is spread over ``exit_patience`` horizons. For
+a positive edge the zone is
 
-    edge * w - risk_aversion / 2 * variance * w^2 - cost_multiple * cost * |w - held|
+    [(edge - cost_multiple * cost) / (risk_aversion * variance), (edge + cost / exit_patience) / (risk_aversion * variance)]
 
-whose solution is a no-trade zone: between (edge - cost) / (risk_aversion * variance) and (edge + cost) / (...) the
-position stays; outside, it moves to the nearer end. A forecast that does not pay for its trade therefore opens nothing.
-The edge is the believed share of the forecast, less the funding that a holder is expected to pay.
+cut at zero from below, and the mirror image of it for a negative one. The edge is the believed share of the forecast (see
+belief.py), less the funding that a holder is expected to pay.
 
 ``long_short`` measures positions from zero. ``long_only`` measures them from the equal-weight share, and so falls back
 to equal weight when the forecasts say nothing. Axes: D decisions, T rows, N assets.
@@ -68,7 +71,7 @@ def forecast_weights(
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
     usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
-    cost_N = trade_cost(past_panel.asset_ids, experiment.costs) * settings.cost_multiple
+    cost_N = trade_cost(past_panel.asset_ids, experiment.costs)
     rule = _Rule(experiment, cost_N, np.full(assets, settings.max_weight))
     book = Book(past_panel, labels.execution_lag)
     target_DN = np.full((len(rows_D), assets), np.nan)
@@ -107,6 +110,14 @@ class _Rule:
     cost_N: NDArray[np.float64]
     cap_N: NDArray[np.float64]
 
+    def _zone(self, edge_N: NDArray[np.float64], risk_N: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bounds between which a position stays, as distances from the anchor; zero edge keeps zero inside."""
+        open_N = self.cost_N * self.experiment.portfolio.cost_multiple
+        close_N = self.cost_N / self.experiment.portfolio.exit_patience
+        low_N = np.maximum((edge_N - open_N) / risk_N, np.minimum(0.0, (edge_N - close_N) / risk_N))
+        high_N = np.minimum((edge_N + open_N) / risk_N, np.maximum(0.0, (edge_N + close_N) / risk_N))
+        return np.minimum(low_N, high_N), np.maximum(low_N, high_N)
+
     def decide(
         self,
         edge_N: NDArray[np.float64],
@@ -125,7 +136,8 @@ class _Rule:
         edge_N = np.where(usable_N, edge_N, 0.0)
         # A position that was never opened has no history to protect: it starts from the anchor.
         from_N = np.where(entered_N, held_N, anchor_N)
-        wanted_N = np.clip(from_N, anchor_N + (edge_N - self.cost_N) / risk_N, anchor_N + (edge_N + self.cost_N) / risk_N)
+        low_N, high_N = self._zone(edge_N, risk_N)
+        wanted_N = np.clip(from_N, anchor_N + low_N, anchor_N + high_N)
         if long_only:
             wanted_N = np.maximum(wanted_N, 0.0)
         # What cannot be read or traded stays as it is, and the rest shares what it leaves of the gross limit.
