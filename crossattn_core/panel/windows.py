@@ -123,7 +123,11 @@ class Windows:
         """The newest ``lags`` bars behind each of ``row_B``."""
         bar_BL = (row_B - self._origin)[:, None] - torch.arange(lags, device=row_B.device)
         bar_U, place_BL = torch.unique(bar_BL, return_inverse=True)
-        return RecentBars(self.bar_TNC[bar_U], place_BL, self.readable_TN[row_B - self._origin])
+        return RecentBars(self.bar_TNC[bar_U], place_BL, self.readable(row_B))
+
+    def readable(self, row_B: Tensor) -> Tensor:
+        """(B, N) whether each asset's newest candle is young enough to be read at the row."""
+        return self.readable_TN[row_B - self._origin]
 
 
 def hourly_log_returns(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:

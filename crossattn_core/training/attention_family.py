@@ -3,7 +3,7 @@
 Axes: T bars, R rows asked for, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from crossattn_core.experiment import Experiment
-from crossattn_core.model.network import CrossAssetNetwork, NetworkOutput, NetworkShape, build_network
+from crossattn_core.experiment import Experiment, LabelSettings
+from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import training_rows
 from crossattn_core.panel.windows import Scaler, Windows, fit_scaler
-from crossattn_core.training.calibration import calibrate
+from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
 from crossattn_core.training.loop import Examples, as_tensor, threads, train
@@ -67,21 +68,28 @@ class FittedAttention(FittedModel):
         return cls(network, scaler, target_scaler, arrays["gain_PO"], experiment, manifest)
 
     def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, cross=True)[:, :, 1:]
+        return self._returns(panel, rows, others=True)[:, :, 1:]
 
     def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, cross=True)[:, :, 0]
+        return self._returns(panel, rows, others=True)[:, :, 0]
 
     def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, cross=False)[:, :, 0]
+        return self._returns(panel, rows, others=False)[:, :, 0]
 
     def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights:
-        weights = [output.weight_BHNML.numpy() for output, _ in self._answers(panel, rows)]
+        rows = np.asarray(rows, dtype=np.int64)
+        weights = []
+        if len(rows):
+            windows = self._windows(panel, rows)
+            with threads(self.experiment.training.threads), torch.inference_mode():
+                for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+                    recent = windows.gather_recent(row_B, self.network.max_lag)
+                    weights.append(self.network.cross_part(recent)[1].numpy())
         names, heads = output_names(self.experiment.labels), self.experiment.model.heads
         serves = tuple(names[h % len(names)] if heads >= len(names) else "all" for h in range(heads))
         weight_RHNML = np.concatenate(weights) if weights else np.zeros((0, heads, *self._pair_shape()), dtype=np.float32)
         return AttentionWeights(
-            np.asarray(rows, dtype=np.int64), weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1)
+            rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1)
         )
 
     def save(self, folder: Path) -> Path:
@@ -91,32 +99,26 @@ class FittedAttention(FittedModel):
         assets = len(self.scaler.mean_NF)
         return assets, assets, self.experiment.model.max_lag
 
-    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, cross: bool) -> NDArray[np.float32]:
-        own_gain_O, cross_gain_O = torch.from_numpy(self.gain_PO)
-        parts = []
-        for output, readable_BN in self._answers(panel, rows):
-            scaled_BNO = own_gain_O * output.own_BNO + (cross_gain_O * output.cross_BNO if cross else 0.0)
-            parts.append(torch.where(readable_BN[..., None], scaled_BNO, torch.nan).numpy())
+    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
+        rows = np.asarray(rows, dtype=np.int64)
         unit_RNO = self.target_scaler.unit_RNO(panel, rows)
-        return np.concatenate(parts) * unit_RNO if parts else unit_RNO
-
-    def _answers(self, panel: Panel, rows: NDArray[np.integer]) -> Iterator[tuple[NetworkOutput, Tensor]]:
         if not len(rows):
-            return
-        settings = self.experiment.model
-        windows = Windows(
+            return unit_RNO
+        windows = self._windows(panel, rows)
+        with threads(self.experiment.training.threads):
+            parts = _parts(self.network, windows, self.target_scaler, self.experiment.labels, rows)
+        readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
+        return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
+
+    def _windows(self, panel: Panel, rows: NDArray[np.int64]) -> Windows:
+        return Windows(
             panel,
             self.scaler,
-            lookback=settings.lookback,
+            lookback=self.experiment.model.lookback,
             max_age_hours=self.experiment.features.max_age_hours,
-            first=int(np.min(rows)),
-            last=int(np.max(rows)),
+            first=int(rows.min()),
+            last=int(rows.max()),
         )
-        row_R = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        with threads(self.experiment.training.threads), torch.inference_mode():
-            for row_B in row_R.split(_ANSWER_BATCH):
-                recent = windows.gather_recent(row_B, settings.max_lag)
-                yield self.network(windows.gather(row_B), recent), recent.readable_BN
 
 
 def fit_attention(
@@ -161,7 +163,13 @@ def fit_attention(
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         history = train(network, examples, training, epochs=epochs, generator=generator, report=report)
-        gain_PO = _calibrated(network, examples, experiment)
+        row_R = split.validation_R
+        gain_PO = calibrate(
+            _parts(network, examples.windows, target_scaler, experiment.labels, row_R),
+            examples.validation_target_TNO[row_R].numpy(),
+            examples.weight_T[row_R].numpy(),
+            np.array([1, *experiment.labels.horizons]),
+        )
     parent = request.warm_from
     manifest = {
         **stamp("attention", experiment),
@@ -180,20 +188,21 @@ def fit_attention(
     return FittedAttention(network, scaler, target_scaler, gain_PO, experiment, manifest)
 
 
-def _calibrated(network: CrossAssetNetwork, examples: Examples, experiment: Experiment) -> NDArray[np.float32]:
-    row_R = torch.from_numpy(examples.split.validation_R)
-    own, cross = [], []
+def _parts(
+    network: CrossAssetNetwork, windows: Windows, target_scaler: TargetScaler, labels: LabelSettings, rows: NDArray[np.int64]
+) -> Parts:
+    """The parts of the forecasts at ``rows``, in eval mode."""
+    spans = tuple((labels.execution_lag, labels.execution_lag + horizon - 1) for horizon in labels.horizons)
+    own, cross, ahead = [], [], []
     with torch.inference_mode():
-        for row_B in row_R.split(_ANSWER_BATCH):
-            own.append(network.own_part(examples.windows.gather(row_B)))
-            cross.append(network.cross_part(examples.windows.gather_recent(row_B, network.max_lag))[0])
-    return calibrate(
-        torch.cat(own).numpy(),
-        torch.cat(cross).numpy(),
-        examples.validation_target_TNO[row_R].numpy(),
-        examples.weight_T[row_R].numpy(),
-        np.array([1, *experiment.labels.horizons]),
-    )
+        for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+            recent = windows.gather_recent(row_B, network.max_lag)
+            own.append(network.own_part(windows.gather(row_B)))
+            cross.append(network.cross_part(recent)[0])
+            ahead.append(functional.pad(network.ahead_part(recent, spans), (1, 0)))
+    # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
+    per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
+    return Parts(torch.cat(own).numpy(), torch.cat(cross).numpy(), torch.cat(ahead).numpy() * per_unit_NO)
 
 
 def _shape(experiment: Experiment) -> NetworkShape:

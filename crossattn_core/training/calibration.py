@@ -1,61 +1,87 @@
-"""Calibration: how far the network's two parts are believed, per output, judged on the validation rows.
+"""Calibration: how far each part of a forecast is believed, per output, judged on the validation rows.
+
+    ahead   what the next-bar attention already says about later bars (a lead of several hours, summed up)
+    cross   what the output's own heads say
+    own     what the asset's own past says
 
 A part that validation does not support is shrunk towards silence, so that a long horizon with few independent outcomes
 cannot shout. The gain is the weighted least-squares slope of outcome on part, cut to [0, 1], times the positive-part
-James-Stein factor 1 - 1 / z^2, where z counts one observation per non-overlapping horizon.
+James-Stein factor 1 - 1 / z^2, where z counts one observation per non-overlapping horizon. The ahead part is no claim
+of its own but follows from the next bar's: its slope is averaged, by precision, with the next bar's gain.
 
-Axes: R validation rows, N assets, O outputs.
+Axes: R validation rows, N assets, O outputs (the next bar first), P parts.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLOOR", "calibrate"]
+__all__ = ["FLOOR", "Parts", "calibrate", "combine"]
 
 FLOOR = 0.05
 """The smallest gain: the direction stays visible, the size does not matter."""
 
+_PRIOR_SPREAD = 0.3
+"""Standard deviation of the ahead part's gain around the next bar's, before validation speaks."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of forecasts, in scaled units; each (R, N, O)."""
+
+    own_RNO: NDArray[np.float32]
+    cross_RNO: NDArray[np.float32]
+    ahead_RNO: NDArray[np.float32]
+    """0 for the next bar itself."""
+
+
+def combine(parts: Parts, gain_PO: NDArray[np.float32], *, others: bool = True) -> NDArray[np.float32]:
+    """(R, N, O) the forecast: gains in the order own, cross, ahead; ``others`` off leaves the own part alone."""
+    forecast_RNO = gain_PO[0] * parts.own_RNO
+    return forecast_RNO + gain_PO[1] * parts.cross_RNO + gain_PO[2] * parts.ahead_RNO if others else forecast_RNO
+
 
 def calibrate(
-    own_RNO: NDArray[np.float32],
-    cross_RNO: NDArray[np.float32],
-    target_RNO: NDArray[np.float32],
-    weight_R: NDArray[np.float32],
-    overlap_O: NDArray[np.integer],
+    parts: Parts, target_RNO: NDArray[np.float32], weight_R: NDArray[np.float32], overlap_O: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """(2, O) gains of the own and the cross part.
+    """(3, O) gains of own, cross and ahead.
 
     Args:
-        own_RNO: own part, scaled units.
-        cross_RNO: cross part, scaled units.
+        parts: of the validation rows.
         target_RNO: scaled outcomes; NaN takes no part.
         weight_R: weight of each row.
         overlap_O: bars that neighbouring outcomes share, at least 1.
     """
-    gain_PO = np.zeros((2, target_RNO.shape[2]), dtype=np.float32)
+    gain_PO = np.full((3, target_RNO.shape[2]), FLOOR, dtype=np.float32)
+    weight_R = weight_R.astype(np.float64)
     for o in range(target_RNO.shape[2]):
         left_RN = target_RNO[:, :, o].astype(np.float64)
-        # The cross part first: it is the claim under test, and the own part is judged on what it leaves.
-        for p, part_RN in ((1, cross_RNO[:, :, o]), (0, own_RNO[:, :, o])):
-            gain = _gain(part_RN.astype(np.float64), left_RN, weight_R.astype(np.float64), int(overlap_O[o]))
-            gain_PO[p, o] = gain
-            left_RN = left_RN - gain * part_RN
+        if o > 0:
+            slope, error = _slope(parts.ahead_RNO[:, :, o], left_RN, weight_R, int(overlap_O[o]))
+            precision, prior_precision = error**-2 if error > 0 else 0.0, _PRIOR_SPREAD**-2
+            average = (precision * slope + prior_precision * gain_PO[1, 0]) / (precision + prior_precision)
+            gain_PO[2, o] = np.clip(average, 0.0, 1.0)
+            left_RN = left_RN - gain_PO[2, o] * parts.ahead_RNO[:, :, o]
+        for p, part_RNO in ((1, parts.cross_RNO), (0, parts.own_RNO)):
+            slope, error = _slope(part_RNO[:, :, o], left_RN, weight_R, int(overlap_O[o]))
+            if slope > 0 and error > 0:
+                gain_PO[p, o] = max(FLOOR, min(slope, 1.0) * max(0.0, 1.0 - (error / slope) ** 2))
+            left_RN = left_RN - gain_PO[p, o] * part_RNO[:, :, o]
     return gain_PO
 
 
-def _gain(part_RN: NDArray[np.float64], outcome_RN: NDArray[np.float64], weight_R: NDArray[np.float64], overlap: int) -> float:
+def _slope(
+    part_RN: NDArray[np.float32], outcome_RN: NDArray[np.float64], weight_R: NDArray[np.float64], overlap: int
+) -> tuple[float, float]:
+    """Least-squares slope of outcome on part and its standard error; (0, 0) where the part is silent."""
     seen_RN = np.isfinite(outcome_RN) & np.isfinite(part_RN)
     weight_RN = weight_R[:, None] * seen_RN
-    part_RN, outcome_RN = np.where(seen_RN, part_RN, 0.0), np.where(seen_RN, outcome_RN, 0.0)
+    part_RN, outcome_RN = np.where(seen_RN, part_RN, 0.0).astype(np.float64), np.where(seen_RN, outcome_RN, 0.0)
     energy = float((weight_RN * part_RN**2).sum())
     if energy <= 1e-12:
-        return FLOOR
+        return 0.0, 0.0
     slope = float((weight_RN * part_RN * outcome_RN).sum()) / energy
-    # One horizon's overlapping outcomes are one observation; assets at one row move together, so a row's products are
-    # summed before their spread is taken.
+    # Overlapping outcomes count once a horizon; assets of one row move together, so a row's products are summed first.
     score_R = (weight_RN * part_RN * (outcome_RN - slope * part_RN)).sum(axis=1)
-    error = float(np.sqrt((score_R**2).sum() * overlap)) / energy
-    if slope <= 0 or error <= 0:
-        return FLOOR
-    z = slope / error
-    return float(max(FLOOR, min(slope, 1.0) * max(0.0, 1.0 - 1.0 / z**2)))
+    return slope, float(np.sqrt((score_R**2).sum() * overlap)) / energy
