@@ -240,7 +240,7 @@ class RegimeSettings(Section):
     volatility_days: int = Field(default=7, ge=2, le=90, description="days in the trailing volatility")
     minimum_days: int = Field(default=30, ge=10, description="days before the first regime is named")
     states: int = Field(default=2, ge=2, le=3, description="'hidden_markov': states, ordered by volatility")
-    refit_days: int = Field(default=28, ge=1, le=365, description="'hidden_markov': days between two fits on the past")
+    refit_days: int = Field(default=14, ge=1, le=365, description="'hidden_markov': days between two fits on the past")
     correlation_days: int = Field(default=20, ge=2, le=180, description="'absorption': days in the trailing correlations")
     confirm_days: int = Field(default=3, ge=1, le=30, description="days in a row that confirm a change")
     max_window_days: int = Field(default=120, ge=7, description="a regime window is cut after this many days")

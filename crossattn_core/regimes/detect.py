@@ -16,22 +16,25 @@ from numpy.typing import NDArray
 
 from crossattn_core.experiment import RegimeSettings
 from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.absorption import absorption
+from crossattn_core.regimes.hidden_markov import hidden_markov
 from crossattn_core.regimes.market_days import MarketDays, market_days
+from crossattn_core.regimes.terciles import Detected, volatility_terciles
 
-__all__ = ["DETECTORS", "REGIME_NAMES", "Detected", "Regimes", "confirm", "daily_regimes", "expanding_terciles", "market_level"]
+__all__ = ["DETECTORS", "REGIME_NAMES", "Detected", "Detector", "Regimes", "confirm", "daily_regimes"]
 
 REGIME_NAMES = ("calm", "normal", "stress")
 """Names of the codes 0, 1, 2; -1 is unknown."""
 
 
-@dataclass(frozen=True)
-class Detected:
-    """What a detector says before hysteresis."""
+Detector = Callable[[MarketDays, RegimeSettings], Detected]
 
-    level_D: NDArray[np.float64]
-    """The quantity that decides, larger in stress; NaN while unknown."""
-    state_D: NDArray[np.int64]
-    """0 calm .. 2 stress; -1 while unknown."""
+DETECTORS: dict[str, Detector] = {
+    "volatility_terciles": volatility_terciles,
+    "hidden_markov": hidden_markov,
+    "absorption": absorption,
+}
+"""Detectors by the name that ``regimes.detector`` takes."""
 
 
 @dataclass(frozen=True)
@@ -91,63 +94,9 @@ def confirm(state_D: NDArray[np.int64], days: int) -> NDArray[np.int64]:
     return regime_D
 
 
-def market_level(market: MarketDays, settings: RegimeSettings) -> NDArray[np.float64]:
-    """(D, N) log of each asset's trailing hourly volatility over ``volatility_days``; NaN with under half a day of bars."""
-    squares_DN = _trailing_sum(market.squares_DN, settings.volatility_days)
-    bars_DN = _trailing_sum(market.bars_DN.astype(np.float64), settings.volatility_days)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        log_DN = 0.5 * np.log(squares_DN / bars_DN)
-    log_DN[(bars_DN < 12) | ~np.isfinite(log_DN)] = np.nan
-    return log_DN
-
-
-def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int) -> Detected:
-    """Rank each day's level among all days up to it, in thirds.
-
-    The level of day s, seen from day d, is the mean over assets of log volatility minus the asset's own mean up to
-    d: an asset that is listed late and is wilder than the rest does not look like a storm.
-    """
-    days = len(log_DN)
-    known_DN = np.isfinite(log_DN)
-    filled_DN = np.where(known_DN, log_DN, 0.0)
-    count_DN = np.cumsum(known_DN, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own_mean_DN = np.where(count_DN > 0, np.cumsum(filled_DN, axis=0) / count_DN, 0.0)
-        sum_D, seen_D = filled_DN.sum(axis=1), known_DN.sum(axis=1)
-        level_D = np.full(days, np.nan)
-        state_D = np.full(days, -1, dtype=np.int64)
-        for d in range(days):
-            # Row sums (not a matrix product): their bits do not depend on how many days follow.
-            past_level = (sum_D[: d + 1] - (known_DN[: d + 1] * own_mean_DN[d]).sum(axis=1)) / seen_D[: d + 1]
-            level_D[d] = past_level[-1]
-            past_level = past_level[np.isfinite(past_level)]
-            if np.isfinite(level_D[d]) and len(past_level) >= minimum_days:
-                low, high = np.quantile(past_level, (1 / 3, 2 / 3))
-                state_D[d] = int(level_D[d] > low) + int(level_D[d] > high)
-    return Detected(level_D, state_D)
-
-
-def _volatility_terciles(market: MarketDays, settings: RegimeSettings) -> Detected:
-    return expanding_terciles(market_level(market, settings), settings.minimum_days)
-
-
-def _trailing_sum(value_DN: NDArray[np.float64], days: int) -> NDArray[np.float64]:
-    padded = np.concatenate([np.zeros((days - 1, value_DN.shape[1])), value_DN])
-    total = np.zeros_like(value_DN)
-    for offset in range(days):
-        total += padded[offset : offset + len(value_DN)]
-    return total
-
-
 def _daily_volatility(market: MarketDays) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         volatility_DN = np.sqrt(market.squares_DN / market.bars_DN)
     known_DN = np.isfinite(volatility_DN)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(known_DN, volatility_DN, 0.0).sum(axis=1) / known_DN.sum(axis=1)
-
-
-Detector = Callable[[MarketDays, RegimeSettings], Detected]
-
-DETECTORS: dict[str, Detector] = {"volatility_terciles": _volatility_terciles}
-"""Detectors by the name that ``regimes.detector`` takes."""

@@ -1,6 +1,6 @@
 """The market day by day: what every regime detector reads.
 
-Axes: D complete days of the panel, T hourly rows, N assets. Sums run within a day, so a day's numbers keep
+Axes: D complete days of the panel, H hours of a day, T hourly rows, N assets. Sums run within a day, so a day's numbers keep
 their bits when later days arrive.
 """
 
@@ -20,9 +20,11 @@ BARS_A_DAY = 24
 
 @dataclass(frozen=True)
 class MarketDays:
-    """Daily sums over hourly returns between neighbouring fresh candles."""
+    """Hourly returns between neighbouring fresh candles, by day, with their daily sums."""
 
     day_D: tuple[date, ...]
+    return_DHN: NDArray[np.float64]
+    """(D, 24, N) hourly log returns; NaN unless both candles are fresh."""
     squares_DN: NDArray[np.float64]
     """(D, N) sum of squared hourly log returns."""
     returns_DN: NDArray[np.float64]
@@ -66,6 +68,7 @@ def market_days(panel: Panel) -> MarketDays:
     filled_DHN = np.where(known_DHN, return_DHN, 0.0)
     return MarketDays(
         day_D=days,
+        return_DHN=return_DHN,
         squares_DN=(filled_DHN**2).sum(axis=1),
         returns_DN=filled_DHN.sum(axis=1),
         bars_DN=known_DHN.sum(axis=1),

@@ -34,6 +34,8 @@ class Known:
     """Regime in force when the newest retrain was made."""
     drift: float = math.nan
     """Mean population-stability index of the newest features against the training rows."""
+    drift_at_attempt: float = math.nan
+    """The same index on the day of the newest retrain: what a new fit could not cure is no reason for another one."""
     ic_gap: float = math.nan
     """Rolling IC of the best other family minus that of the first family; NaN while too little is realised."""
     forced: str = ""
@@ -83,8 +85,10 @@ def decide(known: Known, settings: RetrainSettings) -> Decision:
 def _trigger(known: Known, settings: RetrainSettings) -> Decision | None:
     if settings.on_regime_change and known.regime >= 0 and known.regime != known.regime_at_attempt:
         return Decision("retrain", "regime_change", f"regime {known.regime_at_attempt} -> {known.regime} confirmed")
-    if settings.on_drift and known.drift > settings.max_drift:
-        return Decision("retrain", "drift", f"stability index {known.drift:.3f} above {settings.max_drift:g}")
+    at_fit = 0.0 if math.isnan(known.drift_at_attempt) else known.drift_at_attempt
+    if settings.on_drift and known.drift - at_fit > settings.max_drift:
+        why = f"stability index {known.drift:.3f}, {at_fit:.3f} when fitted: grown by more than {settings.max_drift:g}"
+        return Decision("retrain", "drift", why)
     if settings.on_degraded and known.ic_gap > settings.degraded_gap:
         return Decision("retrain", "degraded", f"rolling IC {known.ic_gap:.3f} under the best other family's")
     return None

@@ -171,6 +171,7 @@ class Walker:
             state["attempts"] += 1
             state["reference_day"] = day.isoformat()
             self.references = {day.isoformat(): drift_edges(known, weight_T)}
+            state["drift_at_attempt"] = _plain(self._drift(known, day.isoformat()))
         elif decision.reason == "rollback":
             decision = Decision(
                 "carry",
@@ -304,8 +305,7 @@ class Walker:
         drift = ic_gap = float("nan")
         reference_day = state["reference_day"]
         if settings.on_drift and reference_day:
-            first_row = max(len(known.as_of_T) - settings.drift_days * BARS_A_DAY, 0)
-            drift = stability_index(known, first_row, self._reference(reference_day))
+            drift = self._drift(known, reference_day)
         if settings.on_degraded and len(self.families) > 1 and state["in_force"]:
             days = [day - timedelta(days=back) for back in range(min(settings.degraded_days, (day - self.first_day).days), 0, -1)]
             stacked = {
@@ -317,6 +317,10 @@ class Walker:
             if others:
                 ic_gap = max(others) - ic[self.families[0]]
         return drift, ic_gap
+
+    def _drift(self, known: Panel, reference_day: str) -> float:
+        first_row = max(len(known.as_of_T) - self.experiment.retrain.drift_days * BARS_A_DAY, 0)
+        return stability_index(known, first_row, self._reference(reference_day))
 
     def _recent(self, day: date) -> dict[str, np.ndarray]:
         if day not in self.recent:
@@ -365,6 +369,7 @@ def _first_state() -> dict[str, Any]:
         "last_attempt": None,
         "regime_at_attempt": -1,
         "reference_day": None,
+        "drift_at_attempt": None,
         "in_force": {},
         "history": {},
         "facts": {},
@@ -383,6 +388,7 @@ def _known(
         regime=in_force.regime,
         regime_at_attempt=state["regime_at_attempt"],
         drift=drift,
+        drift_at_attempt=float("nan") if state["drift_at_attempt"] is None else state["drift_at_attempt"],
         ic_gap=ic_gap,
         forced=notes["forced"],
         rollback=notes["rollback"],

@@ -14,10 +14,11 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.market_days import BARS_A_DAY
+from crossattn_core.training.checkpoint import FORMAT
 
 __all__ = ["known_panel", "panel_chain", "settings_hash"]
 
-_FORMAT = "walk-forward 1"
+_FORMAT = "walk-forward 2"
 """Raise it when a stored day means something else than before."""
 
 
@@ -58,7 +59,9 @@ def settings_hash(experiment: Experiment) -> str:
         experiment.retrain,
         experiment.baselines,
     )
-    return combined_hash(_FORMAT, __version__, *experiment.asset_ids, *(section.content_hash() for section in sections))
+    return combined_hash(
+        _FORMAT, str(FORMAT), __version__, *experiment.asset_ids, *(section.content_hash() for section in sections)
+    )
 
 
 def known_panel(panel: Panel, stop: int, content_hash: str) -> Panel:

@@ -109,3 +109,23 @@ def test_windows_of_a_prefix_are_a_prefix_but_for_the_one_that_was_open() -> Non
         prefix = regime_windows(regimes.until(day), settings)
         fixed = ["window_id", "regime", "onset", "confirmed", "opened_by"]
         assert prefix[fixed].equals(whole[fixed].iloc[: len(prefix)])
+
+
+def test_the_filter_names_a_storm_and_the_calm_after_it() -> None:
+    settings = _settings("hidden_markov").model_copy(update={"refit_days": 7})
+    regimes = daily_regimes(_storm_panel(), settings)
+    assert (regimes.regime_D[78:94] == 2).all()  # the fit must have seen a few days of storm to tell it from noise
+    assert (regimes.regime_D[98:] == 0).all()
+    assert (regimes.regime_D[40:69] == 0).mean() > 0.8
+
+
+def test_absorption_sees_assets_that_begin_to_move_as_one() -> None:
+    panel = synthetic_panel(DAYS, 6)
+    price_TN = panel.trade_price_TN.copy()
+    common_T = np.zeros(DAYS * 24)
+    common_T[80 * 24 :] = 0.01 * np.random.default_rng(4).standard_normal(40 * 24)
+    price_TN *= np.exp(np.cumsum(common_T))[:, None]
+    settings = _settings("absorption").model_copy(update={"correlation_days": 10})
+    regimes = daily_regimes(dataclasses.replace(panel, trade_price_TN=price_TN), settings)
+    assert regimes.level_D[100] > regimes.level_D[70] + 0.3
+    assert (regimes.regime_D[90:] == 2).all()

@@ -36,6 +36,7 @@ def _known(**changes) -> Known:
         ({"regime": 2}, "retrain", "regime_change"),
         ({"regime": -1}, "carry", "none"),
         ({"drift": 9.0}, "retrain", "drift"),
+        ({"drift": 0.9, "drift_at_attempt": 0.6}, "carry", "none"),
         ({"ic_gap": 0.2}, "retrain", "degraded"),
         ({"regime": 2, "last_attempt": DAY - timedelta(days=4)}, "carry", "none"),
         ({"forced": "now", "last_attempt": DAY - timedelta(days=1)}, "retrain", "forced"),
@@ -51,7 +52,9 @@ def test_the_decision_follows_the_order_of_the_contract(changes, action, reason)
 
 def test_a_trigger_in_the_cool_down_is_named_and_waits() -> None:
     decision = decide(_known(drift=0.9, last_attempt=DAY - timedelta(days=2)), SETTINGS)
-    assert decision.why == "drift (stability index 0.900 above 0.5) waits: 2 of 5 cool-down days"
+    assert decision.why == (
+        "drift (stability index 0.900, 0.000 when fitted: grown by more than 0.5) waits: 2 of 5 cool-down days"
+    )
 
 
 @given(
