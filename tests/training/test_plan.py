@@ -10,7 +10,7 @@ from crossattn_core.experiment import RetrainSettings
 from crossattn_core.training.plan import Known, decide
 
 DAY = date(2025, 6, 30)
-SETTINGS = RetrainSettings(minimum_days=90, every_days=28, cooldown_days=5)
+SETTINGS = RetrainSettings(minimum_days=90, every_days=28, cooldown_days=5, max_drift=0.5, degraded_gap=0.05)
 
 
 def _known(**changes) -> Known:
