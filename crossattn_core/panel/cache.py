@@ -103,6 +103,15 @@ class PanelCache:
             content_hash=content_hash,
         )
 
+    def _places(self, held: list[str], path: Path) -> list[int]:
+        """Rows of this universe, hour by hour, in a file that holds a wider one."""
+        assets_held = len(held) // 24
+        at = {asset: place for place, asset in enumerate(held[:assets_held])}
+        absent = [asset for asset in self._assets if asset not in at]
+        if absent:
+            raise ContractError(f"{path}: holds no {', '.join(absent)} (it holds {', '.join(at)}); export this day again")
+        return [hour * assets_held + at[asset] for hour in range(24) for asset in self._assets]
+
     def _manifest(self) -> dict[str, Any]:
         path = self._folder / "cache.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"generation": 0, "chain": []}
@@ -153,8 +162,9 @@ class PanelCache:
         absent = [name for name in columns if name not in rows.column_names]
         if absent:
             raise ContractError(f"{path}: holds no column {', '.join(absent)}; build the SQL models and export {day} again")
-        if rows["asset_id"].to_pylist() != list(self._assets) * 24:
-            raise ContractError(f"{path}: holds other assets than the experiment ({', '.join(self._assets)}); export {day} again")
+        held = rows["asset_id"].to_pylist()
+        if held != list(self._assets) * 24:
+            rows = rows.take(pa.array(self._places(held, path)))
         return rows
 
 

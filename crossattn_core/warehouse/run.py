@@ -20,7 +20,17 @@ from crossattn_core.warehouse.connection import connect, transaction
 from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
 from crossattn_core.warehouse.sources import create_sources, sync_sources
 
-__all__ = ["BuildResult", "build", "build_all", "connect", "create_sources", "sync_sources"]
+__all__ = [
+    "BuildResult",
+    "build",
+    "build_all",
+    "connect",
+    "create_sources",
+    "prepare",
+    "python_rows",
+    "set_range",
+    "sync_sources",
+]
 
 _DAYS_AT_ONCE = 122
 
@@ -55,7 +65,7 @@ def build(connection: duckdb.DuckDBPyConnection, project: Project, name: str, fi
             return BuildResult(name, model.kind, None)
         if model.kind == "table":
             with transaction(connection):
-                _set_range(connection, start, end, start)
+                set_range(connection, start, end, start)
                 connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
             return BuildResult(name, model.kind, _count(connection, name))
         with transaction(connection):
@@ -111,7 +121,8 @@ def _shape_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
             connection.execute(f"alter table {model.name} drop column {name}")
 
 
-def _set_range(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime, warm_start: datetime) -> None:
+def set_range(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime, warm_start: datetime) -> None:
+    """Set the session variables that models read."""
     for variable, instant in (("start", start), ("end", end), ("warm_start", warm_start)):
         connection.execute(f"set variable \"{variable}\" = timestamp '{instant}'")
 
@@ -156,7 +167,8 @@ def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     return min([anchor, *needed]) - timedelta(microseconds=1)
 
 
-def _python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> pa.Table:
+def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> pa.Table:
+    """Rows of a Python model for (start, end]: its function, applied to what its select reads."""
     module, function = (model.function or "").split(":")
     # A relation takes parameters, not session variables; a result of execute() would copy the rows.
     names = [name for name in RANGE_VARIABLES if re.search(rf"\${name}\b", model.select_text)]
@@ -170,13 +182,13 @@ def _python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: dat
 
 
 def _replace_range(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> None:
-    _set_range(connection, start, end, _warm_start(connection, model, start, end))
+    set_range(connection, start, end, _warm_start(connection, model, start, end))
     within = f"{model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"
     connection.execute(f"delete from {model.name} where {within}")
     if model.kind != "python":
         connection.execute(f"insert into {model.name} by name from ({model.select_text}\n)")
         return
-    connection.register("made_rows", _python_rows(connection, model, start, end))
+    connection.register("made_rows", python_rows(connection, model, start, end))
     try:
         connection.execute(f"insert into {model.name} by name from made_rows")
     finally:

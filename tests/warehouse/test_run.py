@@ -1,0 +1,198 @@
+"""Building by days: any order, rerun or split gives the same stored bits, and a failure changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossattn_core.days import bounds
+from crossattn_core.errors import WarehouseError
+from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.run import build, build_all, connect, prepare, sync_sources
+from tests.warehouse.lakes import ListedLake, random_lake, small_experiment, warehouse_of
+
+PROJECT = load_project()
+FIRST, LAST = date(2025, 2, 24), date(2025, 3, 14)  # a month's turn, two weekends, a change of clocks
+EXPERIMENT = small_experiment(FIRST, LAST)
+LAKE = random_lake(EXPERIMENT, FIRST, LAST)
+STORED = ("aligned.bars", "features.window", "features.recursive")
+
+
+def stored_rows(connection: duckdb.DuckDBPyConnection, model: str) -> list[tuple[object, ...]]:
+    return connection.execute(f"select * from {model} order by as_of, asset_id").fetchall()
+
+
+def built_at_once(lake: ListedLake = LAKE) -> dict[str, list[tuple[object, ...]]]:
+    with warehouse_of(EXPERIMENT, lake, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        return {model: stored_rows(connection, model) for model in STORED}
+
+
+WHOLE = built_at_once()
+
+
+@st.composite
+def partitions(draw: st.DrawFn) -> list[tuple[date, date]]:
+    """The days in runs, the runs in any order, some of them again."""
+    days = (LAST - FIRST).days + 1
+    cuts = sorted(draw(st.sets(st.integers(1, days - 1), max_size=6)))
+    runs = [(FIRST + timedelta(low), FIRST + timedelta(high - 1)) for low, high in zip([0, *cuts], [*cuts, days], strict=True)]
+    return [*draw(st.permutations(runs)), *draw(st.lists(st.sampled_from(runs), max_size=2))]
+
+
+@settings(max_examples=12, deadline=None)
+@given(partitions())
+def test_any_order_split_or_rerun_stores_the_same_bits(runs: list[tuple[date, date]]) -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        for first, last in runs:
+            for model in STORED:
+                build(connection, PROJECT, model, first, last)
+        for model in STORED:
+            assert stored_rows(connection, model) == WHOLE[model]
+
+
+def test_hashes_name_values_and_nothing_else() -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        whole = build(connection, PROJECT, "aligned.bars", FIRST, LAST)
+        day = build(connection, PROJECT, "aligned.bars", LAST, LAST)
+    assert whole.rows_by_day[LAST] == 24 * len(EXPERIMENT.assets)
+    assert day.content_hash_by_day == {LAST: whole.content_hash_by_day[LAST]}
+    assert len(set(whole.content_hash_by_day.values())) == len(whole.content_hash_by_day)
+
+
+def test_rewriting_the_future_moves_nothing_before_it() -> None:
+    cut = date(2025, 3, 7)
+    other = random_lake(EXPERIMENT, FIRST, LAST, seed=99)
+    known = LAKE.read_candles(None, FIRST, cut)
+    mixed = ListedLake(
+        pa.concat_tables([known, other.read_candles(None, cut + timedelta(1), LAST)]),
+        pa.concat_tables([LAKE.read_funding(FIRST, cut), other.read_funding(cut + timedelta(1), LAST)]),
+    )
+    rewritten = built_at_once(mixed)
+    for model in STORED:
+        end = bounds(cut)[1]
+        assert [row for row in rewritten[model] if row[0] <= end] == [row for row in WHOLE[model] if row[0] <= end]
+
+
+def test_a_failing_partition_leaves_the_previous_one_in_place() -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        broken = PROJECT.model("aligned.bars").sql.replace("known.close as mark_price", "error('torn') as mark_price")
+        damaged = load_project()
+        object.__setattr__(damaged.models["aligned.bars"], "sql", broken)
+        with pytest.raises(WarehouseError, match=r"aligned/bars\.sql: building aligned\.bars .* nothing was changed"):
+            build(connection, damaged, "aligned.bars", FIRST, LAST)
+        assert stored_rows(connection, "aligned.bars") == WHOLE["aligned.bars"]
+
+
+def test_a_lake_that_cannot_be_read_leaves_the_raw_tables_as_they_were() -> None:
+    class TornLake(ListedLake):
+        def read_funding(self, first: date, last: date):
+            return super().read_funding(first, last).drop_columns(["rate"])
+
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        before = connection.execute("select count(*) from raw.candles").fetchall()
+        with pytest.raises(WarehouseError, match=r"raw\.funding: the lake's rows lack rate"):
+            sync_sources(connection, TornLake(LAKE.candles, LAKE.funding), EXPERIMENT, FIRST, LAST)
+        assert connection.execute("select count(*) from raw.candles").fetchall() == before
+
+
+def test_a_new_column_keeps_the_days_that_were_built_before() -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        connection.execute("alter table features.window drop column rsi_14")
+        build(connection, PROJECT, "features.window", LAST, LAST)
+        kept, made = connection.execute(
+            "select count(*) filter (as_of <= ?), count(rsi_14) filter (as_of > ?) from features.window", [LAST, LAST]
+        ).fetchall()[0]
+    assert kept > 0
+    assert made > 0
+
+
+def test_kill_in_mid_write_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST, path) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+    writer = textwrap.dedent(
+        """
+        import sys
+        from datetime import date
+        from pathlib import Path
+        from crossattn_core.warehouse.models import load_project
+        from crossattn_core.warehouse.run import build, connect
+        project = load_project()
+        with connect(Path(sys.argv[1])) as connection:
+            print("writing", flush=True)
+            while True:
+                build(connection, project, "aligned.bars", date(2025, 2, 24), date(2025, 3, 14))
+        """
+    )
+    for wait in (0.05, 0.11):
+        process = subprocess.Popen(
+            [sys.executable, "-c", writer, str(path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        with connect(path) as connection:
+            assert stored_rows(connection, "aligned.bars") == WHOLE["aligned.bars"]
+
+
+def test_a_waiting_writer_gives_up_with_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    pauses: list[float] = []
+    try:
+        with (
+            pytest.raises(WarehouseError, match="another process has held the warehouse"),
+            connect(path, patience_seconds=1.0, sleep=pauses.append, jitter=lambda: 0.5),
+        ):
+            pass
+    finally:
+        holder.communicate()
+    assert pauses == sorted(pauses)
+    assert sum(pauses) >= 1.0
+
+
+def test_the_connection_is_released_on_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with pytest.raises(ZeroDivisionError), connect(path):
+        raise ZeroDivisionError
+    with connect(path, patience_seconds=0.0) as connection:
+        assert connection.execute("select 1").fetchall() == [(1,)]
+
+
+def test_reading_where_nothing_was_built_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="no warehouse here yet"), connect(tmp_path / "none.duckdb", read_only=True):
+        pass
+
+
+def test_building_one_model_creates_the_views_that_it_reads() -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        result = build(connection, PROJECT, "aligned.bars", FIRST, FIRST)
+        assert result.rows == 24 * len(EXPERIMENT.assets)
+        prepare(connection, PROJECT, PROJECT.model("features.panel_rows"))
+        assert connection.execute("select count(*) from features.panel_rows").fetchall() == [(result.rows,)]
