@@ -152,6 +152,7 @@ def fit_attention(
         as_tensor(target_scaler.scaled(panel, labels.value_TNH)),
         as_tensor(request.row_weight_T[: request.cut_off + 1]),
         _output_weights(experiment),
+        np.array([1, *experiment.labels.horizons]),
         split,
     )
     generator = torch.Generator().manual_seed(request.seed)
@@ -168,7 +169,7 @@ def fit_attention(
             _parts(network, examples.windows, target_scaler, experiment.labels, row_R),
             examples.validation_target_TNO[row_R].numpy(),
             examples.weight_T[row_R].numpy(),
-            np.array([1, *experiment.labels.horizons]),
+            examples.overlap_O,
         )
     parent = request.warm_from
     manifest = {

@@ -18,6 +18,7 @@ from crossattn_core.experiment import TrainingSettings
 from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
+from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.fitted import EpochReport, silent
 from crossattn_core.training.loss import regression_loss
 
@@ -36,6 +37,8 @@ class Examples:
     validation_target_TNO: Tensor
     weight_T: Tensor
     output_weight_O: Tensor
+    overlap_O: NDArray[np.int64]
+    """Bars that neighbouring outcomes of an output share, at least 1."""
     split: Split
 
 
@@ -112,14 +115,24 @@ def train(
 
 
 def evaluate(network: CrossAssetNetwork, examples: Examples, settings: TrainingSettings) -> float:
-    """Mean validation loss, in eval mode."""
+    """Validation loss of the calibrated forecast, in eval mode: the epoch is chosen by the forecast that will be given.
+
+    Uncalibrated, a part that is right in direction but too loud would end the fit before the leads are learnt.
+    """
     network.eval()
     row_R = torch.from_numpy(examples.split.validation_R)
-    summed = 0.0
+    own, cross = [], []
     with torch.no_grad():
         for row_B in row_R.split(_EVALUATION_BATCH):
-            summed += float(_loss(network, examples, examples.validation_target_TNO, row_B, settings)) * len(row_B)
-    return summed / len(row_R)
+            own.append(network.own_part(examples.windows.gather(row_B)))
+            cross.append(network.cross_part(examples.windows.gather_recent(row_B, network.max_lag))[0])
+    parts = Parts(torch.cat(own).numpy(), torch.cat(cross).numpy(), np.zeros_like(torch.cat(own).numpy()))
+    target_RNO, weight_R = examples.validation_target_TNO[row_R], examples.weight_T[row_R]
+    gain_PO = calibrate(parts, target_RNO.numpy(), weight_R.numpy(), examples.overlap_O)
+    forecast_RNO = torch.from_numpy(combine(parts, gain_PO))
+    return float(
+        regression_loss(forecast_RNO, target_RNO, weight_R, examples.output_weight_O, huber=settings.loss == "huber")
+    )
 
 
 @contextmanager
