@@ -16,7 +16,7 @@ from crossattn_core.candles.ledger import Kind
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.candles.store import Lake
 from crossattn_core.candles.storing import Answer
-from crossattn_core.candles.validate import LastStored, Verdict, judge_candles, judge_funding, refuse_all
+from crossattn_core.candles.validate import Neighbour, Verdict, judge_candles, judge_funding, refuse_all
 from crossattn_core.days import bounds, day_of, days_between, to_naive
 from crossattn_core.universe import Asset
 
@@ -105,8 +105,7 @@ def judged(lake: Lake, feed_kind: str, reply: Reply) -> Answer:
     """The reply split into what may be stored and what goes to quarantine."""
     question = reply.question
     if question.kind == "candles":
-        before = _last_stored(lake, question.asset, question.first)
-        verdict = judge_candles(reply.rows, question.asset, reply.fetched_at, before=before)
+        verdict = judge_candles(reply.rows, question.asset, reply.fetched_at, beside=_beside(lake, question))
         twin = _twin(lake, question.asset, verdict.accepted)
         if twin is not None:
             verdict = refuse_all(verdict, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong")
@@ -148,14 +147,15 @@ def _expected(question: Question, reply: Reply, verdict: Verdict) -> dict[date, 
     }
 
 
-def _last_stored(lake: Lake, asset: Asset, day: date) -> LastStored | None:
-    """The newest stored candle of the ten days before ``day``."""
-    span = (day - timedelta(days=10), day - timedelta(days=1))
-    files = [row.file for row in lake.ledger.coverage("candles", *span, asset_id=asset.asset_id) if row.file is not None]
-    if not files:
+def _beside(lake: Lake, question: Question) -> Neighbour | None:
+    """The stored candle nearest to the question's days: the newest before, or else the oldest after."""
+    nearest = lake.ledger.nearest_file("candles", question.asset.asset_id, question.first, question.last)
+    if nearest is None:
         return None
-    table = read_day_files(lake.folder, files[-1:], CANDLE_SCHEMA)
-    return LastStored(table["closed_at"][-1].as_py(), table["close"][-1].as_py())
+    file, is_before = nearest
+    table = read_day_files(lake.folder, [file], CANDLE_SCHEMA)
+    row = table.num_rows - 1 if is_before else 0
+    return Neighbour(table["closed_at"][row].as_py(), table["close"][row].as_py())
 
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:

@@ -162,15 +162,16 @@ def _take_in(
 
 def _gaps_just_seen(plan: _VenuePlan, kind: Kind, lake: Lake, failures: dict[str, FeedError]) -> list[Question]:
     """Complete days of this intake that came with holes, asked for once so far."""
-    again: list[Question] = []
+    days: dict[Asset, list[date]] = {}
     for question in plan.asked:
-        asset = question.asset
-        rows = lake.ledger.coverage(kind, question.first, question.last, asset_id=asset.asset_id)
-        days = [date.fromisoformat(row.day) for row in rows if row.gaps and row.attempts == 1]
-        if days and asset.asset_id not in failures:
-            spans = whole_days(days, plan.source.window_days(asset, kind))
-            again.extend(Question(kind, asset, *span) for span in spans)
-    return again
+        for row in lake.ledger.coverage(kind, question.first, question.last, asset_id=question.asset.asset_id):
+            if row.gaps and row.attempts == 1 and question.asset.asset_id not in failures:
+                days.setdefault(question.asset, []).append(date.fromisoformat(row.day))
+    return [
+        Question(kind, asset, *span)
+        for asset, seen in days.items()
+        for span in whole_days(seen, plan.source.window_days(asset, kind))
+    ]
 
 
 def _work_off(

@@ -123,6 +123,18 @@ class Ledger:
             question = "select 1 from coverage where kind = ? and asset_id = ? and rows > 0 limit 1"
             return connection.execute(question, (kind, asset_id)).fetchone() is not None
 
+    def nearest_file(self, kind: Kind, asset_id: str, first: date, last: date) -> tuple[str, bool] | None:
+        """The asset's newest file before the days first..last, or else its oldest after; and whether it is before."""
+        before = "day < ? order by day desc", first.isoformat(), True
+        after = "day > ? order by day", last.isoformat(), False
+        with self.reading() as connection:
+            for where, day, is_before in (before, after):
+                question = f"select file from coverage where kind = ? and asset_id = ? and file is not null and {where} limit 1"
+                found = connection.execute(question, (kind, asset_id, day)).fetchone()
+                if found is not None:
+                    return found[0], is_before
+        return None
+
     def rows(self, table: str, columns: Sequence[str], where: str, given: Sequence[object]) -> list[tuple]:
         """Rows of ``revisions``, ``quarantine`` or ``windows``, ordered by every column."""
         if table not in ("revisions", "quarantine", "windows"):

@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.candles.feed import CANDLE_COLUMNS, PRICE_COLUMNS
-from crossattn_core.candles.sessions import ALWAYS_OPEN, expected_bars
+from crossattn_core.candles.sessions import ALWAYS_OPEN, expected_bars, session_bounds
 from crossattn_core.universe import Asset
 
-__all__ = ["REASONS", "Verdict", "judge_candles", "judge_funding", "refuse_all"]
+__all__ = ["REASONS", "Neighbour", "Verdict", "judge_candles", "judge_funding", "refuse_all"]
 
 REASONS = {
     "not_a_number": "a price or the volume is missing or infinite",
@@ -25,12 +25,12 @@ REASONS = {
     "ohlc_order": "high is not the highest or low not the lowest of the four prices",
     "not_closed": "the candle ends after the source's clock",
     "off_grid": "no bar of the venue's calendar opens and closes then",
-    "closing_print": "the closing auction's print: one price, no volume, at the closing bell",
+    "closing_print": "a print of the closing auction: stamped with the closing bell, no volume of its own",
     "duplicate": "another candle of the same bar came first",
     "turnover_outside_range": "turnover / volume lies outside [low, high]",
     "open_far_from_close": "the open is far from the close of the bar just before",
     "other_scale": "prices are on another scale than the asset's stored history: another instrument's, or a split",
-    "other_calendar": "most of the answer breaks the venue's calendar: another instrument's",
+    "other_calendar": "much of the answer lies outside the venue's sessions: another instrument's",
     "twin": "the same candles are stored under another symbol",
     "not_a_rate": "the funding rate is missing or beyond 10%",
 }
@@ -39,9 +39,10 @@ REASONS = {
 _LARGEST_OPENING_JUMP = 0.25
 """Between a close and the next bar's open inside one session, as a share of price."""
 _LARGEST_SCALE_CHANGE = 3.0
-"""Between stored history and a new answer; a hundred times what a day's hour moves, less than most splits."""
-_OFF_CALENDAR_SHARE = 0.2
-"""Of an answer of ten candles or more; above it the answer is another instrument's."""
+"""Between stored history and an answer right beside it; as much again is allowed for every ``_SCALE_DAYS`` between."""
+_SCALE_DAYS = 60.0
+_CLOSED_SHARE = 0.2
+"""Candles from when the venue was closed, of an answer of ten or more; above it the answer is another instrument's."""
 _ROUNDING = 1e-6
 """Relative room for turnover / volume, which sources round."""
 
@@ -56,8 +57,8 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class LastStored:
-    """The newest stored candle before an answer."""
+class Neighbour:
+    """The stored candle nearest to an answer: the newest before it, or else the oldest after it."""
 
     closed_at: datetime
     close: float
@@ -68,7 +69,7 @@ def judge_candles(
     asset: Asset,
     now: datetime,
     *,
-    before: LastStored | None = None,
+    beside: Neighbour | None = None,
     interval: timedelta = timedelta(hours=1),
 ) -> Verdict:
     """Split an answer into what may be stored and what may not.
@@ -76,7 +77,7 @@ def judge_candles(
     Args:
         rows: columns ``CANDLE_COLUMNS``, any order.
         now: the source's clock, naive UTC.
-        before: the newest stored candle before the answer, where there is one.
+        beside: the nearest stored candle of the asset, where there is one.
         interval: length of a bar.
     """
     rows = rows.sort_values("closed_at", kind="stable").reset_index(drop=True)
@@ -100,20 +101,19 @@ def judge_candles(
         refuse((volume_T < 0) | (turnover_T < 0), "negative_volume")
         refuse(closed_T > np.datetime64(now, "us"), "not_closed")
         on_grid_T = _on_grid(opened_T, closed_T, asset, interval)
-        is_print_T = (prices_T4 == prices_T4[:, :1]).all(axis=1) & (volume_T == 0)
         if asset.calendar != ALWAYS_OPEN:
-            refuse(~on_grid_T & is_print_T, "closing_print")
+            is_at_bell_T, is_shut_T = _beside_sessions(opened_T, closed_T, asset.calendar)
+            is_print_T = ~on_grid_T & is_at_bell_T & (volume_T == 0)
+            refuse(is_print_T, "closing_print")
+            if count >= 10 and (is_shut_T & ~is_print_T).mean() > _CLOSED_SHARE:
+                refuse(np.ones(count, dtype=bool), "other_calendar")
         refuse(~on_grid_T, "off_grid")
         refuse((high_T < prices_T4.max(axis=1)) | (low_T > prices_T4.min(axis=1)), "ohlc_order")
-        mean_price_T = turnover_T / volume_T
+        mean_price_T = np.divide(turnover_T, volume_T, out=np.full(count, np.nan), where=volume_T > 0)
         is_outside_T = (mean_price_T > high_T * (1 + _ROUNDING)) | (mean_price_T < low_T * (1 - _ROUNDING))
-        refuse((volume_T > 0) & is_outside_T, "turnover_outside_range")
-    is_prints_T = reason_T == "closing_print"
-    judged = count - int(is_prints_T.sum())
-    if judged >= 10 and (reason_T == "off_grid").sum() > _OFF_CALENDAR_SHARE * judged:
-        refuse(np.ones(count, dtype=bool), "other_calendar")
+        refuse(is_outside_T, "turnover_outside_range")
     refuse(_repeats(closed_T, reason_T == ""), "duplicate")
-    _refuse_by_neighbour(reason_T, opened_T, closed_T, open_T, close_T, before)
+    _refuse_by_neighbour(reason_T, opened_T, closed_T, open_T, close_T, beside)
     is_good_T = reason_T == ""
     return Verdict(
         rows.loc[is_good_T, list(CANDLE_COLUMNS)].reset_index(drop=True), _refusal(rows[~is_good_T], reason_T[~is_good_T])
@@ -166,6 +166,16 @@ def _on_grid(
     return (bars.closed_T[place_T] == closed_T) & (bars.opened_T[place_T] == opened_T)
 
 
+def _beside_sessions(
+    opened_T: NDArray[np.datetime64], closed_T: NDArray[np.datetime64], calendar: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether a candle opens with a closing bell; whether the venue is shut for all of it."""
+    opens_S, closes_S = session_bounds(calendar)
+    ended_T = np.searchsorted(closes_S, opened_T, side="right")
+    next_open_T = opens_S[np.minimum(ended_T, len(opens_S) - 1)]
+    return np.isin(opened_T, closes_S), (next_open_T >= closed_T) | (ended_T == len(opens_S))
+
+
 def _repeats(closed_T: NDArray[np.datetime64], is_good_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Good rows (in time order) whose instant an earlier good row has."""
     places = np.flatnonzero(is_good_T)
@@ -180,19 +190,25 @@ def _refuse_by_neighbour(
     closed_T: NDArray[np.datetime64],
     open_T: NDArray[np.float64],
     close_T: NDArray[np.float64],
-    before: LastStored | None,
+    beside: Neighbour | None,
 ) -> None:
     """Compare with the candle before: inside a session the open, across a pause the scale."""
     places = np.flatnonzero(reason_T == "")
     if not len(places):
         return
-    if before is not None:
-        change = open_T[places[0]] / before.close
-        if not 1 / _LARGEST_SCALE_CHANGE < change < _LARGEST_SCALE_CHANGE:
+    last_closed, last_close = np.datetime64("NaT", "us"), np.nan
+    if beside is not None:
+        stored_at = np.datetime64(beside.closed_at, "us")
+        is_before = stored_at <= closed_T[places[0]]
+        near = places[0] if is_before else places[-1]
+        change = (open_T[near] if is_before else close_T[near]) / beside.close
+        days = abs((closed_T[near] - stored_at) / np.timedelta64(1, "D"))
+        allowed = _LARGEST_SCALE_CHANGE * (1 + days / _SCALE_DAYS)
+        if not 1 / allowed < change < allowed:
             reason_T[places] = "other_scale"
             return
-    last_closed = np.datetime64(before.closed_at, "us") if before is not None else np.datetime64("NaT")
-    last_close = before.close if before is not None else np.nan
+        if is_before:
+            last_closed, last_close = stored_at, beside.close
     for place in _suspects(places, opened_T, closed_T, open_T, close_T, last_closed, last_close):
         reason_T[place] = "open_far_from_close"
 

@@ -54,9 +54,8 @@ def server_at(now: datetime = datetime(2025, 6, 1), **faults) -> BybitServer:
 
 
 def feed_of(server: BybitServer, time: Time | None = None, **knobs) -> BybitFeed:
-    interval = knobs.pop("interval", "60")
-    settings = FeedSettings(bybit_url=server.url, requests_per_second=120, timeout_seconds=knobs.pop("timeout_seconds", 5), **knobs)
-    return BybitFeed(settings, interval=interval, waiting=(time or Time()).waiting())
+    settings = FeedSettings(**{"bybit_url": server.url, "requests_per_second": 120, "timeout_seconds": 5, **knobs})
+    return BybitFeed(settings, waiting=(time or Time()).waiting())
 
 
 def test_a_range_wider_than_a_page_arrives_whole_in_the_fewest_requests():
@@ -127,9 +126,9 @@ def test_a_rate_limit_waits_for_the_reset_that_the_server_names():
 
 
 def test_attempts_end_and_the_error_names_every_cause():
-    with server_at(script=("500", "truncated", "429")) as server:
-        with pytest.raises(TransientFeedError, match=r"no answer after 3 attempts \(HTTP 500; not Bybit's JSON .*; HTTP 429\)"):
-            feed_of(server, max_attempts=3).candles(BTC, START, END)
+    causes = r"no answer after 3 attempts \(HTTP 500; not Bybit's JSON .*; HTTP 429\)"
+    with server_at(script=("500", "truncated", "429")) as server, pytest.raises(TransientFeedError, match=causes):
+        feed_of(server, max_attempts=3).candles(BTC, START, END)
 
 
 def test_an_unknown_symbol_fails_at_once_with_the_apis_own_words():

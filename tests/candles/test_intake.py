@@ -211,6 +211,57 @@ def test_missing_funding_is_counted_and_no_error(lake):
     assert lake.funding_day_hash(FIRST) != ""
 
 
+def test_the_same_candles_under_a_second_name_are_refused(lake):
+    feed = feed_of(BTC, ETH)
+    feed.tables[ETH.asset_id] = feed.tables[BTC.asset_id].assign(asset_id=ETH.asset_id)
+    with pytest.raises(HistoryError, match=r"ETHUSDT in feed 'scripted'; 744 candles were refused: the same candles are stored"):
+        take_in(feed, lake, BTC, ETH)
+    refused = lake.read_quarantine(FIRST, LAST).to_pandas()
+    assert set(refused["asset_id"]) == {ETH.asset_id}
+    assert refused["detail"].unique().tolist() == [
+        "the same candles as bybit:linear:BTCUSDT, which was stored first: one of the two is wrong"
+    ]
+
+
+def test_a_later_answer_on_another_scale_is_refused_against_the_stored_history(lake):
+    feed = feed_of(AAPL)
+    take_in(feed, lake, AAPL, last=date(2025, 3, 14))
+    table = feed.tables[AAPL.asset_id]
+    table.loc[:, ["open", "high", "low", "close", "turnover"]] *= 400
+    days = take_in(feed, lake, AAPL)
+    assert sum(day.rows for day in days if day.day > date(2025, 3, 14)) == 0
+    assert set(lake.read_quarantine(FIRST, LAST).column("reason").to_pylist()) == {"other_scale"}
+
+
+def test_a_candle_is_known_only_after_the_publication_lag(lake):
+    feed = feed_of(BTC, now=datetime(2025, 3, 1, 12, 0, 30))
+    settings = FeedSettings(publication_lag_seconds={"bybit": 60, "yahoo": 0})
+    take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=settings)
+    assert lake.read_candles("bybit", FIRST, FIRST)["closed_at"][-1].as_py() == datetime(2025, 3, 1, 11)
+    feed.at = datetime(2025, 3, 2, 0, 0, 59)
+    assert not take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=settings)[0].complete
+    feed.at = datetime(2025, 3, 2, 0, 1, 0)
+    assert take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=settings)[0].complete
+
+
+def test_an_answer_that_came_short_is_asked_for_again_in_the_same_intake(lake):
+    feed = feed_of(BTC, rechecks_gaps=True, gap_attempts=3)
+    whole = feed.tables[BTC.asset_id]
+    feed.tables[BTC.asset_id] = whole[~whole["closed_at"].between("2025-03-10 01:00", "2025-03-12 00:00")]
+    asked = feed.candles
+
+    def heals(asset, start, end):
+        rows = asked(asset, start, end)
+        if len(feed.asked) == 4:
+            feed.tables[BTC.asset_id] = whole
+        return rows
+
+    feed.candles = heals
+    days = take_in(feed, lake, BTC)
+    assert sum(day.gaps for day in days) == 0
+    assert feed.asked[4:] == [("BTCUSDT", datetime(2025, 3, 10), datetime(2025, 3, 12))]
+
+
 def test_progress_reports_each_window(lake):
     steps: list[Progress] = []
     take_in(feed_of(BTC, AAPL), lake, BTC, AAPL, report=steps.append)

@@ -95,21 +95,21 @@ def test_a_past_range_asked_twice_reaches_the_server_twice():
     with server_at() as server:
         feed = feed_of(server)
         feed.candles(AAPL, START, END)
-        server.tables["AAPL"]["close"] = server.tables["AAPL"]["close"] + 0.01
-        assert feed.candles(AAPL, START, END)["close"].iloc[0] == server.tables["AAPL"].set_index("closed_at")["close"][START:].iloc[0]
+        table = server.tables["AAPL"]
+        table["close"] += 0.01
+        assert feed.candles(AAPL, START, END)["close"].iloc[0] == table.set_index("closed_at")["close"][START:].iloc[0]
         assert len(server.charts_asked()) == 2
 
 
 def test_attempts_end_with_an_error_that_names_the_cause():
-    with server_at(share=1.0, kinds=("500",)) as server:
-        with pytest.raises(TransientFeedError, match=r"yahoo:equity:AAPL: no answer after 2 attempts .*500"):
-            feed_of(server, max_attempts=2).candles(AAPL, START, END)
+    causes = r"yahoo:equity:AAPL: no answer after 2 attempts .*500"
+    with server_at(share=1.0, kinds=("500",)) as server, pytest.raises(TransientFeedError, match=causes):
+        feed_of(server, max_attempts=2).candles(AAPL, START, END)
 
 
 def test_an_unknown_symbol_fails_at_once_with_yahoos_own_words():
-    with server_at() as server:
-        with pytest.raises(PermanentFeedError, match="NOPE: Yahoo says .*symbol may be delisted"):
-            feed_of(server).candles(Asset(venue="yahoo", symbol="NOPE"), START, END)
+    with server_at() as server, pytest.raises(PermanentFeedError, match=r"NOPE: Yahoo says .*symbol may be delisted"):
+        feed_of(server).candles(Asset(venue="yahoo", symbol="NOPE"), START, END)
 
 
 def test_a_403_opens_the_circuit():
