@@ -63,6 +63,16 @@ class Market:
         return np.cumsum(self.funding_TN * self.price_TN, axis=0)
 
     @cached_property
+    def long_worth_TN(self) -> NDArray[np.float64]:
+        """(T, N) price less the funding paid so far: what one unit, long or short, is worth apart from borrow."""
+        return self.price_TN if self.funding_paid_TN is None else self.price_TN - self.funding_paid_TN
+
+    @cached_property
+    def short_worth_TN(self) -> NDArray[np.float64] | None:
+        """(T, N) the same for a unit held short, whose holder also pays borrow; None when nothing is charged."""
+        return None if self.borrow_paid_TN is None else self.long_worth_TN + self.borrow_paid_TN
+
+    @cached_property
     def borrow_paid_TN(self) -> NDArray[np.float64] | None:
         """(T, N) borrow paid so far by one unit held short since the first row; None when nothing is charged."""
         if not self.borrow_N.any():

@@ -26,6 +26,14 @@ from crossattn_core.portfolio.targets import Targets
 __all__ = ["Schedule", "schedule_of", "simulate", "simulate_many"]
 
 
+_BLOCK_ROWS = 4096
+"""Rows summed at a time: enough to amortise the call, few enough to stay in cache."""
+
+
+_BATCH_VARIANTS = 16
+"""Variants solved together: few enough that their weights stay in cache."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Decisions matched to the market's rows. ``start`` is the first decision's row; others count from it."""
@@ -113,9 +121,12 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     for variant in variants:
         if not np.array_equal(variant.as_of_D, variants[0].as_of_D) or variant.asset_ids != variants[0].asset_ids:
             raise BacktestError(f"{variant.strategy} decides at other instants or on other assets; simulate it on its own")
-    target_VKN = np.stack([variant.target_DN[: len(schedule.fill_K)] for variant in variants])
-    path = _solve(market, schedule.start, schedule.fill_K, target_VKN)
-    equity_VT, _ = _equity(market, schedule.start, schedule.fill_K, path, capital)
+    equity_VT = np.empty((len(variants), len(market.as_of_T) - schedule.start))
+    for begin in range(0, len(variants), _BATCH_VARIANTS):
+        batch = variants[begin : begin + _BATCH_VARIANTS]
+        target_VKN = np.stack([variant.target_DN[: len(schedule.fill_K)] for variant in batch])
+        path = _solve(market, schedule.start, schedule.fill_K, target_VKN)
+        equity_VT[begin : begin + len(batch)], _ = _equity(market, schedule.start, schedule.fill_K, path, capital)
     for equity_T in equity_VT:
         _cut_at_ruin(equity_T)
     return equity_VT
@@ -162,10 +173,11 @@ def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: ND
         """Solve the executions ``chosen_K``, whose predecessors are solved."""
         before = weight_VKN[:, chosen_K - 1]
         before[:, chosen_K == 0] = 0.0
-        gain = np.einsum("vkn,kn->vk", before, change_KN[chosen_K])
+        # Sums run over the last axis alone (never through BLAS), so that later rows cannot touch a bit of earlier ones.
+        gain = (before * change_KN[chosen_K]).sum(axis=-1)
         if carries:
-            gain = gain - np.einsum("vkn,kn->vk", before, funding_KN[chosen_K])
-            gain = gain - np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen_K])
+            gain -= (before * funding_KN[chosen_K]).sum(axis=-1)
+            gain -= (np.maximum(-before, 0.0) * borrow_KN[chosen_K]).sum(axis=-1)
         growth = 1.0 + gain
         held = before * (1.0 + change_KN[chosen_K]) / growth[..., None]
         active = active_VKN[:, chosen_K]
@@ -192,25 +204,46 @@ def _equity(
     market: Market, start: int, fill_K: NDArray[np.int64], path: _Path, capital: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(V, T) equity by row and (V, K) equity after each execution."""
-    variants = path.share_VK.shape[0]
+    variants, executions = path.share_VK.shape
     rows = len(market.as_of_T) - start
     after_VK: NDArray[np.float64] = np.multiply(np.cumprod(path.growth_VK * path.share_VK, axis=1), capital)
     equity_VT = np.full((variants, rows), float(capital))
-    stop_K = np.append(fill_K[1:], rows)[: len(fill_K)]
-    price_TN = market.price_TN[start:]
-    funded_TN = None if market.funding_paid_TN is None else market.funding_paid_TN[start:]
-    borrowed_TN = None if market.borrow_paid_TN is None else market.borrow_paid_TN[start:]
-    units_VKN = path.weight_VKN * after_VK[..., None] / price_TN[fill_K]
-    short_VKN = np.minimum(units_VKN, 0.0) if borrowed_TN is not None else None
-    for execution, (row, stop) in enumerate(zip(fill_K.tolist(), stop_K.tolist(), strict=True)):
-        value_LN = price_TN[row:stop] - price_TN[row]
-        if funded_TN is not None:
-            value_LN = value_LN - (funded_TN[row:stop] - funded_TN[row])
-        gain_VL = units_VKN[:, execution] @ value_LN.T
-        if borrowed_TN is not None and short_VKN is not None:
-            gain_VL += short_VKN[:, execution] @ (borrowed_TN[row:stop] - borrowed_TN[row]).T
-        equity_VT[:, row:stop] = after_VK[:, execution, None] + gain_VL
+    if not executions:
+        return equity_VT, after_VK
+    long_TN, short_TN = market.long_worth_TN[start:], market.short_worth_TN
+    units_VKN = path.weight_VKN * after_VK[..., None] / market.price_TN[start + fill_K]
+    # A short is worth less by its borrow: (units >= 0) * long worth + (units < 0) * short worth.
+    legs = [(long_TN, units_VKN)]
+    if short_TN is not None:
+        legs = [(long_TN, np.maximum(units_VKN, 0.0)), (short_TN[start:], np.minimum(units_VKN, 0.0))]
+    gain_VT = np.zeros((variants, rows))
+    for worth_TN, held_VKN in legs:
+        gain_VT += _worth_since_fill(worth_TN, held_VKN, fill_K)
+    first = int(fill_K[0])
+    equity_VT[:, first:] = np.repeat(after_VK, np.diff(np.append(fill_K, rows)), axis=1) + gain_VT[:, first:]
     return equity_VT, after_VK
+
+
+def _worth_since_fill(
+    worth_TN: NDArray[np.float64], held_VKN: NDArray[np.float64], fill_K: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(V, T) change of worth of the units held since their execution; 0 before the first."""
+    variants, executions, _ = held_VKN.shape
+    rows = len(worth_TN)
+    gain_VT = np.zeros((variants, rows))
+    length_K = np.diff(np.append(fill_K, rows))
+    if variants == 1:
+        at_fill_K = (held_VKN[0] * worth_TN[fill_K]).sum(axis=1)
+        execution_T = np.repeat(np.arange(executions), length_K)
+        first = int(fill_K[0])
+        for block in range(first, rows, _BLOCK_ROWS):
+            execution_B = execution_T[block - first : block - first + _BLOCK_ROWS]
+            worth_B = (held_VKN[0, execution_B] * worth_TN[block : block + _BLOCK_ROWS]).sum(axis=1)
+            gain_VT[0, block : block + _BLOCK_ROWS] = worth_B - at_fill_K[execution_B]
+        return gain_VT
+    for execution, (row, length) in enumerate(zip(fill_K.tolist(), length_K.tolist(), strict=True)):
+        gain_VT[:, row : row + length] = held_VKN[:, execution] @ (worth_TN[row : row + length] - worth_TN[row]).T
+    return gain_VT
 
 
 def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:
