@@ -23,6 +23,7 @@ __all__ = [
     "AnalysisSettings",
     "BacktestSettings",
     "BaselineSettings",
+    "ChampionSettings",
     "CostSettings",
     "Experiment",
     "FeatureSettings",
@@ -266,10 +267,21 @@ class RetrainSettings(Section):
         default=1.0, gt=0, description="growth of the features' mean population-stability index since the fit that calls for a new one"
     )
     on_degraded: bool = True
-    degraded_days: int = Field(default=56, ge=7, le=365, description="newest days of realised forecasts in the rolling IC")
+    degraded_days: int = Field(default=56, ge=7, le=365, description="newest days, since the last retrain at most, of realised forecasts in the rolling IC")
     degraded_gap: float = Field(
         default=0.05, gt=0, lt=1, description="first family's rolling IC may fall this far under the best other family's"
     )
+
+
+class ChampionSettings(Section):
+    """Which strategy is followed: chosen from realised walk-forward results only."""
+
+    fallback: str = Field(default="equal_weight", description="followed while no family is shown to beat it")
+    every_days: int = Field(default=28, ge=1, le=365, description="days between two choices")
+    window_days: int = Field(default=180, ge=28, le=3650, description="newest days of realised net returns that are compared")
+    minimum_days: int = Field(default=56, ge=14, description="days of realised net returns before a family can be chosen")
+    confidence: float = Field(default=0.9, gt=0.5, lt=1, description="one-sided confidence that a challenger's net return is higher")
+    block_days: int = Field(default=10, ge=1, le=60, description="days in a block of the paired bootstrap")
 
 
 class BaselineSettings(Section):
@@ -395,6 +407,7 @@ class Experiment(Section):
     training: TrainingSettings = TrainingSettings()
     regimes: RegimeSettings = RegimeSettings()
     retrain: RetrainSettings = RetrainSettings()
+    champion: ChampionSettings = ChampionSettings()
     baselines: BaselineSettings = BaselineSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     costs: CostSettings = CostSettings()

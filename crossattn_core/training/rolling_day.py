@@ -44,6 +44,9 @@ __all__ = ["DayResult", "EpochOfDay", "Fit", "Load", "Walker"]
 _REMEMBERED = 12
 """Healthy models of a family that a rollback without a name can reach back through."""
 
+_LEAST_JUDGED_DAYS = 10
+"""Days of forecasts before models are held against each other."""
+
 Fit = Callable[..., FittedModel]
 """Same call as ``fit_model(family, request, experiment, *, report)``."""
 Load = Callable[[Path, Experiment], FittedModel]
@@ -306,8 +309,12 @@ class Walker:
         reference_day = state["reference_day"]
         if settings.on_drift and reference_day:
             drift = self._drift(known, reference_day)
-        if settings.on_degraded and len(self.families) > 1 and state["in_force"]:
-            days = [day - timedelta(days=back) for back in range(min(settings.degraded_days, (day - self.first_day).days), 0, -1)]
+        if settings.on_degraded and len(self.families) > 1 and state["last_attempt"]:
+            # Only what the newest models forecast counts: a fit cannot mend what its predecessor said.
+            age_days = (day - date.fromisoformat(state["last_attempt"])).days
+            if age_days < _LEAST_JUDGED_DAYS:
+                return drift, ic_gap
+            days = [day - timedelta(days=back) for back in range(min(settings.degraded_days, age_days), 0, -1)]
             stacked = {
                 family: np.concatenate([self._recent(past).get(family, self._nothing(past)) for past in days])
                 for family in self.families
