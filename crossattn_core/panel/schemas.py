@@ -1,0 +1,267 @@
+"""Contracts between stages: tables by pandera, the panel's arrays by hand.
+
+Tables are validated lazily: every fault is found at once, and the failure table travels with the error. Under
+pandas 3 instants of any unit pass for one another, so the unit is checked too.
+Axes: T bars of the hourly grid, N assets, F features, R rows that are asked for.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.days import HOUR
+from crossattn_core.errors import ContractError, LookaheadError
+from crossattn_core.panel.panel import Panel
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+__all__ = [
+    "BrokenContractError",
+    "TableName",
+    "check_cut_off",
+    "check_panel",
+    "check_table",
+    "check_windows",
+    "failures",
+    "table_schema",
+]
+
+TableName = Literal["candles", "aligned", "features", "panel_rows", "forecasts", "weights"]
+_INSTANT = "datetime64[us]"
+_PRICES = ("open", "high", "low", "close")
+
+
+class BrokenContractError(ContractError):
+    """A table breaks its schema; ``failures`` says where."""
+
+    def __init__(self, message: str, failures: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.failures = failures
+
+
+def check_table(name: TableName, rows: pd.DataFrame) -> None:
+    """Refuse rows that break the schema of ``name``.
+
+    Raises:
+        BrokenContractError: its message tells the faults by column and rule, its ``failures`` every failing value.
+    """
+    found = failures(name, rows)
+    if len(found):
+        told = found.groupby(["column", "check"], sort=True, dropna=False).size()
+        lines = [f"  {column}: {check} ({count} times)" for (column, check), count in told.items()]  # type: ignore[misc]
+        raise BrokenContractError(f"{name}: {len(found)} values break the contract:\n" + "\n".join(lines), found)
+
+
+def failures(name: TableName, rows: pd.DataFrame) -> pd.DataFrame:
+    """Every failing value of ``rows``: columns column, check, value, row. Empty where the contract holds."""
+    import pandera.errors
+
+    try:
+        table_schema(name).validate(rows, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        found = pd.DataFrame(
+            {
+                "column": cases["column"].fillna(name).astype(str),
+                "check": cases["check"].astype(str),
+                "value": cases["failure_case"].astype(str),
+                "row": cases["index"],
+            }
+        )
+        return found.sort_values(["column", "check", "row"], ignore_index=True)
+    return pd.DataFrame({"column": [], "check": [], "value": [], "row": []})
+
+
+@cache
+def table_schema(name: TableName) -> "pa.DataFrameSchema":
+    """The pandera schema of one table."""
+    import pandera.pandas as pa  # a second of import that only a check pays for
+
+    instant = pa.Column(checks=_is_instant(pa))
+    key = pa.Column(str, pa.Check.str_matches(r"^[a-z]+:[a-z]+:[A-Z0-9^][A-Z0-9.^=-]*$", error="venue:category:symbol"))
+    positive = pa.Check.gt(0, error="above 0")
+    not_negative = pa.Check.ge(0, error="at least 0")
+    finite = pa.Check(_is_finite, name="finite", ignore_na=True)
+    price, may_lack_price = pa.Column(float, [positive, finite]), pa.Column(float, [positive, finite], nullable=True)
+    feature = pa.Column("float32", finite, nullable=True)
+    share = pa.Column("float32", pa.Check.in_range(0, 100, error="0 to 100"), nullable=True)
+    age = pa.Column("float32", not_negative, nullable=True)
+    flag = pa.Column(bool)
+    bar = {
+        "as_of": instant,
+        "asset_id": key,
+        "is_fresh": flag,
+        "is_tradable": flag,
+        "is_readable": flag,
+        "age_hours": age,
+        "trade_price": may_lack_price,
+        "mark_price": may_lack_price,
+        "quote_volume": pa.Column(float, [not_negative, finite], nullable=True),
+        "funding_rate": pa.Column(float, pa.Check.in_range(-0.05, 0.05, error="within 5%"), nullable=True),
+    }
+    masks = [
+        _rows(pa, lambda rows: rows["is_tradable"] == rows["trade_price"].notna(), "is_tradable where there is a trade price"),
+        _rows(pa, lambda rows: rows["mark_price"].notna() == rows["age_hours"].notna(), "a mark has an age"),
+        _rows(pa, lambda rows: ~rows["is_fresh"] | rows["mark_price"].notna(), "fresh rows have a mark"),
+        _rows(pa, lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], "as_of on the hour"),
+    ]
+    match name:
+        case "candles":
+            return pa.DataFrameSchema(
+                {
+                    "asset_id": key,
+                    "opened_at": instant,
+                    "closed_at": instant,
+                    **dict.fromkeys(_PRICES, price),
+                    "volume": pa.Column(float, [not_negative, finite]),
+                    "turnover": pa.Column(float, not_negative, nullable=True),
+                },
+                checks=[
+                    _rows(pa, lambda rows: rows["opened_at"] < rows["closed_at"], "opens before it closes"),
+                    _rows(pa, lambda rows: rows["low"] <= rows[["open", "close"]].min(axis=1), "low is lowest"),
+                    _rows(pa, lambda rows: rows["high"] >= rows[["open", "close"]].max(axis=1), "high is highest"),
+                ],
+                unique=["asset_id", "closed_at"],
+            )
+        case "aligned":
+            return pa.DataFrameSchema(bar | {"is_expected": flag}, checks=masks, unique=["as_of", "asset_id"])
+        case "features":
+            return pa.DataFrameSchema(
+                {"as_of": instant, "asset_id": key, ".*_return": feature, "rsi_14.*": share, "(range_share|volatility)": age},
+                checks=[_rows(pa, lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], "as_of on the hour")],
+                unique=["as_of", "asset_id"],
+            ).update_columns({pattern: {"regex": True} for pattern in (".*_return", "rsi_14.*", "(range_share|volatility)")})
+        case "panel_rows":
+            return pa.DataFrameSchema(bar, checks=masks, unique=["as_of", "asset_id"])
+        case "forecasts":
+            return pa.DataFrameSchema(
+                {
+                    "as_of": instant,
+                    "asset_id": key,
+                    "family": pa.Column(str),
+                    "horizon": pa.Column("int32", positive),
+                    "forecast": pa.Column("float32", [finite, pa.Check.in_range(-1, 1, error="a log return within 1")]),
+                    "model_id": pa.Column(str),
+                },
+                unique=["as_of", "asset_id", "family", "horizon"],
+            )
+        case "weights":
+            return pa.DataFrameSchema(
+                {
+                    "as_of": instant,
+                    "asset_id": key,
+                    "strategy": pa.Column(str),
+                    "target_weight": pa.Column(float, [finite, pa.Check.in_range(-10, 10, error="within 10")], nullable=True),
+                },
+                unique=["as_of", "asset_id", "strategy"],
+            )
+
+
+def check_panel(panel: Panel, first_row: int = 0) -> None:
+    """Refuse a panel that breaks its contract, in the rows from ``first_row`` on.
+
+    Raises:
+        ContractError: shapes differ, time is not hourly, a mask disagrees with prices or ages, a price carried forward
+            changed, or a feature stands where nothing was fresh.
+        LookaheadError: a row holds a candle that closed after its ``as_of``.
+    """
+    T, N, F = len(panel.as_of_T), len(panel.asset_ids), len(panel.features)
+    for name, array in _arrays(panel).items():
+        expected = (T, N, F) if name == "feature_TNF" else (T, N)
+        if array.shape != expected:
+            raise ContractError(f"panel: {name} has shape {array.shape}, where the panel is {expected}; export again")
+    step_T = np.diff(panel.as_of_T[max(first_row - 1, 0) :])
+    if (step_T != HOUR).any():
+        row = max(first_row - 1, 0) + int(np.flatnonzero(step_T != HOUR)[0])
+        raise ContractError(
+            f"panel: {panel.as_of_T[row]} is followed by {panel.as_of_T[row + 1]}, not by the next hour; export again"
+        )
+    rows = slice(first_row, None)
+    fresh_TN, age_TN, mark_TN = panel.is_fresh_TN[rows], panel.age_hours_TN[rows], panel.mark_price_TN[rows]
+    _refuse(panel, first_row, age_TN < 0, "holds a candle that closed after as_of", LookaheadError)
+    _refuse(panel, first_row, panel.trade_price_TN[rows] <= 0, "has a trade price that is not positive")
+    _refuse(panel, first_row, np.isfinite(mark_TN) != np.isfinite(age_TN), "has a mark without an age, or an age without a mark")
+    _refuse(panel, first_row, fresh_TN & ~np.isfinite(mark_TN), "is fresh and has no mark")
+    _refuse(panel, first_row, fresh_TN != np.isfinite(panel.quote_volume_TN[rows]), "has a volume that disagrees with is_fresh")
+    if first_row == 0:
+        before_TN = np.concatenate([np.full((1, N), np.nan), mark_TN[:-1]])
+    else:
+        before_TN = panel.mark_price_TN[first_row - 1 : -1]
+    moved_TN = ~fresh_TN & (mark_TN != before_TN) & ~(np.isnan(mark_TN) & np.isnan(before_TN))
+    _refuse(panel, first_row, moved_TN, "has a mark that changed although nothing was fresh")
+    for feature, name in enumerate(panel.features):
+        value_TN = panel.feature_TNF[rows, :, feature]
+        _refuse(panel, first_row, ~np.isnan(value_TN) & ~fresh_TN, f"has {name} where nothing was fresh")
+        _refuse(panel, first_row, np.isinf(value_TN), f"has an infinite {name}")
+
+
+def check_windows(panel: Panel, row_R: NDArray[np.int64], lookback: int, *, last_row: int | None = None) -> None:
+    """Refuse decision rows whose window (the ``lookback`` bars up to and including the row) does not lie in the panel.
+
+    Raises:
+        ContractError: rows are not ascending, or a window starts before the panel.
+        LookaheadError: a row lies behind ``last_row`` (the panel's last where none).
+    """
+    if len(row_R) == 0:
+        return
+    if (np.diff(row_R) <= 0).any():
+        raise ContractError("windows: rows are not ascending and distinct; sort them first")
+    if row_R[0] < lookback - 1:
+        raise ContractError(
+            f"windows: row {row_R[0]} has {row_R[0] + 1} bars behind it, where {lookback} are read; start at {lookback - 1}"
+        )
+    limit = len(panel.as_of_T) - 1 if last_row is None else last_row
+    if row_R[-1] > limit:
+        raise LookaheadError(f"windows: row {row_R[-1]} lies behind the last row that may be read, {limit}")
+
+
+def check_cut_off(fitted_last: np.datetime64, cut_off: np.datetime64, what: str = "scaler") -> None:
+    """Refuse something that was fitted on rows behind its model's cut-off.
+
+    Raises:
+        LookaheadError: ``fitted_last``, the newest row (or label end) that was used, lies behind ``cut_off``.
+    """
+    if fitted_last > cut_off:
+        late = (fitted_last - cut_off) / HOUR
+        raise LookaheadError(
+            f"{what}: fitted on rows up to {fitted_last}Z, {late:.0f} h behind the cut-off {cut_off}Z; fit it again"
+        )
+
+
+def _arrays(panel: Panel) -> dict[str, NDArray[Any]]:
+    return {
+        "feature_TNF": panel.feature_TNF,
+        "trade_price_TN": panel.trade_price_TN,
+        "mark_price_TN": panel.mark_price_TN,
+        "is_fresh_TN": panel.is_fresh_TN,
+        "age_hours_TN": panel.age_hours_TN,
+        "quote_volume_TN": panel.quote_volume_TN,
+        "funding_rate_TN": panel.funding_rate_TN,
+    }
+
+
+def _refuse(
+    panel: Panel, first_row: int, wrong_TN: NDArray[np.bool_], what: str, kind: type[ContractError] = ContractError
+) -> None:
+    if wrong_TN.any():
+        row, asset = (int(place) for place in np.argwhere(wrong_TN)[0])
+        raise kind(
+            f"panel: {panel.asset_ids[asset]} at {panel.as_of_T[first_row + row]}Z {what} "
+            f"({int(wrong_TN.sum())} such places); build the SQL models and export again"
+        )
+
+
+def _is_instant(pa: Any) -> Any:
+    return pa.Check(lambda values: str(values.dtype) == _INSTANT, name=f"naive UTC {_INSTANT}")
+
+
+def _is_finite(values: pd.Series) -> pd.Series:
+    return pd.Series(np.isfinite(values.to_numpy(dtype=float)), index=values.index)
+
+
+def _rows(pa: Any, rule: Any, name: str) -> Any:
+    return pa.Check(rule, name=name)
