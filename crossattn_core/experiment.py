@@ -358,6 +358,11 @@ class BacktestSettings(Section):
 
     capital: float = Field(default=100_000.0, gt=0, description="equity at the first bar, quote currency")
     bootstrap_samples: int = Field(default=500, ge=50, le=100_000)
+    trials: int = Field(
+        default=1,
+        ge=1,
+        description="variants of the strategy that were looked at before this one; the deflated Sharpe counts them all",
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     seed: int = Field(default=5, ge=0)
 

@@ -11,7 +11,7 @@ from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.portfolio.targets import Targets
 
-__all__ = ["by_month", "by_regime", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
+__all__ = ["by_group", "by_month", "by_regime", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
 
 
 def regime_names(regime_windows: pd.DataFrame) -> list[str]:
@@ -76,6 +76,29 @@ def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5)
         moved = [f"{symbols[asset]} {weight_N[asset]:+.0%} made {pnl_N[asset] / before:+.2%}" for asset in largest]
         rows.append({"day": str(day[place]), "net_return": float(day_return[place]), "moved_by": ", ".join(moved)})
     return pd.DataFrame(rows, columns=["day", "net_return", "moved_by"])
+
+
+def by_group(simulation: Simulation, group_N: tuple[str, ...]) -> pd.DataFrame:
+    """Grain: group (a venue, a sector). Net profit and costs as shares of capital, mean exposures, number of trades."""
+    cost_N = np.sum([cost_TN.sum(axis=0) for cost_TN in simulation.asset_costs.values()], axis=0) / simulation.capital
+    net_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
+    gross_N, signed_N = np.abs(simulation.weight_TN).mean(axis=0), simulation.weight_TN.mean(axis=0)
+    traded_N = (simulation.trade_KN != 0).sum(axis=0)
+    rows = []
+    for group in dict.fromkeys(group_N):
+        inside_N = np.array([name == group for name in group_N])
+        rows.append(
+            {
+                "group": group,
+                "assets": int(inside_N.sum()),
+                "net_contribution": float(net_N[inside_N].sum()),
+                "cost_share": float(cost_N[inside_N].sum()),
+                "gross_exposure": float(gross_N[inside_N].sum()),
+                "net_exposure": float(signed_N[inside_N].sum()),
+                "trades": int(traded_N[inside_N].sum()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def sensitivity(simulation: Simulation) -> pd.DataFrame:

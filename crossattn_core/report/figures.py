@@ -167,7 +167,14 @@ def cost_figure(simulation: Simulation) -> Figure:
         for place, (bottom, height, colour) in enumerate(bars):
             axis.bar(place, height, bottom=bottom, color=colour, width=0.62)
             shown = height if place in (0, len(bars) - 1) else -height
-            axis.text(place, tops[place] + 0.02 * span, f"{shown:+.1%}", ha="center", va="bottom", fontsize=8)
+            axis.text(
+                place,
+                tops[place] + 0.02 * span,
+                f"{shown:+.1%}".replace("-0.0%", "0.0%").replace("+0.0%", "0.0%"),
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
         axis.set_xticks(range(len(labels)), labels)
         axis.set_ylim(min([0.0, *lows]) - 0.05 * span, max([0.0, *tops]) + 0.14 * span)
         axis.axhline(0, color=INK, lw=0.8)

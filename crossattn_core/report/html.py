@@ -17,6 +17,7 @@ __all__ = [
     "plain_table",
     "plan_table",
     "records_table",
+    "significance_table",
     "words",
 ]
 
@@ -29,8 +30,8 @@ def words(name: str) -> str:
 
 
 def percent(value: Any) -> str:
-    """+1.2%, '-' where there is none."""
-    return "-" if _absent(value) else f"{value:+.1%}"
+    """+1.2%, 0.0% without a sign, '-' where there is none."""
+    return "-" if _absent(value) else f"{0.0 if abs(value) < 0.0005 else value:+.1%}".replace("+0.0%", "0.0%")
 
 
 def ratio(value: Any) -> str:
@@ -124,6 +125,38 @@ def leader_table(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | 
         named = _mark("named", True) if line["named"] else _mark(str(line.get("why") or "not named"), False)
         lines.append([_symbol(line["leader"]), _symbol(line["follower"]), f"{int(line['lag'])} h", named, *_evidence(line)])
     return _table(["leader", "follower", "lag", "", "attention", "correlation", "q"], lines, left={0, 1, 3})
+
+
+def significance_table(numbers: dict[str, Any], confidence: float) -> Markup:
+    """Each test with its number and what it says."""
+
+    def share(name: str) -> str:
+        return "-" if _absent(numbers[name]) else f"{numbers[name]:.1%}"
+
+    needed = numbers["minimum_track_record_days"]
+    enough = "no length is enough" if _absent(needed) else f"{needed:,.0f} days; there are {numbers['days']:,}"
+    hurdle = "-" if _absent(numbers["best_by_luck_annual"]) else f"{numbers['best_by_luck_annual']:.2f}"
+    p_value = "-" if _absent(numbers["superior_ability_p"]) else f"{numbers['superior_ability_p']:.3f}"
+    lines = [
+        ["Probabilistic Sharpe ratio", share("probabilistic_sharpe"), "probability that the true Sharpe ratio is above zero"],
+        [
+            "Deflated Sharpe ratio",
+            share("deflated_sharpe"),
+            f"probability that it is above {hurdle} a year, what the best of {numbers['trials']} worthless trials shows by luck",
+        ],
+        ["Minimum track record", enough, f"needed to call it above zero with {confidence:.0%} confidence"],
+        [
+            "Superior predictive ability",
+            f"p = {p_value}",
+            "that no strategy on this page beats the benchmark in mean return (Hansen)",
+        ],
+        [
+            "Probability of overfitting",
+            share("overfitting_probability"),
+            "that the best strategy of one half of the days is below the middle in the other half (CSCV)",
+        ],
+    ]
+    return _table(["test", "result", "meaning"], lines, left={0, 2})
 
 
 def forecast_table(forecast_quality: pd.DataFrame | None) -> Markup:

@@ -1,15 +1,26 @@
 """Every number of the report, computed once: the page, the terminal and ``report.json`` show these."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from crossattn_core.backtest.metrics import metrics_of
+from crossattn_core.backtest.comparison import beside
+from crossattn_core.backtest.metrics import Metrics, daily_returns, metrics_of, sharpe
+from crossattn_core.backtest.selection import (
+    deflated_sharpe,
+    expected_best_sharpe,
+    minimum_track_record,
+    probabilistic_sharpe,
+    probability_of_overfitting,
+    superior_ability,
+)
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.backtest.slices import by_month, by_regime, sensitivity, worst_days
+from crossattn_core.backtest.slices import by_group, by_month, by_regime, sensitivity, worst_days
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.verdict import verdict_of
@@ -52,6 +63,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
     regimes = pd.DataFrame()
     if inputs.regime_windows is not None and len(inputs.regime_windows):
         regimes = by_regime(own, simulations.get(benchmark), inputs.regime_windows)
+    venues = tuple(asset.venue for asset in experiment.assets)
     return plain(
         {
             "experiment": experiment.name,
@@ -69,6 +81,13 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "bootstrap_block_hours": intervals.block_length,
             "order": list(strategies),
             "strategies": strategies,
+            "significance": _significance(simulations, inputs, metrics),
+            "beside": {
+                name: asdict(beside(own.return_T[1:], simulation.return_T[1:]))
+                for name, simulation in simulations.items()
+                if name != subject
+            },
+            "venues": by_group(own, venues).to_dict("records"),
             "months": months.rename_axis("month").reset_index().to_dict("records"),
             "regimes": regimes.to_dict("records"),
             "sensitivity": sensitivity(own).to_dict("records"),
@@ -78,6 +97,33 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "hashes": dict(inputs.hashes),
         }
     )
+
+
+def _significance(
+    simulations: Mapping[str, Simulation], inputs: ReportInputs, metrics: Mapping[str, Metrics]
+) -> dict[str, float | int | None]:
+    """The subject's Sharpe ratio after luck, shape and choice; on daily returns, where the formulas' assumptions fit better."""
+    settings, own = inputs.experiment.backtest, metrics[inputs.subject]
+    daily = {name: daily_returns(simulation)[1] for name, simulation in simulations.items()}
+    moving = {name: series for name, series in daily.items() if np.std(series) > 1e-14}
+    days = len(daily[inputs.subject])
+    trials = max(settings.trials, len(moving))
+    ratios = [sharpe(series, 1.0) for series in moving.values()]
+    variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+    ratio, shape = sharpe(daily[inputs.subject], 1.0), {"skew": own.skew, "kurtosis": own.kurtosis}
+    overfitting = None
+    if len(moving) >= 4 and days >= 80:
+        overfitting = probability_of_overfitting(np.column_stack(list(moving.values())))
+    return {
+        "trials": trials,
+        "probabilistic_sharpe": probabilistic_sharpe(ratio, days, **shape),
+        "deflated_sharpe": deflated_sharpe(ratio, days, trials=trials, variance_of_trials=variance, **shape),
+        "best_by_luck_annual": expected_best_sharpe(trials, variance) * 365**0.5,
+        "minimum_track_record_days": minimum_track_record(ratio, confidence=settings.confidence, **shape),
+        "days": days,
+        "superior_ability_p": superior_ability(daily, inputs.benchmark, samples=settings.bootstrap_samples, seed=settings.seed),
+        "overfitting_probability": None if overfitting is None else overfitting.probability,
+    }
 
 
 def plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from markupsafe import Markup
 
+from crossattn_core.experiment import PlantedLead
 from crossattn_core.report import figures, html
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.numbers import report_numbers
@@ -113,6 +114,31 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
         )
         if numbers["regimes"]
         else html.missing("No regime windows were handed to this report."),
+        "significance": html.significance_table(numbers["significance"], numbers["confidence"]),
+        "beside": html.records_table(
+            [{"name": html.words(name), **line} for name, line in numbers["beside"].items() if line["correlation"] is not None],
+            [
+                ("name", "baseline", str),
+                ("alpha", "alpha, annual", percent),
+                ("alpha_t", "t of alpha", ratio),
+                ("beta", "beta", ratio),
+                ("correlation", "correlation", ratio),
+                ("tracking_error", "tracking error", percent),
+                ("information_ratio", "information ratio", ratio),
+            ],
+        ),
+        "venues": html.records_table(
+            numbers["venues"],
+            [
+                ("group", "venue", str),
+                ("assets", "assets", str),
+                ("net_contribution", "net contribution", percent),
+                ("cost_share", "costs", percent),
+                ("gross_exposure", "gross exposure", percent),
+                ("net_exposure", "net exposure", percent),
+                ("trades", "trades", lambda count: f"{count:,}"),
+            ],
+        ),
         "worst": html.records_table(
             numbers["worst_days"],
             [
@@ -123,12 +149,20 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
             left=2,
         ),
         "months": html.months_table(numbers["months"]),
-        "leaders": html.leader_table(inputs.leaders, inputs.planted),
+        "leaders": html.leader_table(inputs.leaders, _planted_here(inputs)),
         "forecasts": html.forecast_table(inputs.forecast_quality),
         "plan": html.plan_table(inputs.plan),
         "metrics": html.metrics_table(numbers["strategies"]),
         "quality": html.plain_table(inputs.data_quality, "No data-quality table was handed to this report."),
     }
+
+
+def _planted_here(inputs: ReportInputs) -> list[PlantedLead] | None:
+    """The planted leads between assets of this universe."""
+    if inputs.planted is None:
+        return None
+    known = set(inputs.experiment.symbols)
+    return [lead for lead in inputs.planted if lead.leader in known and lead.follower in known]
 
 
 def _headline_lines(numbers: dict[str, Any]) -> list[dict[str, Any]]:

@@ -104,6 +104,7 @@ outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts o
   shares.</p></div>
 <div><h3>Net contribution by asset, share of capital</h3><figure>{{ svg.contribution }}</figure></div>
 </div>
+<h3>By venue</h3>{{ tables.venues }}
 <h3>Exposure and turnover of {{ words(r.subject) }}</h3>
 <figure>{{ svg.exposure }}</figure>
 {% if svg.belief %}<h3>How much of the forecast was believed</h3>
@@ -111,6 +112,13 @@ outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts o
   promises beyond
 its cost is what is traded.</p>
 <figure>{{ svg.belief }}</figure>{% endif %}
+
+<h2>How sure is it</h2>
+<p class="note">Daily returns. The deflated ratio asks for more than the best of {{ r.significance.trials }} worthless
+trials would show; declare every variant that was looked at in <code>backtest.trials</code>.</p>
+{{ tables.significance }}
+<h3>Beside each baseline</h3>
+{{ tables.beside }}
 
 <h2>Robustness</h2>
 <div class="pair">
