@@ -55,9 +55,11 @@ from crossattn_core.training.rolling_store import read_day
 from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
 from crossattn_core.universe import VenueName
 from crossattn_core.warehouse.connection import connect
-from crossattn_core.warehouse.models import Project, load_project
+from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.run import BuildResult, build
 from crossattn_core.warehouse.sources import sync_sources
+from crossattn_core.warehouse.tests import TestResult, run_tests
 
 __all__ = [
     "Line",
@@ -68,6 +70,7 @@ __all__ = [
     "snapshot_attention",
     "take_in_candles",
     "take_in_funding",
+    "test_table",
     "train",
     "walk_forward",
     "write_report",
@@ -161,12 +164,18 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
     """
     with connect(line.home.warehouse) as connection:
         sync_lake(line, connection, last)
-        line.report(Progress(name, 0, 1))
         result = build(connection, line.project, name, first, last)
-        line.report(Progress(name, 1, 1, note=f"{result.rows or 0} rows"))
+    if result.rows is not None:
+        line.report(Progress(name, 1, 1, note=f"{result.rows} rows"))
     if result.content_hash_by_day:
         _record(line, name, {day: result.content_hash_by_day[day] for day in days_between(first, last)})
     return result
+
+
+def test_table(line: Line, name: str, first: date, last: date) -> list[TestResult]:
+    """Run the tests that one SQL model declares, on the days first..last."""
+    with connect(line.home.warehouse) as connection:
+        return run_tests(connection, line.project, [name], first=first, last=last)
 
 
 def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:

@@ -18,7 +18,7 @@ from crossattn_core.panel.store import chain_hash
 from crossattn_core.receipts import Receipts, combined_hash
 from crossattn_core.training.rolling_inputs import settings_hash
 from crossattn_core.training.rolling_store import read_events
-from crossattn_core.warehouse.models import Project
+from crossattn_core.warehouse.project import Project
 
 __all__ = ["DATED_STAGES", "WHOLE", "WHOLE_STAGES", "Staleness", "source_hash"]
 

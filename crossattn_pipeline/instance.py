@@ -13,7 +13,7 @@ from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.storage import write_text
 
-__all__ = ["EXPERIMENT_VARIABLE", "HOME_VARIABLE", "PROJECT", "adopt_instance", "experiment_from", "home_from"]
+__all__ = ["EXPERIMENT_VARIABLE", "HOME_VARIABLE", "PROJECT", "adopt_instance", "experiment_from", "experiment_path", "home_from"]
 
 EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
 HOME_VARIABLE = "CROSSATTN_HOME"
@@ -49,11 +49,17 @@ nux:
 
 def experiment_from(environment: Mapping[str, str], chosen: Path | None = None) -> Experiment:
     """The experiment of ``chosen``, of the environment, or the demo."""
-    if chosen is None and environment.get(EXPERIMENT_VARIABLE):
-        chosen = Path(environment[EXPERIMENT_VARIABLE])
-    if chosen is None and (PROJECT / "experiments" / "demo.yaml").is_file():
-        chosen = PROJECT / "experiments" / "demo.yaml"
-    return load_experiment(chosen)
+    return load_experiment(experiment_path(environment, chosen))
+
+
+def experiment_path(environment: Mapping[str, str], chosen: Path | None = None) -> Path | None:
+    """The experiment file of ``chosen``, of the environment, or the demo's; none where the package stands alone."""
+    if chosen is not None:
+        return chosen
+    if environment.get(EXPERIMENT_VARIABLE):
+        return Path(environment[EXPERIMENT_VARIABLE])
+    demo = PROJECT / "experiments" / "demo.yaml"
+    return demo if demo.is_file() else None
 
 
 def home_from(environment: Mapping[str, str], chosen: Path | None = None) -> Path:

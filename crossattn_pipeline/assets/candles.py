@@ -1,8 +1,8 @@
 """Raw candles and funding: where lineage starts."""
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import cast
 
 import dagster as dg
 import pandas as pd
@@ -22,23 +22,21 @@ _RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL,
 
 def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     """One asset a venue that the universe uses, and funding where the universe has perpetuals."""
-    built = [
-        _candle_asset(
-            experiment,
-            venue,
-            f"Hourly candles of {', '.join(asset.symbol for asset in experiment.assets_on(cast(VenueName, venue)))}, as first published "
-            "after each closed.",
-            lambda line, first, last, venue=venue: stages.take_in_candles(line, cast(VenueName, venue), first, last),
-        )
-        for venue in sorted({asset.venue for asset in experiment.assets})
-    ]
-    if any(asset.pays_funding for asset in experiment.assets):
+    built = []
+    for venue in sorted({asset.venue for asset in experiment.assets}):
+        symbols = ", ".join(asset.symbol for asset in experiment.assets_on(venue))
+        take_in = functools.partial(_take_in_venue, venue)
         built.append(
-            _candle_asset(
-                experiment, "bybit_funding", "Funding settlements of the perpetuals: what longs paid shorts.", stages.take_in_funding
-            )
+            _candle_asset(experiment, venue, f"Hourly candles of {symbols}, as first published after each closed.", take_in)
         )
+    if any(asset.pays_funding for asset in experiment.assets):
+        described = "Funding settlements of the perpetuals: what longs paid shorts."
+        built.append(_candle_asset(experiment, "bybit_funding", described, stages.take_in_funding))
     return built
+
+
+def _take_in_venue(venue: VenueName, line: Line, first: date, last: date) -> list[DayIntake]:
+    return stages.take_in_candles(line, venue, first, last)
 
 
 def _candle_asset(

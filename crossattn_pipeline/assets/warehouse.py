@@ -1,14 +1,18 @@
 """Every SQL model is an asset: described by its header, checked by its tests, linked by its lineage."""
 
+import re
+from datetime import date
+
 import dagster as dg
 import pandas as pd
+from sqlglot import exp, parse_one
 
 from crossattn_core import line as stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.universe import VENUES
-from crossattn_core.warehouse.models import Model, Project
-from crossattn_core.warehouse.testing import TestResult
+from crossattn_core.warehouse.project import Column, Model, Project
+from crossattn_core.warehouse.tests import TestResult, failing_query
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
@@ -17,7 +21,10 @@ __all__ = ["model_key", "warehouse_assets"]
 
 def warehouse_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefinition]:
     """One asset a model, in order."""
-    return [_stored_by_day(experiment, project, model) if model.is_stored_by_day else _whole(experiment, project, model) for model in project]
+    return [
+        _stored_by_day(experiment, project, model) if model.is_stored_by_day else _whole(experiment, project, model)
+        for model in project
+    ]
 
 
 def model_key(name: str) -> dg.AssetKey:
@@ -27,12 +34,19 @@ def model_key(name: str) -> dg.AssetKey:
 
 def _upstream_keys(experiment: Experiment, project: Project, model: Model) -> list[dg.AssetKey]:
     keys: list[dg.AssetKey] = []
-    for name in model.depends_on:
+    for name in dict.fromkeys((*model.depends_on, *_read_by_tests(project, model))):
         if name in project.models:
             keys.append(model_key(name))
         else:
             keys += [key for key in _source_keys(experiment, name) if key not in keys]
     return keys
+
+
+def _read_by_tests(project: Project, model: Model) -> list[str]:
+    """Models that only the tests of ``model`` read: they are built first, so that the tests can run."""
+    queries = [parse_one(failing_query(model, test), dialect="duckdb") for test in model.tests]
+    read = {f"{found.db}.{found.name}" for query in queries for found in query.find_all(exp.Table)}
+    return sorted(read & project.models.keys() - {model.name} - set(project.downstream(model.name)))
 
 
 def _source_keys(experiment: Experiment, source: str) -> list[dg.AssetKey]:
@@ -56,20 +70,28 @@ def _spec(experiment: Experiment, project: Project, model: Model) -> dict:
         "code_version": project.code_versions[model.name],
         "pool": "duckdb",
         "metadata": {
-            "dagster/column_schema": dg.TableSchema(
-                columns=[
-                    dg.TableColumn(column.name, column.type, description=f"{column.description} [{column.unit}]") for column in model.columns
-                ]
-            ),
+            "dagster/column_schema": dg.TableSchema(columns=[_table_column(column) for column in model.columns]),
             "dagster/table_name": model.name,
             "column_lineage_table": table(_lineage_rows(model), rows=200),
             "kind": model.kind,
             "grain": ", ".join(model.grain),
         },
         "check_specs": [
-            dg.AssetCheckSpec(test.name, asset=model_key(model.name), description=test.description) for test in model.tests
+            dg.AssetCheckSpec(
+                _check_name(test.name), asset=model_key(model.name), description=test.name, blocking=test.severity == "error"
+            )
+            for test in model.tests
         ],
     }
+
+
+def _table_column(column: Column) -> dg.TableColumn:
+    return dg.TableColumn(column.name, column.type, description=f"{column.description} [{column.unit}]")
+
+
+def _check_name(test_name: str) -> str:
+    """A test's name in the letters that Dagster allows: ``unique(asset_id, as_of)`` -> ``unique_asset_id_as_of``."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", test_name).strip("_")
 
 
 def _stored_by_day(experiment: Experiment, project: Project, model: Model) -> dg.AssetsDefinition:
@@ -86,7 +108,7 @@ def _stored_by_day(experiment: Experiment, project: Project, model: Model) -> dg
             if day == last:
                 shown["dagster/column_lineage"] = _column_lineage(experiment, project, model)
             context.add_asset_metadata(shown, partition_key=day.isoformat())
-        return dg.MaterializeResult(check_results=_checked(line, model))
+        return dg.MaterializeResult(check_results=_checked(line, model, first, last))
 
     return stored_model
 
@@ -94,25 +116,27 @@ def _stored_by_day(experiment: Experiment, project: Project, model: Model) -> dg
 def _whole(experiment: Experiment, project: Project, model: Model) -> dg.AssetsDefinition:
     @dg.asset(**_spec(experiment, project, model))
     def whole_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        result = stages.build_table(line, model.name, experiment.period.start, line.last_day)
+        first, last = experiment.period.start, line.last_day
+        result = stages.build_table(line, model.name, first, last)
         metadata: dict[str, object] = {"dagster/column_lineage": _column_lineage(experiment, project, model)}
         if result.rows is not None:
             metadata["dagster/row_count"] = result.rows
-        return dg.MaterializeResult(metadata=metadata, check_results=_checked(line, model))
+        return dg.MaterializeResult(metadata=metadata, check_results=_checked(line, model, first, last))
 
     return whole_model
 
 
-def _checked(line: Line, model: Model) -> list[dg.AssetCheckResult]:
-    return [_check_result(result) for result in stages.test_table(line, model.name)]
+def _checked(line: Line, model: Model, first: date, last: date) -> list[dg.AssetCheckResult]:
+    return [_check_result(result) for result in stages.test_table(line, model.name, first, last)]
 
 
 def _check_result(result: TestResult) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=model_key(result.model),
-        check_name=result.test,
+        check_name=_check_name(result.test),
         passed=result.passed,
-        metadata={"failing_rows": table(result.failing_rows, rows=20)},
+        severity=dg.AssetCheckSeverity.ERROR if result.severity == "error" else dg.AssetCheckSeverity.WARN,
+        metadata={"failing": result.failing, "failing_rows": table(result.failing_rows, rows=20)},
     )
 
 

@@ -1,0 +1,66 @@
+"""Small pictures of single stages, for the web UI: prices by regime, loss curves."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.dates as mdates
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from crossattn_core.panel.panel import Panel
+from crossattn_core.report.ink import MUTED, PALETTE, SUBJECT, drawing, frame
+from crossattn_core.training.fitted import EpochReport
+
+__all__ = ["loss_figure", "regime_figure"]
+
+_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
+_HOURS_A_DAY = 24
+
+
+def regime_figure(panel: Panel, windows: pd.DataFrame, symbols: Sequence[str]) -> Figure:
+    """Log price of every asset since its first candle, over the regime windows (from each one's confirmation day)."""
+    with drawing():
+        figure, (axis,) = frame(height=3.0)
+        as_of_D = panel.as_of_T[::_HOURS_A_DAY].astype("datetime64[s]")
+        log_DN = np.log(panel.mark_price_TN[::_HOURS_A_DAY])
+        for n, symbol in enumerate(symbols):
+            known_D = np.isfinite(log_DN[:, n])
+            if known_D.any():
+                axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=(SUBJECT, *PALETTE)[n % 8], label=symbol)
+        shown: set[str] = set()
+        for window in windows.itertuples():
+            end = as_of_D[-1] if pd.isna(window.end) else window.end
+            name = str(window.name)
+            axis.axvspan(
+                mdates.date2num(window.confirmed),
+                mdates.date2num(end),
+                color=_TINTS[int(window.regime) % len(_TINTS)],
+                lw=0,
+                zorder=0,
+                label=None if name in shown else name,
+            )
+            shown.add(name)
+        axis.set_ylabel("log price since start")
+        axis.axhline(0, color=MUTED, lw=0.6)
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+        return figure
+
+
+def loss_figure(epochs_by_fit: Mapping[str, Sequence[EpochReport]]) -> Figure:
+    """Validation loss by epoch, one line a fit; the mark is the epoch whose weights were kept."""
+    with drawing():
+        figure, (axis,) = frame(height=2.6)
+        for n, (name, epochs) in enumerate(epochs_by_fit.items()):
+            if not epochs:
+                continue
+            colour = (SUBJECT, *PALETTE)[n % 8]
+            loss = [epoch.validation_loss for epoch in epochs]
+            axis.plot([epoch.epoch for epoch in epochs], loss, color=colour, lw=1.2, label=name)
+            best = int(np.nanargmin(loss)) if np.isfinite(loss).any() else 0
+            axis.plot([epochs[best].epoch], [loss[best]], marker="o", ms=4, color=colour)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("validation loss")
+        axis.grid(axis="y")
+        if 0 < len(epochs_by_fit) <= 14:
+            axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+        return figure

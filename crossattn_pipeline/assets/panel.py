@@ -1,0 +1,80 @@
+"""The panel that models read, and the regimes found on it."""
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from crossattn_core import line as stages
+from crossattn_core.experiment import Experiment
+from crossattn_core.line import Line
+from crossattn_core.report.ink import png
+from crossattn_core.report.stage_figures import regime_figure
+from crossattn_pipeline.metadata import figure, table
+from crossattn_pipeline.partitions import daily_partitions, day_range
+
+__all__ = ["panel_assets"]
+
+
+def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+    """``feature_windows`` by day, ``regime_windows`` as a whole."""
+    owners = [f"team:{experiment.report.owner}"]
+
+    @dg.asset(
+        description=(
+            "The panel: time x asset x feature with masks, validated. Models read windows of "
+            f"{experiment.model.lookback} hours as indices into it, never as copies. "
+            f"Features: {', '.join(experiment.features.names)}."
+        ),
+        deps=[dg.AssetKey(["features", "panel_rows"])],
+        group_name="panel",
+        kinds={"parquet", "numpy"},
+        owners=owners,
+        partitions_def=daily_partitions(experiment.period),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=experiment.features.content_hash(),
+        pool="duckdb",
+    )
+    def feature_windows(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        first, last = day_range(context)
+        hashes = stages.export_windows(line, first, last)
+        coverage = _coverage(line)
+        for day, content_hash in hashes.items():
+            shown: dict[str, object] = {"content_hash": content_hash}
+            if day == last:
+                shown["coverage"] = table(coverage)
+            context.add_asset_metadata(shown, partition_key=day.isoformat())
+        return dg.MaterializeResult()
+
+    @dg.asset(
+        description="Regime windows: from the day a regime is confirmed until the next is, found causally on the panel.",
+        deps=[feature_windows],
+        group_name="panel",
+        kinds={"numpy"},
+        owners=owners,
+        code_version=experiment.regimes.content_hash(),
+    )
+    def regime_windows(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        windows = stages.find_regimes(line)
+        picture = png(regime_figure(line.panel(), windows, experiment.symbols))
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(windows),
+                "windows": table(windows, rows=100),
+                "prices_by_regime": figure(picture, "prices shaded by regime"),
+            }
+        )
+
+    return [feature_windows, regime_windows]
+
+
+def _coverage(line: Line) -> pd.DataFrame:
+    panel = line.panel()
+    feature_share_N = np.isfinite(panel.feature_TNF).all(axis=2).mean(axis=0)
+    return pd.DataFrame(
+        {
+            "asset": line.experiment.symbols,
+            "tradable share of hours": panel.is_tradable_TN.mean(axis=0),
+            "fresh share of hours": panel.is_fresh_TN.mean(axis=0),
+            "all features present": feature_share_N,
+        }
+    )

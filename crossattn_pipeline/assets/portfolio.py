@@ -1,0 +1,108 @@
+"""Weights, simulated trading and the report."""
+
+import json
+
+import dagster as dg
+import pandas as pd
+
+from crossattn_core import line as stages
+from crossattn_core.experiment import Experiment
+from crossattn_core.line import Line
+from crossattn_core.report.figures import attention_figure, equity_figure, retrain_figure, underwater_figure
+from crossattn_core.report.ink import png
+from crossattn_core.report.tables import headline_markdown
+from crossattn_pipeline.metadata import figure, number, table
+
+__all__ = ["portfolio_assets"]
+
+_LEAK_SHARPE = 3.0
+_LEAK_IC = 0.1
+
+
+def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+    """``target_weights`` and ``backtest_report``, each made as a whole."""
+    owners = [f"team:{experiment.report.owner}"]
+
+    @dg.asset(
+        description="What each strategy wants to hold at each decision; a decision reads nothing after its own row.",
+        deps=["forecasts", "feature_windows"],
+        group_name="portfolio",
+        kinds={"parquet"},
+        owners=owners,
+        code_version=experiment.portfolio.content_hash(),
+    )
+    def target_weights(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        targets = stages.decide_weights(line)
+        newest = pd.DataFrame(
+            {"asset": line.experiment.symbols} | {name: wanted.target_DN[-1] for name, wanted in targets.items()},
+        )
+        decided = next(iter(targets.values())).as_of_D
+        return dg.MaterializeResult(
+            metadata={
+                "decisions": len(decided),
+                "newest_decision": str(decided[-1]),
+                "newest_weights": table(newest),
+                "content_hash": {name: wanted.content_hash for name, wanted in targets.items()},
+            }
+        )
+
+    @dg.asset(
+        description="Simulated trading of every strategy net of costs, beside its baselines, as one self-contained page.",
+        deps=["target_weights", "attention_snapshot", "retrain_plan", "regime_windows"],
+        group_name="portfolio",
+        kinds={"html"},
+        owners=owners,
+        code_version=experiment.content_hash(),
+        pool="duckdb",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "plausible",
+                asset="backtest_report",
+                description=f"On recorded or live candles a net Sharpe above {_LEAK_SHARPE:g} or an IC above {_LEAK_IC:g} "
+                "is a leak until proven otherwise.",
+            )
+        ],
+    )
+    def backtest_report(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        inputs, paths = stages.write_report(line)
+        report = json.loads(paths.json.read_text(encoding="utf-8"))
+        simulations, plan = inputs.simulations, inputs.plan
+        metadata: dict[str, object] = {
+            "page": dg.MetadataValue.url(paths.html.as_uri()),
+            "path": dg.MetadataValue.path(paths.html),
+            "verdict": report["verdict"]["headline"],
+            "headline": dg.MetadataValue.md(headline_markdown(report)),
+            "sharpe": number(report["strategies"][inputs.subject]["sharpe"]),
+            "equity": figure(png(equity_figure(simulations, inputs.subject, inputs.benchmark)), "equity"),
+            "drawdown": figure(png(underwater_figure(simulations, inputs.subject, inputs.benchmark)), "drawdown"),
+        }
+        if inputs.attention is not None:
+            metadata["attention"] = figure(png(attention_figure(inputs.attention)), "attention")
+        if plan is not None and len(plan):
+            span = simulations[inputs.subject].as_of_T
+            metadata["retrains"] = figure(png(retrain_figure(plan, inputs.regime_windows, span[0], span[-1])), "retrains")
+        if inputs.leaders is not None:
+            named = inputs.leaders[inputs.leaders["named"]]
+            metadata["predictive_leads"] = table(named) if len(named) else "no lead found"
+        return dg.MaterializeResult(metadata=metadata, check_results=[_plausible(line, report)])
+
+    return [target_weights, backtest_report]
+
+
+def _plausible(line: Line, report: dict) -> dg.AssetCheckResult:
+    suspects = pd.DataFrame(
+        [
+            (name, numbers["sharpe"], numbers["ic"])
+            for name, numbers in report["strategies"].items()
+            if (numbers["sharpe"] or 0.0) > _LEAK_SHARPE or (numbers["ic"] or 0.0) > _LEAK_IC
+        ],
+        columns=["strategy", "sharpe", "ic"],
+    )
+    simulated = line.experiment.feed.kind == "simulated"
+    return dg.AssetCheckResult(
+        asset_key="backtest_report",
+        check_name="plausible",
+        passed=simulated or suspects.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"suspects": table(suspects), "simulated_market": simulated},
+    )

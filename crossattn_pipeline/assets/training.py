@@ -1,0 +1,157 @@
+"""Models: one checkpoint for interactive work, and the walk-forward with its three outputs."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+from crossattn_core import line as stages
+from crossattn_core.experiment import Experiment
+from crossattn_core.line import Line
+from crossattn_core.report.ink import png
+from crossattn_core.report.stage_figures import loss_figure
+from crossattn_core.training.fitted import EpochReport
+from crossattn_core.training.leak_check import check_no_forecast_saw_its_label
+from crossattn_core.training.rolling_inputs import settings_hash
+from crossattn_core.training.walk_forward import DayResult
+from crossattn_pipeline.metadata import figure, number, table
+from crossattn_pipeline.partitions import daily_partitions, day_range
+
+__all__ = ["TrainRequest", "training_assets"]
+
+
+class TrainRequest(dg.Config):
+    """Which checkpoint to fit: family, and the last day that it knows (empty: the newest)."""
+
+    family: str = "attention"
+    last_day: str = ""
+
+
+def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+    """``trained_model``, and the multi-asset ``walk_forward``."""
+    owners = [f"team:{experiment.report.owner}"]
+    code_version = settings_hash(experiment)
+
+    @dg.asset(
+        description="One checkpoint over a chosen range, for interactive work; the walk-forward trains its own.",
+        deps=["feature_windows"],
+        group_name="models",
+        kinds={"pytorch"},
+        owners=owners,
+        code_version=code_version,
+    )
+    def trained_model(
+        context: dg.AssetExecutionContext, config: TrainRequest, line: dg.ResourceParam[Line]
+    ) -> dg.MaterializeResult:
+        last = date.fromisoformat(config.last_day) if config.last_day else line.last_day
+        epochs: list[EpochReport] = []
+
+        def on_epoch(epoch: EpochReport) -> None:
+            epochs.append(epoch)
+            # One observation an epoch draws a live curve in the UI.
+            context.log_event(
+                dg.AssetObservation(
+                    "trained_model", metadata={"epoch": epoch.epoch, "validation_loss": number(epoch.validation_loss)}
+                )
+            )
+
+        model = stages.train(line, config.family, last, report=on_epoch)
+        return dg.MaterializeResult(
+            metadata={
+                "model_id": model.model_id,
+                "manifest": dg.MetadataValue.json(model.manifest),
+                "loss": figure(png(loss_figure({config.family: epochs})), "loss curve"),
+            }
+        )
+
+    @dg.multi_asset(
+        name="walk_forward",
+        specs=[
+            dg.AssetSpec(
+                "retrain_plan",
+                deps=["feature_windows", "regime_windows"],
+                description="For each day: retrain or carry, and why. One pure function of what is known at the day's start.",
+                group_name="models",
+                kinds={"json"},
+                owners=owners,
+                code_version=code_version,
+            ),
+            dg.AssetSpec(
+                "rolling_model",
+                deps=["retrain_plan", "feature_windows"],
+                description="The models in force from that day's 00:00 UTC on; they know nothing later.",
+                group_name="models",
+                kinds={"pytorch"},
+                owners=owners,
+                code_version=code_version,
+            ),
+            dg.AssetSpec(
+                "forecasts",
+                deps=["rolling_model", "feature_windows"],
+                description="Out-of-sample forecasts of each hour, from the model in force at the day's start.",
+                group_name="models",
+                kinds={"parquet"},
+                owners=owners,
+                code_version=code_version,
+            ),
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "no_forecast_saw_its_label",
+                asset="forecasts",
+                blocking=True,
+                description="Every forecast's label ends after its model's cut-off; cut-offs are read from the checkpoints.",
+            )
+        ],
+        partitions_def=daily_partitions(experiment.period),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def walk_forward(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> Iterator[dg.MaterializeResult]:
+        first, last = day_range(context)
+        fitted: dict[str, list[EpochReport]] = {}
+        retrains: list[pd.DataFrame] = []
+        for result in stages.walk_forward(line, first, last):
+            for key, shown in _day_metadata(result).items():
+                context.add_asset_metadata(shown, asset_key=key, partition_key=result.day.isoformat())
+            if result.trained:
+                retrains.append(result.plan)
+                fitted |= {f"{result.day} {family}": epochs for family, epochs in result.epochs.items() if epochs}
+        newest = last.isoformat()
+        if retrains:
+            plan = pd.concat(retrains)[["day", "family", "reason", "why", "train_start", "cut_off", "rows", "validation_loss"]]
+            context.add_asset_metadata({"retrains": table(plan, rows=100)}, asset_key="retrain_plan", partition_key=newest)
+        if fitted:
+            context.add_asset_metadata(
+                {"loss_curves": figure(png(loss_figure(fitted)), "loss curves")}, asset_key="rolling_model", partition_key=newest
+            )
+        faults = check_no_forecast_saw_its_label(line.home, line.experiment, line.panel(last), first=first, last=last)
+        yield dg.MaterializeResult(asset_key="retrain_plan")
+        yield dg.MaterializeResult(asset_key="rolling_model")
+        yield dg.MaterializeResult(
+            asset_key="forecasts",
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key="forecasts",
+                    check_name="no_forecast_saw_its_label",
+                    passed=faults.empty,
+                    metadata={"faults": len(faults), "failing_rows": table(faults, rows=20)},
+                )
+            ],
+        )
+
+    return [trained_model, walk_forward]
+
+
+def _day_metadata(result: DayResult) -> dict[str, dict[str, object]]:
+    head = result.rows[0]
+    models = {f"model/{row['family']}": row["model_id"] or "none" for row in result.rows}
+    rolling: dict[str, object] = dict(models)
+    if result.trained:
+        rolling |= {"reason": result.reason, "regime": head["regime"], "seconds": result.seconds, "cut_off": str(head["cut_off"])}
+        rolling |= {"rows": head["rows"], "train_start": str(head["train_start"]), "parent": head["parent_id"] or "none"}
+    return {
+        "retrain_plan": {"action": result.action, "reason": result.reason, "why": head["why"]},
+        "rolling_model": rolling,
+        "forecasts": {"dagster/partition_row_count": result.forecast_rows, "reused": result.reused},
+    }

@@ -1,0 +1,242 @@
+"""The ``crossattn`` command: the same graph and the same instance as the web UI.
+
+Exit codes: 0 complete, 1 failed (the message says what to do), 2 wrong usage, 3 incomplete (the source lacks candles).
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from crossattn_core.errors import CrossattnError
+from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.home import open_home
+from crossattn_core.line import Line
+from crossattn_core.progress import silent
+from crossattn_core.report.tables import headline
+from crossattn_pipeline.instance import experiment_path, home_from
+from crossattn_pipeline.terminal import reporting
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+COMPLETE, FAILED, INCOMPLETE = 0, 1, 3
+
+ExperimentFile = Annotated[
+    Path | None, typer.Option("--experiment", help="Experiment file; else CROSSATTN_EXPERIMENT, else experiments/demo.yaml.")
+]
+HomeFolder = Annotated[Path | None, typer.Option("--home", help="Home folder; else CROSSATTN_HOME, else .crossattn.")]
+Symbols = Annotated[str, typer.Option(help="Comma-separated symbols of the experiment; all when empty.")]
+Start = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day; else the period's.")]
+End = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day, inclusive; else the period's, or the newest complete.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of a cold fit, in place of the experiment's.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows in a batch, in place of the experiment's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, for machines.")]
+
+
+@app.command()
+def run(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    start: Start = None,
+    end: End = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Materialize what is stale, from candles to report, and print the headline."""
+    from crossattn_pipeline.launch import materialize_stale
+
+    began = time.monotonic()
+    with _line(experiment, home, symbols, as_json, _training(epochs, batch_size)) as (line, console):
+        first, last = _range(line, start, end)
+        ran = materialize_stale(line, first, last, lambda text: console.print(text, highlight=False) if not as_json else None)
+        if not ran and not as_json:
+            console.print("Everything is up to date; nothing to recompute.")
+        _show_report(line, console, as_json)
+        if not as_json:
+            console.print(f"{time.monotonic() - began:.0f} s", highlight=False)
+
+
+@app.command()
+def fetch(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    start: Start = None,
+    end: End = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the lake up to date with the feed; nothing that is stored is asked for twice."""
+    from crossattn_pipeline.launch import materialize
+
+    with _line(experiment, home, symbols, as_json) as (line, console):
+        first, last = _range(line, start, end)
+        wanted = [f"candles/{venue}" for venue in sorted({asset.venue for asset in line.experiment.assets})]
+        if any(asset.pays_funding for asset in line.experiment.assets):
+            wanted.append("candles/bybit_funding")
+        result = materialize(line, "data", wanted, [first, last], must_pass=False)
+        incomplete = [check for check in result.get_asset_check_evaluations() if not check.passed]
+        for check in result.get_asset_check_evaluations():
+            numbers = {
+                name: value.value for name, value in check.metadata.items() if name in ("expected", "missing", "quarantined")
+            }
+            name = check.asset_key.to_user_string()
+            if as_json:
+                sys.stdout.write(json.dumps({"event": "fetched", "asset": name, "passed": check.passed, **numbers}) + "\n")
+            else:
+                console.print(f"{name:<22} {'complete' if check.passed else 'INCOMPLETE'}  {numbers}", highlight=False)
+    if incomplete:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def train(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    end: End = None,
+    family: Annotated[str, typer.Option(help="Model family.")] = "attention",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit one checkpoint that knows everything up to --end; the panel must be there (crossattn run, or the data job)."""
+    from crossattn_pipeline.launch import materialize
+
+    with _line(experiment, home, symbols, as_json, _training(epochs, batch_size)) as (line, console):
+        _, last = _range(line, None, end)
+        config = {"ops": {"trained_model": {"config": {"family": family, "last_day": last.isoformat()}}}}
+        result = materialize(line, "train", ["trained_model"], [], run_config=config)
+        metadata = result.asset_materializations_for_node("trained_model")[0].metadata
+        manifest: Any = metadata["manifest"].value
+        model_id = metadata["model_id"].value
+        if as_json:
+            sys.stdout.write(json.dumps({"event": "trained", "model_id": model_id, "manifest": manifest}, default=str) + "\n")
+        else:
+            console.print(f"model {model_id} ({family}), known up to {last}: {line.home.models / str(model_id)}", highlight=False)
+
+
+@app.command()
+def backtest(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide weights anew from the stored forecasts, trade them and write the report."""
+    from crossattn_pipeline.launch import materialize
+
+    with _line(experiment, home, "", as_json) as (line, console):
+        materialize(line, "models", ["target_weights", "backtest_report"], [line.last_day])
+        _show_report(line, console, as_json)
+
+
+@app.command()
+def report(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the headline of the newest report and where its page is; write it first where it is missing or stale."""
+    from crossattn_pipeline.launch import materialize
+
+    with _line(experiment, home, "", as_json) as (line, console):
+        if line.staleness.is_stale("backtest_report"):
+            materialize(line, "models", ["target_weights", "backtest_report"], [line.last_day])
+        _show_report(line, console, as_json)
+
+
+@app.command()
+def ui(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+) -> None:
+    """The Dagster web UI with its daemons on 127.0.0.1, over the same home."""
+    from crossattn_pipeline.ui import serve
+
+    serve(experiment, home, port)
+
+
+def main() -> None:
+    """Entry point of the ``crossattn`` command: a refusal is one message, not a traceback."""
+    code = COMPLETE
+    try:
+        app()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else FAILED
+    except CrossattnError as error:
+        code = FAILED
+        if "--json" in sys.argv:
+            sys.stdout.write(json.dumps({"event": "failed", "error": type(error).__name__, "message": str(error)}) + "\n")
+        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", style="red", highlight=False, markup=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is stored by now. An ordinary exit would let DuckDB's binding report, at teardown, leaks that are none.
+    os._exit(code)
+
+
+@contextmanager
+def _line(
+    experiment: Path | None, home: Path | None, symbols: str, as_json: bool, overrides: dict[str, Any] | None = None
+) -> Iterator[tuple[Line, Console]]:
+    console = Console(stderr=as_json, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    chosen = _selected(load_experiment(experiment_path(os.environ, experiment), overrides), symbols)
+    line = Line(chosen, open_home(home_from(os.environ, home), chosen), silent)
+    with reporting(console, as_json=as_json) as report_progress:
+        line.report = report_progress
+        yield line, console
+
+
+def _selected(experiment: Experiment, symbols: str) -> Experiment:
+    names = tuple(name.strip() for name in symbols.split(",") if name.strip())
+    return experiment.select(names) if names else experiment
+
+
+def _training(epochs: int | None, batch_size: int | None) -> dict[str, Any]:
+    chosen = {"epochs": epochs, "batch_size": batch_size}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return {"training": given} if given else {}
+
+
+def _range(line: Line, start: datetime | None, end: datetime | None) -> tuple[date, date]:
+    first = start.date() if start else line.experiment.period.start
+    last = end.date() if end else line.last_day
+    period = f"{line.experiment.period.start} .. {line.last_day}"
+    if not line.experiment.period.start <= first <= last <= line.last_day:
+        raise CrossattnError(
+            f"range {first} .. {last} does not lie within the experiment's complete days {period}; choose days in it"
+        )
+    return first, last
+
+
+def _show_report(line: Line, console: Console, as_json: bool) -> None:
+    folder = line.home.reports / str(line.last_day)
+    page, numbers = folder / "report.html", folder / "report.json"
+    if not numbers.is_file():
+        raise CrossattnError(f"{numbers}: no report yet; run 'crossattn run' over the whole period")
+    read = json.loads(numbers.read_text(encoding="utf-8"))
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"event": "report", "page": str(page), "verdict": read["verdict"], "strategies": read["strategies"]})
+            + "\n"
+        )
+        return
+    console.print(headline(read))
+    console.print(f"Report: {page}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The graph: every stage of the line as assets, with its jobs.
+
+``defs`` is what Dagster loads; ``build_defs`` gives a fresh graph for another experiment, home or line.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from crossattn_core.experiment import Experiment
+from crossattn_core.warehouse.models import load_project
+from crossattn_pipeline.assets.attention import attention_assets
+from crossattn_pipeline.assets.candles import candle_assets
+from crossattn_pipeline.assets.panel import panel_assets
+from crossattn_pipeline.assets.portfolio import portfolio_assets
+from crossattn_pipeline.assets.training import training_assets
+from crossattn_pipeline.assets.warehouse import warehouse_assets
+from crossattn_pipeline.instance import experiment_from, home_from
+from crossattn_pipeline.jobs import all_jobs
+from crossattn_pipeline.resources import line_resource
+
+__all__ = ["build_defs", "defs"]
+
+# Single-run backfills and asset checks carry Dagster's beta mark; their use is pinned by the lock and by tests.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+
+def build_defs(experiment: Experiment, home_root: Path, resources: dict[str, Any] | None = None) -> dg.Definitions:
+    """The graph of ``experiment`` over the home at ``home_root``; ``resources`` replaces any of its resources by name."""
+    return dg.Definitions(
+        assets=[
+            *candle_assets(experiment),
+            *warehouse_assets(experiment, load_project()),
+            *panel_assets(experiment),
+            *training_assets(experiment),
+            *attention_assets(experiment),
+            *portfolio_assets(experiment),
+        ],
+        jobs=all_jobs(),
+        resources={"line": line_resource(experiment, home_root)} | (resources or {}),
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The graph of the experiment and home that the environment names (see instance.py)."""
+    return build_defs(experiment_from(os.environ), home_from(os.environ))

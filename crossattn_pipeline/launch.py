@@ -1,0 +1,121 @@
+"""Running the graph from the command line: what is stale, as one recorded run on the shared instance."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from crossattn_core.errors import CrossattnError
+from crossattn_core.line import Line
+from crossattn_core.staleness import WHOLE_STAGES
+from crossattn_pipeline.definitions import build_defs
+from crossattn_pipeline.instance import adopt_instance
+from crossattn_pipeline.partitions import range_tags
+
+__all__ = ["Stale", "find_stale", "materialize", "materialize_stale"]
+
+DATA_STAGES = ("feature_windows",)
+MODEL_STAGES = ("walk_forward", "attention_snapshot", *WHOLE_STAGES)
+
+_OUTPUTS = {"walk_forward": ("retrain_plan", "rolling_model", "forecasts")}
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A stage that has to run, and from which day on (none: as a whole)."""
+
+    stage: str
+    days: list[date]
+
+
+def find_stale(line: Line, first: date, last: date) -> list[Stale]:
+    """Stages with stale partitions in the range, in order; empty when everything is up to date.
+
+    Views are made with the tables that read them and are not listed.
+    """
+    staleness = line.staleness
+    venues = sorted({asset.venue for asset in line.experiment.assets})
+    candles = [f"candles/{venue}" for venue in venues]
+    if any(asset.pays_funding for asset in line.experiment.assets):
+        candles.append("candles/bybit_funding")
+    tables = [model.name for model in line.project if model.is_stored_by_day]
+    found = []
+    for stage in (*candles, *tables, "feature_windows", "walk_forward", "attention_snapshot"):
+        days = [day for day in staleness.stale_days(stage, last) if day >= first]
+        if days:
+            found.append(Stale(stage, days))
+    return found + [Stale(stage, []) for stage in WHOLE_STAGES if staleness.is_stale(stage)]
+
+
+def materialize_stale(line: Line, first: date, last: date, tell: Callable[[str], None]) -> bool:
+    """Run what is stale, upstream first; True when something ran.
+
+    Staleness is looked at again after the data half: an unchanged panel needs no new models.
+
+    Raises:
+        CrossattnError: a stage failed; what was made before stays.
+    """
+    ran = False
+    for half, names in (("data", None), ("models", set(MODEL_STAGES))):
+        stale = [entry for entry in find_stale(line, first, last) if (entry.stage in MODEL_STAGES) == (names is not None)]
+        if not stale:
+            continue
+        days = sorted(day for entry in stale for day in entry.days)
+        tell(f"{half}: {', '.join(entry.stage for entry in stale)}" + (f" ({days[0]} .. {days[-1]})" if days else ""))
+        keys = [key for entry in stale for key in _keys(line, entry.stage)]
+        if half == "data":
+            keys += [name.replace(".", "/") for name in line.project.models if not line.project.model(name).is_stored_by_day]
+        materialize(line, half, keys, days or [last])
+        ran = True
+    return ran
+
+
+def materialize(
+    line: Line, job: str, keys: Iterable[str], days: list[date], *, run_config: dict | None = None, must_pass: bool = True
+) -> dg.ExecuteInProcessResult:
+    """Materialize assets by key over the days from the first to the last of ``days``, in this process, as one run.
+
+    Raises:
+        CrossattnError: what the stage itself raised, or a blocking check that failed.
+    """
+    adopt_instance(line.home)
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    definitions = build_defs(line.experiment, line.home.root, {"line": line})
+    with warnings.catch_warnings(), dg.DagsterInstance.get() as instance:
+        warnings.simplefilter("ignore")
+        result = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(key.split("/")) for key in dict.fromkeys(keys)],
+            tags=range_tags(days) if days else {},
+            run_config=(run_config or {}) | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    if not result.success and (must_pass or any(event.is_step_failure for event in result.all_events)):
+        raise _cause(result)
+    return result
+
+
+def _keys(line: Line, stage: str) -> tuple[str, ...]:
+    return _OUTPUTS.get(stage, (stage.replace(".", "/") if stage in line.project.models else stage,))
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> CrossattnError:
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            error = failure.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            text = (error.message if error is not None else str(failure)).strip()
+            return CrossattnError(f"{event.step_key}: {text}")
+    failed = [
+        f"{check.asset_key.to_user_string()}: {check.check_name}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    return CrossattnError(
+        f"a blocking check failed, what lies downstream was not run: {'; '.join(failed) or 'see the run in the web UI'}"
+    )
