@@ -197,6 +197,8 @@ class ModelSettings(Section):
     heads: int = Field(default=8, ge=1, le=32, description="divides width; dealt out to the outputs in turn")
     layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    value_width: int = Field(default=8, ge=1, le=256, description="lag_bias: width of what one head hears of a bar")
+    top_sources: int = Field(default=8, ge=1, le=512, description="sparse: assets that a head keeps per target")
     content: bool = Field(default=False, description="lag_bias: add the content term to the learned logits")
 
     @model_validator(mode="after")

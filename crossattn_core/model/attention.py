@@ -48,6 +48,9 @@ class AssetTokens:
 class CrossAttention(nn.Module, ABC):
     """Mixes what other assets say into each asset; an asset never reads itself here."""
 
+    head_width: int
+    """K, the width of one head's context."""
+
     @abstractmethod
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         """Return the context (B, N, H, K) and the weights used (B, H, N, M, L), before any dropout.
@@ -78,12 +81,12 @@ class NoCrossAttention(CrossAttention):
 
     def __init__(self, heads: int, head_width: int) -> None:
         super().__init__()
-        self._heads, self._head_width = heads, head_width
+        self._heads, self.head_width = heads, head_width
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         batch, lags = tokens.bars.place_BL.shape
         assets = tokens.token_UMD.shape[1]
-        context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self._head_width)
+        context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self.head_width)
         return context_BNHK, tokens.token_UMD.new_zeros(batch, self._heads, assets, assets, lags)
 
 

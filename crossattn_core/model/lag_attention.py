@@ -26,11 +26,13 @@ class LagBiasAttention(CrossAttention):
 
     self_mask_1NLM: Tensor
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool) -> None:
+    def __init__(
+        self, assets: int, lags: int, width: int, heads: int, *, content: bool, value_width: int | None = None
+    ) -> None:
         super().__init__()
-        self._heads, self._head_width = heads, width // heads
+        self._heads, self.head_width = heads, value_width or width // heads
         self.logit_HNLM = nn.Parameter(torch.zeros(heads, assets, lags, assets))
-        self.value = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, heads * self.head_width, bias=False)
         self.query = nn.Linear(width, width, bias=False) if content else None
         self.key = nn.Linear(width, width, bias=False) if content else None
         never_NM = torch.eye(assets) * _NEVER
@@ -43,7 +45,7 @@ class LagBiasAttention(CrossAttention):
         return [self.logit_HNLM]
 
     def share_values(self, first: int, second: int) -> None:
-        rows_HKD = self.value.weight.data.view(self._heads, self._head_width, -1)
+        rows_HKD = self.value.weight.data.view(self._heads, self.head_width, -1)
         rows_HKD[second] = rows_HKD[first]
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
@@ -70,7 +72,7 @@ class LagBiasAttention(CrossAttention):
         if self.query is not None and self.key is not None:
             query_BHNK = self.query(tokens.newest_BND).view(batch, assets, heads, -1).transpose(1, 2)
             key_BHSK = bars.spread(self.key(tokens.token_UMD)).view(batch, pairs, heads, -1).transpose(1, 2)
-            logit_ZHNS = logit_ZHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(self._head_width)
+            logit_ZHNS = logit_ZHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(key_BHSK.shape[-1])
         if bool(bars.readable_BN.all()):
             weight_ZHNS = logit_ZHNS.softmax(dim=-1)
         else:
@@ -86,11 +88,11 @@ class LagBiasAttention(CrossAttention):
         batch = len(tokens.bars.place_BL)
         # A silent bar keeps its place in the softmax, so weights do not jump as sessions open and close, but says nothing.
         value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
-        value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self._head_width)
+        value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self.head_width)
         if len(weight_ZHNLM) == 1:
             # One matrix product a head for the whole batch: attention as a convolution over time.
-            value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self._head_width)
-            context_HNBK = (weight_ZHNLM[0].flatten(2) @ value_HSE).view(heads, assets, batch, self._head_width)
+            value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self.head_width)
+            context_HNBK = (weight_ZHNLM[0].flatten(2) @ value_HSE).view(heads, assets, batch, self.head_width)
             return self._gain * context_HNBK.permute(2, 1, 0, 3)
-        value_BHSK = value_BLMHK.permute(0, 3, 1, 2, 4).reshape(batch, heads, lags * assets, self._head_width)
+        value_BHSK = value_BLMHK.permute(0, 3, 1, 2, 4).reshape(batch, heads, lags * assets, self.head_width)
         return self._gain * (weight_ZHNLM.flatten(3) @ value_BHSK).transpose(1, 2)

@@ -17,7 +17,11 @@ from torch import Tensor, nn
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention import AssetTokens, CrossAttention, NoCrossAttention
 from crossattn_core.model.encoder import BarEmbedding, TemporalEncoder
+from crossattn_core.model.hierarchy import HierarchicalAttention
 from crossattn_core.model.lag_attention import LagBiasAttention
+from crossattn_core.model.plain_attention import LastStepAttention, PooledAttention, UniformAttention
+from crossattn_core.model.sparse_attention import SparseLagAttention
+from crossattn_core.model.timed_attention import FactorisedAttention, LaggedAttention
 from crossattn_core.panel.windows import RecentBars
 
 __all__ = ["CrossAssetNetwork", "NetworkOutput", "NetworkShape", "build_network"]
@@ -31,6 +35,10 @@ class NetworkShape:
     channels: int
     """Features and the fresh flag."""
     outputs: int
+    sectors: tuple[int, ...] = ()
+    """Sector of each asset, as small integers; hierarchical attention needs them."""
+    markets: tuple[int, ...] = ()
+    """Market of each asset, likewise."""
 
 
 class NetworkOutput(NamedTuple):
@@ -70,8 +78,7 @@ class CrossAssetNetwork(nn.Module):
         self.bar_token = BarEmbedding(shape.channels, shape.assets, settings.width)
         self.cross = cross
         self.own_readout = nn.Linear(settings.width, shape.outputs)
-        head_width = settings.width // settings.heads
-        self.cross_readout_NOHK = nn.Parameter(torch.zeros(shape.assets, shape.outputs, settings.heads, head_width))
+        self.cross_readout_NOHK = nn.Parameter(torch.zeros(shape.assets, shape.outputs, settings.heads, cross.head_width))
         self.register_buffer("serves_OH", heads_by_output(shape.outputs, settings.heads), persistent=False)
         _initialise(self)
 
@@ -130,13 +137,30 @@ def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch
 
 
 def _cross_attention(shape: NetworkShape, settings: ModelSettings) -> CrossAttention:
+    width, heads, lags = settings.width, settings.heads, settings.max_lag
     match settings.cross_attention:
         case "lag_bias":
-            return LagBiasAttention(shape.assets, settings.max_lag, settings.width, settings.heads, content=settings.content)
+            return LagBiasAttention(
+                shape.assets, lags, width, heads, content=settings.content, value_width=settings.value_width
+            )
+        case "sparse":
+            return SparseLagAttention(
+                shape.assets, lags, width, heads, content=settings.content, sources=settings.top_sources
+            )
+        case "hierarchical":
+            return HierarchicalAttention(shape.sectors, shape.markets, lags, width, heads)
+        case "lagged":
+            return LaggedAttention(shape.assets, lags, width, heads)
+        case "factorised":
+            return FactorisedAttention(lags, width, heads)
+        case "last":
+            return LastStepAttention(width, heads)
+        case "pooled":
+            return PooledAttention(width, heads)
+        case "uniform":
+            return UniformAttention(width, heads)
         case "off":
-            return NoCrossAttention(settings.heads, settings.width // settings.heads)
-        case other:
-            raise NotImplementedError(other)
+            return NoCrossAttention(heads, width // heads)
 
 
 def _initialise(network: CrossAssetNetwork) -> None:
@@ -147,7 +171,7 @@ def _initialise(network: CrossAssetNetwork) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for name, parameter in network.named_parameters():
-        if name.endswith(("identity_ND", "position_PD")):
+        if name.endswith(("identity_ND", "position_PD", "position_LD")):
             nn.init.normal_(parameter, std=0.02)
     # The own part starts silent: on hourly returns it has little to say and must not learn noise first.
     nn.init.zeros_(network.own_readout.weight)

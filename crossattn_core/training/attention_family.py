@@ -207,8 +207,15 @@ def _parts(
 
 
 def _shape(experiment: Experiment) -> NetworkShape:
+    assets = experiment.assets
+    sectors = sorted({(asset.market, asset.sector) for asset in assets})
+    markets = sorted({asset.market for asset in assets})
     return NetworkShape(
-        len(experiment.assets), len(experiment.features.names) + 1, len(output_names(experiment.labels))
+        len(assets),
+        len(experiment.features.names) + 1,
+        len(output_names(experiment.labels)),
+        tuple(sectors.index((asset.market, asset.sector)) for asset in assets),
+        tuple(markets.index(asset.market) for asset in assets),
     )
 
 

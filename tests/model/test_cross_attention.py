@@ -1,0 +1,118 @@
+"""Every cross-attention keeps the same promises, whatever it computes."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network
+from crossattn_core.panel.windows import RecentBars
+
+ASSETS, CHANNELS, BATCH = 5, 3, 4
+KINDS = get_args(ModelSettings.model_fields["cross_attention"].annotation)
+READERS = [kind for kind in KINDS if kind != "off"]
+SETTINGS = {"lookback": 16, "patch": 4, "max_lag": 6, "width": 24, "heads": 6, "layers": 2, "value_width": 4, "top_sources": 2}
+
+
+def network_of(kind: str, **knobs: object) -> CrossAssetNetwork:
+    settings = ModelSettings.model_validate({**SETTINGS, "cross_attention": kind, **knobs})
+    shape = NetworkShape(ASSETS, CHANNELS, outputs=3, sectors=(0, 0, 1, 1, 2), markets=(0, 0, 0, 0, 1))
+    network = build_network(shape, settings, torch.Generator().manual_seed(4)).eval()
+    with torch.no_grad():
+        for parameter in network.cross.logit_parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(5))
+        network.own_readout.weight.normal_(generator=torch.Generator().manual_seed(6))
+    return network
+
+
+def bars_with(readable_BN: Tensor | None = None) -> tuple[Tensor, RecentBars]:
+    bar_TNC = torch.randn(40, ASSETS, CHANNELS, generator=torch.Generator().manual_seed(7))
+    bar_TNC[..., -1] = 1.0
+    row_B = torch.tensor([20, 21, 30, 39])
+    window_BLNC = bar_TNC[row_B[:, None] + torch.arange(-15, 1)]
+    bar_U, place_BL = torch.unique(row_B[:, None] - torch.arange(6), return_inverse=True)
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool) if readable_BN is None else readable_BN
+    return window_BLNC, RecentBars(bar_TNC[bar_U], place_BL, readable_BN)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_weights_are_shares_of_one_among_readable_others(kind: str) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[0, 3] = False
+    weight_BHNML = network_of(kind)(*bars_with(readable_BN)).weight_BHNML
+    assert (weight_BHNML >= 0).all()
+    assert (weight_BHNML[0, :, :, 3] == 0).all()
+    assert (torch.diagonal(weight_BHNML, dim1=2, dim2=3) == 0).all()
+    total_BHN = weight_BHNML.sum(dim=(-2, -1))
+    # A hierarchy may find nobody in a target's own sector: such a head is silent, never partly heard.
+    spoken_BHN = total_BHN > 0
+    torch.testing.assert_close(total_BHN[spoken_BHN], torch.ones(int(spoken_BHN.sum())))
+    assert kind == "hierarchical" or spoken_BHN.all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_with_nothing_readable_gets_a_cross_part_of_zero(kind: str) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[1] = False
+    output = network_of(kind)(*bars_with(readable_BN))
+    assert (output.weight_BHNML[1] == 0).all()
+    assert (output.cross_BNO[1] == 0).all()
+    assert torch.isfinite(output.forecast_BNO).all()
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_what_a_masked_asset_says_moves_no_other_forecast(kind: str) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[:, 3] = False
+    window_BLNC, recent = bars_with(readable_BN)
+    network = network_of(kind)
+    before_BNO = network(window_BLNC, recent).forecast_BNO
+    rewritten_UNC = recent.bar_UNC.clone()
+    rewritten_UNC[:, 3, :-1] = 50.0
+    window_BLNC = window_BLNC.clone()
+    window_BLNC[:, :, 3, :-1] = 50.0
+    after_BNO = network(window_BLNC, RecentBars(rewritten_UNC, recent.place_BL, readable_BN)).forecast_BNO
+    others = [0, 1, 2, 4]
+    torch.testing.assert_close(after_BNO[:, others], before_BNO[:, others], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_parameter(kind: str) -> None:
+    network = network_of(kind, content=True, dropout=0.0).train()
+    output = network(*bars_with())
+    output.forecast_BNO.square().sum().backward()
+    unread = {"bar_token", "cross_readout_NOHK"} if kind == "off" else set()
+    for name, parameter in network.named_parameters():
+        if name.split(".")[0] in unread:
+            continue
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_bars_not_yet_heard_say_nothing_about_later_rows(kind: str) -> None:
+    network = network_of(kind)
+    _, recent = bars_with()
+    nothing_BNO = network.ahead_part(recent, ((6, 40),))
+    torch.testing.assert_close(nothing_BNO, torch.zeros_like(nothing_BNO))
+
+
+def test_pooled_attention_cannot_tell_the_order_of_bars() -> None:
+    network = network_of("pooled")
+    _, recent = bars_with()
+    mixed = RecentBars(recent.bar_UNC, recent.place_BL[:, torch.randperm(6)], recent.readable_BN)
+    torch.testing.assert_close(network.cross_part(mixed)[0], network.cross_part(recent)[0])
+
+
+def test_sparse_attention_keeps_no_more_than_its_sources() -> None:
+    weight_BHNML = network_of("sparse")(*bars_with()).weight_BHNML
+    assert int((weight_BHNML.sum(dim=-1) > 0).sum(dim=-1).max()) == SETTINGS["top_sources"]
+
+
+def test_sparse_attention_with_every_source_is_lag_bias() -> None:
+    window_BLNC, recent = bars_with()
+    dense, sparse = network_of("lag_bias"), network_of("sparse", top_sources=ASSETS)
+    sparse.load_state_dict(dense.state_dict())
+    torch.testing.assert_close(sparse(window_BLNC, recent).forecast_BNO, dense(window_BLNC, recent).forecast_BNO)

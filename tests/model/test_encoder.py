@@ -1,0 +1,55 @@
+"""The temporal encoder: causal, per asset, and one answer whichever way it is asked."""
+
+import torch
+
+from crossattn_core.model.encoder import TemporalEncoder
+
+ASSETS, CHANNELS, LOOKBACK, PATCH = 3, 2, 24, 4
+
+
+def encoder_and_bars() -> tuple[TemporalEncoder, torch.Tensor]:
+    torch.manual_seed(0)
+    encoder = TemporalEncoder(
+        CHANNELS, ASSETS, lookback=LOOKBACK, patch=PATCH, width=16, heads=4, layers=2, dropout=0.0
+    ).eval()
+    return encoder, torch.randn(5, ASSETS, LOOKBACK, CHANNELS)
+
+
+def test_a_future_bar_never_moves_an_earlier_token() -> None:
+    encoder, bar_BNLC = encoder_and_bars()
+    before_BNPD = encoder.every_patch(bar_BNLC)
+    for bar in (1, 7, 15, LOOKBACK - 1):
+        rewritten_BNLC = bar_BNLC.clone()
+        rewritten_BNLC[:, :, bar:] += 10.0
+        after_BNPD = encoder.every_patch(rewritten_BNLC)
+        complete = bar // PATCH
+        torch.testing.assert_close(after_BNPD[:, :, :complete], before_BNPD[:, :, :complete], rtol=0, atol=0)
+        assert not torch.equal(after_BNPD[:, :, complete:], before_BNPD[:, :, complete:])
+
+
+def test_the_short_way_to_the_newest_token_agrees_with_the_long_one() -> None:
+    encoder, bar_BNLC = encoder_and_bars()
+    torch.testing.assert_close(encoder(bar_BNLC), encoder.every_patch(bar_BNLC)[:, :, -1])
+
+
+def test_an_asset_hears_only_itself() -> None:
+    encoder, bar_BNLC = encoder_and_bars()
+    rewritten_BNLC = bar_BNLC.clone()
+    rewritten_BNLC[:, 0] += 10.0
+    torch.testing.assert_close(encoder(rewritten_BNLC)[:, 1:], encoder(bar_BNLC)[:, 1:], rtol=0, atol=0)
+
+
+def test_attention_agrees_with_torchs_own_multihead_attention() -> None:
+    encoder, _ = encoder_and_bars()
+    layer = encoder.layers[0]
+    token_GPD = torch.randn(5, 6, 16)
+    reference = torch.nn.MultiheadAttention(16, 4, bias=False, batch_first=True)
+    with torch.no_grad():
+        reference.in_proj_weight.copy_(torch.cat([layer.query.weight, layer.key_value.weight]))
+        reference.out_proj.weight.copy_(layer.out.weight)
+        normed_GPD = layer.norm_attention(token_GPD)
+        mask_PP = torch.triu(torch.ones(6, 6, dtype=torch.bool), diagonal=1)
+        mixed_GPD, _ = reference(normed_GPD, normed_GPD, normed_GPD, attn_mask=mask_PP)
+        kept_GPD = token_GPD + mixed_GPD
+        expected_GPD = kept_GPD + layer.contract(torch.nn.functional.gelu(layer.expand(layer.norm_forward(kept_GPD))))
+    torch.testing.assert_close(layer(token_GPD, newest=False), expected_GPD, rtol=1e-4, atol=1e-5)
