@@ -26,7 +26,7 @@ from crossattn_core.regimes.windows import InForce, regime_in_force, regime_wind
 from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.training.health import Health, check_health
 from crossattn_core.training.plan import Decision, Known, decide
-from crossattn_core.training.rolling_inputs import known_panel, panel_chain, settings_hash
+from crossattn_core.training.rolling_inputs import history_of_fit, known_panel, panel_chain, settings_hash
 from crossattn_core.training.rolling_store import (
     Event,
     forecast_array,
@@ -210,10 +210,11 @@ class Walker:
             curve.append(epoch)
             self.report(EpochOfDay(day, family, epoch))
 
+        history, history_weight_T = history_of_fit(known, weight_T, self.experiment)
         request = FitRequest(
-            panel=known,
-            cut_off=len(known.as_of_T) - 1,
-            row_weight_T=weight_T,
+            panel=history,
+            cut_off=len(history.as_of_T) - 1,
+            row_weight_T=history_weight_T,
             seed=self.experiment.training.seed + day.toordinal(),
             warm_from=self._model(warm) if warm else None,
         )
@@ -222,15 +223,15 @@ class Walker:
             model.save(self.home.models / model.model_id)
             # What serves is what was stored: forecasts never depend on whether the fit is still in memory.
             model = self._model(model.model_id)
-            health = check_health(model, known, request.cut_off)
+            health = check_health(model, known, len(known.as_of_T) - 1)
         except TrainingError as error:
             return "", Health(False, str(error))
         trained[family], epochs[family] = model, curve
         told = model.manifest
         state["facts"][model.model_id] = {
             "parent_id": told.get("parent_id") or "",
-            "train_start": told.get("train_start") or str(known.as_of_T[int(np.argmax(weight_T > 0))]),
-            "cut_off": str(known.as_of_T[request.cut_off]),
+            "train_start": max(str(known.as_of_T[int(np.argmax(weight_T > 0))]), told.get("train_start", "")),
+            "cut_off": str(known.as_of_T[-1]),
             "rows": int(told.get("train_rows", (weight_T > 0).sum())),
             "validation_loss": _plain(told.get("validation_loss")),
         }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossattn_core import __version__
 from crossattn_core.experiment import Experiment
@@ -16,10 +17,23 @@ from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.training.checkpoint import FORMAT
 
-__all__ = ["known_panel", "panel_chain", "settings_hash"]
+__all__ = ["history_of_fit", "known_panel", "panel_chain", "settings_hash"]
 
-_FORMAT = "walk-forward 2"
+_FORMAT = "walk-forward 3"
 """Raise it when a stored day means something else than before."""
+
+_WEEK = 168
+
+_ROW_ARRAYS = (
+    "as_of_T",
+    "feature_TNF",
+    "trade_price_TN",
+    "mark_price_TN",
+    "is_fresh_TN",
+    "age_hours_TN",
+    "quote_volume_TN",
+    "funding_rate_TN",
+)
 
 
 def panel_chain(panel: Panel) -> dict[date, str]:
@@ -33,17 +47,8 @@ def panel_chain(panel: Panel) -> dict[date, str]:
     chain: dict[date, str] = {}
     for start in range(0, len(panel.as_of_T), BARS_A_DAY):
         rows = slice(start, start + BARS_A_DAY)
-        for values in (
-            panel.as_of_T,
-            panel.feature_TNF,
-            panel.trade_price_TN,
-            panel.mark_price_TN,
-            panel.is_fresh_TN,
-            panel.age_hours_TN,
-            panel.quote_volume_TN,
-            panel.funding_rate_TN,
-        ):
-            digest.update(np.ascontiguousarray(values[rows]).tobytes())
+        for name in _ROW_ARRAYS:
+            digest.update(np.ascontiguousarray(getattr(panel, name)[rows]).tobytes())
         chain[panel.as_of_T[start].astype("datetime64[D]").item()] = digest.hexdigest()
     return chain
 
@@ -67,3 +72,17 @@ def settings_hash(experiment: Experiment) -> str:
 def known_panel(panel: Panel, stop: int, content_hash: str) -> Panel:
     """The first ``stop`` rows under a name that does not depend on what follows them."""
     return replace(panel.until(stop), content_hash=content_hash)
+
+
+def history_of_fit(panel: Panel, weight_T: NDArray[np.float32], experiment: Experiment) -> tuple[Panel, NDArray[np.float32]]:
+    """The part of ``panel`` that a fit needs, and its rows' weights: the rows that count and the windows behind them.
+
+    Bars before that would be scaled, gathered and multiplied by a weight of zero. The cut is on a whole week, like the
+    blocks of trailing sums.
+    """
+    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * _WEEK
+    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // _WEEK * _WEEK
+    if not start:
+        return panel, weight_T
+    arrays = {name: getattr(panel, name)[start:] for name in _ROW_ARRAYS}
+    return replace(panel, **arrays, content_hash=f"{panel.content_hash}[{start}:]"), weight_T[start:]
