@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -197,7 +197,7 @@ class ModelSettings(Section):
     heads: int = Field(default=8, ge=1, le=32, description="divides width; dealt out to the outputs in turn")
     layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    value_width: int = Field(default=8, ge=1, le=256, description="lag_bias: width of what one head hears of a bar")
+    value_width: int = Field(default=4, ge=1, le=256, description="lag_bias: width of what one head hears of a bar")
     top_sources: int = Field(default=8, ge=1, le=512, description="sparse: assets that a head keeps per target")
     content: bool = Field(default=False, description="lag_bias: add the content term to the learned logits")
 
@@ -230,7 +230,7 @@ class TrainingSettings(Section):
     stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
     run: int = Field(default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens")
     own_every: int = Field(
-        default=8, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
+        default=16, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
     )
     seed: int = Field(default=11, ge=0)
     threads: int = Field(default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own")
@@ -302,7 +302,9 @@ class BaselineSettings(Section):
 class PortfolioSettings(Section):
     """Forecast to weights."""
 
-    rule: Literal["long_short", "long_only"] = "long_short"
+    rule: Literal["long_short", "long_only", "softmax", "tanh", "rank"] = Field(
+        default="long_short", description="the first two price the cost of trading in; the others follow the scores"
+    )
     decision_hour: int = Field(default=15, ge=0, le=23, description="UTC hour of decisions")
     rebalance_every: int = Field(default=24, ge=1, le=24 * 31, description="hours between decisions")
     gross: float = Field(default=1.0, gt=0, le=10, description="largest gross exposure, share of equity")
@@ -330,6 +332,20 @@ class PortfolioSettings(Section):
         le=10,
         description="standard deviation of the prior around 'shrinkage': realised forecasts move the believed share; 0 fixes it",
     )
+    temperature: float = Field(default=0.2, gt=0, le=100, description="softmax, tanh: scores are divided by this")
+    dollar_neutral: bool = Field(default=False, description="tanh: weights sum to zero before limits")
+    bucket_share: float = Field(default=0.3, gt=0, le=0.5, description="rank: share of the assets in each bucket")
+    sector_caps: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+        default={}, description="sector -> largest sum of |weight| of its assets"
+    )
+    venue_caps: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+        default={}, description="venue -> largest sum of |weight| of its assets"
+    )
+    volatility_limit: float = Field(
+        default=0.0, ge=0, le=10, description="largest annual volatility expected from trailing returns; 0: no limit"
+    )
+    trade_share: float = Field(default=1.0, gt=0, le=1, description="share of the way to the wanted weight that a decision trades")
+    turnover_limit: float = Field(default=0.0, ge=0, le=20, description="largest sum of |trade| of a decision; 0: no limit")
     carry_hours: int = Field(default=72, ge=8, le=24 * 60, description="trailing hours whose funding is expected to go on")
 
 
