@@ -98,6 +98,8 @@ class Ledger:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
+            # Keeping the journal's file saves a third of a commit; its durability is the same.
+            connection.execute("pragma journal_mode = persist")
             if is_new:
                 connection.executescript(_TABLES)
             connection.execute("begin immediate")

@@ -7,7 +7,7 @@ second's differences as revisions.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import sha256
 
@@ -31,7 +31,7 @@ from crossattn_core.candles.store import Lake
 from crossattn_core.days import bounds, days_between
 from crossattn_core.universe import Asset
 
-__all__ = ["Answer", "Stored", "store_answer"]
+__all__ = ["Answer", "Stored", "put_day_file", "store_answer"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
                 if compare and changed:
                     revisions[day] = len({key for key, *_ in changed})
                     _note_revisions(connection, answer, changed)
-            rows.append(_covered(lake, answer, day, fresh, before, schema))
+            rows.append(_covered(lake, answer, day, fresh, before))
         # The files must be on disk before the row that makes them count.
         os.sync()
         put_coverage(connection, rows)
@@ -113,40 +113,62 @@ def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
     return Stored(rows=table.num_rows, revisions=revisions)
 
 
-def _covered(
-    lake: Lake, answer: Answer, day: date, table: pa.Table, before: Coverage | None, schema: pa.Schema
-) -> Coverage:
-    named = content_hash(table)
+def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Coverage:
+    """Write the day's rows to a new file, where they changed; returns the ledger row that points to it.
+
+    Args:
+        row: the day in the ledger so far; its ``version`` is -1 when it has no file yet.
+        named: ``content_hash`` of the table.
+    """
+    if named == row.content_hash and row.file is not None:
+        return row
+    if not table.num_rows:
+        return replace(row, rows=0, first=None, last=None, content_hash=named)
+    version = row.version + 1
+    suffix = f".{version}" if version else ""
+    file = f"{asset_folder(row.kind, row.asset_id)}/{row.day}{suffix}.parquet"
+    digest = write_day_file(lake.folder / file, table)
+    keys = table[time_column(table.schema)]
+    return replace(
+        row,
+        rows=table.num_rows,
+        first=iso(keys[0].as_py()),
+        last=iso(keys[-1].as_py()),
+        content_hash=named,
+        file=file,
+        sha256=digest,
+        version=version,
+    )
+
+
+def _covered(lake: Lake, answer: Answer, day: date, table: pa.Table, before: Coverage | None) -> Coverage:
     asked_until = iso(min(answer.asked_until, bounds(day)[1]))
-    if before is not None:
-        asked_until = max(asked_until, before.asked_until)
-    file, digest, version = None, None, 0
-    if before is not None and before.content_hash == named:
-        file, digest, version = before.file, before.sha256, before.version
-    elif table.num_rows:
-        version = 0 if before is None or before.file is None else before.version + 1
-        suffix = f".{version}" if version else ""
-        file = f"{asset_folder(answer.kind, answer.asset.asset_id)}/{day.isoformat()}{suffix}.parquet"
-        digest = write_day_file(lake.folder / file, table)
-    keys = table[time_column(schema)]
     called_for, waived = answer.expected.get(day, (0, 0))
     expected = max(called_for - waived, table.num_rows)
-    return Coverage(
+    row = before or Coverage(
         kind=answer.kind,
         asset_id=answer.asset.asset_id,
         venue=answer.asset.venue,
         day=day.isoformat(),
         asked_until=asked_until,
-        rows=table.num_rows,
+        rows=0,
+        expected=0,
+        gaps=0,
+        first=None,
+        last=None,
+        content_hash="",
+        file=None,
+        sha256=None,
+        version=-1,
+        attempts=0,
+        fetched_at="",
+    )
+    return replace(
+        put_day_file(lake, row, table, content_hash(table)),
+        asked_until=max(asked_until, row.asked_until),
         expected=expected,
         gaps=max(expected - table.num_rows, 0),
-        first=iso(keys[0].as_py()) if table.num_rows else None,
-        last=iso(keys[-1].as_py()) if table.num_rows else None,
-        content_hash=named,
-        file=file,
-        sha256=digest,
-        version=version,
-        attempts=1 if before is None else before.attempts + 1,
+        attempts=row.attempts + 1,
         fetched_at=iso(answer.fetched_at),
     )
 

@@ -68,6 +68,7 @@ class YahooFeed:
         self._breaker = Breaker(_BLOCK_REST_SECONDS, self._waiting)
         self._heard: tuple[datetime, float] | None = None
         self._status = 0
+        self._first_trade: dict[str, datetime] = {}
         self._session: Any = None
         self.traffic = Traffic()
 
@@ -83,8 +84,8 @@ class YahooFeed:
         return _REACH_DAYS[self._interval]
 
     def listed(self, asset: Asset) -> datetime | None:
-        """Yahoo says it only with the prices; not known."""
-        return None
+        """The first trade, which Yahoo says with the prices; none before they were asked for."""
+        return self._first_trade.get(asset.asset_id)
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Shares pay none."""
@@ -147,7 +148,7 @@ class YahooFeed:
         YfData.cache_get.cache_clear()
         self._status = 0
         try:
-            return ticker.history(
+            history = ticker.history(
                 start=to_aware(first),
                 end=to_aware(last),
                 interval=self._interval,
@@ -156,6 +157,10 @@ class YahooFeed:
                 prepost=False,
                 timeout=self._settings.timeout_seconds,
             )
+            first_trade = ticker.history_metadata.get("firstTradeDate")
+            if first_trade is not None:
+                self._first_trade[asset.asset_id] = to_naive(pd.Timestamp(first_trade).to_pydatetime())
+            return history
         except exceptions.YFRateLimitError as error:
             raise RetryableError("HTTP 429", 5.0) from error
         except exceptions.YFPricesMissingError as error:

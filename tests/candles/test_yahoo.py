@@ -168,6 +168,15 @@ def test_adjusted_and_raw_prices_differ_by_the_adjustment():
     pd.testing.assert_series_equal(closes[True], closes[False] * 0.5)
 
 
+def test_the_first_trade_is_known_once_prices_were_asked_for():
+    with server_at() as server:
+        feed = feed_of(server)
+        assert feed.listed(AAPL) is None
+        feed.candles(AAPL, START, END)
+        assert feed.listed(AAPL) == datetime(2023, 1, 3, 14, 30)
+        assert len(server.charts_asked()) == 1
+
+
 def test_an_unknown_interval_is_refused_with_the_list():
     with pytest.raises(ExperimentError, match="choose from 1h, 1d"):
         YahooFeed(FeedSettings(), lambda: datetime.now(UTC), interval="5m")

@@ -51,7 +51,7 @@ class YahooServer(FaultyServer):
             why = "1h data not available for startTime. The requested range must be within the last 730 days."
             return _refused(422, "Unprocessable Entity", why)
         rows = self._rows(symbol, query)
-        return Answer(json.dumps({"chart": {"result": [self._result(rows, query)], "error": None}}).encode())
+        return Answer(json.dumps({"chart": {"result": [self._result(symbol, rows, query)], "error": None}}).encode())
 
     def _rows(self, symbol: str, query: dict[str, str]) -> pd.DataFrame:
         table = self.tables[symbol]
@@ -74,13 +74,14 @@ class YahooServer(FaultyServer):
             rows = pd.concat([rows, live])
         return rows
 
-    def _result(self, rows: pd.DataFrame, query: dict[str, str]) -> dict:
+    def _result(self, symbol: str, rows: pd.DataFrame, query: dict[str, str]) -> dict:
         quote = {name: rows[name].tolist() for name in ("open", "high", "low", "close", "volume")}
         meta = {
             "currency": "USD",
             "instrumentType": "EQUITY",
             "exchangeTimezoneName": "America/New_York",
             "priceHint": 2,
+            "firstTradeDate": int(self.tables[symbol]["opened_at"].iloc[0].timestamp()),
             "validRanges": ["1d", "5d", "1mo", "2y", "max"],
             "tradingPeriods": self._sessions(query),
         }
