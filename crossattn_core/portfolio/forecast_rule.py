@@ -12,7 +12,10 @@ cut at zero from below, and the mirror image of it for a negative one. The edge 
 belief.py), less the funding that a holder is expected to pay.
 
 ``long_short`` measures positions from zero. ``long_only`` measures them from the equal-weight share, and so falls back
-to equal weight when the forecasts say nothing. Axes: D decisions, T rows, N assets.
+to equal weight when the forecasts say nothing. The other rules (see rules.py) want what their scores say. Every rule then
+meets the limits: caps by asset, sector and venue and the gross limit, expected volatility, turnover, the no-trade band.
+
+Axes: D decisions, T rows, N assets.
 """
 
 from dataclasses import dataclass
@@ -26,26 +29,51 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.baselines import readable
 from crossattn_core.portfolio.belief import believed_share
 from crossattn_core.portfolio.book import Book
-from crossattn_core.portfolio.limits import project
-from crossattn_core.portfolio.risk import hourly_variance
+from crossattn_core.portfolio.limits import Group, groups_of, project
+from crossattn_core.portfolio.risk import hourly_variance, log_returns
+from crossattn_core.portfolio.rules import COST_AWARE_RULES, direct_weights, zone
 from crossattn_core.portfolio.sessions import expected_tradable
 
-__all__ = ["expected_carry", "forecast_weights", "trade_cost"]
+__all__ = ["Decisions", "expected_carry", "forecast_decisions", "trade_cost"]
+
+_HOURS_PER_YEAR = 8760
 
 
-def forecast_weights(
+@dataclass(frozen=True)
+class Decisions:
+    """Every step from forecast to target, decision by decision: what ``explain`` shows."""
+
+    forecast_DN: NDArray[np.float64]
+    """(D, N) log return over the trade horizon, as forecast; NaN: none."""
+    belief_D: NDArray[np.float64]
+    """(D,) share of the forecasts that was believed."""
+    carry_DN: NDArray[np.float64]
+    """(D, N) funding that a long is expected to pay over the trade horizon."""
+    edge_DN: NDArray[np.float64]
+    """(D, N) belief * forecast - carry."""
+    variance_DN: NDArray[np.float64]
+    """(D, N) variance of a log return over the trade horizon, from trailing returns."""
+    usable_DN: NDArray[np.bool_]
+    """(D, N) readable, forecast, with a known risk, and its venue open at the fill."""
+    held_DN: NDArray[np.float64]
+    """(D, N) drifted weights as the decision saw them."""
+    target_DN: NDArray[np.float64]
+    """(D, N) the result; NaN: the position is left alone."""
+
+
+def forecast_decisions(
     past_panel: Panel, past_forecast_TN: NDArray[np.floating], rows_D: NDArray[np.int64], experiment: Experiment
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Target weights (D, N), NaN where the position is left alone, and the believed share (D,).
+) -> Decisions:
+    """Decide at each of ``rows_D`` (increasing), reading nothing after it.
 
     Args:
-        past_panel: the panel; only rows at or before each decision are read.
+        past_panel: the panel, to its newest row.
         past_forecast_TN: log return over ``labels.trade_horizon`` as forecast at each row; NaN: no forecast, and the
             position is left alone.
-        rows_D: decision rows, increasing.
+        rows_D: decision rows.
 
     Raises:
-        BacktestError: the forecasts do not match the panel.
+        BacktestError: the forecasts do not match the panel, or a cap names a group that does not exist.
     """
     rows, assets = past_panel.mark_price_TN.shape
     if past_forecast_TN.shape != (rows, assets):
@@ -65,28 +93,29 @@ def forecast_weights(
         horizon=labels.trade_horizon,
         settings=settings,
     )
-    edge_DN = belief_D[:, None] * forecast_DN
+    carry_DN = np.zeros(forecast_DN.shape)
     if experiment.costs.funding:
-        edge_DN = edge_DN - expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
+        carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
+    edge_DN = belief_D[:, None] * forecast_DN - carry_DN
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
     usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
-    cost_N = trade_cost(past_panel.asset_ids, experiment.costs)
-    rule = _Rule(experiment, cost_N, np.full(assets, settings.max_weight))
+    rule = _Rule(experiment, trade_cost(past_panel.asset_ids, experiment.costs), groups_of(experiment), past_panel.mark_price_TN)
     book = Book(past_panel, labels.execution_lag)
-    target_DN = np.full((len(rows_D), assets), np.nan)
+    held_DN, target_DN = np.zeros((2, len(rows_D), assets))
     for decision, row in enumerate(rows_D):
-        held_N = book.held_at(int(row))
+        held_DN[decision] = book.held_at(int(row))
         target_DN[decision] = rule.decide(
+            int(row),
             edge_DN[decision],
             variance_DN[decision],
             usable_DN[decision],
-            held_N,
+            held_DN[decision],
             book.entered_N,
             readable_assets=int(readable_DN[decision].sum()),
         )
         book.order(int(row), target_DN[decision])
-    return target_DN, belief_D
+    return Decisions(forecast_DN, belief_D, carry_DN, edge_DN, variance_DN, usable_DN, held_DN, target_DN)
 
 
 def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.float64]:
@@ -108,18 +137,12 @@ def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int6
 class _Rule:
     experiment: Experiment
     cost_N: NDArray[np.float64]
-    cap_N: NDArray[np.float64]
-
-    def _zone(self, edge_N: NDArray[np.float64], risk_N: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bounds between which a position stays, as distances from the anchor; zero edge keeps zero inside."""
-        open_N = self.cost_N * self.experiment.portfolio.cost_multiple
-        close_N = self.cost_N / self.experiment.portfolio.exit_patience
-        low_N = np.maximum((edge_N - open_N) / risk_N, np.minimum(0.0, (edge_N - close_N) / risk_N))
-        high_N = np.minimum((edge_N + open_N) / risk_N, np.maximum(0.0, (edge_N + close_N) / risk_N))
-        return np.minimum(low_N, high_N), np.maximum(low_N, high_N)
+    groups: tuple[Group, ...]
+    past_mark_TN: NDArray[np.float64]
 
     def decide(
         self,
+        row: int,
         edge_N: NDArray[np.float64],
         variance_N: NDArray[np.float64],
         usable_N: NDArray[np.bool_],
@@ -129,23 +152,45 @@ class _Rule:
         readable_assets: int,
     ) -> NDArray[np.float64]:
         settings = self.experiment.portfolio
-        long_only = settings.rule == "long_only"
+        long_only = settings.rule in ("long_only", "softmax")
         gross = min(1.0, settings.gross) if long_only else settings.gross
-        anchor_N = np.full(len(held_N), gross / max(readable_assets, 1) if long_only else 0.0)
-        risk_N = settings.risk_aversion * np.where(usable_N, variance_N, 1.0)
-        edge_N = np.where(usable_N, edge_N, 0.0)
-        # A position that was never opened has no history to protect: it starts from the anchor.
-        from_N = np.where(entered_N, held_N, anchor_N)
-        low_N, high_N = self._zone(edge_N, risk_N)
-        wanted_N = np.clip(from_N, anchor_N + low_N, anchor_N + high_N)
+        wanted_N = held_N.copy()
+        if settings.rule in COST_AWARE_RULES:
+            anchor = gross / max(readable_assets, 1) if long_only else 0.0
+            low_N, high_N = zone(edge_N[usable_N], variance_N[usable_N], self.cost_N[usable_N], settings)
+            # A position that was never opened has no history to protect: it starts from the anchor.
+            from_N = np.where(entered_N, held_N, anchor)[usable_N]
+            wanted_N[usable_N] = np.clip(from_N, anchor + low_N, anchor + high_N)
+        else:
+            wanted_N[usable_N] = direct_weights(edge_N[usable_N], variance_N[usable_N], settings)
         if long_only:
-            wanted_N = np.maximum(wanted_N, 0.0)
-        # What cannot be read or traded stays as it is, and the rest shares what it leaves of the gross limit.
+            wanted_N[usable_N] = np.maximum(wanted_N[usable_N], 0.0)
+        # What cannot be read or traded stays as it is, and the rest shares what it leaves of each limit.
         limited_N = held_N.copy()
+        free = [
+            Group(group.name, group.members_N[usable_N], max(group.cap - np.abs(held_N[group.members_N & ~usable_N]).sum(), 0.0))
+            for group in self.groups
+            if (group.members_N & usable_N).any()
+        ]
         left = max(gross - np.abs(held_N[~usable_N]).sum(), 0.0)
-        limited_N[usable_N] = project(wanted_N[usable_N], self.cap_N[usable_N], left)
+        cap_N = np.full(int(usable_N.sum()), settings.max_weight)
+        limited_N[usable_N] = project(wanted_N[usable_N], cap_N, left, free)
+        limited_N[usable_N] *= self._calmer(row, limited_N)
         # The band yields to a limit: a position over its cap or over the gross limit is cut even by little.
         over_limit = np.abs(held_N).sum() > gross * (1 + settings.no_trade_band)
-        small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= self.cap_N)
+        small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= settings.max_weight)
         stay_N = ~usable_N | (small_N & ~over_limit)
-        return np.where(stay_N, np.nan, limited_N)
+        step_N = np.where(stay_N, 0.0, settings.trade_share * (limited_N - held_N))
+        if settings.turnover_limit > 0:
+            step_N *= min(1.0, settings.turnover_limit / max(float(np.abs(step_N).sum()), 1e-300))
+        return np.where(stay_N, np.nan, held_N + step_N)
+
+    def _calmer(self, row: int, weight_N: NDArray[np.float64]) -> float:
+        """The largest multiple, at most 1, at which trailing returns keep the volatility limit."""
+        settings = self.experiment.portfolio
+        if settings.volatility_limit <= 0:
+            return 1.0
+        window = slice(max(0, row - settings.volatility_hours), row + 1)
+        portfolio_T = (np.nan_to_num(log_returns(self.past_mark_TN[window])[1:]) * weight_N).sum(axis=1)
+        expected = float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0
+        return min(1.0, settings.volatility_limit / expected) if expected > 0 else 1.0

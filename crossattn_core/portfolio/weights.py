@@ -12,7 +12,7 @@ from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.baselines import BASELINE_RULES
-from crossattn_core.portfolio.forecast_rule import forecast_weights
+from crossattn_core.portfolio.forecast_rule import forecast_decisions
 from crossattn_core.portfolio.targets import Targets, decision_rows, read_weights, save_weights, weights_path
 
 __all__ = [
@@ -59,7 +59,8 @@ def target_weights(
             f"{strategy}: no forecasts given; a strategy that is none of {', '.join(BASELINE_RULES)} is a forecast family"
         )
     else:
-        target_DN, belief_D = forecast_weights(past_panel, past_forecast_TN, rows_D, experiment)
+        decided = forecast_decisions(past_panel, past_forecast_TN, rows_D, experiment)
+        target_DN, belief_D = decided.target_DN, decided.belief_D
     return Targets(strategy, past_panel.asset_ids, past_panel.as_of_T[rows_D], target_DN, belief_D)
 
 

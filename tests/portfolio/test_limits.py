@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 
-from crossattn_core.portfolio.limits import project
+from crossattn_core.errors import BacktestError
+from crossattn_core.portfolio.limits import Group, project
 
 weights = arrays(np.float64, st.integers(1, 8), elements=st.floats(-3, 3).map(lambda value: round(value, 6)))
 
@@ -31,3 +32,41 @@ def test_no_other_weights_inside_the_limits_are_nearer(seed):
     sides = [(0, cap) if wanted > 0 else (-cap, 0) for wanted, cap in zip(wanted_N, cap_N, strict=True)]
     best = minimize(lambda w: ((w - wanted_N) ** 2).sum(), np.zeros(5), bounds=sides, constraints=limits, options={"ftol": 1e-14})
     np.testing.assert_allclose(project(wanted_N, cap_N, gross), best.x, atol=1e-5)
+
+
+def members(*places, assets=6):
+    return np.isin(np.arange(assets), places)
+
+
+NESTED = [Group("venue", members(0, 1, 2, 3), 0.7), Group("left", members(0, 1), 0.3), Group("right", members(2, 3), 0.5)]
+
+
+@given(arrays(np.float64, 6, elements=st.floats(-3, 3).map(lambda value: round(value, 6))), st.floats(0.1, 2.0))
+def test_every_group_cap_holds(wanted_N, gross):
+    found_N = project(wanted_N, np.full(6, 0.4), gross, NESTED)
+    assert np.abs(found_N).sum() <= gross + 1e-9
+    for group in NESTED:
+        assert np.abs(found_N[group.members_N]).sum() <= group.cap + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_other_weights_inside_the_group_caps_are_nearer(seed):
+    draw = np.random.default_rng(seed)
+    wanted_N, cap_N, gross = draw.normal(0, 0.5, 6), np.full(6, 0.4), 0.9
+    limits = [{"type": "ineq", "fun": lambda w: gross - np.abs(w).sum()}]
+    limits += [{"type": "ineq", "fun": lambda w, g=group: g.cap - np.abs(w[g.members_N]).sum()} for group in NESTED]
+    sides = [(0, 0.4) if wanted > 0 else (-0.4, 0) for wanted in wanted_N]
+    best = minimize(
+        lambda w: ((w - wanted_N) ** 2).sum(),
+        np.zeros(6),
+        bounds=sides,
+        constraints=limits,
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    found_N = project(wanted_N, cap_N, gross, NESTED)
+    assert ((found_N - wanted_N) ** 2).sum() <= best.fun + 1e-8
+
+
+def test_groups_that_overlap_are_refused():
+    with pytest.raises(BacktestError, match="share 1 assets"):
+        project(np.ones(6), np.ones(6), 1.0, [Group("a", members(0, 1), 0.5), Group("b", members(1, 2), 0.5)])

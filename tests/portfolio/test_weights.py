@@ -17,6 +17,7 @@ OF = story.experiment()
 ON = story.panel(OF, first=date(2025, 1, 1), last=date(2025, 4, 15))
 ROWS = decision_rows(ON.as_of_T, OF.portfolio, first=np.datetime64("2025-02-01T00:00", "us"))
 FORECAST = story.forecasts(OF, ON)
+RULES = ("long_short", "long_only", "softmax", "tanh", "rank")
 
 
 def weights(strategy, of=OF, on=ON, forecast=FORECAST, rows=ROWS):
@@ -39,10 +40,12 @@ def rewritten_after(on, row, seed=4):
     return replace(on, **changes)
 
 
-@pytest.mark.parametrize("strategy", story.STRATEGIES[:-1])
-@pytest.mark.parametrize("rule", ["long_short", "long_only"])
+@pytest.mark.parametrize(
+    ("strategy", "rule"),
+    [(name, "long_short") for name in story.STRATEGIES[:-1]] + [("attention", rule) for rule in RULES[1:]],
+)
 def test_rewriting_the_future_moves_no_weight(strategy, rule):
-    of = story.experiment(rule=rule)
+    of = story.experiment(rule=rule, volatility_limit=0.2)
     before = weights(strategy, of)
     for decision in (3, 30, len(ROWS) - 2):
         row = int(ROWS[decision])
@@ -172,3 +175,61 @@ def test_forecast_rows_land_on_their_hour_and_asset():
     assert np.isfinite(forecast_TN).sum() == 2
     assert forecast_TN[5, 1] == np.float32(0.1)
     assert forecast_TN[7, 0] == np.float32(0.2)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_keeps_every_limit(rule):
+    of = story.experiment(
+        rule=rule, gross=0.9, max_weight=0.2, sector_caps={"layer1": 0.4}, venue_caps={"yahoo": 0.3}, no_trade_band=0.0,
+        cost_multiple=0.0,
+    )  # fmt: skip
+    done = simulated(weights("attention", of), of)
+    filled_KN = np.where(np.isfinite(done.target_KN), done.weight_TN[done.fill_K], 0.0)
+    layer1 = np.array([asset.sector == "layer1" for asset in of.assets])
+    assert np.abs(filled_KN).max() <= 0.2 + 1e-9
+    # Weights drift between a decision and its fill, one row later.
+    assert np.abs(filled_KN[:, layer1]).sum(axis=1).max() <= 0.4 + 1e-9
+    assert np.abs(done.weight_TN[done.fill_K]).sum(axis=1).max() <= 0.9 * 1.03
+
+
+def test_softmax_is_long_only_and_fully_invested_when_everything_trades():
+    target_DN = weights("attention", story.experiment(rule="softmax", max_weight=1.0, no_trade_band=0.0)).target_DN
+    all_trade_D = np.isfinite(target_DN).all(axis=1)
+    assert (target_DN[all_trade_D] >= 0).all()
+    np.testing.assert_allclose(target_DN[all_trade_D].sum(axis=1), 1.0, atol=1e-9)
+
+
+def test_rank_buckets_are_equal_and_opposite():
+    target_DN = weights("attention", story.experiment(rule="rank", no_trade_band=0.0)).target_DN
+    monday_N = target_DN[2]
+    assert (np.unique(np.round(monday_N[np.isfinite(monday_N)], 9)).tolist()) == [-0.166666667, 0.0, 0.166666667]
+
+
+def test_dollar_neutral_tanh_sums_to_zero():
+    of = story.experiment(rule="tanh", dollar_neutral=True, no_trade_band=0.0, max_weight=1.0)
+    target_DN = weights("attention", of).target_DN
+    all_trade_D = np.isfinite(target_DN).all(axis=1)
+    np.testing.assert_allclose(target_DN[all_trade_D].sum(axis=1), 0.0, atol=0.05)
+
+
+def test_a_lower_volatility_limit_makes_a_calmer_portfolio():
+    wild = simulated(weights("attention", story.experiment(rule="tanh")))
+    calm = simulated(weights("attention", story.experiment(rule="tanh", volatility_limit=0.08)))
+    assert np.std(calm.return_T) < 0.6 * np.std(wild.return_T)
+    assert np.std(calm.return_T) * np.sqrt(8760) < 0.12
+
+
+def test_a_turnover_limit_holds_at_every_decision():
+    done = simulated(weights("attention", story.experiment(turnover_limit=0.25)))
+    assert done.turnover_T.max() < 0.25 * 1.05
+
+
+def test_trading_half_of_the_way_turns_over_less():
+    whole = simulated(weights("attention"))
+    half = simulated(weights("attention", story.experiment(trade_share=0.5)))
+    assert half.turnover_T.sum() < 0.8 * whole.turnover_T.sum()
+
+
+def test_a_cap_on_a_sector_nobody_has_is_refused():
+    with pytest.raises(BacktestError, match="'spaceships'"):
+        weights("attention", story.experiment(sector_caps={"spaceships": 0.1}))
