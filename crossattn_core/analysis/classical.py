@@ -1,0 +1,129 @@
+"""Classical words on who moves first, beside the lagged correlation: Granger's F-test and Hayashi and Yoshida's estimator.
+
+Axes: T bars, N assets, L lags, E regressors, Z shifts in both directions.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from crossattn_core.analysis.lead_lag import benjamini_hochberg
+
+__all__ = ["GRANGER_COLUMNS", "SHIFT_COLUMNS", "granger", "hayashi_yoshida", "shifted_correlations"]
+
+GRANGER_COLUMNS = ("leader", "follower", "f", "p_value", "q_value", "rows")
+"""Grain: ordered pair. ``q_value`` after Benjamini-Hochberg over all pairs; ``rows`` hours in the regression."""
+
+SHIFT_COLUMNS = ("leader", "follower", "lag", "correlation", "lead_ratio")
+"""Grain: ordered pair. ``lag`` hours of the largest correlation among leads of 1 hour and more; ``lead_ratio``: squared
+correlations summed over leads, over those summed over lags; above 1 the leader leads (Huth and Abergel, 2014)."""
+
+_CLIP = 6.0
+"""Deviations at which a return is cut: one crash must not be the whole regression."""
+_LEAST_ROWS_PER_REGRESSOR = 5
+
+
+def granger(return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, lags: int) -> pd.DataFrame:
+    """F-tests of each leader's last ``lags`` returns beside the follower's own (``GRANGER_COLUMNS``), smallest p first.
+
+    Rows are the hours in which the follower has a return; a lagged return that is missing counts as zero. The test is
+    the plain one (Granger, 1969): it assumes one error variance, so clustered volatility makes it too bold; read it beside the
+    permutation test. A pair with under 5 rows a regressor is left out.
+    """
+    bars, assets = return_TN.shape
+    known_TN = np.isfinite(return_TN)
+    count_N = np.maximum(known_TN.sum(axis=0), 1)
+    mean_N = np.where(known_TN, return_TN, 0.0).sum(axis=0) / count_N
+    filled_TN = np.where(known_TN, return_TN - mean_N, 0.0)
+    deviation_N = np.sqrt((filled_TN**2).sum(axis=0) / count_N)
+    filled_TN = np.clip(filled_TN / np.where(deviation_N > 0, deviation_N, 1.0), -_CLIP, _CLIP)
+    design_TE = np.zeros((bars, assets * lags))
+    for lag in range(1, lags + 1):
+        design_TE[lag:, lag - 1 :: lags] = filled_TN[:-lag]
+    table: list[tuple[str, str, float, float, int]] = []
+    for n in range(assets):
+        rows_T = known_TN[:, n].copy()
+        rows_T[:lags] = False
+        count = int(rows_T.sum())
+        if count < _LEAST_ROWS_PER_REGRESSOR * 2 * lags:
+            continue
+        x_RE, y_R = design_TE[rows_T], filled_TN[rows_T, n]
+        moment_EE, cross_E, energy = x_RE.T @ x_RE, x_RE.T @ y_R, float(y_R @ y_R)
+        own = np.arange(n * lags, (n + 1) * lags)
+        own_left = energy - _explained(moment_EE, cross_E, own)
+        for m in range(assets):
+            if m == n or not known_TN[:, m].any():
+                continue
+            both = np.concatenate([own, np.arange(m * lags, (m + 1) * lags)])
+            left = energy - _explained(moment_EE, cross_E, both)
+            free = count - len(both)
+            f = ((own_left - left) / lags) / (left / free)
+            table.append((asset_ids[m], asset_ids[n], float(f), float(stats.f.sf(f, lags, free)), count))
+    tests = pd.DataFrame(table, columns=["leader", "follower", "f", "p_value", "rows"])
+    tests["q_value"] = benjamini_hochberg(tests["p_value"].to_numpy(dtype=float))
+    return tests.sort_values("p_value", ignore_index=True)[list(GRANGER_COLUMNS)]
+
+
+def shifted_correlations(price_TN: NDArray[np.float64], *, max_lag: int) -> NDArray[np.float64]:
+    """(Z, leader, follower) Hayashi-Yoshida correlation with the follower's clock moved back by -max_lag..max_lag hours.
+
+    Every return between two trades of the leader meets all returns of the follower whose time it overlaps, so a night
+    or a weekend is one return and no price is filled in. Hayashi and Yoshida, "On covariance estimation of
+    non-synchronously observed diffusion processes", 2005; with shifts: Hoffmann, Rosenbaum and Yoshida, 2013.
+
+    Args:
+        price_TN: trade prices, NaN where there is none.
+    """
+    bars, assets = price_TN.shape
+    traded_TN = np.isfinite(price_TN)
+    rows_T1 = np.arange(bars)[:, None]
+    before_TN = np.maximum.accumulate(np.where(traded_TN, rows_T1, -1), axis=0)
+    after_TN = np.minimum.accumulate(np.where(traded_TN, rows_T1, bars)[::-1], axis=0)[::-1]
+    log_TN = np.log(np.where(traded_TN, price_TN, 1.0))
+    correlation_ZNN = np.full((2 * max_lag + 1, assets, assets), np.nan)
+    move_by_asset = []
+    for n in range(assets):
+        row_R = np.flatnonzero(traded_TN[:, n])
+        move_by_asset.append((row_R[:-1], row_R[1:], np.diff(log_TN[row_R, n])))
+    energy_N = np.array([float(move_R @ move_R) for _, _, move_R in move_by_asset])
+    for m, (start_R, end_R, move_R) in enumerate(move_by_asset):
+        if len(move_R) < 2:
+            continue
+        for z, shift in enumerate(range(-max_lag, max_lag + 1)):
+            inside_R = (start_R + shift >= 0) & (end_R + shift < bars)
+            first_RN, last_RN = before_TN[start_R[inside_R] + shift], after_TN[end_R[inside_R] + shift]
+            exists_RN = (first_RN >= 0) & (last_RN < bars)
+            columns = np.arange(assets)
+            other_RN = log_TN[np.minimum(last_RN, bars - 1), columns] - log_TN[np.maximum(first_RN, 0), columns]
+            product_N = (move_R[inside_R, None] * np.where(exists_RN, other_RN, 0.0)).sum(axis=0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                correlation_ZNN[z, m] = product_N / np.sqrt(energy_N[m] * energy_N)
+    return correlation_ZNN
+
+
+def hayashi_yoshida(price_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, max_lag: int) -> pd.DataFrame:
+    """Lead-lag by shifted correlations (``SHIFT_COLUMNS``), largest lead ratio first; for bars that are not synchronous."""
+    correlation_ZNN = shifted_correlations(price_TN, max_lag=max_lag)
+    ahead_LNN, behind_LNN = correlation_ZNN[max_lag + 1 :], correlation_ZNN[:max_lag]
+    square_NN = (ahead_LNN**2).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio_NN = square_NN / (behind_LNN**2).sum(axis=0)
+    leader_P, follower_P = np.nonzero(np.isfinite(ratio_NN) & ~np.eye(len(asset_ids), dtype=bool))
+    best_P = np.abs(ahead_LNN[:, leader_P, follower_P]).argmax(axis=0) if len(leader_P) else np.zeros(0, dtype=int)
+    table = pd.DataFrame(
+        {
+            "leader": np.array(asset_ids)[leader_P],
+            "follower": np.array(asset_ids)[follower_P],
+            "lag": best_P + 1,
+            "correlation": ahead_LNN[best_P, leader_P, follower_P],
+            "lead_ratio": ratio_NN[leader_P, follower_P],
+        },
+        columns=list(SHIFT_COLUMNS),
+    )
+    return table.sort_values("lead_ratio", ascending=False, ignore_index=True)
+
+
+def _explained(moment_EE: NDArray[np.float64], cross_E: NDArray[np.float64], chosen: NDArray[np.int64]) -> float:
+    cross = cross_E[chosen]
+    return float(cross @ np.linalg.lstsq(moment_EE[np.ix_(chosen, chosen)], cross, rcond=None)[0])
