@@ -5,6 +5,7 @@ kind: table
 columns:
   asset_id: "venue:category:symbol [key]"
   symbol: "the venue's own symbol [name]"
+  days_asked: "days that the source was asked for; a day never asked for is not empty but unknown [count]"
   first_candle: "close of the oldest candle, null where there is none [UTC]"
   last_candle: "close of the newest candle, null where there is none [UTC]"
   candles: "candles stored [count]"
@@ -22,6 +23,7 @@ tests:
   - relationship: {asset_id: raw.assets.asset_id}
 */
 with assets as (select * from raw.assets),
+asked as (select asset_id, count(*) as days_asked from raw.coverage group by asset_id),
 candles as (
     select
         asset_id,
@@ -66,6 +68,7 @@ funding as (select asset_id, count(*) as funding_settlements from staging.fundin
 select
     assets.asset_id,
     assets.symbol,
+    coalesce(asked.days_asked, 0) as days_asked,
     candles.first_candle,
     candles.last_candle,
     coalesce(candles.candles, 0) as candles,
@@ -78,6 +81,7 @@ select
     coalesce(revised.largest_revision, 0) as largest_revision,
     case when assets.pays_funding then coalesce(funding.funding_settlements, 0) end as funding_settlements
 from assets
+left join asked on assets.asset_id = asked.asset_id
 left join candles on assets.asset_id = candles.asset_id
 left join expected on assets.asset_id = expected.asset_id
 left join longest on assets.asset_id = longest.asset_id
