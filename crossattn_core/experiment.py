@@ -217,6 +217,9 @@ class TrainingSettings(Section):
 
     epochs: int = Field(default=6, ge=1, le=1000, description="passes over the rows of a cold start")
     warm_epochs: int = Field(default=2, ge=1, le=1000, description="passes when the predecessor's weights are the start")
+    minimum_steps: int = Field(
+        default=250, ge=1, le=100_000, description="batches of a cold start, at least: little history gets more passes"
+    )
     batch_size: int = Field(default=128, ge=1, le=65536, description="decision rows in a batch")
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     logit_rate_multiple: float = Field(default=50.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
@@ -391,6 +394,18 @@ class AnalysisSettings(Section):
     permutations: int = Field(default=200, ge=20, le=10_000, description="shifts in the null of each pair's lagged correlation")
     window_days: int = Field(default=180, ge=14, le=3650, description="newest days that a leader's name rests on")
     max_lag: int = Field(default=24, ge=1, le=168, description="hours of lead that are tested")
+    most_on_one_source: float = Field(
+        default=0.9, gt=0, le=1, description="share of all attention on one source beyond which it counts as collapsed"
+    )
+    least_entropy: float = Field(
+        default=0.05, ge=0, lt=1, description="mean entropy over its largest value under which attention counts as collapsed"
+    )
+    most_entropy: float = Field(
+        default=0.995, gt=0, le=1, description="mean entropy over its largest value above which attention tells nothing apart"
+    )
+    most_change: float = Field(
+        default=0.5, gt=0, le=1, description="share of attention that may move between two days before it is flagged"
+    )
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
     minimum_ic_gain: float = Field(default=0.0, ge=0, description="IC over the model without cross-attention that a named leader needs")
 
