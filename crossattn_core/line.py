@@ -43,11 +43,11 @@ from crossattn_core.progress import Progress, Report, silent
 from crossattn_core.receipts import Receipts, combined_hash
 from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.gather import gather_inputs, strategies_of, targets_of
+from crossattn_core.report.gather import gather_inputs, leads_beside_truth, strategies_of, targets_of
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.staleness import WHOLE, Staleness
-from crossattn_core.storage import sha256_of, write_parquet
+from crossattn_core.storage import sha256_of, write_json, write_parquet
 from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.training.fitted import silent as silent_epochs
 from crossattn_core.training.fitting import fit_model
@@ -290,6 +290,8 @@ def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
     inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line))
     line.report(Progress("backtest_report", 1, 2, note="page"))
     paths = build_report(inputs, line.home.reports / str(line.last_day))
+    leads = {"truth_known": inputs.planted is not None, "leads": leads_beside_truth(inputs)}
+    write_json(paths.html.parent / "leads.json", leads)
     line.report(Progress("backtest_report", 2, 2, note=str(paths.html)))
     _record_whole(line, "backtest_report", sha256_of(paths.html.read_bytes()))
     return inputs, paths

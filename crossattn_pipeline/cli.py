@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from crossattn_core.errors import CrossattnError
 from crossattn_core.experiment import Experiment, load_experiment
@@ -235,7 +236,23 @@ def _show_report(line: Line, console: Console, as_json: bool) -> None:
         )
         return
     console.print(headline(read))
+    _show_leads(json.loads((folder / "leads.json").read_text(encoding="utf-8")), console)
     console.print(f"Report: {page}", highlight=False)
+
+
+def _show_leads(read: dict[str, Any], console: Console) -> None:
+    leads, truth_known = read["leads"], read["truth_known"]
+    if not leads:
+        console.print("Predictive leads: no lead found.")
+        return
+    shown = Table(title="Predictive leads" + (" against the planted truth" if truth_known else ""), title_justify="left")
+    for column in ("leader", "follower", "lag found", *(("lag planted",) if truth_known else ()), "why"):
+        shown.add_column(column, overflow="fold")
+    for lead in leads:
+        planted = f"{lead['planted_lag_hours']} h" if lead["planted_lag_hours"] is not None else "none"
+        found = f"{lead['lag_hours']} h" if lead["named"] else "not named"
+        shown.add_row(lead["leader"], lead["follower"], found, *((planted,) if truth_known else ()), lead["why"])
+    console.print(shown)
 
 
 if __name__ == "__main__":

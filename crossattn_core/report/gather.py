@@ -24,7 +24,7 @@ from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
 
-__all__ = ["attention_summary", "gather_inputs", "simulate_all", "strategies_of", "targets_of"]
+__all__ = ["attention_summary", "gather_inputs", "leads_beside_truth", "simulate_all", "strategies_of", "targets_of"]
 
 
 def strategies_of(experiment: Experiment) -> tuple[str, ...]:
@@ -91,6 +91,29 @@ def gather_inputs(
             "version": __version__,
         },
     )
+
+
+def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
+    """One entry a named or planted pair: leader, follower, lag found, lag planted (none where unknown), named, why."""
+    planted = {(lead.leader, lead.follower): lead.lag for lead in inputs.planted or ()}
+    leaders = (
+        inputs.leaders if inputs.leaders is not None else pd.DataFrame(columns=["leader", "follower", "lag", "named", "why"])
+    )
+    found = {(row.leader, row.follower): row for row in leaders.itertuples()}
+    pairs = [pair for pair, row in found.items() if row.named] + [
+        pair for pair in planted if pair in found and not found[pair].named
+    ]
+    return [
+        {
+            "leader": pair[0],
+            "follower": pair[1],
+            "lag_hours": int(found[pair].lag) if found[pair].named else None,
+            "planted_lag_hours": planted.get(pair),
+            "named": bool(found[pair].named),
+            "why": str(found[pair].why),
+        }
+        for pair in pairs
+    ]
 
 
 def attention_summary(home: Home, experiment: Experiment, last: date) -> AttentionSummary | None:

@@ -1,0 +1,105 @@
+"""A small experiment that runs the whole line in seconds: candle files written from a simulated market."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core import line as stages
+from crossattn_core.candles.simulated import SimulatedFeed
+from crossattn_core.days import bounds
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import open_home
+from crossattn_core.line import Line
+from crossattn_core.report.inputs import ReportInputs
+from crossattn_core.report.page import ReportPaths
+
+FIRST, LAST = "2025-03-01", "2025-03-28"
+STORED_TABLES = ("aligned.bars", "features.recursive", "features.window")
+
+
+def small_experiment(folder: Path, **sections: object) -> Experiment:
+    """Three perps and a stock over four weeks, a tiny network, read from the files under ``folder``."""
+    settings: dict[str, object] = {
+        "name": "small",
+        "assets": [
+            {"venue": "bybit", "symbol": "BTCUSDT"},
+            {"venue": "bybit", "symbol": "ETHUSDT"},
+            {"venue": "bybit", "symbol": "SOLUSDT"},
+            {"venue": "yahoo", "symbol": "NVDA"},
+        ],
+        "period": {"start": FIRST, "end": LAST},
+        "feed": {"kind": "files", "folder": str(folder)},
+        "model": {"lookback": 24, "patch": 8, "max_lag": 6, "width": 16, "heads": 4, "layers": 1},
+        "training": {"epochs": 1, "warm_epochs": 1},
+        "regimes": {"minimum_days": 10, "volatility_days": 3, "confirm_days": 2},
+        "retrain": {"minimum_days": 14, "every_days": 7, "cooldown_days": 3},
+        "baselines": {"momentum_hours": 48, "volatility_hours": 96, "ridge_lags": 6},
+        "portfolio": {"volatility_hours": 96},
+        "backtest": {"bootstrap_samples": 50},
+        "analysis": {"permutations": 20, "window_days": 14, "max_lag": 6},
+    }
+    return Experiment.model_validate(settings | sections)
+
+
+def write_market(folder: Path) -> None:
+    """Write candles and funding of the small universe in the layout of the files feed."""
+    experiment = small_experiment(folder)
+    feed = SimulatedFeed(experiment.feed.simulated.model_copy(update={"leads": ()}), experiment.assets, experiment.period, past)
+    start, end = bounds(experiment.period.start)[0], bounds(experiment.period.end or experiment.period.start)[1]
+    for asset in experiment.assets:
+        candles = feed.candles(asset, start, end).rename(columns={"opened_at": "timestamp"})
+        _write(
+            candles[["timestamp", "open", "high", "low", "close", "volume"]],
+            folder / f"{asset.venue}_1h" / f"{asset.symbol}.parquet",
+        )
+        if asset.pays_funding:
+            funding = feed.funding(asset, start, end).rename(columns={"settled_at": "timestamp", "rate": "funding_rate"})
+            _write(funding[["timestamp", "funding_rate"]], folder / "bybit_funding" / f"{asset.symbol}.parquet")
+
+
+def rewrite_after(folder: Path, moment: datetime, seed: int) -> None:
+    """Replace every candle that closes after ``moment`` (naive UTC), and every later settlement, by a random one."""
+    random = np.random.default_rng(seed)
+    for path in sorted(folder.rglob("*.parquet")):
+        rows = pd.read_parquet(path)
+        if "funding_rate" in rows:
+            later = rows["timestamp"] > moment
+            rows.loc[later, "funding_rate"] = random.normal(0, 1e-4, int(later.sum()))
+        else:
+            # A stock's last candle of a session lasts half an hour: from moment - 30 minutes on none closes before moment.
+            later = rows["timestamp"] > moment - timedelta(minutes=59)
+            factor = np.exp(np.cumsum(random.normal(0, 0.01, int(later.sum()))))
+            for name in ("open", "high", "low", "close"):
+                rows.loc[later, name] = rows.loc[later, name] * factor
+            rows.loc[later, "volume"] = rows.loc[later, "volume"] * random.uniform(0.2, 5.0, int(later.sum()))
+        _write(rows, path)
+
+
+def past() -> datetime:
+    """A clock long after the small market's last candle."""
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, ReportPaths]:
+    """The whole line, without Dagster."""
+    line = Line(experiment, open_home(home, experiment), clock=past)
+    first, last = experiment.period.start, line.last_day
+    for venue in sorted({asset.venue for asset in experiment.assets}):
+        stages.take_in_candles(line, venue, first, last)
+    stages.take_in_funding(line, first, last)
+    for name in STORED_TABLES:
+        stages.build_table(line, name, first, last)
+    stages.export_windows(line, first, last)
+    stages.find_regimes(line)
+    list(stages.walk_forward(line, first, last))
+    stages.snapshot_attention(line, first, last)
+    stages.decide_weights(line)
+    inputs, paths = stages.write_report(line)
+    return line, inputs, paths
+
+
+def _write(rows: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(path, index=False)
