@@ -190,6 +190,9 @@ class ModelSettings(Section):
     cross_attention: Literal["lag_bias", "last", "pooled", "lagged", "hierarchical", "factorised", "sparse", "uniform", "off"] = (
         "lag_bias"
     )
+    own_branch: Literal["attention", "lstm", "gru", "dlinear"] = Field(
+        default="attention", description="what reads the asset's own window; the others than 'attention' are baselines"
+    )
     lookback: int = Field(default=168, ge=8, le=4096, description="bars that a window holds")
     patch: int = Field(default=24, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
     max_lag: int = Field(default=24, ge=1, le=336, description="bars back that cross-attention reads, at most lookback")

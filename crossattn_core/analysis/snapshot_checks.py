@@ -1,0 +1,96 @@
+"""Collapse and drift of attention, day by day and regime window by regime window.
+
+Axes: D days, N targets, M sources.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.analysis.attention_maps import edge_matrices
+from crossattn_core.experiment import AnalysisSettings
+
+__all__ = ["CHANGE_COLUMNS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share", "window_attention"]
+
+CHANGE_COLUMNS = ("day", "model_id", "since_previous", "since_window", "same_model")
+"""Grain: day. Share of attention that moved since the snapshot before, and since the mean of the last regime window that
+ended; NaN where there is none. ``same_model``: whether the previous snapshot is of the same model."""
+
+CHECK_COLUMNS = ("day", "check", "value", "bound", "passed", "why")
+"""Grain: (day, check)."""
+
+
+def moved_share(before_NM: NDArray[np.float64], after_NM: NDArray[np.float64]) -> float:
+    """Half the absolute difference of two edge matrices, averaged over targets that read in both: 0 none, 1 all of it."""
+    reads_N = (before_NM.sum(axis=1) > 0) & (after_NM.sum(axis=1) > 0)
+    if not reads_N.any():
+        return float("nan")
+    return float(0.5 * np.abs(after_NM - before_NM)[reads_N].sum(axis=1).mean())
+
+
+def attention_changes(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], windows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """How far attention moved, day by day (``CHANGE_COLUMNS``).
+
+    Args:
+        snapshots: rows with the quantity 'edge'.
+        windows: ``regime_windows``; a day is compared with the mean of the newest window that ended on or before it.
+    """
+    day_D, edge_DNM = edge_matrices(snapshots, asset_ids)
+    model_by_day = snapshots.drop_duplicates("day").set_index("day")["model_id"]
+    ended = None if windows is None else windows.dropna(subset="end")
+    rows = []
+    for d, day in enumerate(day_D):
+        since_window = float("nan")
+        if ended is not None:
+            past = ended[ended["end"] <= pd.Timestamp(day)].tail(1)
+            for confirmed, end in zip(past["confirmed"].to_numpy(), past["end"].to_numpy(), strict=True):
+                inside_D = (day_D >= confirmed) & (day_D < end)
+                if inside_D.any():
+                    since_window = moved_share(edge_DNM[inside_D].mean(axis=0), edge_DNM[d])
+        model_id = model_by_day.loc[day]
+        since_previous = moved_share(edge_DNM[d - 1], edge_DNM[d]) if d else float("nan")
+        same_model = bool(d) and model_by_day.loc[day_D[d - 1]] == model_id
+        rows.append((day, model_id, since_previous, since_window, same_model))
+    return pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))
+
+
+def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], settings: AnalysisSettings) -> pd.DataFrame:
+    """Collapse and drift of each day (``CHECK_COLUMNS``): one source takes all, entropy near nothing or uniform, a jump.
+
+    Args:
+        snapshots: rows with the quantities 'edge' and 'entropy'.
+    """
+    day_D, edge_DNM = edge_matrices(snapshots, asset_ids)
+    entropy = snapshots[snapshots["quantity"] == "entropy"].groupby("day")["value"].mean()
+    changes = attention_changes(snapshots[snapshots["quantity"] == "edge"], asset_ids)
+    rows: list[tuple] = []
+    for d, day in enumerate(day_D):
+        received_M = edge_DNM[d].sum(axis=0)
+        total = received_M.sum()
+        share = float(received_M.max() / total) if total > 0 else float("nan")
+        source = asset_ids[int(received_M.argmax())]
+        bound = settings.most_on_one_source
+        rows.append((day, "one_source", share, bound, not share > bound, f"{source} takes {share:.0%} of all attention"))
+        mean = float(entropy.get(day, float("nan")))
+        low, high = settings.least_entropy, settings.most_entropy
+        rows.append((day, "entropy_low", mean, low, not mean < low, f"mean entropy {mean:.3f} of its largest value"))
+        rows.append((day, "entropy_uniform", mean, high, not mean > high, f"mean entropy {mean:.3f} of its largest value"))
+        moved, bound = float(changes["since_previous"].iloc[d]), settings.most_change
+        whose = "the same model" if changes["same_model"].iloc[d] else "another model"
+        rows.append(
+            (day, "jump", moved, bound, not moved > bound, f"{moved:.0%} of attention moved since the day before, {whose}")
+        )
+    return pd.DataFrame(rows, columns=list(CHECK_COLUMNS))
+
+
+def window_attention(
+    snapshots: pd.DataFrame, asset_ids: tuple[str, ...], windows: pd.DataFrame
+) -> dict[int, NDArray[np.float64]]:
+    """window_id -> (N, M) mean edge matrix of the window's days; windows without a snapshot are left out."""
+    day_D, edge_DNM = edge_matrices(snapshots, asset_ids)
+    means: dict[int, NDArray[np.float64]] = {}
+    for window_id, confirmed, end in zip(windows["window_id"], windows["confirmed"], windows["end"], strict=True):
+        inside_D = (day_D >= confirmed.to_datetime64()) & (True if pd.isna(end) else day_D < end.to_datetime64())
+        if inside_D.any():
+            means[int(window_id)] = edge_DNM[inside_D].mean(axis=0)
+    return means
