@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention import AssetTokens, CrossAttention, NoCrossAttention
+from crossattn_core.model.baselines.sequence import DecomposedLinear, MultiAssetGRU, SingleAssetLSTM
 from crossattn_core.model.encoder import BarEmbedding, TemporalEncoder
 from crossattn_core.model.hierarchy import HierarchicalAttention
 from crossattn_core.model.lag_attention import LagBiasAttention
@@ -65,16 +66,7 @@ class CrossAssetNetwork(nn.Module):
     def __init__(self, shape: NetworkShape, settings: ModelSettings, cross: CrossAttention) -> None:
         super().__init__()
         self.max_lag = settings.max_lag
-        self.temporal = TemporalEncoder(
-            shape.channels,
-            shape.assets,
-            lookback=settings.lookback,
-            patch=settings.patch,
-            width=settings.width,
-            heads=settings.heads,
-            layers=settings.layers,
-            dropout=settings.dropout,
-        )
+        self.temporal = _own_branch(shape, settings)
         self.bar_token = BarEmbedding(shape.channels, shape.assets, settings.width)
         self.cross = cross
         self.own_readout = nn.Linear(settings.width, shape.outputs)
@@ -161,6 +153,27 @@ def _cross_attention(shape: NetworkShape, settings: ModelSettings) -> CrossAtten
             return UniformAttention(width, heads)
         case "off":
             return NoCrossAttention(heads, width // heads)
+
+
+def _own_branch(shape: NetworkShape, settings: ModelSettings) -> nn.Module:
+    match settings.own_branch:
+        case "attention":
+            return TemporalEncoder(
+                shape.channels,
+                shape.assets,
+                lookback=settings.lookback,
+                patch=settings.patch,
+                width=settings.width,
+                heads=settings.heads,
+                layers=settings.layers,
+                dropout=settings.dropout,
+            )
+        case "lstm":
+            return SingleAssetLSTM(shape.channels, settings.width)
+        case "gru":
+            return MultiAssetGRU(shape.channels, shape.assets, settings.width)
+        case "dlinear":
+            return DecomposedLinear(shape.channels, settings.lookback, settings.width)
 
 
 def _initialise(network: CrossAssetNetwork) -> None:

@@ -1,4 +1,4 @@
-"""The family 'attention': the cross-asset network, fitted and asked.
+"""The families of networks: 'attention' and its baselines, fitted and asked.
 
 Axes: T bars, R rows asked for, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
 """
@@ -33,10 +33,9 @@ _ANSWER_BATCH = 256
 class FittedAttention(FittedModel):
     """A trained cross-asset network with its scalers."""
 
-    family = "attention"
-
     def __init__(
         self,
+        family: str,
         network: CrossAssetNetwork,
         scaler: Scaler,
         target_scaler: TargetScaler,
@@ -44,6 +43,7 @@ class FittedAttention(FittedModel):
         experiment: Experiment,
         manifest: dict[str, Any],
     ) -> None:
+        self.family = family
         self.network = network.eval()
         self.scaler = scaler
         self.target_scaler = target_scaler
@@ -66,7 +66,7 @@ class FittedAttention(FittedModel):
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)})
         scaler, target_scaler = Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays)
-        return cls(network, scaler, target_scaler, arrays["gain_PO"], experiment, manifest)
+        return cls(manifest["family"], network, scaler, target_scaler, arrays["gain_PO"], experiment, manifest)
 
     def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         return self._returns(panel, rows, others=True)[:, :, 1:]
@@ -77,7 +77,9 @@ class FittedAttention(FittedModel):
     def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         return self._returns(panel, rows, others=False)[:, :, 0]
 
-    def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights:
+    def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
+        if self.experiment.model.cross_attention == "off":
+            return None
         rows = np.asarray(rows, dtype=np.int64)
         weights = []
         if len(rows):
@@ -123,7 +125,7 @@ class FittedAttention(FittedModel):
 
 
 def fit_attention(
-    request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None] = silent
+    family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None] = silent
 ) -> FittedAttention:
     """Fit scalers and network on what is known at the cut-off; see ``fitting.fit_model``."""
     model, training = experiment.model, experiment.training
@@ -159,7 +161,7 @@ def fit_attention(
     generator = torch.Generator().manual_seed(request.seed)
     network = build_network(_shape(experiment), model, generator)
     epochs = _epochs(len(split.train_R), training, warm=False)
-    if isinstance(request.warm_from, FittedAttention):
+    if isinstance(request.warm_from, FittedAttention) and request.warm_from.family == family:
         network.load_state_dict(request.warm_from.network.state_dict())
         epochs = _epochs(len(split.train_R), training, warm=True)
     with threads(training.threads), torch.random.fork_rng(devices=[]):
@@ -174,7 +176,7 @@ def fit_attention(
         )
     parent = request.warm_from
     manifest = {
-        **stamp("attention", experiment),
+        **stamp(family, experiment),
         "seed": request.seed,
         "panel_hash": panel.content_hash,
         "cut_off": str(panel.as_of_T[request.cut_off]),
@@ -187,7 +189,7 @@ def fit_attention(
         "validation_losses": history.validation_loss,
         "parent_id": parent.model_id if parent is not None else None,
     }
-    return FittedAttention(network, scaler, target_scaler, gain_PO, experiment, manifest)
+    return FittedAttention(family, network, scaler, target_scaler, gain_PO, experiment, manifest)
 
 
 def _parts(

@@ -94,7 +94,7 @@ def fits(manifest: Mapping[str, Any], family: str, experiment: Experiment, *, fo
         CheckpointError: family, universe, features, horizons or network differ; each difference is spelled out.
     """
     wanted = stamp(family, experiment)
-    compared = ["family", "universe", "features", "horizons", "execution_lag"] + (["model"] if family == "attention" else [])
+    compared = ["family", "universe", "features", "horizons", "execution_lag"] + (["model"] if family != "ridge_var" else [])
     differences = [line for key in compared for line in _differences(key, manifest.get(key), wanted[key])]
     if differences:
         raise CheckpointError(

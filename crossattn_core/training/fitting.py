@@ -15,7 +15,20 @@ from crossattn_core.training.ridge_family import FittedRidge, fit_ridge
 
 __all__ = ["FAMILIES", "AttentionWeights", "EpochReport", "FitRequest", "FittedModel", "fit_model", "load_model", "silent"]
 
-FAMILIES: tuple[str, ...] = ("attention", "ridge_var")
+_NETWORKS: dict[str, dict[str, str]] = {
+    "attention": {},
+    "uniform_attention": {"cross_attention": "uniform"},
+    "self_attention": {"cross_attention": "off"},
+    "lstm": {"cross_attention": "off", "own_branch": "lstm"},
+    "gru": {"cross_attention": "off", "own_branch": "gru"},
+    "dlinear": {"cross_attention": "off", "own_branch": "dlinear"},
+}
+"""Families that are networks, and the knobs of the model section that make them one."""
+
+_OWN_ONLY_EVERY = 4
+"""Without a cross part the own branch is the model: it gets more rows than drop-path leaves it."""
+
+FAMILIES: tuple[str, ...] = (*_NETWORKS, "ridge_var")
 """Families that forecast; each can be asked for by name."""
 
 
@@ -36,8 +49,8 @@ def fit_model(
         raise TrainingError(f"row_weight_T has {len(request.row_weight_T)} rows, the cut-off is row {request.cut_off}")
     _check_panel(request, experiment)
     match family:
-        case "attention":
-            return fit_attention(request, experiment, report=report)
+        case network if network in _NETWORKS:
+            return fit_attention(family, request, _as_family(family, experiment), report=report)
         case "ridge_var":
             return fit_ridge(request, experiment)
     raise TrainingError(f"family {family!r} is unknown; choose from {', '.join(FAMILIES)}")
@@ -51,13 +64,24 @@ def load_model(folder: Path, experiment: Experiment) -> FittedModel:
     """
     arrays, manifest = read_checkpoint(folder)
     family = str(manifest.get("family"))
+    experiment = _as_family(family, experiment)
     fits(manifest, family, experiment, folder=folder)
     match family:
-        case "attention":
+        case network if network in _NETWORKS:
             return FittedAttention.from_checkpoint(arrays, manifest, experiment)
         case "ridge_var":
             return FittedRidge.from_checkpoint(arrays, manifest, experiment)
     raise CheckpointError(f"{folder}: family {family!r} is unknown here; known: {', '.join(FAMILIES)}")
+
+
+def _as_family(family: str, experiment: Experiment) -> Experiment:
+    knobs = _NETWORKS.get(family)
+    if not knobs:
+        return experiment
+    training = experiment.training
+    if knobs["cross_attention"] == "off":
+        training = training.model_copy(update={"own_every": min(training.own_every, _OWN_ONLY_EVERY)})
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update=knobs), "training": training})
 
 
 def _check_panel(request: FitRequest, experiment: Experiment) -> None:
