@@ -6,9 +6,10 @@ or when a refresh covers it. Killed at any moment, a later intake asks for nothi
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from crossattn_core.candles.asking import Question, Reply, fetch, judged, questions, whole_days
 from crossattn_core.candles.feed import Feed, KnowsTruth, ManyVenues, Progress, silent
@@ -160,6 +161,18 @@ def _take_in(
     return _outcome(kind, lake, assets, first, last, tally)
 
 
+class _SameThread(Executor):
+    """For sources that take one question at a time: no thread to wait for when the user interrupts."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 def _gaps_just_seen(plan: _VenuePlan, kind: Kind, lake: Lake, failures: dict[str, FeedError]) -> list[Question]:
     """Complete days of this intake that came with holes, asked for once so far."""
     days: dict[Asset, list[date]] = {}
@@ -186,7 +199,7 @@ def _work_off(
     source = plan.source
     waiting = list(reversed(asked))
     ahead: deque[tuple[Question, Future[Reply]]] = deque()
-    pool = ThreadPoolExecutor(max_workers=source.parallel, thread_name_prefix="candles")
+    pool = ThreadPoolExecutor(source.parallel, thread_name_prefix="candles") if source.parallel > 1 else _SameThread()
     try:
         while waiting or ahead:
             while waiting and len(ahead) < source.parallel:

@@ -85,7 +85,10 @@ class Ledger:
         """A connection for questions; an absent ledger answers like an empty one."""
         connection = sqlite3.connect(self._path if self._path.exists() else ":memory:", timeout=60)
         try:
-            if not self._path.exists():
+            if not _has_tables(connection):
+                # Never written, or its founder was killed before the first commit.
+                connection.close()
+                connection = sqlite3.connect(":memory:")
                 connection.executescript(_TABLES)
             yield connection
         finally:
@@ -94,16 +97,16 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction that no other writer overlaps; rolled back on any error."""
-        is_new = not self._path.exists()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
             # Keeping the journal's file saves a third of a commit; its durability is the same.
             connection.execute("pragma journal_mode = persist")
-            if is_new:
-                connection.executescript(_TABLES)
             connection.execute("begin immediate")
             try:
+                if not _has_tables(connection):
+                    for statement in _TABLES.split(";"):
+                        connection.execute(statement)
                 yield connection
             except BaseException:
                 connection.execute("rollback")
@@ -144,6 +147,10 @@ class Ledger:
         listed = ", ".join(columns)
         with self.reading() as connection:
             return connection.execute(f"select {listed} from {table} where {where} order by {listed}", given).fetchall()
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("select 1 from sqlite_master where name = 'coverage'").fetchone() is not None
 
 
 def coverage_rows(

@@ -31,6 +31,11 @@ class Asked:
     fault: str
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed in mid-answer is what some tests are about."""
+
+
 class FaultyServer:
     """A server on 127.0.0.1 whose answers a subclass gives and whose faults a test chooses.
 
@@ -44,7 +49,7 @@ class FaultyServer:
         self.asked: list[Asked] = []
         self._share, self._kinds, self._script = share, kinds, list(script)
         self._random, self._lock = random.Random(seed), threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
