@@ -30,7 +30,7 @@ _BLOCK_ROWS = 4096
 """Rows summed at a time: enough to amortise the call, few enough to stay in cache."""
 
 
-_BATCH_VARIANTS = 16
+_BATCH_VARIANTS = 32
 """Variants solved together: few enough that their weights stay in cache."""
 
 
@@ -89,7 +89,7 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
     equity_T, after_K = equity_VT[0], after_VK[0]
     fill_price_KN = market.price_TN[schedule.start + schedule.fill_K]
     units_KN = path.weight_VKN[0] * after_K[:, None] / fill_price_KN
-    trade_KN = np.where(path.active_VKN[0], path.move_VKN[0] * path.before_VK(equity_VT, after_VK)[0][:, None], 0.0)
+    trade_KN = path.trade_VKN(after_VK)[0]
     ruined_at = _cut_at_ruin(equity_T)
     if ruined_at is not None:
         gone_K = schedule.fill_K >= ruined_at
@@ -139,16 +139,17 @@ class _Path:
     active_VKN: NDArray[np.bool_]
     weight_VKN: NDArray[np.float64]
     """Shares of V+ after the trade."""
-    move_VKN: NDArray[np.float64]
-    """Trades as shares of V."""
+    held_VKN: NDArray[np.float64]
+    """Shares of V before the trade."""
     share_VK: NDArray[np.float64]
     """V+ / V."""
     growth_VK: NDArray[np.float64]
     """V at this execution / V+ at the one before; 1 at the first."""
 
-    def before_VK(self, equity_VT: NDArray[np.float64], after_VK: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Equity before each trade."""
-        return after_VK / self.share_VK
+    def trade_VKN(self, after_VK: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Money bought (negative: sold), given equity after each execution."""
+        move_VKN = self.weight_VKN * self.share_VK[..., None] - self.held_VKN
+        return np.where(self.active_VKN, move_VKN * (after_VK / self.share_VK)[..., None], 0.0)
 
 
 def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDArray[np.float64]) -> _Path:
@@ -171,20 +172,28 @@ def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: ND
 
     def settle(chosen_K: NDArray[np.int64]) -> None:
         """Solve the executions ``chosen_K``, whose predecessors are solved."""
-        before = weight_VKN[:, chosen_K - 1]
-        before[:, chosen_K == 0] = 0.0
+        everything = len(chosen_K) == executions
+        chosen = slice(None) if everything else chosen_K  # views where nothing is picked out
+        if everything:
+            before = np.zeros_like(weight_VKN)
+            before[:, 1:] = weight_VKN[:, :-1]
+        else:
+            before = weight_VKN[:, chosen_K - 1]
+            before[:, chosen_K == 0] = 0.0
         # Sums run over the last axis alone (never through BLAS), so that later rows cannot touch a bit of earlier ones.
-        gain = (before * change_KN[chosen_K]).sum(axis=-1)
+        gain = np.einsum("vkn,kn->vk", before, change_KN[chosen])
         if carries:
-            gain -= (before * funding_KN[chosen_K]).sum(axis=-1)
-            gain -= (np.maximum(-before, 0.0) * borrow_KN[chosen_K]).sum(axis=-1)
+            gain -= np.einsum("vkn,kn->vk", before, funding_KN[chosen])
+            gain -= np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen])
         growth = 1.0 + gain
-        held = before * (1.0 + change_KN[chosen_K]) / growth[..., None]
-        active = active_VKN[:, chosen_K]
-        cost = np.where(active, market.trade_cost_N, 0.0)
-        share = equity_share_after_trade(weight_VKN[:, chosen_K], held, cost)
-        weight_VKN[:, chosen_K] = np.where(active, weight_VKN[:, chosen_K], held / share[..., None])
-        held_VKN[:, chosen_K], share_VK[:, chosen_K], growth_VK[:, chosen_K] = held, share, growth
+        before *= (1.0 + change_KN[chosen]) / growth[..., None]
+        active = active_VKN[:, chosen]
+        whole = bool(active.all())
+        cost = market.trade_cost_N if whole else np.where(active, market.trade_cost_N, 0.0)
+        share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
+        if not whole:
+            weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])
+        held_VKN[:, chosen], share_VK[:, chosen], growth_VK[:, chosen] = before, share, growth
 
     # An execution depends on the one before it where it leaves an asset alone that may have been held by then.
     ever_before_VKN = np.zeros_like(active_VKN)
@@ -196,8 +205,7 @@ def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: ND
             settle(np.flatnonzero(round_K == number))
         # Weights after a free execution are its targets; only its costs had to wait for what came before.
         settle(np.flatnonzero(round_K == 0))
-    move_VKN = np.where(active_VKN, weight_VKN * share_VK[..., None] - held_VKN, 0.0)
-    return _Path(active_VKN, weight_VKN, move_VKN, share_VK, growth_VK)
+    return _Path(active_VKN, weight_VKN, held_VKN, share_VK, growth_VK)
 
 
 def _equity(

@@ -1,0 +1,134 @@
+"""Metrics by hand, and beside two well-known libraries where they are installed (development only)."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossattn_core.backtest.metrics import daily_returns, drawdowns, metrics_of, sharpe, sortino, underwater
+from crossattn_core.backtest.significance import sharpe_intervals
+from crossattn_core.backtest.simulate import simulate
+from crossattn_core.backtest.slices import by_group, by_month, by_regime, sensitivity, worst_days
+from tests.backtest.markets import market, targets
+
+DAILY = 0.0004 + 0.01 * np.random.default_rng(0).standard_t(4, 750)
+DONE = simulate(on := market(seed=21, rows=24 * 90, closed=0.1), targets(on), execution_lag=1, capital=1e5)
+
+
+def test_a_flat_series_has_no_sharpe():
+    assert np.isnan(sharpe(np.full(100, 0.001)))
+    assert np.isnan(sharpe(np.zeros(100)))
+    assert np.isnan(sortino(np.full(100, 0.001)))
+
+
+def test_a_loss_at_the_first_row_is_a_drawdown():
+    assert underwater(np.array([100.0, 90.0, 95.0])).min() == pytest.approx(-0.1)
+    (fall,) = drawdowns(np.array([100.0, 90.0, 95.0, 100.0]))
+    assert (fall.peak, fall.trough, fall.recovered, fall.hours) == (0, 1, 3, 3)
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=40))
+def test_drawdowns_cover_every_row_below_a_peak(steps):
+    equity_T = np.cumprod(np.array([1.0, *steps]))
+    falls = drawdowns(equity_T, deepest=100)
+    below_T = np.zeros(len(equity_T), dtype=bool)
+    for fall in falls:
+        below_T[fall.peak + 1 : fall.recovered] = True
+        assert fall.depth == underwater(equity_T)[fall.trough]
+    np.testing.assert_array_equal(below_T, underwater(equity_T) < 0)
+
+
+def test_days_compound_to_the_whole():
+    _, day_return = daily_returns(DONE)
+    assert np.prod(1 + day_return) == pytest.approx(DONE.equity_T[-1] / DONE.capital)
+    assert np.prod(1 + by_month(DONE)) == pytest.approx(DONE.equity_T[-1] / DONE.capital)
+
+
+def test_costs_and_net_add_up_to_gross():
+    numbers = metrics_of(DONE)
+    assert numbers.gross_return - numbers.cost_share == pytest.approx(numbers.net_return)
+    parts = (numbers.fee_share, numbers.spread_share, numbers.slippage_share, numbers.funding_share, numbers.borrow_share)
+    assert sum(parts) == pytest.approx(numbers.cost_share)
+
+
+def test_groups_add_up_to_the_whole():
+    frame = by_group(DONE, ("a", "b", "a", "b"))
+    assert frame["net_contribution"].sum() == pytest.approx(DONE.equity_T[-1] / DONE.capital - 1)
+    assert frame["trades"].sum() == metrics_of(DONE).trades
+
+
+def test_regimes_partition_the_days():
+    first = pd.Timestamp(DONE.as_of_T[0]).normalize()
+    windows = pd.DataFrame(
+        {"regime": [0, 1, 0], "confirmed": [first, first + pd.Timedelta(days=20), first + pd.Timedelta(days=50)]}
+    )
+    frame = by_regime(DONE, DONE, windows)
+    assert frame["days"].sum() == pytest.approx(metrics_of(DONE).days)
+    assert np.prod(1 + frame["net_return"]) == pytest.approx(DONE.equity_T[-1] / DONE.capital)
+    np.testing.assert_allclose(frame["benchmark_return"], frame["net_return"])
+
+
+def test_higher_costs_earn_less_and_unchanged_costs_the_same():
+    frame = sensitivity(DONE).set_index("scenario")["net_return"]
+    assert frame["costs x 0"] > frame["costs x 1"] > frame["costs x 2"] > frame["costs x 3"]
+    assert frame["costs x 1"] == pytest.approx(DONE.equity_T[-1] / DONE.capital - 1, abs=1e-12)
+
+
+def test_the_worst_day_is_the_worst():
+    _, day_return = daily_returns(DONE)
+    frame = worst_days(DONE, ("A", "B", "C", "D"))
+    assert frame["net_return"].iloc[0] == day_return.min()
+    assert (frame["net_return"].diff().dropna() >= 0).all()
+
+
+def test_the_same_seed_gives_the_same_interval_and_the_benchmark_no_difference():
+    returns = {"a": DAILY, "b": DAILY[::-1].copy(), "cash": np.zeros(len(DAILY))}
+    first, second = (sharpe_intervals(returns, "b", samples=100, confidence=0.9, seed=3, periods=252) for _ in range(2))
+    assert repr(first) == repr(second)
+    assert set(first.difference) == {"a", "cash"}
+    assert np.isnan(first.sharpe["cash"].low)
+    assert first.sharpe["cash"].spans_zero
+    assert first.sharpe["a"].low < first.sharpe["a"].estimate < first.sharpe["a"].high
+
+
+@pytest.mark.slow
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    truth, held = 1.0, 0
+    for seed in range(120):
+        series = truth / np.sqrt(252) * 0.01 + 0.01 * np.random.default_rng(seed).standard_normal(1500)
+        interval = sharpe_intervals({"a": series}, None, samples=200, confidence=0.9, seed=1, periods=252).sharpe["a"]
+        held += interval.low <= truth <= interval.high
+    assert 0.8 < held / 120 < 0.97
+
+
+def test_two_thousand_hours_leave_a_wide_interval():
+    draw = np.random.default_rng(4)
+    series = 0.004 * draw.standard_normal(2000) + 0.004 * 2.8 / np.sqrt(8760)
+    interval = sharpe_intervals({"a": series}, None, samples=300, confidence=0.95, seed=1).sharpe["a"]
+    assert interval.high - interval.low > 6
+
+
+def test_empyrical_agrees():
+    ep = pytest.importorskip("empyrical", reason="empyrical-reloaded is a development-only oracle")
+    assert sharpe(DAILY, 252) == pytest.approx(ep.sharpe_ratio(DAILY), rel=1e-12)
+    assert sortino(DAILY, 252) == pytest.approx(ep.sortino_ratio(DAILY), rel=1e-12)
+    # empyrical's curve starts at the first return, so a loss on the first day is no fall to it; ours starts at capital.
+    equity_T = np.cumprod(np.append(1.0, 1 + DAILY))
+    assert underwater(equity_T).min() == pytest.approx(ep.max_drawdown(np.append(0.0, DAILY)), rel=1e-12)
+    assert -np.percentile(DAILY, 5) == pytest.approx(-ep.value_at_risk(DAILY), rel=1e-12)
+    assert np.percentile(DAILY, 95) / abs(np.percentile(DAILY, 5)) == pytest.approx(ep.tail_ratio(DAILY), rel=1e-12)
+
+
+def test_quantstats_agrees():
+    qs = pytest.importorskip("quantstats", reason="quantstats is a development-only oracle")
+    series = pd.Series(DAILY, index=pd.date_range("2022-01-03", periods=len(DAILY), freq="D"))
+    assert sharpe(DAILY, 252) == pytest.approx(float(qs.stats.sharpe(series, periods=252)), rel=1e-9)
+    # Its Sortino is ours: the downside about zero over all observations.
+    assert sortino(DAILY, 252) == pytest.approx(float(qs.stats.sortino(series, periods=252)), rel=1e-9)
+    equity_T = np.cumprod(np.append(1.0, 1 + DAILY))
+    assert underwater(equity_T).min() == pytest.approx(float(qs.stats.max_drawdown(series)), rel=1e-9)
+    gains, losses = DAILY[DAILY > 0].sum(), -DAILY[DAILY < 0].sum()
+    assert gains / losses == pytest.approx(float(qs.stats.profit_factor(series)), rel=1e-9)
+    # Its value at risk is the normal law's quantile; ours is the empirical one and differs on fat tails.
+    assert float(qs.stats.value_at_risk(series)) == pytest.approx(DAILY.mean() - 1.6448536 * DAILY.std(ddof=1), rel=1e-6)
