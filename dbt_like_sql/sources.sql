@@ -74,3 +74,61 @@ create table if not exists raw.sessions (
     session bigint,        -- running number of the session [count]
     is_optional boolean    -- whether sources often lack it: closing bars of half days [yes or no]
 );
+
+-- What the walk-forward, the portfolio and the backtest stored, read back by `sync_results` for the marts.
+
+create schema if not exists results;
+
+create table if not exists results.forecasts (
+    as_of timestamp,       -- information of the forecast ends here [UTC]
+    asset_id varchar,      -- venue:category:symbol [key]
+    family varchar,        -- model family [name]
+    horizon integer,       -- hours from fill to exit [hours]
+    forecast float,        -- expected return over the horizon [fraction, log]
+    model_id varchar       -- the model in force [hash]
+);
+
+create table if not exists results.weights (
+    as_of timestamp,       -- when the weight was decided [UTC]
+    asset_id varchar,      -- venue:category:symbol [key]
+    strategy varchar,      -- who decided [name]
+    target_weight double   -- share of equity to hold, null where the position is left alone [fraction]
+);
+
+create table if not exists results.returns (
+    as_of timestamp,         -- grid row [UTC]
+    strategy varchar,        -- whose equity [name]
+    equity double,           -- equity after costs [quote currency]
+    net_return double,       -- change of equity since the row before, after costs [fraction, simple]
+    gross_exposure double,   -- sum of absolute weights [fraction of equity]
+    net_exposure double,     -- sum of weights [fraction of equity]
+    turnover double,         -- sum of absolute trades [fraction of equity]
+    fee_paid double,         -- exchange fees [quote currency]
+    spread_paid double,      -- half-spreads [quote currency]
+    slippage_paid double,    -- slippage [quote currency]
+    funding_paid double,     -- funding, negative where received [quote currency]
+    borrow_paid double       -- borrowing of shorts [quote currency]
+);
+
+create table if not exists results.attention (
+    day timestamp,         -- day of the snapshot [UTC day]
+    model_id varchar,      -- the model that attended [hash]
+    quantity varchar,      -- what is told, see analysis/attention_maps.py [name]
+    target varchar,        -- who attends [asset key or empty]
+    source varchar,        -- who is attended to [asset key or empty]
+    lag integer,           -- hours of lead, -1 where the quantity has none [hours]
+    value float            -- the quantity [as its name says]
+);
+
+create table if not exists results.regime_windows (
+    window_id bigint,      -- running number [count]
+    regime bigint,         -- regime in force, -1 while unknown [number]
+    name varchar,          -- its name [name]
+    confirmed timestamp,   -- first day on which it is in force from 00:00 [UTC]
+    "end" timestamp        -- first day of the next window, null while open [UTC]
+);
+
+create table if not exists results.settings (
+    name varchar,          -- knob of the experiment that a mart needs [name]
+    value double           -- its value [as the knob]
+);

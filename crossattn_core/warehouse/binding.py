@@ -17,7 +17,7 @@ from crossattn_core.warehouse.project import Column, Model, nearest
 
 __all__ = ["Parsed", "bind_model", "bind_sources", "bind_test", "dependencies_of", "parse_model"]
 
-_SOURCE_COLUMN = re.compile(r"^\s*(?P<name>\w+)\s+[\w()]+,?\s*--\s*(?P<text>.+)$")
+_SOURCE_COLUMN = re.compile(r"^\s*\"?(?P<name>\w+)\"?\s+[\w()]+,?\s*--\s*(?P<text>.+)$")
 _SOURCE_TABLE = re.compile(r"^create table if not exists (?P<name>[\w.]+) \($")
 
 

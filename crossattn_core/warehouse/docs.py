@@ -125,7 +125,10 @@ nav input{width:100%;box-sizing:border-box;padding:.4rem}
 nav p{margin:.4rem 0;opacity:.7;min-height:1.5em}main{padding:1rem 2rem;max-width:75rem}a{color:var(--link);text-decoration:none}
 a:hover{text-decoration:underline}
 .graph{overflow:auto;border:1px solid var(--line);border-radius:8px;padding:1rem;margin-bottom:2rem}
-svg{max-width:100%;height:auto}svg path{fill:none;stroke:#888a;stroke-width:1.2}svg rect{fill:color-mix(in srgb,#2563eb 12%,Canvas);stroke:#2563eb}svg .source rect{fill:color-mix(in srgb,#888 12%,Canvas);stroke:#888}
+svg{max-width:100%;height:auto}
+svg path{fill:none;stroke:#888a;stroke-width:1.2}
+svg rect{fill:color-mix(in srgb,#2563eb 12%,Canvas);stroke:#2563eb}
+svg .source rect{fill:color-mix(in srgb,#888 12%,Canvas);stroke:#888}
 svg .incremental rect,svg .python rect,svg .table rect{fill:color-mix(in srgb,#16a34a 12%,Canvas);stroke:#16a34a}
 svg text{font:12px ui-monospace,monospace;fill:currentColor}
 .entry{border-top:1px solid var(--line);padding:.5rem 0 1.5rem;scroll-margin-top:.5rem}
