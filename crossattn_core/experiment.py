@@ -245,13 +245,19 @@ class TrainingSettings(Section):
 class RegimeSettings(Section):
     """Causal regimes of the whole market."""
 
-    detector: Literal["volatility_terciles", "hidden_markov", "absorption"] = "volatility_terciles"
+    detector: Literal["volatility_terciles", "hidden_markov", "absorption"] = "hidden_markov"
     volatility_days: int = Field(default=7, ge=2, le=90, description="days in the trailing volatility")
     minimum_days: int = Field(default=30, ge=10, description="days before the first regime is named")
+    rank_band: float = Field(
+        default=0.1, ge=0, lt=1 / 3, description="terciles: share of past days by which a third's edge must be passed"
+    )
+    sticky_days: float = Field(
+        default=30.0, gt=1, le=365, description="'hidden_markov': prior mean length of a regime, and the days that this prior weighs"
+    )
     states: int = Field(default=2, ge=2, le=3, description="'hidden_markov': states, ordered by volatility")
     refit_days: int = Field(default=14, ge=1, le=365, description="'hidden_markov': days between two fits on the past")
     correlation_days: int = Field(default=20, ge=2, le=180, description="'absorption': days in the trailing correlations")
-    confirm_days: int = Field(default=3, ge=1, le=30, description="days in a row that confirm a change")
+    confirm_days: int = Field(default=5, ge=1, le=30, description="days in a row that confirm a change")
     max_window_days: int = Field(default=120, ge=7, description="a regime window is cut after this many days")
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from crossattn_core.analysis.attention_maps import summarise
-from crossattn_core.errors import HistoryError
+from crossattn_core.errors import HistoryError, TrainingError
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Windows
 from crossattn_core.training.attention_family import FittedAttention
@@ -53,6 +53,8 @@ def influence_views(
     as a whole day of neighbours.
     """
     weights = model.attention(panel, rows)
+    if weights is None:
+        raise TrainingError(f"model {model.model_id} has no cross-attention to look at; set model.cross_attention")
     snapshot = summarise(weights, panel.as_of_T[rows[-1]].astype("datetime64[D]").item(), model.model_id)
     gradient_NML = gradient_view(model, panel, rows)
     shares = {

@@ -23,7 +23,7 @@ _LEAST_HOURS = 24
 def absorption(market: MarketDays, settings: RegimeSettings) -> Detected:
     """Detector: each day's absorption ratio in thirds of all ratios up to it; the last third is stress."""
     ratio_D = absorption_ratio(market, settings.correlation_days)
-    return Detected(ratio_D, expanding_terciles(ratio_D[:, None], settings.minimum_days).state_D)
+    return Detected(ratio_D, expanding_terciles(ratio_D[:, None], settings.minimum_days, settings.rank_band).state_D)
 
 
 def absorption_ratio(market: MarketDays, days: int) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 Observations of a day: the market's mean standardised return and its log volatility. States are Gaussian with diagonal
 covariance, ordered by volatility. Parameters are fitted on past days only (Baum-Welch), again every ``refit_days``, each
-time from the parameters before; the filter runs from the first day with the parameters in force. Smoothed labels or
+time from the parameters before; after a fit the filter runs again over the days that the fit read. Smoothed labels or
 a Viterbi path would rewrite the past and are not used.
 
 Axes: D days, N assets, K states, O observations of a day.
@@ -19,8 +19,10 @@ from crossattn_core.regimes.terciles import Detected
 
 __all__ = ["GaussianChain", "filter_forward", "fit_chain", "hidden_markov"]
 
-_STICKY_DAYS = 20.0
-"""Prior mean length of a state; worth one observed spell."""
+_SHRINK_DAYS = 5.0
+"""Days by which an asset's weekend mean is drawn towards its mean over all days."""
+_MOST_DAYS = 1000
+"""Newest days that a fit and the filter read: older ones cost time and say little of today's calm."""
 _FIRST_ROUNDS, _LATER_ROUNDS = 25, 4
 _LEAST_DEVIATION = 0.05
 _LEAST_SEPARATION = 0.2
@@ -45,18 +47,21 @@ def hidden_markov(market: MarketDays, settings: RegimeSettings) -> Detected:
     level_D, state_D = np.full(days, np.nan), np.full(days, -1, dtype=np.int64)
     log_DN, known_DN = _log_volatility(market)
     chain: GaussianChain | None = None
-    own_mean_N = np.zeros(log_DN.shape[1])
+    weekend_D = np.array([day.weekday() >= 5 for day in market.day_D], dtype=bool)
+    usual_DN = np.zeros_like(log_DN)
     code_K = np.round(np.linspace(0, 2, states)).astype(np.int64)
     probability_K = np.zeros(states)
     for d in range(settings.minimum_days - 1, days):
         if (d - settings.minimum_days + 1) % settings.refit_days == 0:
-            own_mean_N = log_DN[: d + 1].sum(axis=0) / np.maximum(known_DN[: d + 1].sum(axis=0), 1)
-            seen_DO = _observations(market, log_DN, known_DN, own_mean_N, slice(0, d + 1))
-            chain = fit_chain(seen_DO, states, chain)
+            # What is usual is learnt with the chain and holds until the next fit, on weekdays and weekends apart.
+            newest = slice(max(d + 1 - _MOST_DAYS, 0), d + 1)
+            usual_DN = _usual(log_DN[newest], known_DN[newest], weekend_D[newest])[weekend_D.astype(np.int64)]
+            seen_DO = _observations(market, log_DN, known_DN, usual_DN, newest)
+            chain = fit_chain(seen_DO, states, chain, sticky_days=settings.sticky_days)
             probability_K = filter_forward(chain, seen_DO)[-1]
         elif chain is not None:
-            today_O = _observations(market, log_DN, known_DN, own_mean_N, slice(d, d + 1))
-            probability_K = _step(chain, probability_K @ chain.move_KK, today_O[0])
+            today_DO = _observations(market, log_DN, known_DN, usual_DN, slice(d, d + 1))
+            probability_K = _step(chain, probability_K @ chain.move_KK, today_DO[0])
         if chain is not None:
             apart_K = chain.mean_KO[:, -1] - chain.mean_KO[0, -1] >= _LEAST_SEPARATION
             state_D[d] = np.where(apart_K, code_K, 0)[int(np.argmax(probability_K))]
@@ -64,12 +69,15 @@ def hidden_markov(market: MarketDays, settings: RegimeSettings) -> Detected:
     return Detected(level_D, state_D)
 
 
-def fit_chain(seen_DO: NDArray[np.float64], states: int, before: GaussianChain | None = None) -> GaussianChain:
+def fit_chain(
+    seen_DO: NDArray[np.float64], states: int, before: GaussianChain | None = None, *, sticky_days: float = 20.0
+) -> GaussianChain:
     """Baum-Welch from ``before``, or from equal parts by volatility (the last observation); states come out ordered by it.
 
-    A missing observation (NaN) carries no information. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
+    ``sticky_days`` is the prior mean length of a state and the number of days that this prior weighs. A missing
+    observation (NaN) carries no information. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
     """
-    chain = before or _first_guess(seen_DO, states)
+    chain = before or _first_guess(seen_DO, states, sticky_days)
     known_DO = np.isfinite(seen_DO)
     filled_DO = np.where(known_DO, seen_DO, 0.0)
     for _ in range(_LATER_ROUNDS if before else _FIRST_ROUNDS):
@@ -79,7 +87,7 @@ def fit_chain(seen_DO: NDArray[np.float64], states: int, before: GaussianChain |
         arrive_DK = likelihood_DK[1:] * backward_DK[1:] / scale_D[1:, None]
         moved_KK = chain.move_KK * (forward_DK[:-1].T @ arrive_DK)
         prior_KK = np.full((states, states), 1 / (states - 1)) if states > 1 else np.ones((1, 1))
-        np.fill_diagonal(prior_KK, _STICKY_DAYS - 1)
+        np.fill_diagonal(prior_KK, sticky_days - 1)
         move_KK = moved_KK + prior_KK
         total_KO = np.maximum(weight_DK.T @ known_DO, 1e-9)
         mean_KO = (weight_DK.T @ filled_DO) / total_KO
@@ -133,12 +141,12 @@ def _forward_backward(
     return forward_DK, backward_DK, likelihood_DK, scale_D
 
 
-def _first_guess(seen_DO: NDArray[np.float64], states: int) -> GaussianChain:
+def _first_guess(seen_DO: NDArray[np.float64], states: int, sticky_days: float) -> GaussianChain:
     volatility_D = seen_DO[:, -1]
     edges = np.nanquantile(volatility_D, np.arange(1, states) / states)
     part_D = np.searchsorted(edges, np.nan_to_num(volatility_D, nan=float(np.nanmedian(volatility_D))))
     parts = [seen_DO[part_D == k] if (part_D == k).any() else seen_DO for k in range(states)]
-    stay = 1 - 1 / _STICKY_DAYS
+    stay = 1 - 1 / sticky_days
     move_KK = np.full((states, states), (1 - stay) / max(states - 1, 1))
     np.fill_diagonal(move_KK, stay)
     mean_KO = np.stack([np.nanmean(part, axis=0) for part in parts])
@@ -154,14 +162,24 @@ def _log_volatility(market: MarketDays) -> tuple[NDArray[np.float64], NDArray[np
     return np.where(known_DN, log_DN, 0.0), known_DN
 
 
+def _usual(log_DN: NDArray[np.float64], known_DN: NDArray[np.bool_], weekend_D: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(2, N) mean log volatility of each asset on weekdays and on weekends, drawn towards its mean over all days."""
+    overall_N = log_DN.sum(axis=0) / np.maximum(known_DN.sum(axis=0), 1)
+    sums = [
+        (log_DN[days_D].sum(axis=0) + _SHRINK_DAYS * overall_N) / (known_DN[days_D].sum(axis=0) + _SHRINK_DAYS)
+        for days_D in (~weekend_D, weekend_D)
+    ]
+    return np.stack(sums)
+
+
 def _observations(
-    market: MarketDays, log_DN: NDArray[np.float64], known_DN: NDArray[np.bool_], own_mean_N: NDArray[np.float64], days: slice
+    market: MarketDays, log_DN: NDArray[np.float64], known_DN: NDArray[np.bool_], usual_DN: NDArray[np.float64], days: slice
 ) -> NDArray[np.float64]:
     """(D, 2) mean over assets of the day's return in its own usual deviations, and of log volatility over its usual."""
-    known_DN = known_DN[days]
-    usual_DN = np.exp(own_mean_N) * np.sqrt(np.maximum(market.bars_DN[days], 1))
+    known_DN, usual_DN = known_DN[days], usual_DN[days]
+    scale_DN = np.exp(usual_DN) * np.sqrt(np.maximum(market.bars_DN[days], 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         count_D = known_DN.sum(axis=1)
-        return_D = np.where(known_DN, market.returns_DN[days] / usual_DN, 0.0).sum(axis=1) / count_D
-        volatility_D = np.where(known_DN, log_DN[days] - own_mean_N, 0.0).sum(axis=1) / count_D
+        return_D = np.where(known_DN, market.returns_DN[days] / scale_DN, 0.0).sum(axis=1) / count_D
+        volatility_D = np.where(known_DN, log_DN[days] - usual_DN, 0.0).sum(axis=1) / count_D
     return np.stack([return_D, volatility_D], axis=1)

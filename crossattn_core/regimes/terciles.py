@@ -34,8 +34,8 @@ def market_level(market: MarketDays, settings: RegimeSettings) -> NDArray[np.flo
     return log_DN
 
 
-def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int) -> Detected:
-    """Rank each day's level among all days up to it, in thirds.
+def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int, rank_band: float) -> Detected:
+    """Rank each day's level among all days up to it, in thirds; a third is left only when its edge is passed by ``rank_band``.
 
     The level of day s, seen from day d, is the mean over assets of log volatility minus the asset's own mean up to
     d: an asset that is listed late and is wilder than the rest does not look like a storm.
@@ -55,14 +55,30 @@ def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int) -> Detect
             level_D[d] = past_level[-1]
             past_level = past_level[np.isfinite(past_level)]
             if np.isfinite(level_D[d]) and len(past_level) >= minimum_days:
-                low, high = np.quantile(past_level, (1 / 3, 2 / 3))
-                state_D[d] = int(level_D[d] > low) + int(level_D[d] > high)
+                rank = float((past_level < level_D[d]).mean())
+                state_D[d] = _third(rank, int(state_D[d - 1]), rank_band)
     return Detected(level_D, state_D)
 
 
 def volatility_terciles(market: MarketDays, settings: RegimeSettings) -> Detected:
     """Detector: each day's trailing volatility in thirds of all trailing volatilities up to it."""
-    return expanding_terciles(market_level(market, settings), settings.minimum_days)
+    return expanding_terciles(market_level(market, settings), settings.minimum_days, settings.rank_band)
+
+
+def _third(rank: float, before: int, band: float) -> int:
+    """The third that ``rank`` (0..1) lies in, seen from the third of the day before (-1: none).
+
+    >>> [_third(rank, 1, 0.1) for rank in (0.2, 0.3, 0.7, 0.8)]
+    [0, 1, 1, 2]
+    """
+    if before < 0:
+        return min(int(rank * 3), 2)
+    third = before
+    while third < 2 and rank > (third + 1) / 3 + band:
+        third += 1
+    while third > 0 and rank < third / 3 - band:
+        third -= 1
+    return third
 
 
 def _trailing_sum(value_DN: NDArray[np.float64], days: int) -> NDArray[np.float64]:
