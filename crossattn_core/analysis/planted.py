@@ -1,10 +1,10 @@
-"""Planted markets: returns whose leaders and lags are known, as a panel that every model can read.
+"""Planted markets: returns whose leaders and lags are known, as panels that every model can read.
 
 Axes: T bars, N assets, F features.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["PLANTED_FEATURES", "PlantedEdge", "panel_of_returns", "planted_experiment", "planted_market"]
+__all__ = [
+    "LEADS_OF_ONE",
+    "MARKETS",
+    "PLANTED_FEATURES",
+    "PlantedEdge",
+    "PlantedMarket",
+    "panel_of_returns",
+    "planted_experiment",
+    "planted_market",
+    "planted_suite_market",
+]
 
 PLANTED_FEATURES = ("log_return", "intraday_return", "range_share", "relative_volume", "volatility", "momentum")
 
@@ -33,19 +43,126 @@ class PlantedEdge:
 LEADS_OF_ONE = tuple(PlantedEdge(0, follower, lag) for follower, lag in ((1, 1), (2, 3), (3, 6), (4, 12)))
 
 
+@dataclass(frozen=True)
+class PlantedMarket:
+    """A panel and its truth."""
+
+    name: str
+    panel: Panel
+    edges: tuple[PlantedEdge, ...]
+    """Edges in force at the end of the panel."""
+
+
+LEADS_OF_TWO = (
+    PlantedEdge(0, 1, 1),
+    PlantedEdge(0, 2, 3),
+    PlantedEdge(5, 3, 6),
+    PlantedEdge(5, 4, 12),
+    PlantedEdge(5, 1, 8),
+)
+_VOLATILITY = 0.005
+"""Standard deviation of an hourly log return."""
+
+
 def planted_market(
-    bars: int = 8000,
-    assets: int = 6,
-    edges: tuple[PlantedEdge, ...] = LEADS_OF_ONE,
-    *,
-    seed: int = 0,
-    volatility: float = 0.005,
+    bars: int = 8000, assets: int = 6, edges: tuple[PlantedEdge, ...] = LEADS_OF_ONE, *, seed: int = 0
 ) -> Panel:
     """Independent normal returns with ``edges`` planted; each follower keeps its variance."""
     rng = np.random.default_rng(seed)
+    return panel_of_returns(_VOLATILITY * _moves(rng.standard_normal((bars, assets)), edges), rng)
+
+
+def planted_suite_market(name: str, seed: int, *, bars: int = 8000, assets: int = 6) -> PlantedMarket:
+    """One market of the suite; ``name`` is a key of ``MARKETS``."""
+    rng = np.random.default_rng([seed, sorted(MARKETS).index(name)])
+    panel, edges = MARKETS[name](rng, bars, assets)
+    return PlantedMarket(name, panel, edges)
+
+
+def _with(share: float, shape: Literal["linear", "squared"]) -> tuple[PlantedEdge, ...]:
+    return tuple(replace(edge, share=share, shape=shape) for edge in LEADS_OF_ONE)
+
+
+def _plain(edges: tuple[PlantedEdge, ...]) -> "_Builder":
+    def build(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
+        return panel_of_returns(_VOLATILITY * _moves(rng.standard_normal((bars, assets)), edges), rng), edges
+
+    return build
+
+
+def _switching(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
+    """Asset 0 leads for the first half, asset 5 afterwards, at the same lags."""
+    before = _with(0.05, "linear")
+    after = tuple(replace(edge, leader=assets - 1) for edge in before)
+    half = bars // 2
     shock_TN = rng.standard_normal((bars, assets))
+    move_TN = np.concatenate([_moves(shock_TN, before)[:half], _moves(shock_TN, after)[half:]])
+    return panel_of_returns(_VOLATILITY * move_TN, rng), after
+
+
+def _driven(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
+    """A driver that nobody sees moves asset 0 at once and the followers later: asset 0 is the best proxy there is."""
+    edges = _with(0.05, "linear")
+    proxy_share = 0.5
+    hidden_edges = tuple(replace(edge, leader=assets, share=edge.share / proxy_share) for edge in edges)
+    shock_TN = rng.standard_normal((bars, assets + 1))
+    move_TN = _moves(shock_TN, hidden_edges)
+    move_TN[:, 0] = np.sqrt(proxy_share) * move_TN[:, assets] + np.sqrt(1 - proxy_share) * shock_TN[:, 0]
+    return panel_of_returns(_VOLATILITY * move_TN[:, :assets], rng), edges
+
+
+def _with_sessions(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
+    """The last three assets trade seven hours on weekdays; asset 0 leads two of them and two that never close."""
+    edges = (PlantedEdge(0, 1, 1), PlantedEdge(0, 2, 3), PlantedEdge(0, 3, 1), PlantedEdge(0, 4, 3))
+    panel = panel_of_returns(_VOLATILITY * _moves(rng.standard_normal((bars, assets)), edges), rng)
+    hour_T = np.arange(bars)
+    open_T = (hour_T % 24 >= 14) & (hour_T % 24 <= 20) & (hour_T // 24 % 7 < 5)
+    open_TN = np.ones((bars, assets), dtype=bool)
+    open_TN[:, -3:] = open_T[:, None]
+    newest_TN = np.maximum.accumulate(np.where(open_TN, hour_T[:, None], -1), axis=0)
+    seen_TN = newest_TN >= 0
+    mark_TN = np.where(seen_TN, np.take_along_axis(panel.mark_price_TN, np.maximum(newest_TN, 0), axis=0), np.nan)
+    age_TN = np.where(seen_TN, hour_T[:, None] - newest_TN, np.nan).astype(np.float32)
+    closed = replace(
+        panel,
+        feature_TNF=np.where(open_TN[..., None], panel.feature_TNF, np.float32(np.nan)),
+        trade_price_TN=np.where(open_TN, panel.trade_price_TN, np.nan),
+        mark_price_TN=mark_TN,
+        is_fresh_TN=open_TN,
+        age_hours_TN=age_TN,
+    )
+    return closed, edges
+
+
+def _leaked(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
+    """The next bar's return stands in a feature: a pipeline that cannot find this could not find a leak."""
+    panel = panel_of_returns(_VOLATILITY * rng.standard_normal((bars, assets)), rng)
+    feature_TNF = panel.feature_TNF.copy()
+    feature_TNF[:-1, :, PLANTED_FEATURES.index("momentum")] = feature_TNF[1:, :, PLANTED_FEATURES.index("log_return")]
+    return replace(panel, feature_TNF=feature_TNF), ()
+
+
+_Builder = Callable[[np.random.Generator, int, int], tuple[Panel, tuple[PlantedEdge, ...]]]
+
+MARKETS: dict[str, _Builder] = {
+    "linear 5%": _plain(_with(0.05, "linear")),
+    "linear 1%": _plain(_with(0.01, "linear")),
+    "squared 5%": _plain(_with(0.05, "squared")),
+    "squared 1%": _plain(_with(0.01, "squared")),
+    "two leaders": _plain(LEADS_OF_TWO),
+    "switching leader": _switching,
+    "hidden driver": _driven,
+    "sessions": _with_sessions,
+    "null": _plain(()),
+    "leaked label": _leaked,
+}
+"""The suite: name -> how the market is built."""
+
+
+def _moves(shock_TN: NDArray[np.float64], edges: tuple[PlantedEdge, ...]) -> NDArray[np.float64]:
+    """(T, N) unit-variance moves; leaders may follow others themselves, so assets are built leaders first."""
+    bars, assets = shock_TN.shape
     move_TN = np.zeros_like(shock_TN)
-    # Leaders may follow others themselves: build assets in an order in which leaders come first.
     for n in _leaders_first(assets, edges):
         incoming = [edge for edge in edges if edge.follower == n]
         move_TN[:, n] = np.sqrt(1 - sum(edge.share for edge in incoming)) * shock_TN[:, n]
@@ -54,11 +171,11 @@ def planted_market(
             if edge.shape == "squared":
                 past_T = (past_T**2 - 1) / np.sqrt(2)
             move_TN[edge.lag :, n] += np.sqrt(edge.share) * past_T
-    return panel_of_returns(volatility * move_TN, rng)
+    return move_TN
 
 
 def panel_of_returns(return_TN: NDArray[np.float64], rng: np.random.Generator) -> Panel:
-    """A panel on a 24/7 grid whose close-to-close log returns are ``return_TN``."""
+    """A panel on a 24/7 grid whose close-to-close log returns are ``return_TN``, with four features of noise or past."""
     bars, assets = return_TN.shape
     price_TN = 100 * np.exp(np.cumsum(return_TN, axis=0))
     noise_TN = rng.standard_normal((bars, assets))
