@@ -64,7 +64,7 @@ def months_table(months: Sequence[dict[str, Any]]) -> Markup:
             cells.append(Markup(f"<td{tone}>{{}}</td>").format(percent(value)))
         body.append(Markup("").join(cells))
     head = Markup("").join([Markup('<th class="l">month</th>'), *(Markup("<th>{}</th>").format(words(name)) for name in names)])
-    return Markup("<table><tr>{}</tr>{}</table>").format(head, Markup("").join(Markup("<tr>{}</tr>").format(row) for row in body))
+    return Markup('<div class="scroll"><table><tr>{}</tr>{}</table></div>').format(head, Markup("").join(Markup("<tr>{}</tr>").format(row) for row in body))
 
 
 def metrics_table(strategies: dict[str, dict[str, Any]]) -> Markup:
@@ -220,7 +220,7 @@ def _table(headings: Sequence[str], lines: Sequence[Sequence[Any]], left: set[in
     body = "".join(
         "<tr>" + "".join(f"<td{side(place)}>{escape(cell)}</td>" for place, cell in enumerate(line)) + "</tr>\n" for line in lines
     )
-    return Markup(f"<table><tr>{head}</tr>\n{body}</table>")
+    return Markup(f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>')
 
 
 def _mark(text: str, good: bool) -> Markup:

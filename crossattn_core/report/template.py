@@ -40,6 +40,7 @@ td { text-align:right; border-bottom:1px solid var(--line); padding:4px 8px; ver
 th.l, td.l { text-align:left; } td.wrap { white-space:normal; } tr.own td { font-weight:600; background:#eef4fb; }
 .up { color:var(--good); } .down { color:var(--bad); }
 .scroll { overflow-x:auto; } .scroll td, .scroll th { white-space:nowrap; }
+.scroll td.wrap { white-space:normal; }
 figure { margin:10px 0 4px; } figure svg { width:100%; height:auto; display:block; }
 .pair { display:grid; grid-template-columns:1fr 1fr; gap:26px; align-items:start; } .pair > div { min-width:0; }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:2px 18px; font-size:13px; margin:8px 0; }
@@ -126,7 +127,7 @@ trials would show; declare every variant that was looked at in <code>backtest.tr
 <div><h3>By regime</h3>{{ tables.regimes }}</div>
 </div>
 <h3>Worst days</h3>{{ tables.worst }}
-<h3>Months</h3><div class="scroll">{{ tables.months }}</div>
+<h3>Months</h3>{{ tables.months }}
 
 <h2>What the model looks at</h2>
 {% if svg.attention %}<p class="note">Attention as it was used for forecasts (evaluation mode), averaged. High attention is
@@ -149,10 +150,10 @@ below says which pairs also pass an out-of-sample and a permutation test.</p>
 {{ tables.plan }}
 
 <h2>All metrics</h2>
-<div class="scroll">{{ tables.metrics }}</div>
+{{ tables.metrics }}
 
 <h2>Quality of the candles</h2>
-<div class="scroll">{{ tables.quality }}</div>
+{{ tables.quality }}
 
 <h2>How to reproduce this page</h2>
 <dl>{% for name, value in r.hashes.items() %}<dt>{{ words(name) }}</dt><dd class="hash">{{ value }}</dd>

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from dataclasses import replace
@@ -114,7 +115,7 @@ def test_a_report_about_a_strategy_that_was_not_simulated_is_refused(told, tmp_p
 
 
 def test_the_terminal_shows_the_subject_first_with_its_interval(paths):
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=140, record=True, file=io.StringIO())
     report = json.loads(paths.json.read_text())
     console.print(headline(report))
     text = console.export_text()
