@@ -1,0 +1,176 @@
+"""What a training step costs: ours against the pooled layer that it replaces, and as assets and lookback grow.
+
+    python benchmarks/bench_attention.py           everything, some minutes on one core
+    python benchmarks/bench_attention.py --quick   the headline only
+
+Forward + backward in CPU seconds (one thread, best of several); each case in a process of its own, so that its peak
+memory is its own. Writes results_attention.md beside this file.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pooled_layer import PooledNetwork
+
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.network import NetworkShape, build_network
+from crossattn_core.panel.windows import RecentBars
+
+HEADLINE = {"batch": 32, "assets": 10, "lookback": 168, "features": 6, "width": 64, "layers": 2}
+_MEMORY_LIMIT = 8 * 2**30
+KINDS = ("lag_bias", "sparse", "lagged", "hierarchical", "factorised", "last", "pooled", "uniform", "off")
+
+
+def main() -> None:
+    """Run the cases and write the tables; with --case, run one and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_attention.md"))
+    asked = parser.parse_args()
+    if asked.case is not None:
+        print(json.dumps(measure(asked.case)))
+        return
+    text = headline()
+    if not asked.quick:
+        text += growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720))
+    asked.out.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def headline() -> str:
+    """Ours against the pooled layer on one shape."""
+    pooled = in_process({**HEADLINE, "what": "pooled layer"})
+    fused = in_process({**HEADLINE, "what": "pooled layer", "dropout": 0.0})
+    lines = [
+        "Forward + backward on [32, 10, 168, 6], width 64, 2 layers, one thread.",
+        "",
+        "| what | ms | times faster | peak memory, MB |",
+        "|---|---|---|---|",
+        _line("pooled layer, as written", pooled, pooled),
+        _line("pooled layer, dropout 0", fused, pooled),
+    ]
+    for kind in KINDS:
+        lines.append(_line(f"ours, {kind}", in_process({**HEADLINE, "what": kind}), pooled))
+    lines.append(_line("ours, lag_bias + content", in_process({**HEADLINE, "what": "lag_bias", "content": True}), pooled))
+    lines.append(_line("ours, lag_bias, patches of 8", in_process({**HEADLINE, "what": "lag_bias", "patch": 8}), pooled))
+    as_trained = in_process({**HEADLINE, "what": "lag_bias", "own_every": 16, "run": 16})
+    lines.append(_line("ours, lag_bias, as trained (neighbouring rows, own branch on every 16th)", as_trained, pooled))
+    return "\n".join(lines) + "\n\n"
+
+
+def growth(knob: str, values: tuple[int, ...]) -> str:
+    """Cost as one knob grows, 8 windows a batch."""
+    lines = [
+        f"Milliseconds (and peak MB) for 8 windows as {knob} grow{'s' if knob == 'lookback' else ''}; the rest as above.",
+        "",
+        f"| {knob} | " + " | ".join(map(str, values)) + " |",
+        "|---|" + "---|" * len(values),
+    ]
+    for what in ("pooled layer", "lag_bias", "sparse", "factorised", "last"):
+        cells = []
+        for value in values:
+            found = in_process({**HEADLINE, "batch": 8, "what": what, knob: value})
+            cells.append(f"{found['seconds'] * 1e3:.0f} ({found['peak_mb']:.0f})" if found else "out of memory or time")
+        lines.append(f"| {what if what == 'pooled layer' else 'ours, ' + what} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n\n"
+
+
+def in_process(case: dict[str, Any]) -> dict[str, float]:
+    """Measure one case in a process of its own; empty when it dies or takes too long."""
+    command = [sys.executable, __file__, "--case", json.dumps(case)]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        return {}
+    return json.loads(run.stdout)
+
+
+def measure(case: dict[str, Any]) -> dict[str, float]:
+    """Seconds of CPU a step, and the peak memory above the imports'."""
+    torch.set_num_threads(1)
+    # A case that needs more than this says so in the table instead of taking the machine down.
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = _pooled_step(case) if case["what"] == "pooled layer" else _our_step(case)
+    step()
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        step()
+        best = min(best, time.process_time() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": best, "peak_mb": peak / 1024}
+
+
+def _pooled_step(case: dict[str, Any]) -> Callable[[], None]:
+    network = PooledNetwork(
+        case["features"],
+        lookback=case["lookback"],
+        width=case["width"],
+        heads=8,
+        layers=case["layers"],
+        dropout=case.get("dropout", 0.1),
+    )
+    bar_BNLC = torch.randn(case["batch"], case["assets"], case["lookback"], case["features"])
+
+    def step() -> None:
+        network.zero_grad()
+        network(bar_BNLC).square().mean().backward()
+
+    return step
+
+
+def _our_step(case: dict[str, Any]) -> Callable[[], None]:
+    settings = ModelSettings.model_validate(
+        {
+            "cross_attention": case["what"],
+            "lookback": case["lookback"],
+            "width": case["width"],
+            "layers": case["layers"],
+            "content": case.get("content", False),
+            "patch": case.get("patch", 24),
+        }
+    )
+    assets, batch, lags = case["assets"], case["batch"], settings.max_lag
+    groups = tuple(n % 5 for n in range(assets))
+    shape = NetworkShape(assets, case["features"] + 1, 3, groups, (0,) * assets)
+    network = build_network(shape, settings, torch.Generator().manual_seed(0)).train()
+    bar_TNC = torch.randn(case["lookback"] + 200 * batch, assets, case["features"] + 1)
+    bar_TNC[..., -1] = 1.0
+    run = case.get("run", 1)
+    # Rows 200 bars apart share no bar: the dear case. Runs of neighbours do, as in training.
+    row_B = torch.cat([torch.arange(run) + case["lookback"] + 200 * start for start in range(batch // run)])
+    readable_BN = torch.ones(batch, assets, dtype=torch.bool)
+    own_rows = row_B[:: case.get("own_every", 1)]
+
+    def step() -> None:
+        network.zero_grad()
+        bar_U, place_BL = torch.unique(row_B[:, None] - torch.arange(lags), return_inverse=True)
+        cross_BNO, _ = network.cross_part(RecentBars(bar_TNC[bar_U], place_BL, readable_BN))
+        own_BNO = network.own_part(bar_TNC[own_rows[:, None] + torch.arange(1 - case["lookback"], 1)])
+        (cross_BNO.square().mean() + own_BNO.square().mean()).backward()
+
+    return step
+
+
+def _line(name: str, found: dict[str, float], reference: dict[str, float]) -> str:
+    if not found:
+        return f"| {name} | failed | | |"
+    ratio = reference["seconds"] / found["seconds"]
+    line = f"| {name} | {found['seconds'] * 1e3:.0f} | {ratio:.1f} | {found['peak_mb']:.0f} |"
+    print(line, flush=True)
+    return line
+
+
+if __name__ == "__main__":
+    main()
