@@ -33,7 +33,16 @@ funding as (
 ),
 previous as (
     select
-        *,
+        asset_id,
+        position,
+        as_of,
+        opened_at,
+        closed_at,
+        open,
+        close,
+        volume,
+        close / open - 1 as intraday_return,
+        (high - low) / close as range_share,
         lag(close) over own_bars as previous_close,
         lag(closed_at) over own_bars as previous_closed_at
     from bars
@@ -52,18 +61,18 @@ returns as (
         greatest(previous_close - close, 0) as loss
     from previous
 ),
+-- The warm-up holds 20 bars, or all that an asset has: its row number tells a full window from a short one.
 windows as (
     select
         *,
         avg(volume) over last_20 as mean_volume,
-        count(*) over last_20 as bars_20,
+        row_number() over own_bars as bar,
         stddev_samp(log_return) over last_20 as volatility,
-        count(log_return) over last_20 as returns_20,
         sum(gain) over last_14 as gains,
-        sum(loss) over last_14 as losses,
-        count(previous_close) over last_14 as changes_14
+        sum(loss) over last_14 as losses
     from returns
     window
+        own_bars as (partition by position order by as_of),
         last_20 as (partition by position order by as_of rows 19 preceding),
         last_14 as (partition by position order by as_of rows 13 preceding)
 ),
@@ -78,12 +87,12 @@ select
     kept.position,
     kept.log_return::float as log_return,
     kept.gap_return::float as gap_return,
-    (kept.close / kept.open - 1)::float as intraday_return,
-    ((kept.high - kept.low) / kept.close)::float as range_share,
-    case when kept.bars_20 = 20 and kept.mean_volume > 0 then kept.volume / kept.mean_volume end::float as relative_volume,
-    case when kept.returns_20 = 20 then kept.volatility end::float as volatility,
+    kept.intraday_return::float as intraday_return,
+    kept.range_share::float as range_share,
+    case when kept.bar >= 20 and kept.mean_volume > 0 then kept.volume / kept.mean_volume end::float as relative_volume,
+    case when kept.bar >= 21 then kept.volatility end::float as volatility,
     case
-        when kept.changes_14 < 14 then null
+        when kept.bar <= 14 then null
         when kept.gains + kept.losses = 0 then 50
         else 100 * kept.gains / (kept.gains + kept.losses)
     end::float as rsi_14,
