@@ -14,8 +14,8 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
+from crossattn_core.training.day_result import Load
 from crossattn_core.training.fitting import load_model
-from crossattn_core.training.rolling_day import Load
 from crossattn_core.training.rolling_store import read_forecasts
 
 __all__ = ["LEAK_COLUMNS", "check_no_forecast_saw_its_label"]

@@ -6,13 +6,11 @@ Axes: R rows of a day, N assets, H horizons.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.errors import TrainingError
@@ -20,79 +18,28 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
-from crossattn_core.regimes.detect import Regimes, daily_regimes
 from crossattn_core.regimes.market_days import BARS_A_DAY
-from crossattn_core.regimes.windows import InForce, regime_in_force, regime_windows
+from crossattn_core.regimes.windows import InForce
+from crossattn_core.training.day_result import DayResult, EpochOfDay, Fit, Load
 from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.training.health import Health, check_health
 from crossattn_core.training.plan import Decision, Known, decide
 from crossattn_core.training.rolling_inputs import history_of_fit, known_panel, panel_chain, settings_hash
+from crossattn_core.training.rolling_memory import RollingMemory
 from crossattn_core.training.rolling_store import (
     Event,
-    forecast_array,
     forecast_file_hash,
-    plan_frame,
     read_day,
     read_events,
     write_day,
     write_forecasts,
 )
-from crossattn_core.training.signals import drift_edges, realised_ic_by_family, row_weights, stability_index
+from crossattn_core.training.signals import drift_edges, row_weights
 
-__all__ = ["DayResult", "EpochOfDay", "Fit", "Load", "Walker"]
+__all__ = ["Walker"]
 
 _REMEMBERED = 12
 """Healthy models of a family that a rollback without a name can reach back through."""
-
-_LEAST_JUDGED_DAYS = 10
-"""Days of forecasts before models are held against each other."""
-
-Fit = Callable[..., FittedModel]
-"""Same call as ``fit_model(family, request, experiment, *, report)``."""
-Load = Callable[[Path, Experiment], FittedModel]
-"""Same call as ``load_model(folder, experiment)``."""
-
-
-@dataclass(frozen=True)
-class EpochOfDay:
-    """One epoch of one family's fit on one day, as it ends."""
-
-    day: date
-    family: str
-    epoch: EpochReport
-
-
-@dataclass(frozen=True)
-class DayResult:
-    """What a day gave."""
-
-    day: date
-    reused: bool
-    """Whether the stored day still stood."""
-    rows: list[dict[str, Any]]
-    """The plan, one row a family, as stored."""
-    trained: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Manifest by family of the models fitted on this day."""
-    epochs: dict[str, list[EpochReport]] = field(default_factory=dict)
-    """Loss curve by family of the models fitted on this day."""
-    forecast_rows: int = 0
-    seconds: float = 0.0
-    """Time spent on the day; reported, never stored."""
-
-    @property
-    def plan(self) -> pd.DataFrame:
-        """The plan, one row a family (``PLAN_COLUMNS``)."""
-        return plan_frame(self.rows)
-
-    @property
-    def action(self) -> str:
-        """'retrain', 'carry' or 'wait'."""
-        return self.rows[0]["action"]
-
-    @property
-    def reason(self) -> str:
-        """Why: see ``training.plan.Reason``."""
-        return self.rows[0]["reason"]
 
 
 class Walker:
@@ -108,17 +55,14 @@ class Walker:
         load: Load,
     ) -> None:
         self.home, self.experiment, self.panel = home, experiment, panel
-        self.report, self.fit, self.load = report, fit, load
+        self.report, self.fit = report, fit
         self.families = experiment.retrain.families
         self.chain = panel_chain(panel)
         self.first_day = next(iter(self.chain), date.min)
         self.settings_hash = settings_hash(experiment)
         self.events = read_events(home)
         self.previous: dict[str, Any] | None = None
-        self.models: dict[str, FittedModel] = {}
-        self.recent: dict[date, dict[str, np.ndarray]] = {}
-        self.references: dict[str, np.ndarray] = {}
-        self._regimes: tuple[Regimes, pd.DataFrame] | None = None
+        self.memory = RollingMemory(home, experiment, panel, self.first_day, load)
 
     def step(self, day: date) -> DayResult:
         """Step the day after the newest stepped one; reuse it where it still stands."""
@@ -158,23 +102,25 @@ class Walker:
         epochs: dict[str, list[EpochReport]],
     ) -> dict[str, Any]:
         """Decide and fit; returns the rows of the plan and the state that the next day reads."""
-        cut_off = self._cut_off(day)
+        cut_off = self.memory.cut_off(day)
         known = known_panel(self.panel, cut_off + 1, self.chain.get(day - timedelta(days=1), ""))
         state = json.loads(_canonical(self.previous["state"])) if self.previous else _first_state()
-        in_force, regimes = self._regime(day)
-        drift, ic_gap = self._signals(day, known, state)
+        in_force, regimes = self.memory.regime(day)
+        drift, ic_gap = self.memory.signals(day, known, state)
         decision = decide(
             _known(day, (day - self.first_day).days, state, in_force, drift, ic_gap, events), self.experiment.retrain
         )
         verdicts: dict[str, tuple[str, Health]] = {}
+        edge_FQ: NDArray[np.float64] | None = None
         if decision.action == "retrain":
             weight_T = row_weights(cut_off + 1, regimes.regime_D, in_force.regime, self.experiment.retrain)
             for family in self.families:
                 verdicts[family] = self._fit(day, family, known, weight_T, state, trained, epochs)
             state["attempts"] += 1
             state["reference_day"] = day.isoformat()
-            self.references = {day.isoformat(): drift_edges(known, weight_T)}
-            state["drift_at_attempt"] = _plain(self._drift(known, day.isoformat()))
+            edge_FQ = drift_edges(known, weight_T)
+            self.memory.remember_deciles(day, edge_FQ)
+            state["drift_at_attempt"] = _plain(self.memory.drift(known, day.isoformat()))
         elif decision.reason == "rollback":
             decision = Decision(
                 "carry",
@@ -187,8 +133,8 @@ class Walker:
             "rows": self._rows(day, decision, in_force, state, verdicts, drift, ic_gap),
             "state": state,
         }
-        if decision.action == "retrain":
-            record["reference"] = [[_plain(edge) for edge in edge_Q] for edge_Q in self.references[day.isoformat()].tolist()]
+        if edge_FQ is not None:
+            record["reference"] = [[_plain(edge) for edge in edge_Q] for edge_Q in edge_FQ.tolist()]
         return record
 
     def _fit(
@@ -216,13 +162,13 @@ class Walker:
             cut_off=len(history.as_of_T) - 1,
             row_weight_T=history_weight_T,
             seed=self.experiment.training.seed + day.toordinal(),
-            warm_from=self._model(warm) if warm else None,
+            warm_from=self.memory.model(warm) if warm else None,
         )
         try:
             model = self.fit(family, request, self.experiment, report=hear)
             model.save(self.home.models / model.model_id)
             # What serves is what was stored: forecasts never depend on whether the fit is still in memory.
-            model = self._model(model.model_id)
+            model = self.memory.model(model.model_id)
             health = check_health(model, known, len(known.as_of_T) - 1)
         except TrainingError as error:
             return "", Health(False, str(error))
@@ -283,16 +229,15 @@ class Walker:
 
     def _forecast(self, day: date, model_by_family: dict[str, str]) -> tuple[int, str]:
         """Forecast the rows of ``day`` that the panel holds; returns how many forecasts and the stored file's hash."""
-        first = self._cut_off(day) + 1
+        first = self.memory.cut_off(day) + 1
         stop = min(first + BARS_A_DAY, len(self.panel.as_of_T))
         known = known_panel(self.panel, stop, self.chain[day])
         forecast_by_family_RNH = {
-            family: self._model(model_id).forecast(known, np.arange(first, stop))
+            family: self.memory.model(model_id).forecast(known, np.arange(first, stop))
             for family, model_id in model_by_family.items()
             if family in self.families
         }
-        shortest = {family: forecast_RNH[:, :, 0] for family, forecast_RNH in forecast_by_family_RNH.items()}
-        self.recent[day] = shortest
+        self.memory.remember_forecasts(day, {family: array_RNH[:, :, 0] for family, array_RNH in forecast_by_family_RNH.items()})
         return write_forecasts(
             self.home,
             day,
@@ -303,72 +248,11 @@ class Walker:
             model_by_family,
         )
 
-    def _signals(self, day: date, known: Panel, state: dict[str, Any]) -> tuple[float, float]:
-        """Drift against the training rows, and how far the first family's rolling IC lies under the best other's."""
-        settings = self.experiment.retrain
-        drift = ic_gap = float("nan")
-        reference_day = state["reference_day"]
-        if settings.on_drift and reference_day:
-            drift = self._drift(known, reference_day)
-        if settings.on_degraded and len(self.families) > 1 and state["last_attempt"]:
-            # Only what the newest models forecast counts: a fit cannot mend what its predecessor said.
-            age_days = (day - date.fromisoformat(state["last_attempt"])).days
-            if age_days < _LEAST_JUDGED_DAYS:
-                return drift, ic_gap
-            days = [day - timedelta(days=back) for back in range(min(settings.degraded_days, age_days), 0, -1)]
-            stacked = {
-                family: np.concatenate([self._recent(past).get(family, self._nothing(past)) for past in days])
-                for family in self.families
-            }
-            ic = realised_ic_by_family(known, len(known.as_of_T) - len(days) * BARS_A_DAY, stacked, self.experiment.labels)
-            others = [value for family, value in ic.items() if family != self.families[0] and np.isfinite(value)]
-            if others:
-                ic_gap = max(others) - ic[self.families[0]]
-        return drift, ic_gap
-
-    def _drift(self, known: Panel, reference_day: str) -> float:
-        first_row = max(len(known.as_of_T) - self.experiment.retrain.drift_days * BARS_A_DAY, 0)
-        return stability_index(known, first_row, self._reference(reference_day))
-
-    def _recent(self, day: date) -> dict[str, np.ndarray]:
-        if day not in self.recent:
-            rows = slice(self._cut_off(day) + 1, self._cut_off(day) + 1 + BARS_A_DAY)
-            self.recent[day] = forecast_array(
-                self.home, day, self.panel.as_of_T[rows], self.panel.asset_ids, self.experiment.labels.horizons[0]
-            )
-        oldest = day - timedelta(days=self.experiment.retrain.degraded_days + 2)
-        self.recent.pop(oldest, None)
-        return self.recent[day]
-
-    def _nothing(self, day: date) -> np.ndarray:
-        return np.full((BARS_A_DAY, len(self.panel.asset_ids)), np.nan, dtype=np.float32)
-
-    def _reference(self, day: str) -> np.ndarray:
-        if day not in self.references:
-            stored = read_day(self.home, date.fromisoformat(day)) or {}
-            self.references = {day: np.array(stored["reference"], dtype=np.float64)}
-        return self.references[day]
-
-    def _regime(self, day: date) -> tuple[InForce, Regimes]:
-        """What is in force at ``day`` 00:00, and the regimes of the days before it: detectors are causal."""
-        if self._regimes is None:
-            regimes = daily_regimes(self.panel, self.experiment.regimes)
-            self._regimes = regimes, regime_windows(regimes, self.experiment.regimes)
-        return regime_in_force(self._regimes[1], day), self._regimes[0].until(day)
-
-    def _model(self, model_id: str) -> FittedModel:
-        if model_id not in self.models:
-            self.models[model_id] = self.load(self.home.models / model_id, self.experiment)
-        return self.models[model_id]
-
     def _models_exist(self, stored: dict[str, Any]) -> bool:
         return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
 
     def _forecasts_stand(self, day: date, stored: dict[str, Any]) -> bool:
         return forecast_file_hash(self.home, day) == stored["forecast_hash"]
-
-    def _cut_off(self, day: date) -> int:
-        return (day - self.first_day).days * BARS_A_DAY - 1
 
 
 def _first_state() -> dict[str, Any]:

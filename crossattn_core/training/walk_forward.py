@@ -16,9 +16,10 @@ from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
+from crossattn_core.training.day_result import DayResult, EpochOfDay, Fit, Load
 from crossattn_core.training.fitting import fit_model, load_model
 from crossattn_core.training.leak_check import check_no_forecast_saw_its_label
-from crossattn_core.training.rolling_day import DayResult, EpochOfDay, Fit, Load, Walker
+from crossattn_core.training.rolling_day import Walker
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
 
 __all__ = [

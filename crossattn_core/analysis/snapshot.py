@@ -1,0 +1,150 @@
+"""One day's attention, summed up: edges, lags, entropy, who leads and who follows.
+
+Weights are those that the forecast used (eval mode, before dropout), averaged over the day's rows. A target never reads
+itself here: its own past has a path of its own, so the share on self is no part of the sum.
+
+Axes: R rows of the day, H heads, N targets, M sources, L lags.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.training.fitted import AttentionWeights
+
+__all__ = ["QUANTITIES", "SNAPSHOT_COLUMNS", "Snapshot", "summarise"]
+
+SNAPSHOT_COLUMNS = ("day", "model_id", "quantity", "target", "source", "lag", "head", "value")
+"""Grain: (day, quantity, target, source, lag, head). What a quantity does not have is '' or -1."""
+
+QUANTITIES = {
+    "edge": "target, source: share of the target's attention on the source, all lags; lag = the strongest, hours of lead",
+    "source_lag": "source, lag: share of attention on the source at that lag, mean over targets other than itself",
+    "top": "target, source, lag: the largest single weights of each target",
+    "entropy": "head: entropy over (source, lag) over its largest possible value, mean over targets; 1 is uniform",
+    "received": "source: attention received from others over its fair share; 1 is what uniform attention gives",
+    "leader": "source: attention received beyond the fair share, summed over the targets that give it",
+    "follower": "target: attention given beyond the fair share, summed over sources; 0 is uniform, not constant by construction",
+    "net": "asset: leader minus follower; sums to zero over assets",
+}
+"""Quantity -> its key columns and meaning."""
+
+_TOP = 32
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one model read on one day."""
+
+    day: date
+    model_id: str
+    asset_ids: tuple[str, ...]
+    lead_hours_L: NDArray[np.int64]
+    weight_NML: NDArray[np.float32]
+    """(N, M, L) mean over rows and heads; a target's weights sum to one, or are all zero where it never read."""
+    entropy_H: NDArray[np.float64]
+    """(H,) share of the largest possible entropy; NaN where nothing was read."""
+
+    @property
+    def edge_NM(self) -> NDArray[np.float64]:
+        """(N, M) share of target n's attention on source m, all lags."""
+        return self.weight_NML.sum(axis=2, dtype=np.float64)
+
+    @property
+    def source_lag_ML(self) -> NDArray[np.float64]:
+        """(M, L) mean over the targets that read, other than the source itself."""
+        reads_N = self.weight_NML.sum(axis=(1, 2)) > 0
+        others_M = np.maximum(reads_N.sum() - reads_N, 1)
+        return self.weight_NML.sum(axis=0, dtype=np.float64) / others_M[:, None]
+
+    @property
+    def received_M(self) -> NDArray[np.float64]:
+        """(M,) attention received from others over the fair share."""
+        return self.edge_NM.sum(axis=0) / np.maximum(_fair_NM(self.edge_NM).sum(axis=0), 1e-12)
+
+    @property
+    def leader_M(self) -> NDArray[np.float64]:
+        """(M,) attention received beyond the fair share."""
+        return np.maximum(self.edge_NM - _fair_NM(self.edge_NM), 0).sum(axis=0)
+
+    @property
+    def follower_N(self) -> NDArray[np.float64]:
+        """(N,) attention given beyond the fair share: how far a target's reading is from indifference."""
+        return np.maximum(self.edge_NM - _fair_NM(self.edge_NM), 0).sum(axis=1)
+
+    @property
+    def net_N(self) -> NDArray[np.float64]:
+        """(N,) leader minus follower."""
+        return self.leader_M - self.follower_N
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy rows (``SNAPSHOT_COLUMNS``)."""
+        names = np.array(self.asset_ids)
+        assets, lags = len(names), len(self.lead_hours_L)
+        n_P, m_P = np.nonzero(~np.eye(assets, dtype=bool))
+        strongest_NM = self.lead_hours_L[self.weight_NML.argmax(axis=2)] if lags else np.zeros((assets, assets), dtype=int)
+        flat_NX = self.weight_NML.reshape(assets, -1)
+        top_NK = np.argsort(-flat_NX, axis=1, kind="stable")[:, :_TOP]
+        top_n = np.repeat(np.arange(assets), top_NK.shape[1])
+        m_X, l_X = (axis.ravel() for axis in np.indices((assets, lags)))
+        blocks = [
+            _block("edge", self.edge_NM[n_P, m_P], names[n_P], names[m_P], strongest_NM[n_P, m_P]),
+            _block("source_lag", self.source_lag_ML.ravel(), source=names[m_X], lag=self.lead_hours_L[l_X]),
+            _block(
+                "top",
+                np.take_along_axis(flat_NX, top_NK, axis=1).ravel(),
+                names[top_n],
+                names[top_NK.ravel() // lags],
+                self.lead_hours_L[top_NK.ravel() % lags],
+            ),
+            _block("entropy", self.entropy_H, head=np.arange(len(self.entropy_H))),
+            _block("received", self.received_M, source=names),
+            _block("leader", self.leader_M, source=names),
+            _block("follower", self.follower_N, target=names),
+            _block("net", self.net_N, source=names),
+        ]
+        tidy = pd.concat(blocks, ignore_index=True)
+        tidy = tidy[(tidy["quantity"] != "top") | (tidy["value"] > 0)].reset_index(drop=True)
+        tidy.insert(0, "day", pd.Timestamp(self.day).as_unit("us"))
+        tidy.insert(1, "model_id", self.model_id)
+        return tidy[list(SNAPSHOT_COLUMNS)]
+
+
+def summarise(weights: AttentionWeights, day: date, model_id: str, *, output: str = "next_bar") -> Snapshot:
+    """Average the attention of a day's rows over the heads that serve ``output``."""
+    serving = [h for h, serves in enumerate(weights.serves_H) if serves in (output, "all")]
+    weight_RHNML = weights.weight_RHNML[:, serving].astype(np.float64)
+    reads_RHN = weight_RHNML.sum(axis=(3, 4)) > 0
+    rows_N = reads_RHN.sum(axis=(0, 1))
+    weight_NML = weight_RHNML.sum(axis=(0, 1)) / np.maximum(rows_N, 1)[:, None, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surprise_RHNML = np.where(weight_RHNML > 0, -weight_RHNML * np.log(weight_RHNML), 0.0)
+        largest_RHN = np.log((weight_RHNML > 0).sum(axis=(3, 4)))
+        share_RHN = np.where(largest_RHN > 0, surprise_RHNML.sum(axis=(3, 4)) / largest_RHN, np.nan)
+        known_RHN = np.isfinite(share_RHN)
+        entropy_H = np.where(known_RHN, share_RHN, 0.0).sum(axis=(0, 2)) / known_RHN.sum(axis=(0, 2))
+    return Snapshot(day, model_id, weights.asset_ids, weights.lead_hours_L, weight_NML.astype(np.float32), entropy_H)
+
+
+def _fair_NM(edge_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each source would get if every target that reads spread its attention evenly over the sources that are read."""
+    read_NM = edge_NM > 0
+    return np.where(read_NM, edge_NM.sum(axis=1, keepdims=True) / np.maximum(read_NM.sum(axis=1, keepdims=True), 1), 0.0)
+
+
+def _block(
+    quantity: str,
+    value: NDArray[np.floating],
+    target: NDArray[np.str_] | str = "",
+    source: NDArray[np.str_] | str = "",
+    lag: NDArray[np.integer] | int = -1,
+    head: NDArray[np.integer] | int = -1,
+) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {"quantity": quantity, "target": target, "source": source, "lag": lag, "head": head}, index=range(len(value))
+    )
+    frame["value"] = np.asarray(value, dtype=np.float32)
+    return frame.astype({"lag": "int32", "head": "int32"})
