@@ -76,12 +76,12 @@ class SimulatedMarket(Section):
     seed: int = Field(default=7, ge=0)
     leads: tuple[PlantedLead, ...] = Field(
         default=(
-            PlantedLead(leader="BTCUSDT", follower="ETHUSDT", lag=1, share=0.06),
-            PlantedLead(leader="BTCUSDT", follower="SOLUSDT", lag=3, share=0.06),
-            PlantedLead(leader="BTCUSDT", follower="XRPUSDT", lag=6, share=0.06),
-            PlantedLead(leader="BTCUSDT", follower="DOGEUSDT", lag=12, share=0.06),
-            PlantedLead(leader="ETHUSDT", follower="ADAUSDT", lag=2, share=0.06),
-            PlantedLead(leader="NVDA", follower="AMD", lag=1, share=0.06),
+            PlantedLead(leader="BTCUSDT", follower="ETHUSDT", lag=1, share=0.08),
+            PlantedLead(leader="BTCUSDT", follower="SOLUSDT", lag=6, share=0.08),
+            PlantedLead(leader="BTCUSDT", follower="XRPUSDT", lag=12, share=0.08),
+            PlantedLead(leader="BTCUSDT", follower="DOGEUSDT", lag=18, share=0.08),
+            PlantedLead(leader="ETHUSDT", follower="ADAUSDT", lag=23, share=0.08),
+            PlantedLead(leader="NVDA", follower="AMD", lag=1, share=0.08),
         ),
         description="planted edges; the truth is written beside the candles",
     )
@@ -97,6 +97,9 @@ class SimulatedMarket(Section):
     mean_regime_days: float = Field(default=45.0, gt=1, description="mean length of a regime, days")
     missing_share: float = Field(
         default=0.002, ge=0, lt=0.5, description="share of candles that the venue never published"
+    )
+    outages_per_year: float = Field(
+        default=0.0, ge=0, le=1000, description="mean number of outages of a whole venue, 2 to 12 hours each, in a year"
     )
 
 
@@ -381,6 +384,15 @@ class CostSettings(Section):
     bybit: VenueCosts = VenueCosts(fee_bps=5.5, half_spread_bps=1.0, slippage_bps=3.5)
     yahoo: VenueCosts = VenueCosts(fee_bps=3.0, half_spread_bps=2.0, slippage_bps=5.0, borrow_bps_per_year=100.0)
     funding: bool = Field(default=True, description="perps pay and receive funding")
+    impact: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="square-root impact: a trade of one hour's volume costs this many hourly standard deviations; 0: none",
+    )
+    interest_bps_per_year: float = Field(
+        default=0.0, ge=0, le=5_000, description="earned on equity that the last execution left uninvested (1 - gross exposure)"
+    )
 
 
 class BacktestSettings(Section):

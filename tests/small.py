@@ -46,7 +46,12 @@ def small_experiment(folder: Path, **sections: object) -> Experiment:
 def write_market(folder: Path) -> None:
     """Write candles and funding of the small universe in the layout of the files feed."""
     experiment = small_experiment(folder)
-    feed = SimulatedFeed(experiment.feed.simulated.model_copy(update={"leads": ()}), experiment.assets, experiment.period, past)
+    feed = SimulatedFeed(
+        experiment.feed.simulated.model_copy(update={"leads": (), "missing_share": 0.0}),
+        experiment.assets,
+        experiment.period,
+        past,
+    )
     start, end = bounds(experiment.period.start)[0], bounds(experiment.period.end or experiment.period.start)[1]
     for asset in experiment.assets:
         candles = feed.candles(asset, start, end).rename(columns={"opened_at": "timestamp"})

@@ -48,7 +48,7 @@ def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     @dg.asset(
         description="Regime windows: from the day a regime is confirmed until the next is, found causally on the panel.",
         deps=[feature_windows],
-        group_name="panel",
+        group_name="models",
         kinds={"numpy"},
         owners=owners,
         code_version=experiment.regimes.content_hash(),

@@ -12,6 +12,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.universe import VENUES
 from crossattn_core.warehouse.project import Column, Model, Project
+from crossattn_core.warehouse.results import RESULT_STAGES, reads_results
 from crossattn_core.warehouse.tests import TestResult, failing_query
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import daily_partitions, day_range
@@ -50,11 +51,14 @@ def _read_by_tests(project: Project, model: Model) -> list[str]:
 
 
 def _source_keys(experiment: Experiment, source: str) -> list[dg.AssetKey]:
-    """The candle assets that fill a raw table; none for the universe and the calendars, which are settings."""
+    """The assets that fill a source table; none for the universe, the calendars and the knobs, which are settings."""
     venues = sorted({asset.venue for asset in experiment.assets})
+    if source in RESULT_STAGES:
+        stage = RESULT_STAGES[source]
+        return [dg.AssetKey("forecasts" if stage == "walk_forward" else stage)]
     if source == "raw.funding":
         return [dg.AssetKey(["candles", "bybit_funding"])] if any(asset.pays_funding for asset in experiment.assets) else []
-    if source in ("raw.assets", "raw.sessions"):
+    if source in ("raw.assets", "raw.sessions", "results.settings"):
         return []
     return [dg.AssetKey(["candles", venue]) for venue in venues if venue in VENUES]
 
@@ -64,7 +68,7 @@ def _spec(experiment: Experiment, project: Project, model: Model) -> dict:
         "key": model_key(model.name),
         "deps": _upstream_keys(experiment, project, model),
         "description": f"{model.description}\n\n```sql\n{model.sql.strip()}\n```",
-        "group_name": "warehouse",
+        "group_name": "marts" if reads_results(project, model.name) else "warehouse",
         "kinds": {"duckdb", "python" if model.function else "sql"},
         "owners": [f"team:{experiment.report.owner}"],
         "code_version": project.code_versions[model.name],

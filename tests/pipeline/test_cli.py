@@ -1,0 +1,108 @@
+"""The command line: exit codes that scripts can use, one clear message a fault."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small import small_experiment, write_market
+
+PROJECT = Path(__file__).parents[2]
+
+
+def crossattn(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSATTN", "DAGSTER"))}
+    return subprocess.run(
+        [sys.executable, "-m", "crossattn_pipeline.cli", *arguments],
+        cwd=PROJECT,
+        env=environment | {"CROSSATTN_HOME": str(home), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    write_market(folder / "market")
+    path = folder / "small.yaml"
+    path.write_text(json.dumps(small_experiment(folder / "market").model_dump(mode="json")))
+    return path
+
+
+def test_fetch_tells_what_it_did_and_ends_with_zero(experiment_file: Path, tmp_path: Path) -> None:
+    done = crossattn("fetch", "--experiment", str(experiment_file), "--json", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(row) for row in done.stdout.splitlines()]
+    fetched = {row["asset"]: row for row in told if row["event"] == "fetched"}
+    assert fetched["candles/bybit"]["missing"] == 0
+    assert fetched["candles/bybit"]["expected"] == 3 * 24 * 28
+
+
+def test_fetch_ends_with_three_where_candles_are_missing(experiment_file: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    market = tmp_path / "market"
+    write_market(market)
+    path = market / "bybit_1h" / "ETHUSDT.parquet"
+    rows = pd.read_parquet(path)
+    rows[(rows["timestamp"] < "2025-03-10") | (rows["timestamp"] > "2025-03-14")].to_parquet(path, index=False)
+    holed = tmp_path / "holed.yaml"
+    holed.write_text(json.dumps(small_experiment(market).model_dump(mode="json")))
+    done = crossattn("fetch", "--experiment", str(holed), home=tmp_path / "home")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "INCOMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--symbols", "BTCUSD"], "did you mean BTCUSDT?"),
+        (["fetch", "--start", "2020-01-01", "--end", "2020-01-02"], "does not lie within the experiment's complete days"),
+        (["report"], "target_weights"),
+        (["train"], "materialise them"),
+    ],
+)
+def test_a_refusal_is_one_message_and_exit_code_one(
+    experiment_file: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    done = crossattn(arguments[0], "--experiment", str(experiment_file), *arguments[1:], home=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_typo_in_the_experiment_names_the_nearest_knob(tmp_path: Path) -> None:
+    path = tmp_path / "typo.yaml"
+    path.write_text("training: {epoch: 3}\n")
+    done = crossattn("run", "--experiment", str(path), home=tmp_path / "home")
+    assert done.returncode == 1
+    assert "did you mean 'epochs'?" in done.stderr
+
+
+def test_a_missing_feed_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.yaml"
+    path.write_text("feed: {kind: files, folder: nowhere}\nassets: [{venue: bybit, symbol: A}, {venue: bybit, symbol: B}]\n")
+    done = crossattn("fetch", "--experiment", str(path), home=tmp_path / "home")
+    assert done.returncode == 1
+    assert str(tmp_path / "nowhere") in done.stderr
+
+
+def test_a_home_of_another_feed_is_refused_with_the_difference_and_untouched(experiment_file: Path, tmp_path: Path) -> None:
+    stamp = tmp_path / "home.json"
+    stamp.write_text(json.dumps({"feed": "api", "universe": ["bybit:linear:BTCUSDT"]}))
+    held = stamp.read_bytes()
+    done = crossattn("run", "--experiment", str(experiment_file), home=tmp_path)
+    assert done.returncode == 1
+    assert "feed: here 'api', experiment 'files'" in done.stderr
+    assert "CROSSATTN_HOME" in done.stderr
+    assert stamp.read_bytes() == held
+
+
+def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
+    assert crossattn("run", "--epochs", "none", home=tmp_path).returncode == 2

@@ -1,0 +1,110 @@
+"""The asset graph: what it holds, how it hangs together, what the web UI is told."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from crossattn_core.experiment import load_experiment
+from crossattn_pipeline.definitions import build_defs
+
+DATED = {
+    "candles/bybit",
+    "candles/yahoo",
+    "candles/bybit_funding",
+    "aligned/bars",
+    "features/window",
+    "features/recursive",
+    "feature_windows",
+    "retrain_plan",
+    "rolling_model",
+    "forecasts",
+    "attention_snapshot",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_defs(load_experiment(), tmp_path_factory.mktemp("home"))
+
+
+def name_of(key: dg.AssetKey) -> str:
+    return "/".join(key.path)
+
+
+def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    reads = {name_of(key): {name_of(parent) for parent in graph.get(key).parent_keys} for key in graph.get_all_asset_keys()}
+    assert reads["candles/bybit"] == reads["candles/yahoo"] == reads["candles/bybit_funding"] == set()
+    assert {"candles/bybit", "candles/yahoo"} <= reads["staging/candles"]
+    assert reads["staging/funding"] == {"candles/bybit_funding"}
+    assert {"aligned/bars", "features/window", "features/recursive"} <= reads["features/panel_rows"]
+    assert reads["feature_windows"] == {"features/panel_rows"}
+    assert reads["retrain_plan"] == {"feature_windows", "regime_windows"}
+    assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
+    assert reads["forecasts"] == {"rolling_model", "feature_windows"}
+    assert reads["attention_snapshot"] == {"rolling_model", "feature_windows"}
+    assert reads["target_weights"] == {"forecasts", "feature_windows"}
+    assert {"target_weights", "attention_snapshot"} <= reads["backtest_report"]
+
+
+def test_the_report_descends_from_every_venue(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    ancestors: set[dg.AssetKey] = set()
+    waiting = [dg.AssetKey("backtest_report")]
+    while waiting:
+        parents = graph.get(waiting.pop()).parent_keys - ancestors
+        ancestors |= parents
+        waiting += parents
+    assert {"candles/bybit", "candles/yahoo", "candles/bybit_funding"} <= {name_of(key) for key in ancestors}
+
+
+def test_dated_assets_share_one_partition_definition_and_run_a_range_as_one(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    dated = {name_of(key) for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned}
+    assert dated == DATED
+    nodes = [graph.get(dg.AssetKey(name.split("/"))) for name in sorted(dated)]
+    assert len({node.partitions_def for node in nodes}) == 1
+    for node in nodes:
+        assert node.backfill_policy is not None
+        assert node.backfill_policy.policy_type.name == "SINGLE_RUN"
+
+
+def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        name = name_of(spec.key)
+        assert spec.description, name
+        assert spec.group_name != "default", name
+        assert spec.kinds, name
+        assert spec.owners, name
+        assert spec.code_version, name
+
+
+def test_sql_assets_carry_their_sql_their_columns_and_where_each_comes_from(definitions: dg.Definitions) -> None:
+    specs = {name_of(spec.key): spec for spec in definitions.resolve_all_asset_specs()}
+    bars = specs["aligned/bars"]
+    assert "select" in (bars.description or "")
+    schema = bars.metadata["dagster/column_schema"]
+    described = {column.name: column.description for column in schema.columns}
+    assert "quote currency" in (described["trade_price"] or "")
+    assert "staging" in str(bars.metadata["column_lineage_table"].value) or "aligned" in str(
+        bars.metadata["column_lineage_table"].value
+    )
+
+
+def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(tmp_path: Path) -> None:
+    import shutil
+
+    from crossattn_core.warehouse.models import load_project
+
+    shutil.copytree(Path(__file__).parents[2] / "dbt_like_sql", tmp_path / "sql")
+    before = load_project(tmp_path / "sql").code_versions
+    changed = tmp_path / "sql" / "features" / "window.sql"
+    text = changed.read_text(encoding="utf-8")
+    changed.write_text(
+        text.replace("select", "select distinct", 1) if "select distinct" not in text else text + "\nlimit 1000000000"
+    )
+    after = load_project(tmp_path / "sql").code_versions
+    moved = {name for name in before if before[name] != after[name]}
+    assert "features.window" in moved
+    assert not {"aligned.bars", "features.recursive", "staging.candles"} & moved
