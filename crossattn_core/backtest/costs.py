@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
 
-__all__ = ["equity_share_after_trade"]
+__all__ = ["equity_share_after_impact", "equity_share_after_trade"]
 
 _MOST_STEPS = 100
 
@@ -43,6 +43,30 @@ def equity_share_after_trade(
         if not moving.any():
             break
         share = np.where(moving, step_to, share)
+    return share
+
+
+def equity_share_after_impact(
+    target: NDArray[np.float64], held: NDArray[np.float64], cost: NDArray[np.float64], impact: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """V+ / V where a trade of |w V+ - h| = m V also costs ``impact`` * m^1.5 (a share of V); still convex, still Newton.
+
+    0 where closing what is held would cost all equity: ruin.
+    """
+    size = np.abs(held)
+    ruined = np.asarray(_dot(cost, size) + _dot(impact, size**1.5) >= 1.0)
+    share = np.where(ruined, 0.0, 1.0)
+    moving = ~ruined
+    for _ in range(_MOST_STEPS):
+        move = target * share[..., None] - held
+        size = np.abs(move)
+        excess = share - 1.0 + _dot(cost, size) + _dot(impact, size**1.5)
+        slope = 1.0 + _dot((cost + 1.5 * impact * np.sqrt(size)) * np.sign(move), target)
+        step = np.divide(excess, slope, out=np.zeros_like(share), where=moving)
+        moving &= np.abs(step) > 4e-16
+        if not moving.any():
+            break
+        share = np.where(moving, share - step, share)
     return share
 
 

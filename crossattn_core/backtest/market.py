@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["HOURS_PER_YEAR", "Market", "market_of"]
+__all__ = ["HOURS_PER_YEAR", "Market", "market_of", "square_root_impact"]
 
 HOURS_PER_YEAR = 8760
 """Rows of the 24/7 hourly grid in a year: what an hourly equity curve is annualised by."""
@@ -37,6 +38,12 @@ class Market:
     """Three (N,) costs of a unit of traded notional."""
     borrow_N: NDArray[np.float64]
     """(N,) cost of a unit of short notional held for one hour."""
+    impact_TN: NDArray[np.float64] | None = None
+    """(T, N) a trade of m in money also costs this * m ^ 1.5; None: no impact. See ``square_root_impact``."""
+    unit_impact_TN: NDArray[np.float64] | None = None
+    """(T, N) the impact at a coefficient of 1, to ask what more capital would cost; None where volumes are unknown."""
+    interest: float = 0.0
+    """Earned in an hour by a unit of uninvested equity."""
     missing_funding: int = 0
     """Settlements that were due and are missing; charged as zero, and said so."""
 
@@ -91,6 +98,7 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
     tradable_TN = np.isfinite(panel.trade_price_TN)
     price_TN = np.where(tradable_TN, panel.trade_price_TN, panel.mark_price_TN)
     price_TN = np.where(np.isnan(price_TN), 1.0, price_TN)
+    unit_impact_TN = square_root_impact(panel, 1.0)
     funding_TN = None
     missing = 0
     if experiment.costs.funding and np.isfinite(panel.funding_rate_TN).any():
@@ -107,8 +115,29 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
         half_spread_N=np.array([cost.half_spread_bps for cost in costs]) / 1e4,
         slippage_N=np.array([cost.slippage_bps for cost in costs]) / 1e4,
         borrow_N=np.array([cost.borrow_bps_per_year for cost in costs]) / 1e4 / HOURS_PER_YEAR,
+        impact_TN=experiment.costs.impact * unit_impact_TN if experiment.costs.impact > 0 else None,
+        unit_impact_TN=unit_impact_TN,
+        interest=experiment.costs.interest_bps_per_year / 1e4 / HOURS_PER_YEAR,
         missing_funding=missing,
     )
+
+
+def square_root_impact(panel: Panel, coefficient: float, hours: int = 168) -> NDArray[np.float64]:
+    """(T, N) c * sigma / sqrt(volume), so that a trade of m moves its own price by c * sigma * sqrt(m / volume).
+
+    ``sigma``: standard deviation of an hourly log return, ``volume``: traded value of an hour, both means over fresh candles
+    of the trailing ``hours`` rows (grid hours), the row included. The law is empirical (Almgren et al., 2005, and many since).
+    An asset whose volume is not known is charged as the most expensive one that is.
+    """
+    fresh = pd.DataFrame(panel.quote_volume_TN)
+    volume_TN = fresh.rolling(hours, min_periods=1).mean().to_numpy()
+    change = pd.DataFrame(np.log(panel.mark_price_TN)).diff().where(panel.is_fresh_TN)
+    sigma_TN = np.sqrt((change**2).rolling(hours, min_periods=1).mean().to_numpy())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        impact_TN = coefficient * sigma_TN / np.sqrt(volume_TN)
+    impact_TN[~np.isfinite(impact_TN)] = np.nan
+    dearest_T1 = np.nanmax(np.where(np.isfinite(impact_TN), impact_TN, 0.0), axis=1, keepdims=True)
+    return np.where(np.isfinite(impact_TN), impact_TN, dearest_T1)
 
 
 def _missing_settlements(panel: Panel, paying: set[str]) -> int:

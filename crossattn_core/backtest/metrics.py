@@ -116,8 +116,11 @@ class Metrics:
     fee_share: float
     spread_share: float
     slippage_share: float
+    impact_share: float
     funding_share: float
     borrow_share: float
+    interest_share: float
+    """Interest earned, as a negative cost."""
     ruined: bool
 
     def as_dict(self) -> dict[str, float | int | bool]:
@@ -166,8 +169,10 @@ def metrics_of(simulation: Simulation) -> Metrics:
         fee_share=paid["fee"],
         spread_share=paid["spread"],
         slippage_share=paid["slippage"],
+        impact_share=paid["impact"],
         funding_share=paid["funding"],
         borrow_share=paid["borrow"],
+        interest_share=paid["interest"],
         ruined=simulation.ruined_at is not None,
     )
 

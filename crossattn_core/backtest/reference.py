@@ -18,8 +18,8 @@ def simulate_by_loop(
     order_at = dict(zip(schedule.fill_K.tolist(), schedule.target_KN, strict=True))
     rows, assets = len(market.as_of_T) - schedule.start, len(market.asset_ids)
     equity_T, units_TN = np.zeros(rows), np.zeros((rows, assets))
-    paid = {kind: np.zeros(rows) for kind in ("fee", "spread", "slippage", "funding", "borrow")}
-    cash, units_N = capital, np.zeros(assets)
+    paid = {kind: np.zeros(rows) for kind in ("fee", "spread", "slippage", "impact", "funding", "borrow", "interest")}
+    cash, units_N, idle = capital, np.zeros(assets), 0.0
     for row in range(rows):
         at = schedule.start + row
         price_N = market.price_TN[at]
@@ -28,21 +28,31 @@ def simulate_by_loop(
             if market.funding_TN is not None:
                 paid["funding"][row] = (value_N * market.funding_TN[at]).sum()
             paid["borrow"][row] = (np.maximum(-value_N, 0.0) * market.borrow_N).sum()
-            cash -= paid["funding"][row] + paid["borrow"][row]
+            paid["interest"][row] = -idle * market.interest
+            cash -= paid["funding"][row] + paid["borrow"][row] + paid["interest"][row]
         equity = cash + value_N.sum()
         if equity <= 0:  # ruin: whatever is left is written off, for good
             break
         if row in order_at:
             target_N = order_at[row]
             trades_N = market.tradable_TN[at] & np.isfinite(target_N)
-            after = _after_costs(equity, np.where(trades_N, target_N, 0.0), value_N, np.where(trades_N, market.trade_cost_N, 0.0))
+            impact_N = np.zeros(assets) if market.impact_TN is None else market.impact_TN[at]
+            after = _after_costs(
+                equity,
+                np.where(trades_N, target_N, 0.0),
+                value_N,
+                np.where(trades_N, market.trade_cost_N, 0.0),
+                np.where(trades_N, impact_N, 0.0),
+            )
             trade_N = np.where(trades_N, target_N * after - value_N, 0.0)
             units_N = units_N + trade_N / price_N
             paid["fee"][row] = (np.abs(trade_N) * market.fee_N).sum()
             paid["spread"][row] = (np.abs(trade_N) * market.half_spread_N).sum()
             paid["slippage"][row] = (np.abs(trade_N) * market.slippage_N).sum()
-            cash -= trade_N.sum() + paid["fee"][row] + paid["spread"][row] + paid["slippage"][row]
+            paid["impact"][row] = (impact_N * np.abs(trade_N) ** 1.5).sum()
+            cash -= trade_N.sum() + sum(paid[kind][row] for kind in ("fee", "spread", "slippage", "impact"))
             equity = cash + (units_N * price_N).sum()
+            idle = max(equity - np.abs(units_N * price_N).sum(), 0.0)
             if equity <= 0:
                 break
         equity_T[row], units_TN[row] = equity, units_N
@@ -50,13 +60,18 @@ def simulate_by_loop(
 
 
 def _after_costs(
-    equity: float, target_N: NDArray[np.float64], value_N: NDArray[np.float64], cost_N: NDArray[np.float64]
+    equity: float,
+    target_N: NDArray[np.float64],
+    value_N: NDArray[np.float64],
+    cost_N: NDArray[np.float64],
+    impact_N: NDArray[np.float64],
 ) -> float:
-    """V+ of V+ = V - sum c |w V+ - h|, by bisection: slow, and hard to get wrong."""
+    """V+ of V+ = V - sum c m - sum i m^1.5, m = |w V+ - h|, by bisection: slow, and hard to get wrong."""
     low, high = 0.0, equity
     for _ in range(200):
         middle = 0.5 * (low + high)
-        if middle + (cost_N * np.abs(target_N * middle - value_N)).sum() > equity:
+        size_N = np.abs(target_N * middle - value_N)
+        if middle + (cost_N * size_N + impact_N * size_N**1.5).sum() > equity:
             high = middle
         else:
             low = middle

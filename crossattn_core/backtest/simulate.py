@@ -13,11 +13,12 @@ Axes: V variants, K executions, T rows, N assets.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.costs import equity_share_after_trade
+from crossattn_core.backtest.costs import equity_share_after_impact, equity_share_after_trade
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
@@ -26,6 +27,8 @@ from crossattn_core.portfolio.targets import Targets
 __all__ = ["Schedule", "schedule_of", "simulate", "simulate_many"]
 
 
+_PAST_RUIN: Any = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
+"""Past ruin the algebra runs on into infinities; they are cut away at the end."""
 _BLOCK_ROWS = 4096
 """Rows summed at a time: enough to amortise the call, few enough to stay in cache."""
 
@@ -84,12 +87,12 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
         BacktestError: targets that do not fit the market, or costs that exceed equity.
     """
     schedule = schedule_of(market, targets, execution_lag)
-    path = _solve(market, schedule.start, schedule.fill_K, schedule.target_KN[None])
-    equity_VT, after_VK = _equity(market, schedule.start, schedule.fill_K, path, capital)
-    equity_T, after_K = equity_VT[0], after_VK[0]
-    fill_price_KN = market.price_TN[schedule.start + schedule.fill_K]
-    units_KN = path.weight_VKN[0] * after_K[:, None] / fill_price_KN
-    trade_KN = path.trade_VKN(after_VK)[0]
+    with np.errstate(**_PAST_RUIN):
+        path = _solve(market, schedule.start, schedule.fill_K, schedule.target_KN[None], capital)
+        equity_VT, after_VK = _equity(market, schedule.start, schedule.fill_K, path, capital)
+        equity_T, after_K = equity_VT[0], after_VK[0]
+        units_KN = path.weight_VKN[0] * after_K[:, None] / market.price_TN[schedule.start + schedule.fill_K]
+        trade_KN = path.trade_VKN(after_VK)[0]
     ruined_at = _cut_at_ruin(equity_T)
     if ruined_at is not None:
         gone_K = schedule.fill_K >= ruined_at
@@ -125,8 +128,9 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     for begin in range(0, len(variants), _BATCH_VARIANTS):
         batch = variants[begin : begin + _BATCH_VARIANTS]
         target_VKN = np.stack([variant.target_DN[: len(schedule.fill_K)] for variant in batch])
-        path = _solve(market, schedule.start, schedule.fill_K, target_VKN)
-        equity_VT[begin : begin + len(batch)], _ = _equity(market, schedule.start, schedule.fill_K, path, capital)
+        with np.errstate(**_PAST_RUIN):
+            path = _solve(market, schedule.start, schedule.fill_K, target_VKN, capital)
+            equity_VT[begin : begin + len(batch)], _ = _equity(market, schedule.start, schedule.fill_K, path, capital)
     for equity_T in equity_VT:
         _cut_at_ruin(equity_T)
     return equity_VT
@@ -152,7 +156,7 @@ class _Path:
         return np.where(self.active_VKN, move_VKN * (after_VK / self.share_VK)[..., None], 0.0)
 
 
-def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDArray[np.float64]) -> _Path:
+def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDArray[np.float64], capital: float) -> _Path:
     variants, executions, assets = target_VKN.shape
     row_K = start + fill_K
     price_KN = market.price_TN[row_K]
@@ -168,6 +172,8 @@ def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: ND
             funding_KN[1:] = np.diff(market.funding_paid_TN[row_K], axis=0) / price_KN[:-1]
         if market.borrow_paid_TN is not None:
             borrow_KN[1:] = np.diff(market.borrow_paid_TN[row_K], axis=0) / price_KN[:-1]
+    waited_K = np.diff(fill_K, prepend=fill_K[:1])
+    money_V = np.full(variants, capital)
     carries = market.funding_paid_TN is not None or market.borrow_paid_TN is not None
 
     def settle(chosen_K: NDArray[np.int64]) -> None:
@@ -185,12 +191,21 @@ def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: ND
         if carries:
             gain -= np.einsum("vkn,kn->vk", before, funding_KN[chosen])
             gain -= np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen])
+        if market.interest:
+            gain += _idle(before) * market.interest * waited_K[chosen]
         growth = 1.0 + gain
         before *= (1.0 + change_KN[chosen]) / growth[..., None]
         active = active_VKN[:, chosen]
         whole = bool(active.all())
         cost = market.trade_cost_N if whole else np.where(active, market.trade_cost_N, 0.0)
-        share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
+        if market.impact_TN is None:
+            share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
+        else:
+            nonlocal money_V
+            money_V = money_V * growth[:, 0]
+            impact = np.where(active, market.impact_TN[row_K[chosen]], 0.0) * np.sqrt(np.maximum(money_V, 0.0))[:, None, None]
+            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, impact)
+            money_V = money_V * share[:, 0]
         if not whole:
             weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])
         held_VKN[:, chosen], share_VK[:, chosen], growth_VK[:, chosen] = before, share, growth
@@ -200,7 +215,11 @@ def _solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: ND
     ever_before_VKN[:, 1:] = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
     depends_K = (~active_VKN & ever_before_VKN).any(axis=(0, 2))
     round_K = np.arange(executions) - np.maximum.accumulate(np.where(depends_K, 0, np.arange(executions)))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # past ruin; cut away below
+    if market.impact_TN is not None:
+        # Impact knows how much money there is: every execution depends on all before it.
+        for execution in range(executions):
+            settle(np.array([execution]))
+    else:
         for number in range(1, int(round_K.max(initial=0)) + 1):
             settle(np.flatnonzero(round_K == number))
         # Weights after a free execution are its targets; only its costs had to wait for what came before.
@@ -227,9 +246,19 @@ def _equity(
     gain_VT = np.zeros((variants, rows))
     for worth_TN, held_VKN in legs:
         gain_VT += _worth_since_fill(worth_TN, held_VKN, fill_K)
+    if market.interest:
+        since_T = np.arange(rows) - fill_K[np.maximum(np.searchsorted(fill_K, np.arange(rows), side="right") - 1, 0)]
+        earned_VK = _idle(path.weight_VKN) * after_VK * market.interest
+        length_K = np.diff(np.append(fill_K, rows))
+        gain_VT[:, fill_K[0] :] += np.repeat(earned_VK, length_K, axis=1) * since_T[fill_K[0] :]
     first = int(fill_K[0])
     equity_VT[:, first:] = np.repeat(after_VK, np.diff(np.append(fill_K, rows)), axis=1) + gain_VT[:, first:]
     return equity_VT, after_VK
+
+
+def _idle(weight_VKN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(V, K) share of equity that is not invested."""
+    return np.maximum(1.0 - np.abs(weight_VKN).sum(axis=-1), 0.0)
 
 
 def _worth_since_fill(

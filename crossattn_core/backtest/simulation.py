@@ -14,7 +14,7 @@ from crossattn_core.backtest.market import Market
 
 __all__ = ["COST_KINDS", "Simulation"]
 
-COST_KINDS = ("fee", "spread", "slippage", "funding", "borrow")
+COST_KINDS = ("fee", "spread", "slippage", "impact", "funding", "borrow", "interest")
 """The parts that costs are split into; each is money paid, negative where received."""
 
 
@@ -85,25 +85,37 @@ class Simulation:
         return self.weight_TN.sum(axis=1)
 
     @cached_property
+    def impact_KN(self) -> NDArray[np.float64]:
+        """(K, N) money lost to the impact of each trade on its own price."""
+        if self.market.impact_TN is None:
+            return np.zeros_like(self.trade_KN)
+        return self.market.impact_TN[self.start + self.fill_K] * np.abs(self.trade_KN) ** 1.5
+
+    @cached_property
+    def paid_KN(self) -> NDArray[np.float64]:
+        """(K, N) money that each trade cost."""
+        return np.abs(self.trade_KN) * self.market.trade_cost_N + self.impact_KN
+
+    @cached_property
     def turnover_T(self) -> NDArray[np.float64]:
         """(T,) sum |trade| / equity before the trade; one-way trades counted once each, never halved."""
         turnover_T = np.zeros(len(self.equity_T))
         if len(self.fill_K):
-            paid_K = (np.abs(self.trade_KN) * self.market.trade_cost_N).sum(axis=1)
-            before_K = self.equity_T[self.fill_K] + paid_K
+            before_K = self.equity_T[self.fill_K] + self.paid_KN.sum(axis=1)
             np.divide(np.abs(self.trade_KN).sum(axis=1), before_K, out=(rate_K := np.zeros(len(before_K))), where=before_K > 0)
             turnover_T[self.fill_K] = rate_K
         return turnover_T
 
     @cached_property
     def asset_costs(self) -> dict[str, NDArray[np.float64]]:
-        """Each of ``COST_KINDS`` -> (T, N) money paid at the row; negative where received."""
+        """Each of ``COST_KINDS`` but interest -> (T, N) money paid at the row; negative where received."""
         rows, assets = len(self.equity_T), len(self.market.asset_ids)
-        costs = {kind: np.zeros((rows, assets)) for kind in COST_KINDS}
+        costs = {kind: np.zeros((rows, assets)) for kind in COST_KINDS if kind != "interest"}
         notional_KN = np.abs(self.trade_KN)
         costs["fee"][self.fill_K] = notional_KN * self.market.fee_N
         costs["spread"][self.fill_K] = notional_KN * self.market.half_spread_N
         costs["slippage"][self.fill_K] = notional_KN * self.market.slippage_N
+        costs["impact"][self.fill_K] = self.impact_KN
         # The position that was held into the row pays, before the row's trades.
         held_TN = self.units_TN[:-1] * self.market.price_TN[self.start + 1 :]
         if self.market.funding_TN is not None:
@@ -114,11 +126,20 @@ class Simulation:
     @cached_property
     def costs(self) -> dict[str, NDArray[np.float64]]:
         """Each of ``COST_KINDS`` -> (T,) money paid at the row."""
-        return {kind: cost_TN.sum(axis=1) for kind, cost_TN in self.asset_costs.items()}
+        interest_T = np.zeros(len(self.equity_T))
+        if self.market.interest and len(self.fill_K):
+            value_KN = self.units_KN * self.market.price_TN[self.start + self.fill_K]
+            idle_K = np.maximum(self.equity_T[self.fill_K] - np.abs(value_KN).sum(axis=1), 0.0)
+            execution_T = np.searchsorted(self.fill_K, np.arange(len(self.equity_T)), side="left") - 1
+            held_T = execution_T >= 0
+            interest_T[held_T] = -idle_K[execution_T[held_T]] * self.market.interest
+            if self.ruined_at is not None:
+                interest_T[self.ruined_at + 1 :] = 0.0
+        return {kind: cost_TN.sum(axis=1) for kind, cost_TN in self.asset_costs.items()} | {"interest": interest_T}
 
     @cached_property
     def pnl_TN(self) -> NDArray[np.float64]:
-        """(T, N) net money made by each asset in the row; sums to the change of equity (short of ruin's write-off)."""
+        """(T, N) net money made by each asset in the row; with interest it sums to the change of equity, up to ruin."""
         price_TN = self.market.price_TN[self.start :]
         pnl_TN = np.zeros_like(price_TN)
         pnl_TN[1:] = self.units_TN[:-1] * (price_TN[1:] - price_TN[:-1])
@@ -148,8 +169,8 @@ class Simulation:
         price = self.market.price_TN[self.start + row, asset]
         notional = self.trade_KN[execution, asset]
         after = self.units_KN[execution, asset] * price
-        paid = np.abs(notional) * self.market.trade_cost_N[asset]
-        paid_K = (np.abs(self.trade_KN) * self.market.trade_cost_N).sum(axis=1)
+        paid = self.paid_KN[execution, asset]
+        paid_K = self.paid_KN.sum(axis=1)
         equity_after = self.equity_T[row]
         return pd.DataFrame(
             {

@@ -102,23 +102,30 @@ def by_group(simulation: Simulation, group_N: tuple[str, ...]) -> pd.DataFrame:
 
 
 def sensitivity(simulation: Simulation) -> pd.DataFrame:
-    """Grain: scenario. The same targets under other trading costs and longer delays; the rule does not react to them."""
+    """Grain: scenario. The same targets under other trading costs, longer delays and more capital; the rule does not react.
+
+    More capital pays square-root impact (a trade of an hour's volume costs one hourly standard deviation), whatever
+    ``costs.impact`` is: the row says how far the strategy scales.
+    """
     if not len(simulation.fill_K):
         return pd.DataFrame(columns=["scenario", "net_return", "sharpe", "max_drawdown"])
     market = simulation.market
     lag = int(simulation.fill_K[0] - simulation.decided_K[0])
     targets = Targets(simulation.strategy, market.asset_ids, simulation.as_of_T[simulation.decided_K], simulation.target_KN)
-    scenarios = [(f"costs x {multiple:g}", multiple, lag) for multiple in (0.0, 1.0, 2.0, 3.0)]
-    scenarios += [(f"filled {later} h later", 1.0, lag + later) for later in (1, 3, 6)]
+    scenarios = [(f"costs x {multiple:g}", multiple, lag, 1.0) for multiple in (0.0, 1.0, 2.0, 3.0)]
+    scenarios += [(f"filled {later} h later", 1.0, lag + later, 1.0) for later in (1, 3, 6)]
+    if market.unit_impact_TN is not None and np.isfinite(market.unit_impact_TN).all():
+        scenarios += [(f"capital x {scale:,.0f}, with impact", 1.0, lag, scale) for scale in (10.0, 100.0, 1000.0)]
     rows = []
-    for name, multiple, delay in scenarios:
+    for name, multiple, delay, scale in scenarios:
         priced = replace(
             market,
             fee_N=market.fee_N * multiple,
             half_spread_N=market.half_spread_N * multiple,
             slippage_N=market.slippage_N * multiple,
+            impact_TN=market.impact_TN if scale == 1.0 else market.unit_impact_TN,
         )
-        done = simulate(priced, targets, execution_lag=delay, capital=simulation.capital)
+        done = simulate(priced, targets, execution_lag=delay, capital=simulation.capital * scale)
         rows.append(
             {
                 "scenario": name,

@@ -150,7 +150,9 @@ def cost_figure(simulation: Simulation) -> Figure:
     """From gross to net profit, cost by cost, as shares of capital."""
     with drawing():
         figure, (axis,) = frame(width=5.6, height=2.7)
-        paid = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
+        every = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
+        # Impact and interest are off unless an experiment asks for them: no empty bars.
+        paid = {kind: share for kind, share in every.items() if share or kind not in ("impact", "interest")}
         net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
         gross = net + sum(paid.values())
         level = gross

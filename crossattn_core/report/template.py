@@ -123,7 +123,9 @@ trials would show; declare every variant that was looked at in <code>backtest.tr
 
 <h2>Robustness</h2>
 <div class="pair">
-<div><h3>Same targets, other costs and delays</h3>{{ tables.sensitivity }}</div>
+<div><h3>Same targets, other costs, delays and capital</h3>{{ tables.sensitivity }}
+<p class="note">Capital is {{ "{:,.0f}".format(r.capital) }}. Impact: a trade of one hour's volume costs one hourly standard
+deviation, smaller ones in proportion to the square root.</p></div>
 <div><h3>By regime</h3>{{ tables.regimes }}</div>
 </div>
 <h3>Worst days</h3>{{ tables.worst }}

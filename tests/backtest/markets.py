@@ -13,7 +13,19 @@ def hours(count):
     return START + np.arange(count) * np.timedelta64(1, "h")
 
 
-def market(seed=0, rows=200, assets=4, cost_bps=10.0, funding=True, borrow=True, closed=0.2, volatility=0.01, listed_late=False):
+def market(
+    seed=0,
+    rows=200,
+    assets=4,
+    cost_bps=10.0,
+    funding=True,
+    borrow=True,
+    closed=0.2,
+    volatility=0.01,
+    listed_late=False,
+    impact=False,
+    interest=False,
+):
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
     tradable_TN = draw.random((rows, assets)) >= closed
@@ -33,6 +45,8 @@ def market(seed=0, rows=200, assets=4, cost_bps=10.0, funding=True, borrow=True,
         half_spread_N=np.full(assets, 0.2 * cost_bps / 1e4),
         slippage_N=np.full(assets, 0.3 * cost_bps / 1e4),
         borrow_N=np.full(assets, 0.05 / 8760 if borrow else 0.0),
+        impact_TN=np.abs(1e-5 * draw.standard_normal((rows, assets))) if impact else None,
+        interest=0.04 / 8760 if interest else 0.0,
     )
 
 
@@ -60,6 +74,8 @@ def cases(draw, **fixed):
         closed=draw(st.sampled_from([0.0, 0.3, 0.9])),
         volatility=draw(st.sampled_from([0.001, 0.03])),
         listed_late=draw(st.booleans()),
+        impact=draw(st.booleans()),
+        interest=draw(st.booleans()),
         **fixed,
     )
     chosen = targets(

@@ -57,6 +57,7 @@ def test_a_longer_market_leaves_the_past_alone(case, data):
         price_TN=on.price_TN[:rows],
         tradable_TN=on.tradable_TN[:rows],
         funding_TN=None if on.funding_TN is None else on.funding_TN[:rows],
+        impact_TN=None if on.impact_TN is None else on.impact_TN[:rows],
     )
     known_D = chosen.as_of_D <= short.as_of_T[-1]
     early = Targets(chosen.strategy, chosen.asset_ids, chosen.as_of_D[known_D], chosen.target_DN[known_D])
@@ -77,6 +78,7 @@ def test_the_order_of_assets_does_not_matter(case, random):
         price_TN=on.price_TN[:, order],
         tradable_TN=on.tradable_TN[:, order],
         funding_TN=None if on.funding_TN is None else on.funding_TN[:, order],
+        impact_TN=None if on.impact_TN is None else on.impact_TN[:, order],
     )
     moved = Targets(chosen.strategy, names, chosen.as_of_D, chosen.target_DN[:, order])
     np.testing.assert_allclose(equity(shuffled, moved, lag), equity(on, chosen, lag), rtol=1e-10, atol=1e-6)
@@ -95,8 +97,9 @@ def test_the_unit_of_a_price_does_not_matter(case, unit):
 
 @quick
 @given(cases(), st.sampled_from([1.0, 1e9]))
-def test_equity_scales_with_capital(case, capital):
+def test_equity_scales_with_capital_where_trades_move_no_price(case, capital):
     on, chosen, lag = case
+    on = changed(on, impact_TN=None)
     np.testing.assert_allclose(
         equity(on, chosen, lag, capital) / capital, equity(on, chosen, lag) / CAPITAL, rtol=1e-10, atol=1e-10
     )
@@ -113,6 +116,7 @@ def test_an_asset_that_is_never_held_does_not_matter(case):
         price_TN=np.hstack([on.price_TN, extra.price_TN]),
         tradable_TN=np.hstack([on.tradable_TN, extra.tradable_TN]),
         funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, extra.price_TN * 0]),
+        impact_TN=None if on.impact_TN is None else np.hstack([on.impact_TN, 1 / extra.price_TN]),
         **{
             name: np.append(getattr(on, name), getattr(on, name)[0])
             for name in ("fee_N", "half_spread_N", "slippage_N", "borrow_N")
@@ -125,8 +129,9 @@ def test_an_asset_that_is_never_held_does_not_matter(case):
 
 @quick
 @given(cases())
-def test_splitting_an_asset_into_two_clones_does_not_matter(case):
+def test_splitting_an_asset_into_two_clones_does_not_matter_where_trades_move_no_price(case):
     on, chosen, lag = case
+    on = changed(on, impact_TN=None)
     twice = changed(
         on,
         asset_ids=(*on.asset_ids, "bybit:linear:CLONE"),
@@ -217,3 +222,19 @@ def test_perfect_foresight_of_the_next_day_multiplies_capital_only_with_the_righ
     late = Targets("late", on.asset_ids, on.as_of_T[rows + 24], up_DN)
     assert equity(on, seen)[-1] > 3 * CAPITAL
     assert equity(on, late)[-1] < 1.3 * CAPITAL
+
+
+def test_a_hundred_times_the_capital_pays_ten_times_the_impact():
+    on = changed(market(seed=17, rows=30, closed=0.0, impact=True, funding=False, borrow=False), fee_N=np.zeros(4))
+    on = changed(on, half_spread_N=np.zeros(4), slippage_N=np.zeros(4), impact_TN=on.impact_TN * 1e-3)
+    once = targets(on, every=1000, left_alone=0.0)
+    small, large = (simulate(on, once, execution_lag=1, capital=capital) for capital in (1e4, 1e6))
+    ratio = (large.costs["impact"].sum() / large.capital) / (small.costs["impact"].sum() / small.capital)
+    assert ratio == pytest.approx(10, rel=0.01)
+
+
+def test_cash_earns_interest_hour_by_hour():
+    on = market(seed=18, rows=50, interest=True)
+    idle = targets(on, every=1000, first=0)
+    idle = Targets("cash", idle.asset_ids, idle.as_of_D, np.zeros_like(idle.target_DN))
+    assert equity(on, idle)[-1] == pytest.approx(CAPITAL * (1 + 48 * on.interest), rel=1e-12)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from crossattn_core.backtest.metrics import daily_returns, drawdowns, metrics_of, sharpe, sortino, underwater
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulate import simulate
+from crossattn_core.backtest.simulation import COST_KINDS
 from crossattn_core.backtest.slices import by_group, by_month, by_regime, sensitivity, worst_days
 from tests.backtest.markets import market, targets
 
@@ -48,8 +49,7 @@ def test_days_compound_to_the_whole():
 def test_costs_and_net_add_up_to_gross():
     numbers = metrics_of(DONE)
     assert numbers.gross_return - numbers.cost_share == pytest.approx(numbers.net_return)
-    parts = (numbers.fee_share, numbers.spread_share, numbers.slippage_share, numbers.funding_share, numbers.borrow_share)
-    assert sum(parts) == pytest.approx(numbers.cost_share)
+    assert sum(getattr(numbers, f"{kind}_share") for kind in COST_KINDS) == pytest.approx(numbers.cost_share)
 
 
 def test_groups_add_up_to_the_whole():

@@ -29,7 +29,8 @@ def test_profit_by_asset_sums_to_the_change_of_equity(case):
     on, chosen, lag = case
     done = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
     if done.ruined_at is None:
-        np.testing.assert_allclose(CAPITAL + np.cumsum(done.pnl_TN.sum(axis=1)), done.equity_T, rtol=1e-10)
+        made_T = done.pnl_TN.sum(axis=1) - done.costs["interest"]
+        np.testing.assert_allclose(CAPITAL + np.cumsum(made_T), done.equity_T, rtol=1e-10)
 
 
 def test_variants_in_one_batch_equal_each_on_its_own():
