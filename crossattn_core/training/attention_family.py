@@ -3,6 +3,7 @@
 Axes: T bars, R rows asked for, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
 """
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,12 @@ from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import training_rows
 from crossattn_core.panel.windows import Scaler, Windows, fit_scaler
+from crossattn_core.receipts import combined_hash
+from crossattn_core.storage import sha256_of
 from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
-from crossattn_core.training.loop import Examples, as_tensor, threads, train
+from crossattn_core.training.loop import Examples, Resumable, as_tensor, threads, train
 from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels, output_names
 
 __all__ = ["FittedAttention", "fit_attention"]
@@ -131,10 +134,13 @@ def fit_attention(
     model, training = experiment.model, experiment.training
     panel = request.panel.until(request.cut_off + 1)
     labels = output_labels(panel, experiment.labels)
+    weight_T = np.asarray(request.row_weight_T[: request.cut_off + 1], dtype=np.float32)
+    weighed_R = np.flatnonzero(weight_T > 0)
     split = training_rows(
         labels,
         request.cut_off,
-        first=model.lookback - 1,
+        # A row without weight costs as much as any other and teaches nothing.
+        first=max(model.lookback - 1, int(weighed_R.min(initial=len(weight_T)))),
         validation_share=training.validation_share,
         embargo=training.embargo,
         stride=training.stride,
@@ -153,7 +159,7 @@ def fit_attention(
         ),
         as_tensor(target_scaler.scaled(panel, train_known_TNO)),
         as_tensor(target_scaler.scaled(panel, labels.value_TNH)),
-        as_tensor(request.row_weight_T[: request.cut_off + 1]),
+        as_tensor(weight_T),
         _output_weights(experiment),
         np.array([1, *experiment.labels.horizons]),
         split,
@@ -164,9 +170,18 @@ def fit_attention(
     if isinstance(request.warm_from, FittedAttention) and request.warm_from.family == family:
         network.load_state_dict(request.warm_from.network.state_dict())
         epochs = _epochs(len(split.train_R), training, warm=True)
+    resumable = None
+    if request.resume_folder is not None:
+        told = json.dumps(stamp(family, experiment), sort_keys=True)
+        parent_id = request.warm_from.model_id if request.warm_from is not None else ""
+        weights_hash = sha256_of(np.ascontiguousarray(weight_T).data)
+        where = (panel.content_hash, str(request.cut_off), str(request.seed), str(epochs))
+        resumable = Resumable(request.resume_folder, combined_hash(told, parent_id, weights_hash, *where))
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
-        history = train(network, examples, training, epochs=epochs, generator=generator, report=report)
+        history = train(
+            network, examples, training, epochs=epochs, generator=generator, report=report, resumable=resumable
+        )
         row_R = split.validation_R
         gain_PO = calibrate(
             _parts(network, examples.windows, target_scaler, experiment.labels, row_R),

@@ -48,6 +48,9 @@ class FitRequest:
     seed: int
     warm_from: "FittedModel | None" = None
     """Predecessor whose weights are the start."""
+    resume_folder: Path | None = None
+    """Where a network's fit keeps its state after each epoch: the same request picks it up there and ends in the same
+    bits. Emptied when the fit ends."""
 
 
 @dataclass(frozen=True)

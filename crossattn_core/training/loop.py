@@ -6,7 +6,8 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
 from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.fitted import EpochReport, silent
+from crossattn_core.training.interrupted import TrainingHistory, discard, restore, store
 from crossattn_core.training.loss import regression_loss
 
-__all__ = ["Examples", "TrainingHistory", "threads", "train"]
+__all__ = ["Examples", "Resumable", "TrainingHistory", "threads", "train"]
 
 _EVALUATION_BATCH = 512
 
@@ -42,14 +44,12 @@ class Examples:
     split: Split
 
 
-@dataclass
-class TrainingHistory:
-    """What happened, epoch by epoch."""
+@dataclass(frozen=True)
+class Resumable:
+    """Where an interrupted fit waits, and what names it: another fit's state is never picked up."""
 
-    training_loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    """From 1; 0 means that the start was never beaten."""
+    folder: Path
+    fit_id: str
 
 
 def train(
@@ -60,8 +60,11 @@ def train(
     epochs: int,
     generator: torch.Generator,
     report: Callable[[EpochReport], None] = silent,
+    resumable: Resumable | None = None,
 ) -> TrainingHistory:
     """Train ``network`` in place; afterwards it holds the weights of its best validation epoch, in eval mode.
+
+    With ``resumable``, the state is stored after each epoch and picked up from there; the result has the same bits.
 
     Raises:
         TrainingError: a loss is not finite; epoch, batch and rows are named.
@@ -75,7 +78,14 @@ def train(
     history = TrainingHistory()
     best_loss, best_weights = float("inf"), copy.deepcopy(network.state_dict())
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    for epoch in range(1, epochs + 1):
+    if resumable is not None:
+        found = restore(resumable.folder, resumable.fit_id, network, optimiser, schedule, generator)
+        if found is not None:
+            history, best_weights = found
+            best_loss = min(history.validation_loss)
+    for epoch in range(history.epochs_done + 1, epochs + 1):
+        if epoch - 1 - history.best_epoch >= settings.patience:
+            break
         network.train()
         order_R = _shuffled_runs(row_R, settings.run, generator)
         summed = 0.0
@@ -106,9 +116,11 @@ def train(
             best_loss, history.best_epoch = validation_loss, epoch
             best_weights = copy.deepcopy(network.state_dict())
         rate = optimiser.param_groups[0]["lr"]
+        if resumable is not None:
+            store(resumable.folder, resumable.fit_id, network, best_weights, optimiser, schedule, generator, history)
         report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(row_R)))
-        if epoch - history.best_epoch >= settings.patience:
-            break
+    if resumable is not None:
+        discard(resumable.folder)
     network.load_state_dict(best_weights)
     network.eval()
     return history
