@@ -69,6 +69,10 @@ class ApiFeed:
         """As the venue's feed."""
         return self.for_venue(asset.venue).funding(asset, start, end)
 
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """As the venue's feed."""
+        return self.for_venue(asset.venue).origin(asset)
+
     def listed(self, asset: Asset) -> datetime | None:
         """As the venue's feed."""
         return self.for_venue(asset.venue).listed(asset)

@@ -101,7 +101,7 @@ def fetch(feed: Feed, question: Question, lag: timedelta) -> Reply:
     )
 
 
-def judged(lake: Lake, feed_kind: str, reply: Reply) -> Answer:
+def judged(lake: Lake, feed: Feed, reply: Reply) -> Answer:
     """The reply split into what may be stored and what goes to quarantine."""
     question = reply.question
     if question.kind == "candles":
@@ -122,7 +122,12 @@ def judged(lake: Lake, feed_kind: str, reply: Reply) -> Answer:
         expected=_expected(question, reply, verdict),
         asked_until=reply.asked_until,
         fetched_at=reply.fetched_at,
-        request={"feed": feed_kind, "after": start.isoformat(), "until": min(end, reply.asked_until).isoformat()},
+        request={
+            "feed": feed.kind,
+            "after": start.isoformat(),
+            "until": min(end, reply.asked_until).isoformat(),
+            **feed.origin(question.asset),
+        },
         requests=reply.requests,
         retries=reply.retries,
     )
@@ -160,16 +165,16 @@ def _beside(lake: Lake, question: Question) -> Neighbour | None:
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:
     """Another asset whose stored candles are these, told by the first, middle and last full day."""
-    if rows.empty:
+    key_T = rows["closed_at"].to_numpy().astype("datetime64[us]") - np.timedelta64(1, "us")
+    day_D, first_D, count_D = np.unique(key_T.astype("datetime64[D]"), return_index=True, return_counts=True)
+    full = np.flatnonzero(count_D >= _TWIN_ROWS)
+    if not len(full):
         return None
-    day_T = (rows["closed_at"] - pd.Timedelta(microseconds=1)).dt.date
-    full = [day for day, count in day_T.value_counts().sort_index().items() if count >= _TWIN_ROWS]
-    for day in {full[place] for place in (0, len(full) // 2, -1)} if full else ():
-        named = content_hash(to_table(rows[day_T == day], CANDLE_SCHEMA))
-        for row in lake.ledger.coverage("candles", day, day):
-            if row.content_hash == named and row.asset_id != asset.asset_id:
-                return row.asset_id
-    return None
+    named = {
+        day_D[place].item(): content_hash(to_table(rows.iloc[first_D[place] : first_D[place] + count_D[place]], CANDLE_SCHEMA))
+        for place in {full[0], full[len(full) // 2], full[-1]}
+    }
+    return lake.ledger.twin("candles", asset.asset_id, named)
 
 
 def whole_days(days: Sequence[date], longest: int) -> list[tuple[date, date]]:

@@ -119,6 +119,10 @@ class BybitFeed:
         rows["asset_id"], rows["fetched_at"] = asset.asset_id, self._fetched_at()
         return rows[list(FUNDING_COLUMNS)]
 
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Host and interval."""
+        return {"url": self._settings.bybit_url, "interval": self._interval}
+
     def listed(self, asset: Asset) -> datetime | None:
         """The instrument's launch; none where Bybit does not say (spot).
 

@@ -144,6 +144,10 @@ class Feed(Protocol):
         """Settlements with settled_at in (start, end], columns ``FUNDING_COLUMNS``; errors as ``candles``."""
         ...
 
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Where the asset's candles come from (host, folder, interval, adjustment), for the ledger; ready for JSON."""
+        ...
+
     def listed(self, asset: Asset) -> datetime | None:
         """When the asset began to trade, where the source says so: before it, no candle is expected."""
         ...

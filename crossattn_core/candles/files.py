@@ -5,7 +5,8 @@
     <folder>/yahoo_1h/AAPL.parquet
     <folder>/bybit_funding/BTCUSDT.parquet     optional: funding rates
 
-A candle file has the columns ``timestamp`` (or ``opened_at``: when the candle opened; naive means UTC), ``open``,
+A candle file has the columns ``timestamp`` (or ``opened_at``: when the candle opened, as ISO 8601 or as a count of
+s, ms, us or ns since 1970; without a zone it means UTC), ``open``,
 ``high``, ``low``, ``close``, ``volume`` (base units) and optionally ``turnover`` (quote currency). A funding file has
 ``timestamp`` (or ``settled_at``) and ``funding_rate`` (or ``rate``). When a candle closed follows from the venue's
 calendar: an hour later, and at the bell for the last of a session. Rows are handed on as they are; the intake
@@ -16,6 +17,7 @@ import difflib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -57,6 +59,10 @@ class FilesFeed:
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
         """A file is read whole."""
         return 100_000
+
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Where the files lie."""
+        return {"folder": str(self._folder)}
 
     def listed(self, asset: Asset) -> datetime | None:
         """When the asset's first candle in the file opened."""
@@ -155,12 +161,19 @@ def _funding_rows(path: Path) -> pd.DataFrame:
     return pd.DataFrame({"settled_at": settled, "rate": pd.to_numeric(table[name], errors="coerce").astype(float)})
 
 
+def _epoch_unit(counts: pd.Series) -> Literal["s", "ms", "us", "ns"]:
+    """The unit of instants since 1970, told by size: each is good for the years 1973 to 5138."""
+    largest = counts.abs().max()
+    return "s" if largest < 1e11 else "ms" if largest < 1e14 else "us" if largest < 1e17 else "ns"
+
+
 def _instants(path: Path, table: pd.DataFrame, *names: str) -> np.ndarray:
     name = next((name for name in names if name in table), None)
     if name is None:
         raise PermanentFeedError(f"{path}: no column {' or '.join(names)}; it has {', '.join(map(str, table.columns))}")
     try:
-        moments = pd.to_datetime(table[name], utc=True)
+        unit = _epoch_unit(table[name]) if pd.api.types.is_numeric_dtype(table[name]) else None
+        moments = pd.to_datetime(table[name], utc=True, unit=unit)
     except (ValueError, TypeError) as error:
         raise PermanentFeedError(f"{path}: column {name} holds no instants ({error}); use ISO 8601 in UTC") from error
     return moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]")

@@ -220,7 +220,7 @@ def _work_off(
                     tally.done += sum(left.asset.asset_id == asset_id for left in waiting)
                     waiting = [left for left in waiting if left.asset.asset_id != asset_id]
                 continue
-            answer = judged(lake, source.kind, reply)
+            answer = judged(lake, source, reply)
             tally.book(answer, store_answer(lake, answer))
             report(
                 Progress(

@@ -25,6 +25,7 @@ create table if not exists coverage (
   primary key (kind, asset_id, day)
 ) without rowid;
 create index if not exists coverage_by_day on coverage (kind, venue, day);
+create index if not exists coverage_by_content on coverage (kind, day, content_hash);
 create table if not exists windows (
   kind text, asset_id text, first text, last text, request text, rows integer, requests integer, retries integer,
   fetched_at text
@@ -138,6 +139,16 @@ class Ledger:
                 found = connection.execute(question, (kind, asset_id, day)).fetchone()
                 if found is not None:
                     return found[0], is_before
+        return None
+
+    def twin(self, kind: Kind, asset_id: str, named: dict[date, str]) -> str | None:
+        """Another asset that has a day of this content (day -> content hash)."""
+        question = "select asset_id from coverage where kind = ? and day = ? and content_hash = ? and asset_id <> ? limit 1"
+        with self.reading() as connection:
+            for day, content_hash in named.items():
+                found = connection.execute(question, (kind, day.isoformat(), content_hash, asset_id)).fetchone()
+                if found is not None:
+                    return found[0]
         return None
 
     def rows(self, table: str, columns: Sequence[str], where: str, given: Sequence[object]) -> list[tuple]:

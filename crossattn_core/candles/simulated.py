@@ -98,6 +98,10 @@ class SimulatedFeed:
         """Any span is one cheap read."""
         return 100_000
 
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """The market's knobs by their hash."""
+        return {"simulated": self._settings.content_hash()}
+
     def listed(self, asset: Asset) -> datetime:
         """The first instant of the simulated market."""
         return self._start
@@ -139,7 +143,8 @@ class SimulatedFeed:
             for hour in changes
         ]
         knobs = self._settings.model_dump(mode="json", exclude={"leads"})
-        return {"seed": self._settings.seed, "leads": leads, "regimes": spells, "settings": knobs}
+        until = (self._start + timedelta(hours=hours)).isoformat()
+        return {"seed": self._settings.seed, "until": until, "leads": leads, "regimes": spells, "settings": knobs}
 
     def _series(self, asset: Asset, end: datetime) -> "_Series | None":
         self.traffic.count_request()
@@ -222,8 +227,20 @@ class _Market:
         return -((self._start - bars.closed_T) // _HOUR)
 
     def _stress_during(self, bars: Bars) -> NDArray[np.bool_]:
-        hour_T = (bars.closed_T - np.timedelta64(1, "us") - self._start) // _HOUR
-        return self._is_stress_G[hour_T]
+        return self._is_stress_G[self._hour_during(bars)]
+
+    def _hour_during(self, bars: Bars) -> NDArray[np.int64]:
+        """The hour, counted from the start, in which each bar ends."""
+        return (bars.closed_T - np.timedelta64(1, "us") - self._start) // _HOUR
+
+    def _is_out_G(self, venue: str) -> NDArray[np.bool_]:
+        """Whether each hour from the start on lies in an outage of the venue."""
+        hours = len(self._is_stress_G)
+        draw_G2 = _stream(self._settings.seed, f"outage {venue}").random((hours, 2))
+        is_out_G = np.zeros(hours, dtype=bool)
+        for start in np.flatnonzero(draw_G2[:, 0] < self._settings.outages_per_year / 8760):
+            is_out_G[start : start + 2 + int(11 * draw_G2[start, 1])] = True
+        return is_out_G
 
     def _traded(self, asset: Asset, z_T: Floats) -> _Series:
         """Candles and funding around the moves."""
@@ -266,6 +283,7 @@ class _Market:
             }
         )
         is_there_T = _stream(settings.seed, f"missing {asset.asset_id}").random(count) >= settings.missing_share
+        is_there_T &= ~self._is_out_G(asset.venue)[self._hour_during(bars)]
         settled_T, rate_T = self._funded(asset, bars, z_T)
         return _Series(candles[is_there_T].reset_index(drop=True), settled_T, rate_T)
 

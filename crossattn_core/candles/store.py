@@ -11,8 +11,10 @@ points to it. The first closed value stored is the one that history uses; a late
 kept beside it. Nothing is filled, shifted or made up.
 """
 
+import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -138,8 +140,15 @@ class Lake:
     # Upkeep
 
     def store_truth(self, truth: dict[str, object]) -> None:
-        """Write a simulated market's truth beside its candles, where it changed."""
-        write_json(self.folder / "truth.json", truth)
+        """Write a simulated market's truth beside its candles; one that reaches further is left as it is."""
+        known = self.read_truth()
+        if known is None or known.get("until", "") < truth["until"] or known.get("settings") != truth["settings"]:
+            write_json(self.folder / "truth.json", truth)
+
+    def read_truth(self) -> dict[str, Any] | None:
+        """The planted truth of a simulated market; none for other feeds."""
+        path = self.folder / "truth.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def verify(self) -> list[str]:
         """Every file that the ledger names and that is missing or not what was written."""

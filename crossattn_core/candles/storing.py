@@ -163,6 +163,9 @@ def _covered(lake: Lake, answer: Answer, day: date, table: pa.Table, before: Cov
         attempts=0,
         fetched_at="",
     )
+    if asked_until < row.asked_until:
+        # A clock that went back knows of fewer bars; what was called for once stays called for.
+        expected = max(expected, row.expected)
     return replace(
         put_day_file(lake, row, table, content_hash(table)),
         asked_until=max(asked_until, row.asked_until),
@@ -227,6 +230,8 @@ def _note_revisions(connection, answer: Answer, changes: Sequence[Change]) -> No
 
 
 def _note_refused(connection, answer: Answer) -> None:
+    if answer.refused.empty:
+        return
     values = ("open", "high", "low", "close", "volume", "turnover")
     rows = []
     for row in answer.refused.to_dict("records"):

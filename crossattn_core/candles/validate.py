@@ -80,7 +80,9 @@ def judge_candles(
         beside: the nearest stored candle of the asset, where there is one.
         interval: length of a bar.
     """
-    rows = rows.sort_values("closed_at", kind="stable").reset_index(drop=True)
+    if not rows["closed_at"].is_monotonic_increasing:
+        rows = rows.sort_values("closed_at", kind="stable")
+    rows = rows.reset_index(drop=True)
     count = len(rows)
     reason_T = np.full(count, "", dtype=object)
     if not count:
@@ -115,6 +117,8 @@ def judge_candles(
     refuse(_repeats(closed_T, reason_T == ""), "duplicate")
     _refuse_by_neighbour(reason_T, opened_T, closed_T, open_T, close_T, beside)
     is_good_T = reason_T == ""
+    if is_good_T.all():
+        return Verdict(rows[list(CANDLE_COLUMNS)], _refusal(rows.head(0), reason_T[:0]))
     return Verdict(
         rows.loc[is_good_T, list(CANDLE_COLUMNS)].reset_index(drop=True), _refusal(rows[~is_good_T], reason_T[~is_good_T])
     )

@@ -83,6 +83,11 @@ class YahooFeed:
         """One request answers all that Yahoo keeps."""
         return _REACH_DAYS[self._interval]
 
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Host, interval and whether prices are adjusted."""
+        url = self._settings.yahoo_url or "yfinance"
+        return {"url": url, "interval": self._interval, "adjusted": self._settings.adjust_splits}
+
     def listed(self, asset: Asset) -> datetime | None:
         """The first trade, which Yahoo says with the prices; none before they were asked for."""
         return self._first_trade.get(asset.asset_id)

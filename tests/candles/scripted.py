@@ -53,6 +53,9 @@ class ScriptedFeed:
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
         return self._window_days
 
+    def origin(self, asset: Asset) -> dict[str, object]:
+        return {"script": self.kind}
+
     def listed(self, asset: Asset) -> datetime | None:
         return None
 

@@ -1,5 +1,6 @@
 """A folder of candles is read as it lies; what is wrong with it is said once, with the remedy."""
 
+import os
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -20,7 +21,7 @@ def clock() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def write_hours(path, opened: list[str], **columns) -> None:
+def write_hours(path, opened: list[str] | list[int], **columns) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = pd.DataFrame({"timestamp": opened, "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 5.0, **columns})
     rows.to_csv(path, index=False) if path.suffix == ".csv" else rows.to_parquet(path)
@@ -28,12 +29,19 @@ def write_hours(path, opened: list[str], **columns) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_parquet_and_csv_give_the_same_candles(tmp_path, suffix):
-    write_hours(tmp_path / f"bybit_1h/BTCUSDT.{suffix}", ["2025-03-07 00:00:00+00:00", "2025-03-07T01:00:00Z"][:1] * 1)
+    write_hours(tmp_path / f"bybit_1h/BTCUSDT.{suffix}", ["2025-03-07 00:00:00+00:00"])
     rows = FilesFeed(tmp_path, clock).candles(BTC, START, END)
     assert rows["opened_at"].tolist() == [pd.Timestamp("2025-03-07 00:00")]
     assert rows["closed_at"].tolist() == [pd.Timestamp("2025-03-07 01:00")]
     assert rows["asset_id"].tolist() == ["bybit:linear:BTCUSDT"]
     assert np.isnan(rows["turnover"]).all()
+
+
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_counts_since_1970_are_read_in_their_unit(tmp_path, unit):
+    write_hours(tmp_path / "bybit_1h/BTCUSDT.csv", [1_741_305_600 * unit])
+    rows = FilesFeed(tmp_path, clock).candles(BTC, START, END)
+    assert rows["opened_at"].tolist() == [pd.Timestamp("2025-03-07 00:00")]
 
 
 def test_the_last_bar_of_a_session_closes_at_the_bell(tmp_path):
@@ -66,8 +74,6 @@ def test_a_file_that_changed_is_read_again(tmp_path):
     feed = FilesFeed(tmp_path, clock)
     assert len(feed.candles(BTC, START, END)) == 1
     write_hours(path, ["2025-03-07 00:00", "2025-03-07 01:00"])
-    import os
-
     os.utime(path, ns=(1, 1))
     assert len(feed.candles(BTC, START, END)) == 2
 

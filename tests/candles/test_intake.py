@@ -1,9 +1,15 @@
 """An intake asks for what is missing and nothing else, and the lake keeps what came first."""
 
+import shutil
+from contextlib import suppress
 from datetime import date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crossattn_core.candles.feed import CANDLE_COLUMNS, Progress, empty_candles
 from crossattn_core.candles.intake import DayIntake, take_in_candles, take_in_funding
@@ -235,13 +241,13 @@ def test_a_later_answer_on_another_scale_is_refused_against_the_stored_history(l
 
 def test_a_candle_is_known_only_after_the_publication_lag(lake):
     feed = feed_of(BTC, now=datetime(2025, 3, 1, 12, 0, 30))
-    settings = FeedSettings(publication_lag_seconds={"bybit": 60, "yahoo": 0})
-    take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=settings)
+    lagging = FeedSettings(publication_lag_seconds={"bybit": 60, "yahoo": 0})
+    take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=lagging)
     assert lake.read_candles("bybit", FIRST, FIRST)["closed_at"][-1].as_py() == datetime(2025, 3, 1, 11)
     feed.at = datetime(2025, 3, 2, 0, 0, 59)
-    assert not take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=settings)[0].complete
+    assert not take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=lagging)[0].complete
     feed.at = datetime(2025, 3, 2, 0, 1, 0)
-    assert take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=settings)[0].complete
+    assert take_in_candles(feed, lake, (BTC,), FIRST, FIRST, settings=lagging)[0].complete
 
 
 def test_an_answer_that_came_short_is_asked_for_again_in_the_same_intake(lake):
@@ -288,9 +294,45 @@ def test_the_hash_of_a_day_does_not_depend_on_when_it_was_fetched(tmp_path):
     assert hashes[0] == hashes[1]
 
 
-def test_deleting_the_month_cache_changes_nothing(lake):
-    import shutil
+def test_the_truth_that_reaches_furthest_stays(lake):
+    reaches = {until: {"until": until, "settings": {"seed": 1}, "regimes": [until]} for until in ("2025-03-01", "2025-06-01")}
+    assert lake.read_truth() is None
+    for until in ("2025-03-01", "2025-06-01", "2025-03-01"):
+        lake.store_truth(reaches[until])
+    assert lake.read_truth() == reaches["2025-06-01"]
+    lake.store_truth({**reaches["2025-03-01"], "settings": {"seed": 2}})
+    assert lake.read_truth()["settings"] == {"seed": 2}
 
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11), st.integers(0, 24 * 14)), max_size=6),
+    st.sets(st.integers(0, 24 * 12), max_size=20),
+)
+def test_however_a_range_was_fetched_the_lake_ends_the_same(steps, holes):
+    first, last = date(2025, 3, 1), date(2025, 3, 12)
+    with TemporaryDirectory() as folder:
+        lakes = [Lake(Path(folder) / name, "scripted") for name in ("pieces", "whole")]
+        feeds = [feed_of(BTC, AAPL, gap_attempts=99, window_days=4) for _ in lakes]
+        whole = feeds[0].tables[BTC.asset_id]
+        begin = whole["closed_at"].searchsorted(pd.Timestamp(first), side="right")
+        feeds[0].tables[BTC.asset_id] = whole.drop(index=[begin + place for place in holes])
+        for one, other, hour in steps:
+            feeds[0].at = datetime(2025, 3, 1) + timedelta(hours=hour)
+            span = sorted((date(2025, 3, 1 + one), date(2025, 3, 1 + other)))
+            with suppress(HistoryError):
+                take_in(feeds[0], lakes[0], BTC, AAPL, first=span[0], last=span[1])
+        feeds[0].tables[BTC.asset_id], feeds[0].at = whole, LONG_AFTER
+        results = [take_in(feed, lake, BTC, AAPL, first=first, last=last) for feed, lake in zip(feeds, lakes, strict=True)]
+        tables = [lake.read_candles(None, first, last).drop_columns("fetched_at") for lake in lakes]
+        assert tables[0].equals(tables[1])
+        assert [(day.rows, day.gaps, day.content_hash) for day in results[0]] == [
+            (day.rows, day.gaps, day.content_hash) for day in results[1]
+        ]
+        assert lakes[0].read_revisions(first, last).num_rows == 0
+
+
+def test_deleting_the_month_cache_changes_nothing(lake):
     take_in(feed_of(BTC, AAPL), lake, BTC, AAPL)
     cached = lake.read_candles(None, FIRST, LAST)
     shutil.rmtree(lake.folder / "compact")

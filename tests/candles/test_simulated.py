@@ -136,6 +136,18 @@ def test_missing_candles_are_missing_and_nothing_else_moves():
     pd.testing.assert_frame_equal(there, holed, check_exact=True)
 
 
+def test_an_outage_takes_every_asset_of_its_venue_and_none_of_the_other():
+    whole, cut = market(), market(outages_per_year=200)
+    out = {
+        asset: set(whole.candles(asset, START, LATER)["closed_at"]) - set(cut.candles(asset, START, LATER)["closed_at"])
+        for asset in (BTC, ETH, NVDA, AMD)
+    }
+    assert len(out[BTC]) == pytest.approx(2 * 200 * 7, rel=0.2)
+    assert out[BTC] == out[ETH]
+    assert out[NVDA] == out[AMD]
+    assert out[NVDA] != set()
+
+
 def test_funding_settles_every_eight_hours_for_perpetuals_only():
     feed = market()
     rows = feed.funding(BTC, START, LATER)

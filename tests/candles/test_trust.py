@@ -1,6 +1,6 @@
 """The lake can be trusted: through faults, kills and two writers at once, it ends as the source has it."""
 
-import multiprocessing
+import json
 import os
 import random
 import signal
@@ -17,12 +17,12 @@ from crossattn_core.candles.api import ApiFeed
 from crossattn_core.candles.bybit import BybitFeed
 from crossattn_core.candles.files import FilesFeed
 from crossattn_core.candles.intake import take_in_candles, take_in_funding
-from crossattn_core.candles.patience import Waiting
 from crossattn_core.candles.simulated import SimulatedFeed
 from crossattn_core.candles.store import Lake
 from crossattn_core.days import days_between, to_aware
 from crossattn_core.experiment import FeedSettings, Period, SimulatedMarket
 from crossattn_core.universe import Asset
+from tests.candles.worker import PATIENT, hurried, processes, take_in
 from tests.recorded import RECORDED
 from tests.servers.bybit import TRANSIENT, BybitServer, Listing
 from tests.servers.yahoo import YahooServer
@@ -33,7 +33,6 @@ VALUES = ["opened_at", "closed_at", "open", "high", "low", "close", "volume", "t
 NAMES = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "LINK", "DOT", "AVAX")
 COINS = tuple(Asset(venue="bybit", symbol=f"{name}USDT") for name in NAMES)
 STOCKS = tuple(Asset(venue="yahoo", symbol=name) for name in ("AAPL", "NVDA"))
-PATIENT = {"requests_per_second": 120, "max_attempts": 20, "timeout_seconds": 5}
 
 
 def candles_of(assets: tuple[Asset, ...]) -> dict[Asset, pd.DataFrame]:
@@ -53,11 +52,6 @@ def candles_of(assets: tuple[Asset, ...]) -> dict[Asset, pd.DataFrame]:
 def bybit_server(assets: tuple[Asset, ...], **faults) -> BybitServer:
     listings = {(asset.category, asset.symbol): Listing(table) for asset, table in candles_of(assets).items()}
     return BybitServer(listings, lambda: NOW, **faults)
-
-
-def hurried() -> Waiting:
-    """Back-off without the waiting: the servers here forgive at once."""
-    return Waiting(sleep=lambda seconds: time.sleep(min(seconds, 0.001)), chance=random.Random(1).random)
 
 
 def assert_as_served(lake: Lake, tables: dict[Asset, pd.DataFrame], first: date, last: date) -> None:
@@ -131,9 +125,11 @@ def test_both_venues_arrive_through_one_feed_and_faults(tmp_path):
     assert_as_served(lake, tables, date(2024, 3, 1), date(2024, 6, 30))
 
 
-def _take_in_until_killed(root: Path, url: str, assets: tuple[Asset, ...]) -> None:
-    feed = BybitFeed(FeedSettings(bybit_url=url, **PATIENT), waiting=hurried())
-    take_in_candles(feed, Lake(root, "api"), assets, FIRST, LAST, settings=FeedSettings())
+@pytest.fixture
+def context(monkeypatch):
+    # Workers import this package by name, from wherever the tests were started.
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    return processes()
 
 
 def _stored_windows(lake: Lake) -> set[tuple[str, str, str]]:
@@ -141,9 +137,8 @@ def _stored_windows(lake: Lake) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("kills", "assets"), [(4, COINS[:2]), pytest.param(20, COINS, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_a_resumed_fetch_ends_with_the_same_lake_and_asks_for_nothing_stored(tmp_path, kills, assets):
+def test_killed_at_random_moments_a_resumed_fetch_ends_the_same_and_repeats_nothing_stored(tmp_path, context, kills, assets):
     chance = random.Random(kills)
-    context = multiprocessing.get_context("fork")
     with bybit_server(assets) as server:
         answer_at_once = server.answer
 
@@ -155,17 +150,17 @@ def test_killed_at_random_moments_a_resumed_fetch_ends_with_the_same_lake_and_as
         lake = Lake(tmp_path / "killed", "api")
         asked_before, stored_before = 0, set[tuple[str, str, str]]()
         for _ in range(kills):
-            worker = context.Process(target=_take_in_until_killed, args=(tmp_path / "killed", server.url, assets))
+            worker = context.Process(target=take_in, args=(tmp_path / "killed", server.url, assets, FIRST, LAST))
             worker.start()
-            time.sleep(chance.uniform(0.05, 0.35))
+            time.sleep(chance.uniform(0.2, 0.6))
             os.kill(worker.pid, signal.SIGKILL)
-            worker.join()
+            worker.join(timeout=60)
             assert lake.verify() == []
             _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)
             asked_before, stored_before = len(server.asked), _stored_windows(lake)
-        _take_in_until_killed(tmp_path / "killed", server.url, assets)
+        take_in(tmp_path / "killed", server.url, assets, FIRST, LAST)
         _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)
-        _take_in_until_killed(tmp_path / "whole", server.url, assets)
+        take_in(tmp_path / "whole", server.url, assets, FIRST, LAST)
     whole = Lake(tmp_path / "whole", "api")
     assert lake.day_hashes("bybit", FIRST, LAST) == whole.day_hashes("bybit", FIRST, LAST)
     assert _content(lake) == _content(whole)
@@ -186,14 +181,13 @@ def _content(lake: Lake) -> dict[str, dict]:
     return {name: pq.read_table(lake.folder / name).drop_columns("fetched_at").to_pydict() for name in files}
 
 
-def test_two_fetches_at_once_corrupt_nothing_and_store_each_candle_once(tmp_path):
-    context = multiprocessing.get_context("fork")
+def test_two_fetches_at_once_corrupt_nothing_and_store_each_candle_once(tmp_path, context):
     with bybit_server(COINS[:2]) as server:
-        workers = [context.Process(target=_take_in_until_killed, args=(tmp_path, server.url, COINS[:2])) for _ in range(2)]
+        workers = [context.Process(target=take_in, args=(tmp_path, server.url, COINS[:2], FIRST, LAST)) for _ in range(2)]
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join()
+            worker.join(timeout=300)
         assert [worker.exitcode for worker in workers] == [0, 0]
     lake = Lake(tmp_path, "api")
     assert_as_served(lake, candles_of(COINS[:2]), FIRST, LAST)
@@ -223,8 +217,6 @@ def test_a_revision_between_two_fetches_is_kept_beside_the_first_value(tmp_path)
 
 
 def test_every_day_of_the_range_is_in_the_ledger_and_the_manifest_names_its_bytes(tmp_path):
-    import json
-
     with bybit_server(COINS[:1]) as server:
         settings = FeedSettings(bybit_url=server.url, **PATIENT)
         lake = Lake(tmp_path, "api")
