@@ -82,7 +82,7 @@ class HierarchicalAttention(CrossAttention):
             member_BNGM = getattr(self, f"other_{level}_NGM")[None] * readable_BM[:, None, None, :]
             share_BNGM = member_BNGM / member_BNGM.sum(dim=-1, keepdim=True).clamp_min(1.0)
             spread[level] = torch.einsum("bhngl,bngm->bhnml", weight_BHGL, share_BNGM)
-        taken = dict.fromkeys(LEVELS, 0)
+        taken: dict[str, int] = dict.fromkeys(LEVELS, 0)
         rows = []
         for level in self._level_H:
             rows.append(spread[level][:, taken[level]])

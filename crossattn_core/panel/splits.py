@@ -70,8 +70,8 @@ def training_rows(
         )
     validation_R = row_R[-held_out:]
     train_end = int(validation_R[0]) - embargo - 1
-    fits_T = (known_TNH & (labels.end_TNH <= train_end)).any(axis=(1, 2))
-    train_R = row_R[fits_T[row_R]]
+    fits_TNH = known_TNH & (labels.end_TNH <= train_end)
+    train_R = row_R[fits_TNH[row_R].any(axis=(1, 2))]
     if not len(train_R):
         raise TrainingError(
             f"no training row is left: all {len(row_R)} rows between {first} and {cut_off} end inside the validation rows "

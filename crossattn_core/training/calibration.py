@@ -54,17 +54,17 @@ def calibrate(
         overlap_O: bars that neighbouring outcomes share, at least 1.
     """
     gain_PO = np.full((3, target_RNO.shape[2]), FLOOR, dtype=np.float32)
-    weight_R = weight_R.astype(np.float64)
+    weight64_R = weight_R.astype(np.float64)
     for o in range(target_RNO.shape[2]):
         left_RN = target_RNO[:, :, o].astype(np.float64)
         if o > 0:
-            slope, error = _slope(parts.ahead_RNO[:, :, o], left_RN, weight_R, int(overlap_O[o]))
+            slope, error = _slope(parts.ahead_RNO[:, :, o], left_RN, weight64_R, int(overlap_O[o]))
             precision, prior_precision = error**-2 if error > 0 else 0.0, _PRIOR_SPREAD**-2
             average = (precision * slope + prior_precision * gain_PO[1, 0]) / (precision + prior_precision)
             gain_PO[2, o] = np.clip(average, 0.0, 1.0)
             left_RN = left_RN - gain_PO[2, o] * parts.ahead_RNO[:, :, o]
         for p, part_RNO in ((1, parts.cross_RNO), (0, parts.own_RNO)):
-            slope, error = _slope(part_RNO[:, :, o], left_RN, weight_R, int(overlap_O[o]))
+            slope, error = _slope(part_RNO[:, :, o], left_RN, weight64_R, int(overlap_O[o]))
             if slope > 0 and error > 0:
                 gain_PO[p, o] = max(FLOOR, min(slope, 1.0) * max(0.0, 1.0 - (error / slope) ** 2))
             left_RN = left_RN - gain_PO[p, o] * part_RNO[:, :, o]
@@ -77,11 +77,11 @@ def _slope(
     """Least-squares slope of outcome on part and its standard error; (0, 0) where the part is silent."""
     seen_RN = np.isfinite(outcome_RN) & np.isfinite(part_RN)
     weight_RN = weight_R[:, None] * seen_RN
-    part_RN, outcome_RN = np.where(seen_RN, part_RN, 0.0).astype(np.float64), np.where(seen_RN, outcome_RN, 0.0)
-    energy = float((weight_RN * part_RN**2).sum())
+    heard_RN, outcome_RN = np.where(seen_RN, part_RN, 0.0).astype(np.float64), np.where(seen_RN, outcome_RN, 0.0)
+    energy = float((weight_RN * heard_RN**2).sum())
     if energy <= 1e-12:
         return 0.0, 0.0
-    slope = float((weight_RN * part_RN * outcome_RN).sum()) / energy
+    slope = float((weight_RN * heard_RN * outcome_RN).sum()) / energy
     # Overlapping outcomes count once a horizon; assets of one row move together, so a row's products are summed first.
-    score_R = (weight_RN * part_RN * (outcome_RN - slope * part_RN)).sum(axis=1)
+    score_R = (weight_RN * heard_RN * (outcome_RN - slope * heard_RN)).sum(axis=1)
     return slope, float(np.sqrt((score_R**2).sum() * overlap)) / energy

@@ -103,11 +103,11 @@ def train(
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
             optimiser.step()
-            if settings.schedule != "plateau":
+            if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 schedule.step()
             summed += value * len(row_B)
         validation_loss = evaluate(network, examples, settings)
-        if settings.schedule == "plateau":
+        if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
         history.training_loss.append(summed / len(row_R))
         history.validation_loss.append(validation_loss)
@@ -187,7 +187,9 @@ def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator) -> Tenso
     return torch.cat([runs[i] for i in torch.randperm(len(runs), generator=generator)])
 
 
-def _schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int):
+def _schedule(
+    optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
     match settings.schedule:
         case "one_cycle":
             peaks = [group["lr"] for group in optimiser.param_groups]
