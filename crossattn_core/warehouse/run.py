@@ -100,10 +100,20 @@ def prepare(connection: duckdb.DuckDBPyConnection, project: Project, model: Mode
     for name in (*project.upstream(model.name), model.name):
         above = project.models[name]
         connection.execute(f"create schema if not exists {above.schema}")
+        _drop_other_kind(connection, above)
         if above.kind == "view":
             connection.execute(f"create or replace view {name} as {above.select_text}")
         else:
             _shape_table(connection, above)
+
+
+def _drop_other_kind(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Make room where a model changed from view to table or back; what a table held is stale then anyway."""
+    held = connection.execute(
+        "select table_type from information_schema.tables where table_schema || '.' || table_name = ?", [model.name]
+    ).fetchall()
+    if held and (held[0][0] == "VIEW") != (model.kind == "view"):
+        connection.execute(f"drop {'view' if held[0][0] == 'VIEW' else 'table'} {model.name}")
 
 
 def _shape_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:

@@ -1,6 +1,7 @@
 """Filling the raw tables: what the lake, the universe and the calendars know of a range of days."""
 
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,12 @@ def _grid_row(instant: str) -> str:
     return f"date_trunc('hour', {instant} + interval 1 hour - interval 1 microsecond)"
 
 
+_COLUMNS = """
+    select schema_name || '.' || table_name, list(column_name || ' ' || data_type order by column_index)
+    from duckdb_columns()
+    where not internal and database_name = current_database()
+    group by all
+"""
 _LAG = "(select to_seconds(publication_lag_seconds) from raw.assets where assets.asset_id = replacement_rows.asset_id)"
 _MADE_HERE = {
     # Stored with the rows, because a filter on them must find its blocks without reading the rest.
@@ -44,8 +51,21 @@ class CandleSource(Protocol):
 
 
 def create_sources(connection: duckdb.DuckDBPyConnection, folder: Path = MODELS_FOLDER) -> None:
-    """Create the raw tables that are not there yet, empty."""
-    connection.execute((folder / "sources.sql").read_text(encoding="utf-8"))
+    """Create the source tables that are not there yet, empty.
+
+    Raises:
+        WarehouseError: a table that is there has other columns: another version of the project made it.
+    """
+    declared = (folder / "sources.sql").read_text(encoding="utf-8")
+    connection.execute(declared)
+    held = dict(connection.execute(_COLUMNS).fetchall())
+    for table, columns in _declared_columns(declared).items():
+        if held[table] != columns:
+            different = sorted(set(columns) ^ set(held[table]))
+            raise WarehouseError(
+                f"{table}: this warehouse was made by another version of the models (different: {', '.join(different)}); delete "
+                "warehouse.duckdb and receipts.sqlite in the home: all that they hold is made again from the lake"
+            )
 
 
 def sync_sources(
@@ -72,9 +92,12 @@ def sync_sources(
         "raw.coverage": (days, lake.read_coverage(first, last)),
         "raw.sessions": (_between("closed_at", start, end), session_rows(calendars, first, last)),
     }
-    with transaction(connection):
-        for table, (condition, replacement) in rows.items():
-            _replace(connection, table, condition, replacement)
+    try:
+        with transaction(connection):
+            for table, (condition, replacement) in rows.items():
+                _replace(connection, table, condition, replacement)
+    except duckdb.Error as error:
+        raise WarehouseError(f"the lake's rows of {first}..{last} do not fit, nothing was changed: {error}") from error
     return {table: replacement.num_rows for table, (_, replacement) in rows.items()}
 
 
@@ -99,6 +122,13 @@ def asset_rows(experiment: Experiment) -> pa.Table:
             for position, asset in enumerate(experiment.assets)
         ]
     )
+
+
+@cache
+def _declared_columns(declared: str) -> dict[str, list[str]]:
+    with duckdb.connect(":memory:") as empty:
+        empty.execute(declared)
+        return dict(empty.execute(_COLUMNS).fetchall())
 
 
 def _between(column: str, start: datetime, end: datetime) -> str:

@@ -196,3 +196,22 @@ def test_building_one_model_creates_the_views_that_it_reads() -> None:
         assert result.rows == 24 * len(EXPERIMENT.assets)
         prepare(connection, PROJECT, PROJECT.model("features.panel_rows"))
         assert connection.execute("select count(*) from features.panel_rows").fetchall() == [(result.rows,)]
+
+
+def test_a_model_that_changes_from_view_to_table_and_back_is_built() -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        changed = load_project()
+        object.__setattr__(changed.models["staging.funding"], "kind", "table")
+        assert build(connection, changed, "staging.funding", FIRST, LAST).rows == LAKE.funding.num_rows
+        assert build(connection, PROJECT, "staging.funding", FIRST, LAST).rows is None
+        assert build(connection, PROJECT, "features.window", FIRST, LAST).rows == len(WHOLE["features.window"])
+
+
+def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        connection.execute("alter table raw.candles drop column known_hour")
+        with pytest.raises(
+            WarehouseError, match=r"raw\.candles: this warehouse was made by another version .*known_hour.* delete"
+        ):
+            build(connection, PROJECT, "aligned.bars", FIRST, LAST)
