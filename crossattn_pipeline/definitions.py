@@ -18,9 +18,11 @@ from crossattn_pipeline.assets.panel import panel_assets
 from crossattn_pipeline.assets.portfolio import portfolio_assets
 from crossattn_pipeline.assets.training import training_assets
 from crossattn_pipeline.assets.warehouse import warehouse_assets
-from crossattn_pipeline.instance import experiment_from, home_from
+from crossattn_pipeline.instance import WEBHOOK_VARIABLE, experiment_from, home_from
 from crossattn_pipeline.jobs import all_jobs
 from crossattn_pipeline.resources import line_resource
+from crossattn_pipeline.schedules import daily_data
+from crossattn_pipeline.sensors import all_sensors
 
 __all__ = ["build_defs", "defs"]
 
@@ -28,8 +30,15 @@ __all__ = ["build_defs", "defs"]
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
-def build_defs(experiment: Experiment, home_root: Path, resources: dict[str, Any] | None = None) -> dg.Definitions:
-    """The graph of ``experiment`` over the home at ``home_root``; ``resources`` replaces any of its resources by name."""
+def build_defs(
+    experiment: Experiment, home_root: Path, resources: dict[str, Any] | None = None, *, webhook: str = ""
+) -> dg.Definitions:
+    """The graph of ``experiment`` over the home at ``home_root``.
+
+    Args:
+        resources: replaces any of the graph's resources, by name.
+        webhook: address that is told of failed runs; empty for none.
+    """
     return dg.Definitions(
         assets=[
             *candle_assets(experiment),
@@ -40,6 +49,8 @@ def build_defs(experiment: Experiment, home_root: Path, resources: dict[str, Any
             *portfolio_assets(experiment),
         ],
         jobs=all_jobs(),
+        schedules=[daily_data(experiment)],
+        sensors=all_sensors(experiment, home_root, webhook),
         resources={"line": line_resource(experiment, home_root)} | (resources or {}),
         executor=dg.in_process_executor,
     )
@@ -48,4 +59,4 @@ def build_defs(experiment: Experiment, home_root: Path, resources: dict[str, Any
 @dg.definitions
 def defs() -> dg.Definitions:
     """The graph of the experiment and home that the environment names (see instance.py)."""
-    return build_defs(experiment_from(os.environ), home_from(os.environ))
+    return build_defs(experiment_from(os.environ), home_from(os.environ), webhook=os.environ.get(WEBHOOK_VARIABLE, ""))

@@ -2,6 +2,7 @@
 
 CROSSATTN_EXPERIMENT  experiment file (default: experiments/demo.yaml beside the packages, else the defaults)
 CROSSATTN_HOME        home folder (default: .crossattn in the working folder)
+CROSSATTN_ALERT_URL   address that a failed run is POSTed to (default: none)
 DAGSTER_HOME          set from the home unless already set, so that runs, web UI and daemons share one instance
 """
 
@@ -13,10 +14,20 @@ from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.storage import write_text
 
-__all__ = ["EXPERIMENT_VARIABLE", "HOME_VARIABLE", "PROJECT", "adopt_instance", "experiment_from", "experiment_path", "home_from"]
+__all__ = [
+    "EXPERIMENT_VARIABLE",
+    "HOME_VARIABLE",
+    "PROJECT",
+    "WEBHOOK_VARIABLE",
+    "adopt_instance",
+    "experiment_from",
+    "experiment_path",
+    "home_from",
+]
 
 EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
 HOME_VARIABLE = "CROSSATTN_HOME"
+WEBHOOK_VARIABLE = "CROSSATTN_ALERT_URL"
 PROJECT = Path(__file__).resolve().parents[1]
 
 _INSTANCE = """\
@@ -40,6 +51,7 @@ concurrency:
     granularity: op
 run_monitoring:
   enabled: true
+  start_timeout_seconds: 3600  # a range of years registers thousands of partitions before its first step
 telemetry:
   enabled: false
 nux:

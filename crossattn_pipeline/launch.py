@@ -64,7 +64,11 @@ def materialize_stale(line: Line, first: date, last: date, tell: Callable[[str],
         if not stale:
             continue
         days = sorted(day for entry in stale for day in entry.days)
-        tell(f"{half}: {', '.join(entry.stage for entry in stale)}" + (f" ({days[0]} .. {days[-1]})" if days else ""))
+        span = f" ({days[0]} .. {days[-1]})" if days else ""
+        tell(f"{half}: {', '.join(entry.stage for entry in stale)}{span}")
+        if days:
+            dated = sum(bool(entry.days) for entry in stale)
+            tell(f"registering {(days[-1] - days[0]).days + 1} days of {dated} stages with Dagster")
         keys = [key for entry in stale for key in _keys(line, entry.stage)]
         keys += _beside(line, half)
         materialize(line, half, keys, days or [last])

@@ -1,0 +1,35 @@
+"""Schedules: after each UTC day closes, its data."""
+
+from datetime import UTC, timedelta
+
+import dagster as dg
+
+from crossattn_core.candles.feed import newest_complete_day
+from crossattn_core.experiment import Experiment
+from crossattn_pipeline.partitions import range_tags
+
+__all__ = ["TRIGGER", "daily_data"]
+
+TRIGGER = "crossattn/trigger"
+"""Run tag that tells why a run exists."""
+
+
+def daily_data(experiment: Experiment) -> dg.ScheduleDefinition:
+    """Ten minutes after the UTC day closed: candles to panel for that day. Missed days are caught up by a sensor."""
+
+    @dg.schedule(
+        name="daily_data",
+        job_name="data",
+        cron_schedule="10 0 * * *",
+        execution_timezone="UTC",
+        description="Candles to panel for the day that just closed.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        lag = timedelta(seconds=max(experiment.feed.publication_lag_seconds.values(), default=0))
+        day = newest_complete_day(context.scheduled_execution_time.astimezone(UTC), lag)
+        last = experiment.period.end
+        if day < experiment.period.start or (last is not None and day > last):
+            return dg.SkipReason(f"{day} lies outside the experiment's period {experiment.period.start} .. {last or 'open'}")
+        return dg.RunRequest(run_key=f"data {day}", tags=range_tags([day]) | {TRIGGER: "schedule"})
+
+    return schedule
