@@ -107,7 +107,7 @@ class FeedSettings(Section):
     """Where each venue's candles come from. Swapping the feed changes no asset."""
 
     not_hashed: ClassVar[frozenset[str]] = frozenset(
-        {"folder", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts"}
+        {"folder", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts", "recheck_days"}
     )
 
     kind: Literal["simulated", "files", "api"] = "simulated"
@@ -124,6 +124,12 @@ class FeedSettings(Section):
     publication_lag_seconds: dict[VenueName, int] = Field(
         default={"bybit": 0, "yahoo": 0},
         description="a candle is known this long after it closed; 0 leaves the delay to the execution lag",
+    )
+    recheck_days: int = Field(
+        default=1,
+        ge=0,
+        le=30,
+        description="'api': stored days just before new ones that are asked for again, to find revisions and splits",
     )
     max_revision: float = Field(
         default=1e-6, ge=0, description="relative change of a stored price beyond which a later revision fails its check"
@@ -221,10 +227,10 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """One fit."""
 
-    epochs: int = Field(default=6, ge=1, le=1000, description="passes over the rows of a cold start")
-    warm_epochs: int = Field(default=2, ge=1, le=1000, description="passes when the predecessor's weights are the start")
-    minimum_steps: int = Field(
-        default=250, ge=1, le=100_000, description="batches of a cold start, at least: little history gets more passes"
+    epochs: int = Field(default=6, ge=1, le=1000, description="epochs of a cold start: passes over the rows, or more (minimum_batches)")
+    warm_epochs: int = Field(default=2, ge=1, le=1000, description="epochs when the predecessor's weights are the start")
+    minimum_batches: int = Field(
+        default=40, ge=1, le=100_000, description="batches in an epoch, at least: little history is passed over more than once"
     )
     batch_size: int = Field(default=128, ge=1, le=65536, description="decision rows in a batch")
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
@@ -334,6 +340,9 @@ class PortfolioSettings(Section):
         default=2.0,
         ge=0,
         description="opening must promise this multiple of its one-way cost over the trade horizon; 2 pays for in and out",
+    )
+    belief_caution: float = Field(
+        default=0.5, ge=0, le=3, description="standard deviations of doubt taken off the believed share, so that luck earns less trust"
     )
     exit_patience: float = Field(
         default=5.0,

@@ -45,8 +45,8 @@ class Decisions:
 
     forecast_DN: NDArray[np.float64]
     """(D, N) log return over the trade horizon, as forecast; NaN: none."""
-    belief_D: NDArray[np.float64]
-    """(D,) share of the forecasts that was believed."""
+    belief_DN: NDArray[np.float64]
+    """(D, N) share of the forecasts that was believed."""
     carry_DN: NDArray[np.float64]
     """(D, N) funding that a long is expected to pay over the trade horizon."""
     edge_DN: NDArray[np.float64]
@@ -83,7 +83,7 @@ def forecast_decisions(
     settings, labels = experiment.portfolio, experiment.labels
     variance_DN = hourly_variance(past_panel.mark_price_TN, rows_D, settings.volatility_hours) * labels.trade_horizon
     forecast_DN = past_forecast_TN[rows_D].astype(np.float64)
-    belief_D = believed_share(
+    belief_DN = believed_share(
         forecast_DN,
         past_panel.mark_price_TN,
         past_panel.is_tradable_TN,
@@ -96,7 +96,7 @@ def forecast_decisions(
     carry_DN = np.zeros(forecast_DN.shape)
     if experiment.costs.funding:
         carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
-    edge_DN = belief_D[:, None] * forecast_DN - carry_DN
+    edge_DN = belief_DN * forecast_DN - carry_DN
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
     usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
@@ -115,7 +115,7 @@ def forecast_decisions(
             readable_assets=int(readable_DN[decision].sum()),
         )
         book.order(int(row), target_DN[decision])
-    return Decisions(forecast_DN, belief_D, carry_DN, edge_DN, variance_DN, usable_DN, held_DN, target_DN)
+    return Decisions(forecast_DN, belief_DN, carry_DN, edge_DN, variance_DN, usable_DN, held_DN, target_DN)
 
 
 def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.float64]:

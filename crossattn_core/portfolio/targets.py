@@ -31,8 +31,8 @@ class Targets:
     """(D,) decision instants, naive UTC datetime64[us], increasing; the fill comes ``execution_lag`` rows later."""
     target_DN: NDArray[np.float64]
     """(D, N) share of equity wanted after the trade; NaN: leave this asset's position alone."""
-    belief_D: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    """(D,) share of the forecast that was believed; empty for strategies without forecasts."""
+    belief_DN: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    """(D, N) share of the forecast that was believed; empty for strategies without forecasts."""
 
     def __post_init__(self) -> None:
         if self.target_DN.shape != (len(self.as_of_D), len(self.asset_ids)):
@@ -64,6 +64,11 @@ class Targets:
                 f"({as_of_T[0]} .. {as_of_T[-1]}), first {missing[0]}; simulate on the panel that the weights were made from"
             )
         return row_D.astype(np.int64)
+
+    @property
+    def belief_D(self) -> NDArray[np.float64]:
+        """(D,) believed share, averaged over assets; empty for strategies without forecasts."""
+        return self.belief_DN.mean(axis=1) if self.belief_DN.size else np.empty(0)
 
     @property
     def content_hash(self) -> str:
@@ -109,14 +114,14 @@ def save_weights(home: Home, targets: Targets) -> Path:
     """Store targets as Parquet. Grain: (as_of, asset_id); a null ``target_weight`` leaves the position alone."""
     decisions, assets = targets.target_DN.shape
     weight = targets.target_DN.ravel()
-    belief_D = targets.belief_D if len(targets.belief_D) else np.full(decisions, np.nan)
+    belief = (targets.belief_DN if targets.belief_DN.size else np.full(targets.target_DN.shape, np.nan)).ravel()
     table = pa.table(
         {
             "as_of": pa.array(np.repeat(targets.as_of_D.astype("datetime64[us]"), assets)),
             "asset_id": pa.array(list(targets.asset_ids) * decisions, pa.string()),
             "strategy": pa.array([targets.strategy] * len(weight), pa.string()),
             "target_weight": pa.array(weight, mask=np.isnan(weight)),
-            "belief": pa.array(np.repeat(belief_D, assets), mask=np.isnan(np.repeat(belief_D, assets))),
+            "belief": pa.array(belief, mask=np.isnan(belief)),
         }
     )
     return write_parquet(weights_path(home, targets.strategy), table)
@@ -134,11 +139,11 @@ def read_weights(home: Home, strategy: str) -> Targets:
     stored: pd.DataFrame = pq.read_table(path).to_pandas()
     asset_ids = tuple(dict.fromkeys(stored["asset_id"]))
     as_of_D = stored["as_of"].to_numpy("datetime64[us]")[:: max(len(asset_ids), 1)]
-    belief_D = stored["belief"].to_numpy(np.float64)[:: max(len(asset_ids), 1)]
+    belief_DN = stored["belief"].to_numpy(np.float64).reshape(len(as_of_D), len(asset_ids))
     return Targets(
         strategy=strategy,
         asset_ids=asset_ids,
         as_of_D=as_of_D,
         target_DN=stored["target_weight"].to_numpy(np.float64).reshape(len(as_of_D), len(asset_ids)),
-        belief_D=belief_D if np.isfinite(belief_D).any() else np.empty(0),
+        belief_DN=belief_DN if np.isfinite(belief_DN).any() else np.empty((0, 0)),
     )

@@ -51,7 +51,7 @@ def target_weights(
     Raises:
         BacktestError: a forecast family without forecasts, or forecasts of another shape.
     """
-    belief_D = np.empty(0)
+    belief_DN = np.empty((0, 0))
     if not needs_forecast(strategy):
         target_DN = BASELINE_RULES[strategy](past_panel, rows_D, experiment)
     elif past_forecast_TN is None:
@@ -60,8 +60,8 @@ def target_weights(
         )
     else:
         decided = forecast_decisions(past_panel, past_forecast_TN, rows_D, experiment)
-        target_DN, belief_D = decided.target_DN, decided.belief_D
-    return Targets(strategy, past_panel.asset_ids, past_panel.as_of_T[rows_D], target_DN, belief_D)
+        target_DN, belief_DN = decided.target_DN, decided.belief_DN
+    return Targets(strategy, past_panel.asset_ids, past_panel.as_of_T[rows_D], target_DN, belief_DN)
 
 
 def forecast_array(forecasts: pd.DataFrame, panel: Panel, family: str, horizon: int) -> NDArray[np.float32]:

@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 Form = Callable[[Any], str]
+_SHOWN_RETRAINS = 20
+_LONG_TEXT = 28
+"""Characters beyond which a cell may wrap."""
 
 
 def words(name: str) -> str:
@@ -64,7 +67,9 @@ def months_table(months: Sequence[dict[str, Any]]) -> Markup:
             cells.append(Markup(f"<td{tone}>{{}}</td>").format(percent(value)))
         body.append(Markup("").join(cells))
     head = Markup("").join([Markup('<th class="l">month</th>'), *(Markup("<th>{}</th>").format(words(name)) for name in names)])
-    return Markup('<div class="scroll"><table><tr>{}</tr>{}</table></div>').format(head, Markup("").join(Markup("<tr>{}</tr>").format(row) for row in body))
+    return Markup('<div class="scroll"><table><tr>{}</tr>{}</table></div>').format(
+        head, Markup("").join(Markup("<tr>{}</tr>").format(row) for row in body)
+    )
 
 
 def metrics_table(strategies: dict[str, dict[str, Any]]) -> Markup:
@@ -85,7 +90,7 @@ def metrics_table(strategies: dict[str, dict[str, Any]]) -> Markup:
             elif _absent(number):
                 line.append("-")
             elif share:
-                line.append(f"{number:.1%}")
+                line.append(f"{number + 0.0:.1%}".replace("-0.0%", "0.0%"))
             else:
                 line.append(
                     f"{number:,.0f}" if isinstance(number, int) or metric in ("days", "max_drawdown_hours") else f"{number:.3f}"
@@ -190,7 +195,7 @@ def plan_table(plan: pd.DataFrame | None) -> Markup:
         for name in ("day", "family", "reason", "why", "regime", "train_start", "cut_off", "rows", "validation_loss", "model_id")
         if name in plan
     ]
-    lines = [[_cell(line[name]) for name in columns] for line in retrains.head(40).to_dict("records")]
+    lines = [[_cell(line[name]) for name in columns] for line in retrains.head(_SHOWN_RETRAINS).to_dict("records")]
     table = _table(
         [words(name) for name in columns],
         lines,
@@ -198,8 +203,8 @@ def plan_table(plan: pd.DataFrame | None) -> Markup:
     )
     carried = int((plan["action"] == "carry").sum())
     told = f"{len(retrains)} retrains; on {carried} model-days the model in force was carried on."
-    if len(retrains) > 40:
-        told += " The newest 40 are shown."
+    if len(retrains) > _SHOWN_RETRAINS:
+        told += f" The newest {_SHOWN_RETRAINS} are listed."
     return Markup('<p class="note">{}</p>{}').format(told, table)
 
 
@@ -213,8 +218,12 @@ def plain_table(frame: pd.DataFrame | None, absent: str) -> Markup:
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[Any]], left: set[int]) -> Markup:
+    long = {place for place in left if any(len(str(line[place])) > _LONG_TEXT for line in lines)}
+
     def side(place: int) -> str:
-        return ' class="l wrap"' if place in left else ""
+        if place not in left:
+            return ""
+        return ' class="l wrap"' if place in long else ' class="l"'
 
     head = "".join(f"<th{side(place)}>{escape(heading)}</th>" for place, heading in enumerate(headings))
     body = "".join(
@@ -248,7 +257,7 @@ def _cell(value: Any) -> str:
         return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.4g}"
     if hasattr(value, "strftime"):
         text = str(value)
-        return text.removesuffix(" 00:00:00")
+        return text.removesuffix(" 00:00:00").removesuffix(":00")
     return str(value)
 
 

@@ -153,8 +153,15 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
         "forecasts": html.forecast_table(inputs.forecast_quality),
         "plan": html.plan_table(inputs.plan),
         "metrics": html.metrics_table(numbers["strategies"]),
-        "quality": html.plain_table(inputs.data_quality, "No data-quality table was handed to this report."),
+        "quality": html.plain_table(_without_keys(inputs.data_quality), "No data-quality table was handed to this report."),
     }
+
+
+def _without_keys(data_quality: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The table without the long asset key, where the symbol says the same."""
+    if data_quality is None or not {"asset_id", "symbol"} <= set(data_quality):
+        return data_quality
+    return data_quality.drop(columns="asset_id")
 
 
 def _planted_here(inputs: ReportInputs) -> list[PlantedLead] | None:

@@ -39,7 +39,7 @@ th { text-align:right; font-weight:600; color:var(--muted); border-bottom:1.5px 
 td { text-align:right; border-bottom:1px solid var(--line); padding:4px 8px; vertical-align:top; }
 th.l, td.l { text-align:left; } td.wrap { white-space:normal; } tr.own td { font-weight:600; background:#eef4fb; }
 .up { color:var(--good); } .down { color:var(--bad); }
-.scroll { overflow-x:auto; } .scroll td, .scroll th { white-space:nowrap; }
+.scroll { overflow-x:auto; } .scroll td { white-space:nowrap; }
 .scroll td.wrap { white-space:normal; }
 figure { margin:10px 0 4px; } figure svg { width:100%; height:auto; display:block; }
 .pair { display:grid; grid-template-columns:1fr 1fr; gap:26px; align-items:start; } .pair > div { min-width:0; }

@@ -117,7 +117,7 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     facts = [
         ("rule", settings.rule),
         ("held before", f"{made.held_DN[decision, asset]:+.2%}"),
-        ("believed share", f"{made.belief_D[decision]:.0%} of the forecast"),
+        ("believed share", f"{made.belief_DN[decision, asset]:.0%} of the forecast"),
         ("expected carry", f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long"),
         ("edge", f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade"),
         ("risk", f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h"),

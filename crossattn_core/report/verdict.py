@@ -47,7 +47,8 @@ def verdict_of(
         headline = f"{_name(subject)} did {stance} than {_name(benchmark).lower()} over these {days:.0f} days."
         sentences.append(f"The Sharpe ratios differ by {_shown(difference)} ({level} interval), which excludes zero.")
     if metrics[subject].trades:
-        tells = "which spans zero: a profit of this size may be luck" if own.spans_zero else "which excludes zero"
+        kind = "a profit of this size may be luck" if own.estimate >= 0 else "a loss of this size may be bad luck"
+        tells = f"which spans zero: {kind}" if own.spans_zero else "which excludes zero"
         sentences.append(f"Its own annual Sharpe ratio, net of costs, is {_shown(own)}, {tells}.")
         gross, paid = metrics[subject].gross_return, metrics[subject].cost_share
         sentences.append(

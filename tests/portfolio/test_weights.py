@@ -116,8 +116,21 @@ def test_unknown_forecasts_leave_positions_alone():
 def test_forecasts_that_turn_out_worthless_lose_belief():
     upside_down = weights("attention", forecast=-5 * FORECAST)
     honest = weights("attention", forecast=FORECAST)
-    assert upside_down.belief_D[-1] < 0.15 < OF.portfolio.shrinkage < honest.belief_D[-1] + 0.2
-    assert upside_down.belief_D[0] == OF.portfolio.shrinkage
+    assert upside_down.belief_D[-1] < 0.15 < honest.belief_D[-1]
+    first = OF.portfolio.shrinkage - OF.portfolio.belief_caution * OF.portfolio.belief_uncertainty / 2
+    np.testing.assert_allclose(upside_down.belief_DN[0], first)
+
+
+def test_an_asset_that_is_forecast_well_keeps_more_belief_than_one_that_is_not():
+    half_right_TN = FORECAST.copy()
+    half_right_TN[:, 0], half_right_TN[:, 1] = 2 * FORECAST[:, 0], -2 * FORECAST[:, 1]
+    belief_N = weights("attention", forecast=half_right_TN).belief_DN[-1]
+    assert belief_N[0] > belief_N[1] + 0.1
+
+
+def test_without_uncertainty_the_believed_share_never_moves():
+    belief_DN = weights("attention", story.experiment(belief_uncertainty=0.0)).belief_DN
+    assert (belief_DN == OF.portfolio.shrinkage).all()
 
 
 def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_not():
@@ -146,7 +159,7 @@ def test_stored_weights_come_back_bit_for_bit(tmp_path):
     save_weights(Home(tmp_path), stored)
     found = read_weights(Home(tmp_path), "attention")
     assert found.content_hash == stored.content_hash
-    np.testing.assert_array_equal(found.belief_D, stored.belief_D)
+    np.testing.assert_array_equal(found.belief_DN, stored.belief_DN)
 
 
 def test_reading_weights_that_are_not_there_says_so(tmp_path):
