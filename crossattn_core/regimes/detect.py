@@ -18,7 +18,7 @@ from crossattn_core.experiment import RegimeSettings
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.absorption import absorption
 from crossattn_core.regimes.hidden_markov import hidden_markov
-from crossattn_core.regimes.market_days import MarketDays, market_days
+from crossattn_core.regimes.market_days import MarketDays, daily_correlation, market_days
 from crossattn_core.regimes.terciles import Detected, volatility_terciles
 
 __all__ = ["DETECTORS", "REGIME_NAMES", "Detected", "Detector", "Regimes", "confirm", "daily_regimes"]
@@ -50,12 +50,19 @@ class Regimes:
     """The quantity that decided."""
     volatility_D: NDArray[np.float64]
     """Root mean square hourly log return of the day, averaged over assets; NaN without trade."""
+    correlation_D: NDArray[np.float64]
+    """Correlation of hourly returns within the day, averaged over pairs of assets; NaN without common hours."""
 
     def until(self, day: date) -> "Regimes":
         """The days before ``day``: what is known at its 00:00."""
         stop = int(np.searchsorted(np.array(self.day_D, dtype="datetime64[D]"), np.datetime64(day, "D")))
         return Regimes(
-            self.day_D[:stop], self.regime_D[:stop], self.state_D[:stop], self.level_D[:stop], self.volatility_D[:stop]
+            self.day_D[:stop],
+            self.regime_D[:stop],
+            self.state_D[:stop],
+            self.level_D[:stop],
+            self.volatility_D[:stop],
+            self.correlation_D[:stop],
         )
 
 
@@ -69,6 +76,7 @@ def daily_regimes(panel: Panel, settings: RegimeSettings) -> Regimes:
         state_D=detected.state_D,
         level_D=detected.level_D,
         volatility_D=_daily_volatility(market),
+        correlation_D=daily_correlation(market),
     )
 
 

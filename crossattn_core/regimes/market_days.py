@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from crossattn_core.errors import ContractError
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["BARS_A_DAY", "MarketDays", "fresh_returns", "market_days", "panel_days"]
+__all__ = ["BARS_A_DAY", "MarketDays", "daily_correlation", "fresh_returns", "market_days", "panel_days"]
 
 BARS_A_DAY = 24
+_LEAST_COMMON_HOURS = 6
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,19 @@ def market_days(panel: Panel) -> MarketDays:
         returns_DN=filled_DHN.sum(axis=1),
         bars_DN=known_DHN.sum(axis=1),
     )
+
+
+def daily_correlation(market: MarketDays) -> NDArray[np.float64]:
+    """(D,) mean over pairs of the day's correlation of hourly returns (about zero); NaN where no pair has six common hours."""
+    known_DHN = np.isfinite(market.return_DHN)
+    return_DHN = np.where(known_DHN, market.return_DHN, 0.0)
+    known_DHN = known_DHN.astype(np.float64)
+    # One small product a day: a day's bits do not depend on how many days follow.
+    product_DNN = np.swapaxes(return_DHN, 1, 2) @ return_DHN
+    square_DNN = np.swapaxes(return_DHN**2, 1, 2) @ known_DHN
+    common_DNN = np.swapaxes(known_DHN, 1, 2) @ known_DHN
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation_DNN = product_DNN / np.sqrt(square_DNN * np.swapaxes(square_DNN, 1, 2))
+        counted_DNN = (common_DNN >= _LEAST_COMMON_HOURS) & np.isfinite(correlation_DNN)
+        counted_DNN &= ~np.eye(correlation_DNN.shape[1], dtype=bool)
+        return np.where(counted_DNN, correlation_DNN, 0.0).sum(axis=(1, 2)) / counted_DNN.sum(axis=(1, 2))

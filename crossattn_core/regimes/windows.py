@@ -20,12 +20,14 @@ WINDOW_COLUMNS = (
     "end",
     "days",
     "volatility",
+    "correlation",
     "level",
     "opened_by",
 )
 """Grain: one row a window. ``onset``: first day of the run that was confirmed (descriptive, known only later).
 ``confirmed``: first day on which the regime is in force from 00:00. ``end``: first day of the next window (exclusive), NaT
-while open. ``days`` so far; ``volatility``: mean root mean square hourly log return of its days; ``opened_by``: first,
+while open. ``days`` so far; ``volatility``: mean root mean square hourly log return of its days; ``correlation``: mean pairwise
+correlation of hourly returns within its days; ``opened_by``: first,
 regime_change or maximum_length."""
 
 
@@ -63,6 +65,7 @@ def regime_windows(regimes: Regimes, settings: RegimeSettings) -> pd.DataFrame:
                 "end": None if stop is None else regimes.day_D[stop] + timedelta(days=1),
                 "days": len(regimes.day_D[inside]),
                 "volatility": _mean(regimes.volatility_D[inside]),
+                "correlation": _mean(regimes.correlation_D[inside]),
                 "level": _mean(regimes.level_D[inside]),
                 "opened_by": opened_by,
             }
@@ -70,7 +73,8 @@ def regime_windows(regimes: Regimes, settings: RegimeSettings) -> pd.DataFrame:
     windows = pd.DataFrame(rows, columns=list(WINDOW_COLUMNS))
     for column in ("onset", "confirmed", "end"):
         windows[column] = pd.to_datetime(windows[column]).astype("datetime64[us]")
-    return windows.astype({"window_id": "int64", "regime": "int64", "days": "int64", "volatility": "float64", "level": "float64"})
+    types = {"window_id": "int64", "regime": "int64", "days": "int64"}
+    return windows.astype(types | dict.fromkeys(("volatility", "correlation", "level"), "float64"))
 
 
 def regime_in_force(windows: pd.DataFrame, day: date) -> InForce:

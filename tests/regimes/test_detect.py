@@ -31,7 +31,7 @@ def test_a_days_regime_does_not_depend_on_later_days(detector) -> None:
     whole = daily_regimes(panel, _settings(detector))
     for days in (21, 60, 75, 96, 119):
         prefix = daily_regimes(panel.until(days * 24), _settings(detector))
-        for name in ("regime_D", "state_D", "level_D", "volatility_D"):
+        for name in ("regime_D", "state_D", "level_D", "volatility_D", "correlation_D"):
             np.testing.assert_array_equal(getattr(prefix, name), getattr(whole, name)[:days], err_msg=f"{name} at {days}")
 
 
@@ -129,3 +129,15 @@ def test_absorption_sees_assets_that_begin_to_move_as_one() -> None:
     regimes = daily_regimes(dataclasses.replace(panel, trade_price_TN=price_TN), settings)
     assert regimes.level_D[100] > regimes.level_D[70] + 0.3
     assert (regimes.regime_D[90:] == 2).all()
+
+
+def test_a_window_tells_how_closely_assets_moved_together_in_it() -> None:
+    panel = synthetic_panel(DAYS, 4, closed_share=0.0)
+    price_TN = panel.trade_price_TN.copy()
+    common_T = np.concatenate([np.zeros(60 * 24), 0.01 * np.random.default_rng(4).standard_normal(60 * 24)])
+    price_TN *= np.exp(np.cumsum(common_T))[:, None]
+    regimes = daily_regimes(dataclasses.replace(panel, trade_price_TN=price_TN), _settings("volatility_terciles"))
+    assert abs(np.nanmean(regimes.correlation_D[:60])) < 0.05
+    assert np.nanmean(regimes.correlation_D[61:]) == pytest.approx(0.8, abs=0.05)
+    windows = regime_windows(regimes, _settings("volatility_terciles"))
+    assert windows["correlation"].iloc[-1] > 0.7
