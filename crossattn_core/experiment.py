@@ -408,6 +408,9 @@ class BacktestSettings(Section):
     """The simulation."""
 
     capital: float = Field(default=100_000.0, gt=0, description="equity at the first bar, quote currency")
+    margin_leverage: float = Field(
+        default=0.0, ge=0, le=100, description="gross exposure over equity at which a margin call cuts every position; 0: never"
+    )
     bootstrap_samples: int = Field(default=500, ge=50, le=100_000)
     trials: int = Field(
         default=1,

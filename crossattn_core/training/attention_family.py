@@ -4,7 +4,6 @@ Axes: T bars, R rows asked for, N assets, O outputs (the next bar, then each hor
 """
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from crossattn_core.experiment import Experiment, LabelSettings, TrainingSettings
+from crossattn_core.experiment import Experiment, LabelSettings
 from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import training_rows
@@ -166,10 +165,10 @@ def fit_attention(
     )
     generator = torch.Generator().manual_seed(request.seed)
     network = build_network(_shape(experiment), model, generator)
-    epochs = _epochs(len(split.train_R), training, warm=False)
+    epochs = training.epochs
     if isinstance(request.warm_from, FittedAttention) and request.warm_from.family == family:
         network.load_state_dict(request.warm_from.network.state_dict())
-        epochs = _epochs(len(split.train_R), training, warm=True)
+        epochs = training.warm_epochs
     resumable = None
     if request.resume_folder is not None:
         told = json.dumps(stamp(family, experiment), sort_keys=True)
@@ -222,13 +221,6 @@ def _parts(
     # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
     per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
     return Parts(torch.cat(own).numpy(), torch.cat(cross).numpy(), torch.cat(ahead).numpy() * per_unit_NO)
-
-
-def _epochs(rows: int, training: TrainingSettings, *, warm: bool) -> int:
-    """Passes over the rows; a warm start needs as many fewer steps as it makes fewer passes."""
-    passes = training.warm_epochs if warm else training.epochs
-    steps = training.minimum_steps * passes / training.epochs
-    return max(passes, math.ceil(steps / math.ceil(rows / training.batch_size)))
 
 
 def _shape(experiment: Experiment) -> NetworkShape:

@@ -70,7 +70,8 @@ def train(
         TrainingError: a loss is not finite; epoch, batch and rows are named.
     """
     row_R = torch.from_numpy(examples.split.train_R)
-    batches = -(-len(row_R) // settings.batch_size)
+    passes = -(-settings.minimum_batches // -(-len(row_R) // settings.batch_size))
+    batches = -(-passes * len(row_R) // settings.batch_size)
     optimiser = torch.optim.AdamW(
         network.parameter_groups(settings.learning_rate, settings.logit_rate_multiple, settings.weight_decay), fused=True
     )
@@ -87,7 +88,7 @@ def train(
         if epoch - 1 - history.best_epoch >= settings.patience:
             break
         network.train()
-        order_R = _shuffled_runs(row_R, settings.run, generator)
+        order_R = torch.cat([_shuffled_runs(row_R, settings.run, generator) for _ in range(passes)])
         summed = 0.0
         for batch in range(batches):
             row_B = order_R[batch * settings.batch_size : (batch + 1) * settings.batch_size]
@@ -109,7 +110,7 @@ def train(
         validation_loss = evaluate(network, examples, settings)
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
-        history.training_loss.append(summed / len(row_R))
+        history.training_loss.append(summed / len(order_R))
         history.validation_loss.append(validation_loss)
         is_best = validation_loss < best_loss
         if is_best:
@@ -118,7 +119,7 @@ def train(
         rate = optimiser.param_groups[0]["lr"]
         if resumable is not None:
             store(resumable.folder, resumable.fit_id, network, best_weights, optimiser, schedule, generator, history)
-        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(row_R)))
+        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(order_R)))
     if resumable is not None:
         discard(resumable.folder)
     network.load_state_dict(best_weights)

@@ -12,7 +12,7 @@ from crossattn_core.training.fitting import FAMILIES, FitRequest, fit_model, loa
 
 SMALL = {
     "model": {"lookback": 24, "patch": 8, "max_lag": 8, "width": 16, "heads": 4, "layers": 1},
-    "training": {"epochs": 2, "minimum_steps": 1, "batch_size": 64, "run": 8},
+    "training": {"epochs": 2, "minimum_batches": 1, "batch_size": 64, "run": 8},
 }
 CUT_OFF = 700
 
