@@ -29,6 +29,7 @@ from crossattn_core.training.rolling_memory import RollingMemory
 from crossattn_core.training.rolling_store import (
     Event,
     forecast_file_hash,
+    forget_after,
     read_day,
     read_events,
     write_day,
@@ -88,6 +89,8 @@ class Walker:
         record |= {"day": day.isoformat(), "model_inputs": model_inputs, "forecast_inputs": forecast_inputs}
         record["previous_hash"] = self.previous["plan_hash"] if self.previous else ""
         record["plan_hash"] = combined_hash(model_inputs, _canonical(record["rows"]), _canonical(record["state"]))
+        if stored and stored["plan_hash"] != record["plan_hash"]:
+            forget_after(self.home, day)
         count, record["forecast_hash"] = self._forecast(day, record["state"]["in_force"])
         write_day(self.home, day, record)
         self.previous = record

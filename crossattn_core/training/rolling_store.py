@@ -30,6 +30,7 @@ __all__ = [
     "forecast_array",
     "forecast_file_hash",
     "forecast_path",
+    "forget_after",
     "linked_days",
     "plan_frame",
     "read_day",
@@ -189,6 +190,21 @@ def read_day(home: Home, day: date) -> dict[str, Any] | None:
         return None
     except json.JSONDecodeError as error:
         raise HomeError(f"{path}: damaged ({error}); delete it and step the day again") from error
+
+
+def forget_after(home: Home, day: date) -> int:
+    """Remove what is stored of the days after ``day``: plans first, then what rests on them; returns how many plans.
+
+    Called when a day comes out otherwise than it was stored: the days after it were made from what no longer is.
+    """
+    folders = (home.walk_forward / "plan", home.walk_forward / "forecasts", home.attention, home.attention / "next_bar")
+    gone = 0
+    for folder in folders:
+        for path in folder.glob("????-??-??.*") if folder.is_dir() else []:
+            if path.stem > day.isoformat():
+                path.unlink(missing_ok=True)
+                gone += path.suffix == ".json"
+    return gone
 
 
 def linked_days(home: Home) -> list[dict[str, Any]]:

@@ -210,3 +210,4 @@ def test_days_left_by_other_settings_are_not_read(tmp_path: Path) -> None:
     _walk(home, panel, rolling_experiment(every_days=5), last=half)
     assert read_plan(home)["day"].max() == pd.Timestamp(half)
     assert read_forecasts(home, FIRST_DAY, LAST)["as_of"].max() == pd.Timestamp(half + timedelta(days=1))
+    assert not forecast_path(home, LAST).exists()
