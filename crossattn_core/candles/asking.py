@@ -12,7 +12,7 @@ import pandas as pd
 
 from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, content_hash, read_day_files, to_table
 from crossattn_core.candles.feed import Feed
-from crossattn_core.candles.ledger import Kind
+from crossattn_core.candles.ledger import Kind, iso
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.candles.store import Lake
 from crossattn_core.candles.storing import Answer
@@ -24,6 +24,10 @@ __all__ = ["Question", "Reply", "fetch", "judged", "questions", "whole_days"]
 
 _SETTLEMENTS_A_DAY = 3
 """The fewest that a perpetual has: eight hours is the longest funding interval."""
+_FRESH = timedelta(hours=6)
+"""What was fetched so recently is not asked for again: a resumed intake repeats nothing."""
+_SAME_SCALE = 0.01
+"""Between stored candles and the same ones asked for again; more, for the middle one, means another scale."""
 _TWIN_ROWS = 5
 """A day of so many identical candles under two names is no coincidence."""
 
@@ -61,14 +65,17 @@ def questions(
     last: date,
     published: datetime,
     refresh_from: date | None,
+    recheck_days: int,
 ) -> list[Question]:
     """What must be asked to bring the days first..last up to date, in windows that the feed likes.
 
     Args:
         published: the source's clock less the venue's publication lag, naive UTC.
         refresh_from: ask again for stored days from here on.
+        recheck_days: stored days just before new ones that a source over a network is asked for again.
     """
-    known = {row.day: row for row in lake.ledger.coverage(kind, first, last, asset_id=asset.asset_id)}
+    early = first - timedelta(days=recheck_days)
+    known = {row.day: row for row in lake.ledger.coverage(kind, early, last, asset_id=asset.asset_id)}
     wanted: list[date] = []
     for day in days_between(first, min(last, day_of(published))):
         row = known.get(day.isoformat())
@@ -76,6 +83,12 @@ def questions(
         has_holes = row is not None and row.gaps > 0 and row.attempts < feed.gap_attempts
         if is_new or has_holes or (refresh_from is not None and day >= refresh_from):
             wanted.append(day)
+    if wanted and feed.rechecks_gaps:
+        stale = iso(published - _FRESH)
+        before = [wanted[0] - timedelta(days=back) for back in range(recheck_days, 0, -1)]
+        stored = [known.get(day.isoformat()) for day in before]
+        if all(row is not None and row.fetched_at < stale for row in stored):
+            wanted = before + wanted
     return [Question(kind, asset, *span) for span in whole_days(wanted, feed.window_days(asset, kind))]
 
 
@@ -106,8 +119,14 @@ def judged(lake: Lake, feed: Feed, reply: Reply) -> Answer:
     question = reply.question
     if question.kind == "candles":
         verdict = judge_candles(reply.rows, question.asset, reply.fetched_at, beside=_beside(lake, question))
-        twin = _twin(lake, question.asset, verdict.accepted)
-        if twin is not None:
+        factor, twin = _rescaled(lake, question, verdict.accepted), _twin(lake, question.asset, verdict.accepted)
+        if factor is not None:
+            why = (
+                f"stored candles now come with {factor:.4g} times their price: the source has adjusted for a split since; "
+                "retire the asset's history and take it in again"
+            )
+            verdict = refuse_all(verdict, "other_scale", why)
+        elif twin is not None:
             verdict = refuse_all(verdict, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong")
     else:
         verdict = judge_funding(reply.rows, reply.fetched_at)
@@ -147,9 +166,7 @@ def _expected(question: Question, reply: Reply, verdict: Verdict) -> dict[date, 
     is_missing_T = ~np.isin(bars.closed_T, verdict.accepted["closed_at"].to_numpy().astype("datetime64[us]"))
     # A half day's closing bar that the source lacks was never promised; one that is there counts as expected.
     waived = np.concatenate([[0], np.cumsum(bars.is_optional_T & is_missing_T)])[cuts]
-    return {
-        day: (int(cuts[place + 1] - cuts[place]), int(waived[place + 1] - waived[place])) for place, day in enumerate(days)
-    }
+    return {day: (int(cuts[place + 1] - cuts[place]), int(waived[place + 1] - waived[place])) for place, day in enumerate(days)}
 
 
 def _beside(lake: Lake, question: Question) -> Neighbour | None:
@@ -161,6 +178,21 @@ def _beside(lake: Lake, question: Question) -> Neighbour | None:
     table = read_day_files(lake.folder, [file], CANDLE_SCHEMA)
     row = table.num_rows - 1 if is_before else 0
     return Neighbour(table["closed_at"][row].as_py(), table["close"][row].as_py())
+
+
+def _rescaled(lake: Lake, question: Question, rows: pd.DataFrame) -> float | None:
+    """By how much the source has rescaled candles that are stored already; None where it has not."""
+    days = lake.ledger.coverage("candles", question.first, question.last, asset_id=question.asset.asset_id)
+    files = [row.file for row in days if row.file is not None]
+    if not files or rows.empty:
+        return None
+    stored = read_day_files(lake.folder, files, CANDLE_SCHEMA)
+    key_stored, key_fresh = stored["closed_at"].to_numpy(), rows["closed_at"].to_numpy().astype("datetime64[us]")
+    _, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
+    if not len(at_stored):
+        return None
+    ratio = np.median(rows["close"].to_numpy()[at_fresh] / stored["close"].to_numpy()[at_stored])
+    return float(ratio) if abs(ratio - 1) > _SAME_SCALE else None
 
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:

@@ -188,5 +188,3 @@ def _write_cache(path: Path, table: pa.Table) -> None:
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)  # a lake that cannot be written to can still be read
-
-

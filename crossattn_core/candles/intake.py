@@ -4,48 +4,24 @@ A day is asked for when the ledger has no complete row for it, when it has holes
 or when a refresh covers it. Killed at any moment, a later intake asks for nothing that was stored.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from crossattn_core.candles.asking import Question, Reply, fetch, judged, questions, whole_days
 from crossattn_core.candles.feed import Feed, KnowsTruth, ManyVenues, Progress, silent
-from crossattn_core.candles.ledger import Coverage, Kind
-from crossattn_core.candles.sessions import expected_bars
+from crossattn_core.candles.ledger import Kind
+from crossattn_core.candles.outcome import DayIntake, Tally, VenuePlan, failure, outcome, refuse_silence
 from crossattn_core.candles.store import Lake
-from crossattn_core.candles.storing import Answer, Stored, store_answer
-from crossattn_core.candles.validate import REASONS
-from crossattn_core.days import bounds, day_of, days_between, to_naive
-from crossattn_core.errors import FeedBlockedError, FeedError, HistoryError, PermanentFeedError, TransientFeedError
+from crossattn_core.candles.storing import store_answer
+from crossattn_core.days import bounds, to_naive
+from crossattn_core.errors import FeedBlockedError, FeedError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset, VenueName
 
 __all__ = ["DayIntake", "take_in_candles", "take_in_funding"]
-
-@dataclass(frozen=True)
-class DayIntake:
-    """One venue's day after an intake: what the lake holds, and what this intake did for it."""
-
-    venue: str
-    day: date
-    rows: int
-    expected_rows: int
-    gaps: int
-    """Expected candles that the lake does not have."""
-    first: datetime | None
-    last: datetime | None
-    requests: int
-    """Of this intake; a window's requests are booked on its first day."""
-    retries: int
-    quarantined: int
-    revisions: int
-    """Candles whose later value differs from the stored one, found by this intake."""
-    complete: bool
-    """Every asset was asked for after the day was over."""
-    content_hash: str
 
 
 def take_in_candles(
@@ -87,39 +63,6 @@ def take_in_funding(
     return _take_in("funding", feed, lake, perpetuals, first, last, settings, report, refresh_from)
 
 
-@dataclass
-class _Tally:
-    """What one intake did, by (venue, day)."""
-
-    requests: Counter[tuple[str, date]] = field(default_factory=Counter)
-    retries: Counter[tuple[str, date]] = field(default_factory=Counter)
-    quarantined: Counter[tuple[str, date]] = field(default_factory=Counter)
-    revisions: Counter[tuple[str, date]] = field(default_factory=Counter)
-    rows: int = 0
-    done: int = 0
-    total: int = 0
-
-    def book(self, answer: Answer, stored: Stored) -> None:
-        venue = answer.asset.venue
-        self.requests[venue, answer.first] += answer.requests
-        self.retries[venue, answer.first] += answer.retries
-        self.revisions.update({(venue, day): count for day, count in stored.revisions.items()})
-        self.quarantined.update((venue, day_of(closed_at)) for closed_at in answer.refused["closed_at"])
-        self.rows += stored.rows
-
-
-@dataclass(frozen=True)
-class _VenuePlan:
-    """What one venue's source will be asked."""
-
-    source: Feed
-    assets: Sequence[Asset]
-    asked: Sequence[Question]
-    published: datetime
-    """The source's clock at the start, less the publication lag; naive UTC."""
-    lag: timedelta
-
-
 def _take_in(
     kind: Kind,
     feed: Feed,
@@ -131,8 +74,8 @@ def _take_in(
     report: Callable[[Progress], None],
     refresh_from: date | None,
 ) -> list[DayIntake]:
-    tally, failures = _Tally(), dict[str, FeedError]()
-    plans: list[_VenuePlan] = []
+    tally, failures = Tally(), dict[str, FeedError]()
+    plans: list[VenuePlan] = []
     venues: list[VenueName] = list(dict.fromkeys(asset.venue for asset in assets))
     for venue in venues:
         source = feed.for_venue(venue) if isinstance(feed, ManyVenues) else feed
@@ -142,23 +85,23 @@ def _take_in(
         asked = [
             question
             for asset in own
-            for question in questions(lake, kind, source, asset, first, last, published, refresh_from)
+            for question in questions(lake, kind, source, asset, first, last, published, refresh_from, settings.recheck_days)
         ]
-        plans.append(_VenuePlan(source, own, asked, published, lag))
+        plans.append(VenuePlan(source, own, asked, published, lag))
     tally.total = sum(len(plan.asked) for plan in plans)
     for plan in plans:
         _work_off(plan, plan.asked, lake, tally, failures, report)
         if plan.source.rechecks_gaps:
-            again = _gaps_just_seen(plan, kind, lake, failures)
+            again = _gaps_just_seen(plan, kind, lake, failures.keys() | tally.refused_whole)
             tally.total += len(again)
             _work_off(plan, again, lake, tally, failures, report)
         if plan.asked and isinstance(plan.source, KnowsTruth):
             lake.store_truth(plan.source.truth(min(bounds(last)[1], plan.published)))
         if kind == "candles" and not any(asset.asset_id in failures for asset in plan.assets):
-            _refuse_silence(lake, plan, first, last)
+            refuse_silence(lake, plan, first, last)
     if failures:
-        raise _failure(failures, len(assets))
-    return _outcome(kind, lake, assets, first, last, tally)
+        raise failure(failures, len(assets))
+    return outcome(kind, lake, assets, first, last, tally)
 
 
 class _SameThread(Executor):
@@ -173,12 +116,12 @@ class _SameThread(Executor):
         return future
 
 
-def _gaps_just_seen(plan: _VenuePlan, kind: Kind, lake: Lake, failures: dict[str, FeedError]) -> list[Question]:
+def _gaps_just_seen(plan: VenuePlan, kind: Kind, lake: Lake, hopeless: set[str]) -> list[Question]:
     """Complete days of this intake that came with holes, asked for once so far."""
     days: dict[Asset, list[date]] = {}
     for question in plan.asked:
         for row in lake.ledger.coverage(kind, question.first, question.last, asset_id=question.asset.asset_id):
-            if row.gaps and row.attempts == 1 and question.asset.asset_id not in failures:
+            if row.gaps and row.attempts == 1 and row.asset_id not in hopeless:
                 days.setdefault(question.asset, []).append(date.fromisoformat(row.day))
     return [
         Question(kind, asset, *span)
@@ -188,10 +131,10 @@ def _gaps_just_seen(plan: _VenuePlan, kind: Kind, lake: Lake, failures: dict[str
 
 
 def _work_off(
-    plan: _VenuePlan,
+    plan: VenuePlan,
     asked: Sequence[Question],
     lake: Lake,
-    tally: _Tally,
+    tally: Tally,
     failures: dict[str, FeedError],
     report: Callable[[Progress], None],
 ) -> None:
@@ -236,86 +179,3 @@ def _work_off(
             )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _failure(failures: dict[str, FeedError], asked: int) -> FeedError:
-    """One error for all assets that failed; permanent when any is."""
-    lines = list(dict.fromkeys(str(error) for error in failures.values()))
-    is_permanent = any(isinstance(error, PermanentFeedError) for error in failures.values())
-    message = lines[0]
-    if len(lines) > 1 or len(failures) < asked:
-        message = f"{len(failures)} of {asked} assets failed; what arrived is stored:\n  " + "\n  ".join(lines)
-    return PermanentFeedError(message) if is_permanent else TransientFeedError(message)
-
-
-def _refuse_silence(lake: Lake, plan: _VenuePlan, first: date, last: date) -> None:
-    """A range that is empty for everyone, or an asset that never had a candle, is a mistake to name at once."""
-    until = min(bounds(last)[1], plan.published)
-    rows: Counter[str] = Counter()
-    for row in lake.ledger.coverage("candles", first, last):
-        rows[row.asset_id] += row.rows
-    empty = [
-        asset
-        for asset in plan.assets
-        if not rows[asset.asset_id] and len(expected_bars(asset.calendar, bounds(first)[0], until))
-    ]
-    if any(rows[asset.asset_id] for asset in plan.assets):
-        empty = [
-            asset
-            for asset in empty
-            if not lake.ledger.has_rows("candles", asset.asset_id) and _trades(plan.source, asset, until)
-        ]
-    if empty:
-        since = {asset.asset_id: plan.source.listed(asset) for asset in empty}
-        named = [f"{name} (there since {moment:%Y-%m-%d})" if moment else name for name, moment in since.items()]
-        refused = _refused(lake, empty, first, last)
-        raise HistoryError(
-            f"no candle between {first} and {last} for {', '.join(named)} in feed {plan.source.kind!r}{refused}; "
-            "choose a period that the source covers (period.start, period.end) or drop the symbol"
-        )
-
-
-def _refused(lake: Lake, assets: Sequence[Asset], first: date, last: date) -> str:
-    """How many candles of these assets were refused, and why."""
-    names = {asset.asset_id for asset in assets}
-    reasons = Counter(row["reason"] for row in lake.read_quarantine(first, last).to_pylist() if row["asset_id"] in names)
-    return "".join(f"; {count} candles were refused: {REASONS[reason]}" for reason, count in reasons.most_common(2))
-
-
-def _trades(feed: Feed, asset: Asset, until: datetime) -> bool:
-    listed = feed.listed(asset)
-    return listed is None or listed < until
-
-
-def _outcome(
-    kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: date, tally: _Tally
-) -> list[DayIntake]:
-    wanted = {asset.asset_id for asset in assets}
-    by_day: dict[tuple[str, str], list[Coverage]] = {}
-    for row in lake.ledger.coverage(kind, first, last):
-        if row.asset_id in wanted:
-            by_day.setdefault((row.venue, row.day), []).append(row)
-    days: list[DayIntake] = []
-    for venue in dict.fromkeys(asset.venue for asset in assets):
-        hashes = lake.day_hashes(venue, first, last, kind=kind)
-        count = sum(asset.venue == venue for asset in assets)
-        for day in days_between(first, last):
-            rows = by_day.get((venue, day.isoformat()), [])
-            days.append(
-                DayIntake(
-                    venue=venue,
-                    day=day,
-                    rows=sum(row.rows for row in rows),
-                    expected_rows=sum(row.expected for row in rows),
-                    gaps=sum(row.gaps for row in rows),
-                    first=min((datetime.fromisoformat(row.first) for row in rows if row.first), default=None),
-                    last=max((datetime.fromisoformat(row.last) for row in rows if row.last), default=None),
-                    requests=tally.requests.get((venue, day), 0),
-                    retries=tally.retries.get((venue, day), 0),
-                    quarantined=tally.quarantined.get((venue, day), 0),
-                    revisions=tally.revisions.get((venue, day), 0),
-                    complete=len(rows) == count and all(row.is_complete for row in rows),
-                    content_hash=hashes[day],
-                )
-            )
-    return days

@@ -79,9 +79,7 @@ class RetryableError(Exception):
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
-def with_patience(
-    ask: Callable[[], Answer], what: str, max_attempts: int, traffic: Traffic, waiting: Waiting
-) -> Answer:
+def with_patience(ask: Callable[[], Answer], what: str, max_attempts: int, traffic: Traffic, waiting: Waiting) -> Answer:
     """``ask`` until it answers, at most ``max_attempts`` times.
 
     Pauses are drawn from [0, 0.5 s x 2^attempt), the full jitter of

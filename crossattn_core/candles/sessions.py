@@ -38,9 +38,7 @@ class Bars:
 
     def between(self, start: datetime, end: datetime) -> "Bars":
         """The bars with closed_at in (start, end]."""
-        first, stop = np.searchsorted(
-            self.closed_T, np.array([start, end], dtype="datetime64[us]"), side="right"
-        )
+        first, stop = np.searchsorted(self.closed_T, np.array([start, end], dtype="datetime64[us]"), side="right")
         return Bars(
             self.opened_T[first:stop], self.closed_T[first:stop], self.session_T[first:stop], self.is_optional_T[first:stop]
         )
@@ -131,7 +129,5 @@ def _bells(calendar: str) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64
         schedule = exchange_calendars.get_calendar(calendar, start=_FIRST, end=_LAST).schedule
     except InvalidCalendarName as error:
         raise HistoryError(f"{calendar}: no such exchange calendar; see exchange_calendars.get_calendar_names()") from error
-    opens, closes = (
-        schedule[name].dt.tz_convert(None).to_numpy().astype("datetime64[us]") for name in ("open", "close")
-    )
+    opens, closes = (schedule[name].dt.tz_convert(None).to_numpy().astype("datetime64[us]") for name in ("open", "close"))
     return opens, closes

@@ -192,9 +192,7 @@ class Lake:
                 tables.append(compacted(self.folder, kind, month, days, schema, (first, last)))
         return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
 
-    def _events(
-        self, table: str, schema: pa.Schema, kind: Kind, venue: str | None, first: date, last: date
-    ) -> pa.Table:
+    def _events(self, table: str, schema: pa.Schema, kind: Kind, venue: str | None, first: date, last: date) -> pa.Table:
         where = "kind = ? and closed_at > ? and closed_at <= ? and asset_id like ?"
         given = (kind, iso(bounds(first)[0]), iso(bounds(last)[1]), f"{venue or ''}%")
         rows = self.ledger.rows(table, schema.names, where, given)
@@ -216,5 +214,3 @@ def _typed(columns: dict[str, list], schema: pa.Schema) -> pa.Table:
             values = [date.fromisoformat(value) for value in values]
         arrays.append(pa.array(values, type=field.type))
     return pa.table(arrays, schema=schema)
-
-

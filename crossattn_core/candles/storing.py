@@ -56,6 +56,11 @@ class Answer:
     requests: int = 0
     retries: int = 0
 
+    @property
+    def is_refused_whole(self) -> bool:
+        """Whether something came and nothing of it was accepted."""
+        return self.rows.empty and not self.refused.empty
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -80,14 +85,14 @@ def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
     with lake.ledger.writing() as connection:
         known = {
             row.day: row
-            for row in coverage_rows(
-                connection, answer.kind, answer.first, answer.last, asset_id=answer.asset.asset_id
-            )
+            for row in coverage_rows(connection, answer.kind, answer.first, answer.last, asset_id=answer.asset.asset_id)
         }
         rows: list[Coverage] = []
         for place, day in enumerate(days):
             fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
             before = known.get(day.isoformat())
+            if before is not None and answer.is_refused_whole:
+                continue  # nothing was learnt about a day that is known: it stays as old as it is
             if before is not None and before.file is not None:
                 stored = read_day_files(lake.folder, [before.file], schema)
                 fresh, changed = _merged(stored, fresh)

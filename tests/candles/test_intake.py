@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from crossattn_core.candles.feed import CANDLE_COLUMNS, Progress, empty_candles
 from crossattn_core.candles.intake import DayIntake, take_in_candles, take_in_funding
+from crossattn_core.candles.revisions import retire_history
 from crossattn_core.candles.store import Lake
 from crossattn_core.errors import CandleError, FeedBlockedError, HistoryError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
@@ -217,10 +218,57 @@ def test_missing_funding_is_counted_and_no_error(lake):
     assert lake.funding_day_hash(FIRST) != ""
 
 
+def test_the_day_before_a_new_one_is_asked_for_again_and_its_revisions_are_found(lake):
+    feed = feed_of(BTC, now=datetime(2025, 3, 11), rechecks_gaps=True)
+    take_in(feed, lake, BTC)
+    table = feed.tables[BTC.asset_id]
+    table.loc[table["closed_at"] == pd.Timestamp("2025-03-10 12:00"), "close"] *= 1.0001
+    feed.at += timedelta(days=1)
+    days = take_in(feed, lake, BTC, first=date(2025, 3, 11), last=date(2025, 3, 11))
+    assert feed.asked[-1] == ("BTCUSDT", datetime(2025, 3, 10), datetime(2025, 3, 12))
+    assert [(day.day, day.rows, day.complete) for day in days] == [(date(2025, 3, 11), 24, True)]
+    assert lake.read_revisions(FIRST, LAST).column("closed_at").to_pylist() == [datetime(2025, 3, 10, 12)]
+
+
+def test_what_was_fetched_just_now_is_not_asked_for_again(lake):
+    feed = feed_of(BTC, rechecks_gaps=True)
+    take_in(feed, lake, BTC, last=date(2025, 3, 10))
+    feed.at += timedelta(hours=1)
+    take_in(feed, lake, BTC, first=date(2025, 3, 11), last=date(2025, 3, 12))
+    assert feed.asked[-1] == ("BTCUSDT", datetime(2025, 3, 11), datetime(2025, 3, 13))
+
+
+def test_a_split_that_the_source_adjusts_for_is_refused_with_its_factor_until_the_history_is_retired(lake):
+    feed = feed_of(AAPL, now=datetime(2025, 3, 12), rechecks_gaps=True)
+    take_in(feed, lake, AAPL)
+    before = lake.day_hashes("yahoo", FIRST, LAST)
+    feed.tables[AAPL.asset_id][["open", "high", "low", "close", "turnover"]] /= 2
+    feed.at += timedelta(days=1)
+    (day,) = take_in(feed, lake, AAPL, first=date(2025, 3, 12), last=date(2025, 3, 12))
+    assert (day.rows, day.gaps, day.quarantined) == (0, 7, 7)
+    refused = lake.read_quarantine(FIRST, LAST).to_pandas()
+    assert refused["detail"].str.startswith("stored candles now come with 0.5 times their price").all()
+    assert {key: value for key, value in lake.day_hashes("yahoo", FIRST, LAST).items() if key < date(2025, 3, 12)} == {
+        key: value for key, value in before.items() if key < date(2025, 3, 12)
+    }
+    for _ in range(5):
+        (day,) = take_in(feed, lake, AAPL, first=date(2025, 3, 12), last=date(2025, 3, 12))
+        assert day.rows == 0
+    retire_history(lake, AAPL, feed.at)
+    days = take_in(feed, lake, AAPL, last=date(2025, 3, 12))
+    assert sum(day.gaps for day in days) == 0
+
+
+def test_a_range_that_the_source_lacks_is_refused_with_what_it_has(lake):
+    with pytest.raises(HistoryError, match=r"BTCUSDT \(it has 2025-02-01 to 2025-05-01\) in feed 'scripted'"):
+        take_in(feed_of(BTC, now=datetime(2025, 7, 1)), lake, BTC, first=date(2025, 6, 1), last=date(2025, 6, 30))
+
+
 def test_the_same_candles_under_a_second_name_are_refused(lake):
     feed = feed_of(BTC, ETH)
     feed.tables[ETH.asset_id] = feed.tables[BTC.asset_id].assign(asset_id=ETH.asset_id)
-    with pytest.raises(HistoryError, match=r"ETHUSDT in feed 'scripted'; 744 candles were refused: the same candles are stored"):
+    why = r"ETHUSDT .*in feed 'scripted'; 744 candles were refused: the same candles are stored"
+    with pytest.raises(HistoryError, match=why):
         take_in(feed, lake, BTC, ETH)
     refused = lake.read_quarantine(FIRST, LAST).to_pandas()
     assert set(refused["asset_id"]) == {ETH.asset_id}
