@@ -48,7 +48,7 @@ class WarmUp:
     silent_assets: bool = False
     """Counted for every asset that ever had a row, not only for those with rows in the range."""
     of: str = "aligned.fresh_bars"
-    """The model whose rows are counted; it has the columns asset_id and as_of."""
+    """The model whose rows are counted; it has the columns position and as_of."""
 
 
 @dataclass(frozen=True)

@@ -140,41 +140,43 @@ def set_range(connection: duckdb.DuckDBPyConnection, start: datetime, end: datet
 def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> datetime:
     """The instant after which reading suffices: the n-th row before the anchor of every asset that counts.
 
-    Looks back a little for all assets and, only for those that lack rows there, through all of history: a day costs
-    the same at any age of the warehouse.
+    Looks back a little for all assets, further for those that lack rows there, and through all of history only for
+    those that still do: a day costs the same at any age of the warehouse.
     """
     warm_up = model.warm_up
     if warm_up is None:
         return start
     anchor = datetime(start.year, start.month, 1) if warm_up.anchor == "month" else start
-    # Six hours a bar reach far enough on a stock exchange, five days more span its longest pause.
-    horizon = anchor - timedelta(hours=6 * warm_up.bars + 120)
-    rows = f"select asset_id, as_of, row_number() over (partition by asset_id order by as_of desc) as place from {warm_up.of}"
     counted = (
-        "select asset_id from raw.assets"
+        "select position from raw.assets"
         if warm_up.silent_assets
-        else f"select distinct asset_id from {warm_up.of} where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
+        else f"select distinct position from {warm_up.of} where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
     )
-    reached = dict(
-        connection.execute(
+    short = [row[0] for row in connection.execute(counted).fetchall()]
+    needed = [anchor]
+    # A market that never closes has its bars in little more than as many hours; on a stock exchange six hours a bar,
+    # and five days for its longest pause, reach far enough.
+    for hours in (warm_up.bars * 5 // 4 + 48, warm_up.bars * 6 + 120, None):
+        if not short:
+            break
+        behind = "" if hours is None else f"and as_of > timestamp '{anchor - timedelta(hours=hours)}'"
+        found = connection.execute(
             f"""
-            with counted as ({counted}),
-            placed as ({rows} where as_of <= timestamp '{anchor}' and as_of > timestamp '{horizon}')
-            select counted.asset_id, placed.as_of
-            from counted left join placed on counted.asset_id = placed.asset_id and placed.place = {warm_up.bars}
-            """
-        ).fetchall()
-    )
-    needed = [as_of for as_of in reached.values() if as_of is not None]
-    short = [asset for asset, as_of in reached.items() if as_of is None]
-    if short:
-        oldest = connection.execute(
-            f"select min(as_of) from ({rows} where as_of <= timestamp '{anchor}' and asset_id in (select unnest(?))) "
-            f"where place <= {warm_up.bars}",
+            select position, count(*), min(as_of)
+            from (
+                select position, as_of, row_number() over (partition by position order by as_of desc) as place
+                from {warm_up.of}
+                where as_of <= timestamp '{anchor}' {behind} and position in (select unnest(?::integer[]))
+            )
+            where place <= {warm_up.bars}
+            group by position
+            """,
             [short],
-        ).fetchall()[0][0]
-        needed += [oldest] if oldest is not None else []
-    return min([anchor, *needed]) - timedelta(microseconds=1)
+        ).fetchall()
+        reached = {position: oldest for position, rows, oldest in found if rows == warm_up.bars or hours is None}
+        needed += reached.values()
+        short = [position for position in short if position not in reached]
+    return min(needed) - timedelta(microseconds=1)
 
 
 def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> pa.Table:
