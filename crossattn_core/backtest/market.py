@@ -44,6 +44,8 @@ class Market:
     """(T, N) the impact at a coefficient of 1, to ask what more capital would cost; None where volumes are unknown."""
     interest: float = 0.0
     """Earned in an hour by a unit of uninvested equity."""
+    margin_leverage: float = 0.0
+    """Gross exposure over equity at which a margin call comes; 0: never."""
     missing_funding: int = 0
     """Settlements that were due and are missing; charged as zero, and said so."""
 
@@ -118,6 +120,7 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
         impact_TN=experiment.costs.impact * unit_impact_TN if experiment.costs.impact > 0 else None,
         unit_impact_TN=unit_impact_TN,
         interest=experiment.costs.interest_bps_per_year / 1e4 / HOURS_PER_YEAR,
+        margin_leverage=experiment.backtest.margin_leverage,
         missing_funding=missing,
     )
 

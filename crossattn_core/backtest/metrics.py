@@ -121,6 +121,7 @@ class Metrics:
     borrow_share: float
     interest_share: float
     """Interest earned, as a negative cost."""
+    margin_calls: int
     ruined: bool
 
     def as_dict(self) -> dict[str, float | int | bool]:
@@ -173,6 +174,7 @@ def metrics_of(simulation: Simulation) -> Metrics:
         funding_share=paid["funding"],
         borrow_share=paid["borrow"],
         interest_share=paid["interest"],
+        margin_calls=len(simulation.margin_calls),
         ruined=simulation.ruined_at is not None,
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.market import Market
-from crossattn_core.backtest.simulate import schedule_of
+from crossattn_core.backtest.simulate import CALL_TOLERANCE, called_weights, schedule_of
 from crossattn_core.portfolio.targets import Targets
 
 __all__ = ["simulate_by_loop"]
@@ -56,6 +56,12 @@ def simulate_by_loop(
             if equity <= 0:
                 break
         equity_T[row], units_TN[row] = equity, units_N
+        gross = np.abs(units_N * price_N).sum() / equity
+        over = market.margin_leverage > 0 and gross > market.margin_leverage * (1 + CALL_TOLERANCE)
+        if over and row + 1 < rows and ((units_N != 0) & market.tradable_TN[at + 1]).any():
+            called_N = called_weights(units_N * price_N / equity, market.margin_leverage)
+            ordered_N = order_at.get(row + 1, np.full(assets, np.nan))
+            order_at[row + 1] = np.where(np.isnan(ordered_N), called_N, ordered_N)
     return equity_T, units_TN, paid
 
 

@@ -24,7 +24,16 @@ from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
 from crossattn_core.portfolio.targets import Targets
 
-__all__ = ["Schedule", "schedule_of", "simulate", "simulate_many"]
+__all__ = [
+    "CALL_CUTS_TO",
+    "CALL_TOLERANCE",
+    "Schedule",
+    "called_weights",
+    "first_margin_call",
+    "schedule_of",
+    "simulate",
+    "simulate_many",
+]
 
 
 _PAST_RUIN: Any = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
@@ -33,6 +42,10 @@ _BLOCK_ROWS = 4096
 """Rows summed at a time: enough to amortise the call, few enough to stay in cache."""
 
 
+CALL_CUTS_TO = 0.9
+"""A margin call cuts positions to this share of the limit, so that the next small move does not call again."""
+CALL_TOLERANCE = 1e-9
+"""Relative excess over the limit that is rounding, not leverage."""
 _BATCH_VARIANTS = 32
 """Variants solved together: few enough that their weights stay in cache."""
 
@@ -75,7 +88,9 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
 
     An asset is left alone at an execution when its target is NaN or it is not tradable at the fill row: its drifted
     position stays and the rest is solved around it. Ruin: at the first row where equity is not positive, positions are
-    written off, equity is 0 and stays there.
+    written off, equity is 0 and stays there. Margin call: at the end of a row where gross exposure exceeds
+    ``market.margin_leverage``, every position is cut in proportion, filled a row later, and keeps its units where it cannot
+    trade.
 
     Args:
         market: prices and costs (see ``market_of``).
@@ -87,6 +102,52 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
         BacktestError: targets that do not fit the market, or costs that exceed equity.
     """
     schedule = schedule_of(market, targets, execution_lag)
+    done = _run(market, targets, schedule, execution_lag, capital, ())
+    calls: list[int] = []
+    while (call := first_margin_call(done, calls[-1] if calls else -1)) is not None:
+        calls.append(call)
+        schedule = _with_call(schedule, done, call)
+        done = _run(market, targets, schedule, execution_lag, capital, tuple(calls))
+    return done
+
+
+def first_margin_call(done: Simulation, after: int) -> int | None:
+    """The first row past ``after`` at whose end gross exposure exceeds the margin and something held can trade a row later."""
+    limit = done.market.margin_leverage
+    if limit <= 0:
+        return None
+    tradable_TN = done.market.tradable_TN[done.start :]
+    over_T = (done.gross_exposure_T[:-1] > limit * (1 + CALL_TOLERANCE)) & ((done.units_TN[:-1] != 0) & tradable_TN[1:]).any(
+        axis=1
+    )
+    over_T[: after + 1] = False
+    return int(np.argmax(over_T)) if over_T.any() else None
+
+
+def called_weights(weight_N: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    """(N,) what a margin call leaves: the same positions, scaled to ``CALL_CUTS_TO`` of the limit; NaN where nothing is held."""
+    return np.where(weight_N != 0, weight_N * (CALL_CUTS_TO * limit / np.abs(weight_N).sum()), np.nan)
+
+
+def _with_call(schedule: Schedule, done: Simulation, call: int) -> Schedule:
+    """The schedule with the margin call of row ``call`` filled a row later; a decision that fills there goes first."""
+    weight_N = called_weights(done.weight_TN[call], done.market.margin_leverage)
+    place = int(np.searchsorted(schedule.fill_K, call + 1))
+    target_KN = schedule.target_KN.copy()
+    if place < len(schedule.fill_K) and schedule.fill_K[place] == call + 1:
+        target_KN[place] = np.where(np.isnan(target_KN[place]), weight_N, target_KN[place])
+        return Schedule(schedule.start, schedule.decided_K, schedule.fill_K, target_KN)
+    return Schedule(
+        schedule.start,
+        np.insert(schedule.decided_K, place, call),
+        np.insert(schedule.fill_K, place, call + 1),
+        np.insert(target_KN, place, weight_N, axis=0),
+    )
+
+
+def _run(
+    market: Market, targets: Targets, schedule: Schedule, execution_lag: int, capital: float, calls: tuple[int, ...]
+) -> Simulation:
     with np.errstate(**_PAST_RUIN):
         path = _solve(market, schedule.start, schedule.fill_K, schedule.target_KN[None], capital)
         equity_VT, after_VK = _equity(market, schedule.start, schedule.fill_K, path, capital)
@@ -98,7 +159,9 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
         gone_K = schedule.fill_K >= ruined_at
         units_KN[gone_K], trade_KN[gone_K] = 0.0, 0.0
     return Simulation(
-        strategy=targets.strategy,
+        targets=targets,
+        execution_lag=execution_lag,
+        margin_calls=calls,
         market=market,
         start=schedule.start,
         capital=capital,
@@ -120,6 +183,8 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     """
     if not variants:
         raise BacktestError("no variants to simulate")
+    if market.margin_leverage > 0:
+        raise BacktestError("margin calls depend on each variant's own path; simulate the variants one by one")
     schedule = schedule_of(market, variants[0], execution_lag)
     for variant in variants:
         if not np.array_equal(variant.as_of_D, variants[0].as_of_D) or variant.asset_ids != variants[0].asset_ids:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.market import Market
+from crossattn_core.portfolio.targets import Targets
 
 __all__ = ["COST_KINDS", "Simulation"]
 
@@ -22,7 +23,8 @@ COST_KINDS = ("fee", "spread", "slippage", "impact", "funding", "borrow", "inter
 class Simulation:
     """One strategy, simulated. Row 0 is its first decision; positions are what is held after the row's trades."""
 
-    strategy: str
+    targets: Targets
+    execution_lag: int
     market: Market
     start: int
     """Row of the market that is row 0 here."""
@@ -39,8 +41,15 @@ class Simulation:
     """(K, N) notional bought (negative: sold) at the fill."""
     target_KN: NDArray[np.float64]
     """(K, N) weight asked for; NaN where the position was to be left alone."""
+    margin_calls: tuple[int, ...] = ()
+    """Rows at whose end a margin call came; filled one row later."""
     ruined_at: int | None = None
     """Row of ruin: equity reached zero, every position is closed and nothing is traded again."""
+
+    @property
+    def strategy(self) -> str:
+        """Whose simulation it is."""
+        return self.targets.strategy
 
     @cached_property
     def as_of_T(self) -> NDArray[np.datetime64]:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from crossattn_core.backtest.metrics import daily_returns, drawdowns, sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.portfolio.targets import Targets
 
 __all__ = ["by_group", "by_month", "by_regime", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
 
@@ -110,8 +109,7 @@ def sensitivity(simulation: Simulation) -> pd.DataFrame:
     if not len(simulation.fill_K):
         return pd.DataFrame(columns=["scenario", "net_return", "sharpe", "max_drawdown"])
     market = simulation.market
-    lag = int(simulation.fill_K[0] - simulation.decided_K[0])
-    targets = Targets(simulation.strategy, market.asset_ids, simulation.as_of_T[simulation.decided_K], simulation.target_KN)
+    lag, targets = simulation.execution_lag, simulation.targets
     scenarios = [(f"costs x {multiple:g}", multiple, lag, 1.0) for multiple in (0.0, 1.0, 2.0, 3.0)]
     scenarios += [(f"filled {later} h later", 1.0, lag + later, 1.0) for later in (1, 3, 6)]
     if market.unit_impact_TN is not None and np.isfinite(market.unit_impact_TN).all():

@@ -109,9 +109,8 @@ outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts o
 <h3>Exposure and turnover of {{ words(r.subject) }}</h3>
 <figure>{{ svg.exposure }}</figure>
 {% if svg.belief %}<h3>How much of the forecast was believed</h3>
-<p class="note">Earlier forecasts whose horizon has passed move this share, from a prior of {{ prior }}; what a forecast
-  promises beyond
-its cost is what is traded.</p>
+<p class="note">Earlier forecasts whose horizon has passed move this share, from a prior of {{ prior }} less a margin for doubt;
+the mean over assets is shown. What a forecast promises beyond its cost is what is traded.</p>
 <figure>{{ svg.belief }}</figure>{% endif %}
 
 <h2>How sure is it</h2>

@@ -25,6 +25,7 @@ def market(
     listed_late=False,
     impact=False,
     interest=False,
+    margin=0.0,
 ):
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
@@ -47,6 +48,7 @@ def market(
         borrow_N=np.full(assets, 0.05 / 8760 if borrow else 0.0),
         impact_TN=np.abs(1e-5 * draw.standard_normal((rows, assets))) if impact else None,
         interest=0.04 / 8760 if interest else 0.0,
+        margin_leverage=margin,
     )
 
 
@@ -76,6 +78,7 @@ def cases(draw, **fixed):
         listed_late=draw(st.booleans()),
         impact=draw(st.booleans()),
         interest=draw(st.booleans()),
+        margin=draw(st.sampled_from([0.0, 0.0, 1.5, 3.0])),
         **fixed,
     )
     chosen = targets(

@@ -238,3 +238,17 @@ def test_cash_earns_interest_hour_by_hour():
     idle = targets(on, every=1000, first=0)
     idle = Targets("cash", idle.asset_ids, idle.as_of_D, np.zeros_like(idle.target_DN))
     assert equity(on, idle)[-1] == pytest.approx(CAPITAL * (1 + 48 * on.interest), rel=1e-12)
+
+
+def test_a_margin_call_cuts_leverage_a_row_later():
+    on = changed(market(seed=19, rows=60, closed=0.0, funding=False, borrow=False, volatility=0.02), margin_leverage=2.0)
+    twice = Targets("twice", on.asset_ids, on.as_of_T[:1], np.array([[0.475, 0.475, 0.475, 0.475]]))
+    falling_TN = on.price_TN[0] * np.exp(-0.01 * np.arange(60))[:, None] * np.ones((1, 4))
+    done = simulate(changed(on, price_TN=falling_TN), twice, execution_lag=1, capital=CAPITAL)
+    assert len(done.margin_calls) >= 2
+    for row in done.margin_calls:
+        assert done.gross_exposure_T[row] > 2.0
+        assert done.gross_exposure_T[row + 1] == pytest.approx(1.8, rel=1e-9)
+    free = simulate(changed(on, price_TN=falling_TN, margin_leverage=0.0), twice, execution_lag=1, capital=CAPITAL)
+    assert free.gross_exposure_T.max() > 3
+    assert free.margin_calls == ()
