@@ -1,5 +1,8 @@
 """Classical words on who moves first, beside the lagged correlation: Granger's F-test and Hayashi and Yoshida's estimator.
 
+Both count lags in rows of the grid: between venues whose bars end at different minutes a lag of one row can be an overlap
+(``lead_lag.first_clean_lags``).
+
 Axes: T bars, N assets, L lags, E regressors, Z shifts in both directions.
 """
 

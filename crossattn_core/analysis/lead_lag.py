@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "benjamini_hochberg", "lead_lag"]
+from crossattn_core.panel.panel import Panel
+
+__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "benjamini_hochberg", "first_clean_lags", "lead_lag"]
 
 SHAPES = ("linear", "squared")
 
@@ -39,13 +41,21 @@ class LeadLag:
     """``PAIR_COLUMNS``, strongest first."""
 
 
-def lead_lag(return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, max_lag: int, permutations: int) -> LeadLag:
+def lead_lag(
+    return_TN: NDArray[np.float64],
+    asset_ids: tuple[str, ...],
+    *,
+    max_lag: int,
+    permutations: int,
+    first_lag_NN: NDArray[np.integer] | None = None,
+) -> LeadLag:
     """Test every ordered pair for a lead of 1..max_lag hours.
 
     Args:
         return_TN: hourly log returns, NaN where an asset has none.
         permutations: shifts in each pair's null; spread evenly, so nothing is drawn at random. Shifts are whole weeks, which
             keeps open hours against open hours, where the sample is long enough for that many; whole hours otherwise.
+        first_lag_NN: (leader, follower) smallest lag that is tested; none for 1. See ``first_clean_lags``.
     """
     bars, assets = return_TN.shape
     known_TN = np.isfinite(return_TN)
@@ -71,7 +81,22 @@ def lead_lag(return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, max_
             z_LN, correlation_LN, pairs_LN = _linear(leader_TN[:, n], known_TN[:, n], centred_TN, known_TN, max_lag, size)
             z_LN[:, n] = correlation_LN[:, n] = np.nan
             z_KLNN[k, :, n], correlation_KLNN[k, :, n], pairs_LNN[:, n] = z_LN, correlation_LN, pairs_LN
+    if first_lag_NN is not None:
+        too_early_LNN = np.arange(1, max_lag + 1)[:, None, None] < first_lag_NN
+        z_KLNN[:, too_early_LNN] = correlation_KLNN[:, too_early_LNN] = np.nan
     return LeadLag(z_KLNN, correlation_KLNN, _table(z_KLNN, correlation_KLNN, pairs_LNN, null_SNN, asset_ids))
+
+
+def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
+    """(leader, follower) smallest lag in hours at which the follower's bar opens no earlier than the leader's bar closed.
+
+    Bars of two venues that share a grid row need not end together: an hour of a stock that closes at :30 began before
+    the hour of a coin that closed at :00. At a shorter lag the two bars overlap, and what moves them at one moment would
+    pass for a lead.
+    """
+    fresh_TN = np.asarray(panel.is_fresh_TN)
+    age_N = np.array([np.median(panel.age_hours_TN[fresh, n]) if fresh.any() else 0.0 for n, fresh in enumerate(fresh_TN.T)])
+    return np.maximum(np.ceil(1 + age_N[None, :] - age_N[:, None] - 1e-6), 1).astype(np.int64)
 
 
 def benjamini_hochberg(p_K: NDArray[np.float64]) -> NDArray[np.float64]:

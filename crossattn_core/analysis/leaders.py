@@ -1,6 +1,7 @@
 """Who leads whom: a name is given only when four things agree.
 
-1. The pair's lagged correlation survives a permutation test with false-discovery control over all pairs.
+1. The pair's lagged correlation survives a permutation test with false-discovery control over all pairs; lags at which the
+   two bars overlap in time are not tested.
 2. It survives beside the follower's other leads: a link that a stronger lead explains is not named.
 3. Out of sample, the model's next-bar forecast of the follower beats the same checkpoint with cross-attention cut out: the
    lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``.
@@ -22,7 +23,7 @@ from scipy import stats
 
 from crossattn_core.analysis.attention_maps import read_next_bar, read_snapshots
 from crossattn_core.analysis.forecast_quality import compare_ic
-from crossattn_core.analysis.lead_lag import lead_lag
+from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
 from crossattn_core.days import bounds
 from crossattn_core.experiment import AnalysisSettings, Experiment, PlantedLead
 from crossattn_core.home import Home
@@ -85,7 +86,13 @@ def find_leaders(home: Home, experiment: Experiment, panel: Panel, last: date) -
     start = max(panel.row_of(np.datetime64(bounds(first)[0], "us")) + 1, 0)
     known = panel.until(stop)
     return_TN = fresh_returns(known)[start:]
-    tested = lead_lag(return_TN, panel.asset_ids, max_lag=settings.max_lag, permutations=settings.permutations).pairs
+    tested = lead_lag(
+        return_TN,
+        panel.asset_ids,
+        max_lag=settings.max_lag,
+        permutations=settings.permutations,
+        first_lag_NN=first_clean_lags(known),
+    ).pairs
     tested["conditional_p"] = conditional_p_values(return_TN, panel.asset_ids, tested, settings.false_discovery_rate)
     attention = _attention(read_snapshots(home, first, last, ("edge",)))
     gains = _gains(read_next_bar(home, first, last), known, experiment)

@@ -1,9 +1,11 @@
 """The classical statistics find what was planted and name nothing where nothing is."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.lead_lag import benjamini_hochberg, lead_lag
+from crossattn_core.analysis.lead_lag import benjamini_hochberg, first_clean_lags, lead_lag
 from crossattn_core.regimes.market_days import fresh_returns
 from tests.training.rolling_fakes import synthetic_panel
 
@@ -67,3 +69,23 @@ def test_q_values_keep_the_order_of_p_values_and_never_fall_below_them() -> None
     q_K = benjamini_hochberg(p_K)
     assert (q_K >= p_K - 1e-12).all()
     assert (np.diff(q_K[np.argsort(p_K)]) >= 0).all()
+
+
+def test_bars_that_overlap_in_time_are_no_lead() -> None:
+    # Asset 1 closes half an hour before the row: its bar at row t + 1 shares half an hour with asset 0's at row t.
+    generator = np.random.default_rng(0)
+    half_hour_T = generator.standard_normal(2 * 24 * 180 + 2)
+    coin_T = half_hour_T[1:-1].reshape(-1, 2).sum(axis=1)
+    stock_T = half_hour_T[:-2].reshape(-1, 2).sum(axis=1)
+    panel = synthetic_panel(180, 2, closed_share=0.0)
+    age_TN = np.tile(np.array([0.0, 0.5], dtype=np.float32), (len(coin_T), 1))
+    first_lag_NN = first_clean_lags(dataclasses.replace(panel, age_hours_TN=age_TN))
+    assert first_lag_NN.tolist() == [[1, 2], [1, 1]]
+    return_TN = np.stack([coin_T, stock_T], axis=1)
+    plain, clean = (
+        lead_lag(return_TN, panel.asset_ids, max_lag=6, permutations=200, first_lag_NN=first).pairs.set_index("leader")
+        for first in (None, first_lag_NN)
+    )
+    assert plain.loc[panel.asset_ids[0], "q_value"] < 0.01
+    assert plain.loc[panel.asset_ids[0], "lag"] == 1
+    assert clean.loc[panel.asset_ids[0], "q_value"] > 0.05
