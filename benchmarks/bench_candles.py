@@ -52,6 +52,7 @@ def main() -> None:
     with _server(share=0.2) as (url, count):
         faulty = Lake(Path(tempfile.mkdtemp()), "api")
         _measured("crossattn: a fifth of the requests fail", lambda: _intake(url, faulty), count)
+    _measured("read a year of ten symbols, first time", lambda: _read(lake, FIRST, LAST))
     _measured("read a year of ten symbols, month files there", lambda: _read(lake, FIRST, LAST))
     _measured("read one day of ten symbols", lambda: _read(lake, date(2024, 6, 3), date(2024, 6, 3)))
     if asked.ccxt:

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from crossattn_core.candles.files import FilesFeed
-from crossattn_core.errors import PermanentFeedError
+from crossattn_core.candles.intake import take_in_candles
+from crossattn_core.candles.store import Lake
+from crossattn_core.errors import HistoryError, PermanentFeedError
+from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
 from tests.recorded import RECORDED, needs_recorded
 
@@ -123,3 +126,16 @@ def test_the_recorded_candles_are_read_as_they_are():
     assert len(feed.candles(AAPL, datetime(2025, 3, 7), datetime(2025, 3, 8))) == 7
     assert feed.funding(BTC, datetime(2024, 1, 1), datetime(2025, 1, 1))["rate"].sum() == pytest.approx(0.12, abs=0.005)
     assert feed.listed(AAPL).date() == date(2023, 4, 24)
+
+
+@needs_recorded
+def test_a_folder_whose_aapl_holds_bitcoin_stores_nothing_and_says_why(tmp_path):
+    contaminated = pd.read_parquet(RECORDED / "quirks/cross_ticker_contamination_AAPL_1d.parquet")
+    (tmp_path / "yahoo_1h").mkdir()
+    contaminated.rename(columns={"time": "timestamp"}).to_parquet(tmp_path / "yahoo_1h/AAPL.parquet")
+    lake = Lake(tmp_path / "lake", "files")
+    span = (date(2021, 1, 1), date(2021, 12, 31))
+    with pytest.raises(HistoryError, match="candles were refused: much of the answer lies outside the venue's sessions"):
+        take_in_candles(FilesFeed(tmp_path, clock), lake, (AAPL,), *span, settings=FeedSettings())
+    assert lake.read_candles(None, *span).num_rows == 0
+    assert lake.read_quarantine(*span).num_rows == 365
