@@ -1,21 +1,32 @@
-"""Figures of the report and of the UI. Each returns a matplotlib Figure; see ink.py for ``svg`` and ``png``."""
+"""Figures of the report and of the UI: money here, models in model_figures.py; ``svg`` and ``png`` are in ink.py."""
 
 from collections.abc import Mapping
 
-import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
-from numpy.typing import NDArray
 
 from crossattn_core.backtest.metrics import underwater
 from crossattn_core.backtest.simulation import COST_KINDS, Simulation
-from crossattn_core.backtest.slices import regime_names
-from crossattn_core.report.ink import BENCHMARK, INK, LOSS, MUTED, PALETTE, PROFIT, SUBJECT, drawing, frame, png, svg
-from crossattn_core.report.inputs import AttentionSummary
+from crossattn_core.report.ink import (
+    BENCHMARK,
+    INK,
+    LOSS,
+    MUTED,
+    PALETTE,
+    PROFIT,
+    SUBJECT,
+    date_axis,
+    dates,
+    drawing,
+    frame,
+    png,
+    svg,
+    words,
+)
+from crossattn_core.report.model_figures import attention_figure, belief_figure, retrain_figure
 
 __all__ = [
     "attention_figure",
@@ -31,7 +42,6 @@ __all__ = [
     "underwater_figure",
 ]
 
-_HEAT = LinearSegmentedColormap.from_list("heat", ["#f7f9fb", "#9dc3e6", "#0b5cad", "#062a52"])
 _KNOWN = {
     "cash": "#a9b0b8",
     "ridge_var": "#d9822b",
@@ -41,7 +51,6 @@ _KNOWN = {
     "equal_weight": BENCHMARK,
 }
 """A strategy keeps its colour from report to report."""
-_REGIME_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
 
 
 def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
@@ -53,7 +62,7 @@ def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark
             colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
             step = slice(None, None, 6)
             alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
-            axis.plot(_dates(simulation.as_of_T[step]), alive_T[step], color=colour, lw=width, ls=style, zorder=layer)
+            axis.plot(dates(simulation.as_of_T[step]), alive_T[step], color=colour, lw=width, ls=style, zorder=layer)
             ends.append((float(alive_T[-1]), name, colour))
         axis.axhline(1.0, color="#b8bec6", lw=0.8, zorder=0)
         axis.set_yscale("log")
@@ -63,7 +72,7 @@ def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark
         axis.grid(axis="y")
         axis.set_ylabel("equity / capital, log scale")
         _name_ends(axis, ends)
-        _date_axis(axis)
+        date_axis(axis)
         return figure
 
 
@@ -74,23 +83,23 @@ def underwater_figure(simulations: Mapping[str, Simulation], subject: str, bench
         step = slice(None, None, 6)
         if subject in simulations:
             depth_T = underwater(simulations[subject].equity_T)[step]
-            dates = _dates(simulations[subject].as_of_T[step])
-            axis.fill_between(dates, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
-            axis.plot(dates, depth_T, color=SUBJECT, lw=1.0, label=_words(subject))
+            when_T = dates(simulations[subject].as_of_T[step])
+            axis.fill_between(when_T, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
+            axis.plot(when_T, depth_T, color=SUBJECT, lw=1.0, label=words(subject))
         if benchmark in simulations and benchmark != subject:
             axis.plot(
-                _dates(simulations[benchmark].as_of_T[step]),
+                dates(simulations[benchmark].as_of_T[step]),
                 underwater(simulations[benchmark].equity_T)[step],
                 color=BENCHMARK,
                 lw=0.9,
                 ls=(0, (4, 2)),
-                label=_words(benchmark),
+                label=words(benchmark),
             )
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y")
         axis.set_ylabel("below peak")
         _legend_above(axis)
-        _date_axis(axis)
+        date_axis(axis)
         return figure
 
 
@@ -108,19 +117,19 @@ def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, b
             ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(8760)).to_numpy()
             colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
             axis.plot(
-                _dates(simulation.as_of_T[::6]),
+                dates(simulation.as_of_T[::6]),
                 ratio[::6],
                 color=colour,
                 lw=min(width, 1.3),
                 ls=style,
                 zorder=layer,
-                label=_words(name),
+                label=words(name),
             )
             axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
         axis.axhline(0, color="#b8bec6", lw=0.8)
         axis.grid(axis="y")
         _legend_above(axis)
-        _date_axis(axis)
+        date_axis(axis)
         return figure
 
 
@@ -128,21 +137,21 @@ def exposure_figure(simulation: Simulation) -> Figure:
     """Gross and net exposure above, turnover by day below."""
     with drawing():
         figure, (above, below) = frame(height=3.2, rows=2, sharex=True, height_ratios=[3, 2])
-        dates = _dates(simulation.as_of_T[::6])
-        above.plot(dates, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
-        above.plot(dates, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
+        when_T = dates(simulation.as_of_T[::6])
+        above.plot(when_T, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
+        above.plot(when_T, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
         above.axhline(0, color="#b8bec6", lw=0.8)
         above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         above.set_ylabel("exposure")
         _legend_above(above)
         above.grid(axis="y")
         turned = simulation.turnover_T > 0
-        below.vlines(_dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
+        below.vlines(dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
         below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         below.set_ylabel("turnover")
         below.set_ylim(bottom=0)
         below.grid(axis="y")
-        _date_axis(below)
+        date_axis(below)
         return figure
 
 
@@ -203,114 +212,6 @@ def contribution_figure(simulation: Simulation, symbols: tuple[str, ...]) -> Fig
         return figure
 
 
-def attention_figure(attention: AttentionSummary) -> Figure:
-    """Who reads whom, and how far back: target x source, and source x lag."""
-    with drawing():
-        symbols, assets = attention.symbols, len(attention.symbols)
-        height = max(3.0, 0.26 * assets + 1.3)
-        figure, (pairs, lags) = frame(width=9.0, height=height, columns=2, width_ratios=[1, 1.15])
-        weight_NM = np.asarray(attention.weight_NM, dtype=np.float64)
-        image = pairs.imshow(weight_NM, cmap=_HEAT, vmin=0, aspect="auto")
-        pairs.set_xticks(range(assets), symbols, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
-        pairs.set_yticks(range(assets), symbols, fontsize=7.5)
-        pairs.set_xlabel("source (is read)")
-        pairs.set_ylabel("target (reads)")
-        pairs.set_title("Attention by source")
-        if assets <= 14:
-            for target in range(assets):
-                for source in range(assets):
-                    share = weight_NM[target, source]
-                    dark = share > 0.55 * weight_NM.max()
-                    pairs.text(
-                        source,
-                        target,
-                        f"{100 * share:.0f}",
-                        ha="center",
-                        va="center",
-                        fontsize=6.5,
-                        color="white" if dark else INK,
-                    )
-        figure.colorbar(image, ax=pairs, format=PercentFormatter(1.0, decimals=0), shrink=0.8, pad=0.02)
-        weight_ML = np.asarray(attention.weight_ML, dtype=np.float64)
-        image = lags.imshow(weight_ML, cmap=_HEAT, vmin=0, aspect="auto", interpolation="nearest")
-        every = max(1, len(attention.lags) // 8)
-        lags.set_xticks(range(0, len(attention.lags), every), [str(lag) for lag in attention.lags[::every]])
-        lags.set_yticks(range(assets), symbols, fontsize=7.5)
-        lags.set_xlabel("hours before the decision")
-        lags.set_title("Attention by source and lag")
-        figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
-        for axis in (pairs, lags):
-            axis.tick_params(length=0)
-            for spine in axis.spines.values():
-                spine.set_visible(False)
-        return figure
-
-
-def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, first: np.datetime64, last: np.datetime64) -> Figure:
-    """Every retrain at its day, one line a reason, over the regime windows."""
-    with drawing():
-        retrains = plan[plan["action"] == "retrain"]
-        families = list(dict.fromkeys(retrains["family"])) if "family" in retrains else []
-        if families:
-            # Families retrain on one plan; the first one's marks stand for all.
-            retrains = retrains[retrains["family"] == families[0]]
-        reasons = list(dict.fromkeys(retrains["reason"].astype(str)))
-        figure, (axis,) = frame(height=1.1 + 0.26 * max(len(reasons), 1))
-        if regime_windows is not None and len(regime_windows):
-            _shade_regimes(axis, regime_windows, first, last)
-        for line, reason in enumerate(reasons):
-            days = retrains.loc[retrains["reason"].astype(str) == reason, "day"]
-            axis.plot(
-                _dates(pd.to_datetime(days).to_numpy("datetime64[us]")),
-                np.full(len(days), line),
-                ls="none",
-                marker="o",
-                ms=5.5,
-                color=(SUBJECT, *PALETTE)[line % 8],
-            )
-        axis.set_yticks(range(len(reasons)), [_words(reason) for reason in reasons])
-        axis.set_ylim(-0.6, max(len(reasons), 1) - 0.4)
-        axis.invert_yaxis()
-        axis.tick_params(axis="y", length=0)
-        _date_axis(axis)
-        earliest = np.append(pd.to_datetime(retrains["day"]).to_numpy("datetime64[us]"), first).min()
-        left, right = _dates(np.array([earliest, last]))
-        axis.set_xlim(left - 0.01 * (right - left), right)
-        return figure
-
-
-def belief_figure(simulation: Simulation, belief_D: NDArray[np.float64]) -> Figure:
-    """The share of the forecasts that the rule believed, decision by decision."""
-    with drawing():
-        figure, (axis,) = frame(height=1.7)
-        decided = simulation.as_of_T[simulation.decided_K]
-        count = min(len(decided), len(belief_D))
-        axis.plot(_dates(decided[:count]), belief_D[:count], color=SUBJECT, drawstyle="steps-post")
-        axis.set_ylim(-0.03, 1.03)
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axis.set_ylabel("believed share")
-        axis.grid(axis="y")
-        _date_axis(axis)
-        return figure
-
-
-def _shade_regimes(axis: Axes, regime_windows: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> None:
-    named: list[str] = []
-    begin_W = pd.to_datetime(regime_windows["confirmed"]).to_numpy("datetime64[us]")
-    end_W = pd.to_datetime(regime_windows["end"]).fillna(pd.Timestamp(last)).to_numpy("datetime64[us]")
-    order = sorted(set(regime_windows["regime"]), key=str)
-    for window, (begin, end) in enumerate(zip(begin_W, end_W, strict=True)):
-        if end <= first or begin >= last:
-            continue
-        name = regime_names(regime_windows)[window]
-        tint = _REGIME_TINTS[order.index(regime_windows["regime"].iloc[window]) % len(_REGIME_TINTS)]
-        left, right = _dates(np.array([max(begin, first), min(end, last)]))
-        axis.axvspan(left, right, color=tint, lw=0, zorder=0, label=None if name in named else name)
-        named.append(name)
-    if named:
-        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=8, handlelength=1.2, borderpad=0)
-
-
 def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[str, float, object, int]:
     if name == subject:
         return SUBJECT, 2.0, "-", 5
@@ -322,24 +223,9 @@ def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[st
     return PALETTE[others.index(name) % len(PALETTE)], 1.0, "-", 3
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _legend_above(axis: Axes) -> None:
     """A legend that covers no line."""
     axis.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=4, fontsize=8, borderpad=0, handlelength=1.6)
-
-
-def _dates(instants: NDArray[np.datetime64]) -> NDArray[np.float64]:
-    return mdates.date2num(instants)
-
-
-def _date_axis(axis: Axes) -> None:
-    locator = mdates.AutoDateLocator(minticks=4, maxticks=9)
-    axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
-    axis.margins(x=0.01)
 
 
 def _few_log_ticks(axis: Axes) -> None:
@@ -373,7 +259,7 @@ def _name_ends(axis: Axes, ends: list[tuple[float, str, str]]) -> None:
             break
     for place, (value, name, colour) in zip(places, wanted, strict=True):
         axis.annotate(
-            f"{_words(name)}  {np.exp(value) - 1:+.1%}",
+            f"{words(name)}  {np.exp(value) - 1:+.1%}",
             xy=(1.01, (place - low) / (high - low)),
             xycoords="axes fraction",
             color=colour,

@@ -10,10 +10,28 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.dates as mdates
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-__all__ = ["BENCHMARK", "INK", "LOSS", "MUTED", "PALETTE", "PROFIT", "SUBJECT", "drawing", "frame", "png", "svg"]
+__all__ = [
+    "BENCHMARK",
+    "INK",
+    "LOSS",
+    "MUTED",
+    "PALETTE",
+    "PROFIT",
+    "SUBJECT",
+    "date_axis",
+    "dates",
+    "drawing",
+    "frame",
+    "png",
+    "svg",
+    "words",
+]
 
 SUBJECT, BENCHMARK = "#0b5cad", "#20242a"
 INK, MUTED = "#20242a", "#6b7480"
@@ -91,3 +109,21 @@ def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
         if small.tell() < 60_000:
             break
     return small.getvalue()
+
+
+def words(name: str) -> str:
+    """A name from code as a reader's words."""
+    return name.replace("_", " ")
+
+
+def dates(instants: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Instants as matplotlib counts them."""
+    return mdates.date2num(instants)
+
+
+def date_axis(axis: Axes) -> None:
+    """Dates along the bottom, few and short."""
+    locator = mdates.AutoDateLocator(minticks=4, maxticks=9)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axis.margins(x=0.01)

@@ -1,0 +1,171 @@
+"""The algebra of segments: between executions units are constant, so equity is linear in prices.
+
+Where every asset of an execution trades, the weights after it are the targets, whatever came before; only executions that
+leave an asset alone depend on the one before them. They are solved in rounds: first all that depend on nothing, then all that
+depend on those, and so on. With impact, which knows how much money there is, every execution depends on all before it.
+
+No sum goes through BLAS where a single strategy is simulated: later rows cannot touch a bit of earlier ones.
+
+Axes: V variants, K executions, T rows, N assets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.backtest.costs import equity_share_after_impact, equity_share_after_trade
+from crossattn_core.backtest.market import Market
+
+__all__ = ["Executions", "equity_by_row", "solve"]
+
+_BLOCK_ROWS = 4096
+"""Rows summed at a time: enough to amortise the call, few enough to stay in cache."""
+
+
+@dataclass(frozen=True)
+class Executions:
+    """Executions, relative to equity: nothing here knows how much money there is."""
+
+    active_VKN: NDArray[np.bool_]
+    weight_VKN: NDArray[np.float64]
+    """Shares of V+ after the trade."""
+    held_VKN: NDArray[np.float64]
+    """Shares of V before the trade."""
+    share_VK: NDArray[np.float64]
+    """V+ / V."""
+    growth_VK: NDArray[np.float64]
+    """V at this execution / V+ at the one before; 1 at the first."""
+
+    def trade_VKN(self, after_VK: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Money bought (negative: sold), given equity after each execution."""
+        move_VKN = self.weight_VKN * self.share_VK[..., None] - self.held_VKN
+        return np.where(self.active_VKN, move_VKN * (after_VK / self.share_VK)[..., None], 0.0)
+
+
+def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDArray[np.float64], capital: float) -> Executions:
+    """Weights before and after every execution, and what each left of equity."""
+    variants, executions, assets = target_VKN.shape
+    row_K = start + fill_K
+    price_KN = market.price_TN[row_K]
+    tradable_KN = market.tradable_TN[row_K]
+    active_VKN = np.isfinite(target_VKN) & tradable_KN
+    weight_VKN = np.where(active_VKN, target_VKN, 0.0)
+    held_VKN = np.zeros((variants, executions, assets))
+    share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
+    change_KN, funding_KN, borrow_KN = np.zeros((3, executions, assets))
+    if executions > 1:
+        change_KN[1:] = price_KN[1:] / price_KN[:-1] - 1.0
+        if market.funding_paid_TN is not None:
+            funding_KN[1:] = np.diff(market.funding_paid_TN[row_K], axis=0) / price_KN[:-1]
+        if market.borrow_paid_TN is not None:
+            borrow_KN[1:] = np.diff(market.borrow_paid_TN[row_K], axis=0) / price_KN[:-1]
+    waited_K = np.diff(fill_K, prepend=fill_K[:1])
+    money_V = np.full(variants, capital)
+    carries = market.funding_paid_TN is not None or market.borrow_paid_TN is not None
+
+    def settle(chosen_K: NDArray[np.int64]) -> None:
+        """Solve the executions ``chosen_K``, whose predecessors are solved."""
+        everything = len(chosen_K) == executions
+        chosen = slice(None) if everything else chosen_K  # views where nothing is picked out
+        if everything:
+            before = np.zeros_like(weight_VKN)
+            before[:, 1:] = weight_VKN[:, :-1]
+        else:
+            before = weight_VKN[:, chosen_K - 1]
+            before[:, chosen_K == 0] = 0.0
+        # Sums run over the last axis alone (never through BLAS), so that later rows cannot touch a bit of earlier ones.
+        gain = np.einsum("vkn,kn->vk", before, change_KN[chosen])
+        if carries:
+            gain -= np.einsum("vkn,kn->vk", before, funding_KN[chosen])
+            gain -= np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen])
+        if market.interest:
+            gain += _idle(before) * market.interest * waited_K[chosen]
+        growth = 1.0 + gain
+        before *= (1.0 + change_KN[chosen]) / growth[..., None]
+        active = active_VKN[:, chosen]
+        whole = bool(active.all())
+        cost = market.trade_cost_N if whole else np.where(active, market.trade_cost_N, 0.0)
+        if market.impact_TN is None:
+            share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
+        else:
+            nonlocal money_V
+            money_V = money_V * growth[:, 0]
+            impact = np.where(active, market.impact_TN[row_K[chosen]], 0.0) * np.sqrt(np.maximum(money_V, 0.0))[:, None, None]
+            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, impact)
+            money_V = money_V * share[:, 0]
+        if not whole:
+            weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])
+        held_VKN[:, chosen], share_VK[:, chosen], growth_VK[:, chosen] = before, share, growth
+
+    # An execution depends on the one before it where it leaves an asset alone that may have been held by then.
+    ever_before_VKN = np.zeros_like(active_VKN)
+    ever_before_VKN[:, 1:] = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
+    depends_K = (~active_VKN & ever_before_VKN).any(axis=(0, 2))
+    round_K = np.arange(executions) - np.maximum.accumulate(np.where(depends_K, 0, np.arange(executions)))
+    if market.impact_TN is not None:
+        # Impact knows how much money there is: every execution depends on all before it.
+        for execution in range(executions):
+            settle(np.array([execution]))
+    else:
+        for number in range(1, int(round_K.max(initial=0)) + 1):
+            settle(np.flatnonzero(round_K == number))
+        # Weights after a free execution are its targets; only its costs had to wait for what came before.
+        settle(np.flatnonzero(round_K == 0))
+    return Executions(active_VKN, weight_VKN, held_VKN, share_VK, growth_VK)
+
+
+def equity_by_row(
+    market: Market, start: int, fill_K: NDArray[np.int64], path: Executions, capital: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(V, T) equity by row and (V, K) equity after each execution."""
+    variants, executions = path.share_VK.shape
+    rows = len(market.as_of_T) - start
+    after_VK: NDArray[np.float64] = np.multiply(np.cumprod(path.growth_VK * path.share_VK, axis=1), capital)
+    equity_VT = np.full((variants, rows), float(capital))
+    if not executions:
+        return equity_VT, after_VK
+    long_TN, short_TN = market.long_worth_TN[start:], market.short_worth_TN
+    units_VKN = path.weight_VKN * after_VK[..., None] / market.price_TN[start + fill_K]
+    # A short is worth less by its borrow: (units >= 0) * long worth + (units < 0) * short worth.
+    legs = [(long_TN, units_VKN)]
+    if short_TN is not None:
+        legs = [(long_TN, np.maximum(units_VKN, 0.0)), (short_TN[start:], np.minimum(units_VKN, 0.0))]
+    gain_VT = np.zeros((variants, rows))
+    for worth_TN, held_VKN in legs:
+        gain_VT += _worth_since_fill(worth_TN, held_VKN, fill_K)
+    if market.interest:
+        since_T = np.arange(rows) - fill_K[np.maximum(np.searchsorted(fill_K, np.arange(rows), side="right") - 1, 0)]
+        earned_VK = _idle(path.weight_VKN) * after_VK * market.interest
+        length_K = np.diff(np.append(fill_K, rows))
+        gain_VT[:, fill_K[0] :] += np.repeat(earned_VK, length_K, axis=1) * since_T[fill_K[0] :]
+    first = int(fill_K[0])
+    equity_VT[:, first:] = np.repeat(after_VK, np.diff(np.append(fill_K, rows)), axis=1) + gain_VT[:, first:]
+    return equity_VT, after_VK
+
+
+def _idle(weight_VKN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(V, K) share of equity that is not invested."""
+    return np.maximum(1.0 - np.abs(weight_VKN).sum(axis=-1), 0.0)
+
+
+def _worth_since_fill(
+    worth_TN: NDArray[np.float64], held_VKN: NDArray[np.float64], fill_K: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(V, T) change of worth of the units held since their execution; 0 before the first."""
+    variants, executions, _ = held_VKN.shape
+    rows = len(worth_TN)
+    gain_VT = np.zeros((variants, rows))
+    length_K = np.diff(np.append(fill_K, rows))
+    if variants == 1:
+        at_fill_K = (held_VKN[0] * worth_TN[fill_K]).sum(axis=1)
+        execution_T = np.repeat(np.arange(executions), length_K)
+        first = int(fill_K[0])
+        for block in range(first, rows, _BLOCK_ROWS):
+            execution_B = execution_T[block - first : block - first + _BLOCK_ROWS]
+            worth_B = (held_VKN[0, execution_B] * worth_TN[block : block + _BLOCK_ROWS]).sum(axis=1)
+            gain_VT[0, block : block + _BLOCK_ROWS] = worth_B - at_fill_K[execution_B]
+        return gain_VT
+    for execution, (row, length) in enumerate(zip(fill_K.tolist(), length_K.tolist(), strict=True)):
+        gain_VT[:, row : row + length] = held_VKN[:, execution] @ (worth_TN[row : row + length] - worth_TN[row]).T
+    return gain_VT
