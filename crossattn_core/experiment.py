@@ -95,9 +95,7 @@ class SimulatedMarket(Section):
         default=2.0, ge=1, le=10, description="volatility and common-factor multiple in the stress regime"
     )
     mean_regime_days: float = Field(default=45.0, gt=1, description="mean length of a regime, days")
-    missing_share: float = Field(
-        default=0.002, ge=0, lt=0.5, description="share of candles that the venue never published"
-    )
+    missing_share: float = Field(default=0.002, ge=0, lt=0.5, description="share of candles that the venue never published")
     outages_per_year: float = Field(
         default=0.0, ge=0, le=1000, description="mean number of outages of a whole venue, 2 to 12 hours each, in a year"
     )
@@ -120,7 +118,9 @@ class FeedSettings(Section):
     )
     timeout_seconds: float = Field(default=15.0, gt=0, le=300)
     max_attempts: int = Field(default=6, ge=1, le=20, description="tries a request gets before it counts as failed")
-    adjust_splits: bool = Field(default=True, description="stocks: prices adjusted for splits (and dividends, as Yahoo serves them)")
+    adjust_splits: bool = Field(
+        default=True, description="stocks: prices adjusted for splits (and dividends, as Yahoo serves them)"
+    )
     publication_lag_seconds: dict[VenueName, int] = Field(
         default={"bybit": 0, "yahoo": 0},
         description="a candle is known this long after it closed; 0 leaves the delay to the execution lag",
@@ -227,7 +227,9 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """One fit."""
 
-    epochs: int = Field(default=6, ge=1, le=1000, description="epochs of a cold start: passes over the rows, or more (minimum_batches)")
+    epochs: int = Field(
+        default=6, ge=1, le=1000, description="epochs of a cold start: passes over the rows, or more (minimum_batches)"
+    )
     warm_epochs: int = Field(default=2, ge=1, le=1000, description="epochs when the predecessor's weights are the start")
     minimum_batches: int = Field(
         default=40, ge=1, le=100_000, description="batches in an epoch, at least: little history is passed over more than once"
@@ -239,7 +241,9 @@ class TrainingSettings(Section):
     schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
     loss: Literal["mse", "huber"] = "mse"
     clip_norm: float = Field(default=1.0, gt=0)
-    validation_share: float = Field(default=0.15, gt=0, lt=0.5, description="newest share of the rows, held out to choose the epoch")
+    validation_share: float = Field(
+        default=0.15, gt=0, lt=0.5, description="newest share of the rows, held out to choose the epoch"
+    )
     embargo: int = Field(default=24, ge=0, le=24 * 30, description="bars between the last training label and the validation rows")
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before the fit stops")
     stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
@@ -248,7 +252,9 @@ class TrainingSettings(Section):
         default=16, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
     )
     seed: int = Field(default=11, ge=0)
-    threads: int = Field(default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own")
+    threads: int = Field(
+        default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own"
+    )
 
 
 class RegimeSettings(Section):
@@ -261,7 +267,10 @@ class RegimeSettings(Section):
         default=0.1, ge=0, lt=1 / 3, description="terciles: share of past days by which a third's edge must be passed"
     )
     sticky_days: float = Field(
-        default=30.0, gt=1, le=365, description="'hidden_markov': prior mean length of a regime, and the days that this prior weighs"
+        default=30.0,
+        gt=1,
+        le=365,
+        description="'hidden_markov': prior mean length of a regime, and the days that this prior weighs",
     )
     states: int = Field(default=2, ge=2, le=3, description="'hidden_markov': states, ordered by volatility")
     refit_days: int = Field(default=14, ge=1, le=365, description="'hidden_markov': days between two fits on the past")
@@ -275,7 +284,9 @@ class RetrainSettings(Section):
 
     minimum_days: int = Field(default=90, ge=10, description="days of history before the first model")
     every_days: int = Field(default=28, ge=1, le=365, description="the one cadence that history and live share")
-    cooldown_days: int = Field(default=14, ge=0, description="days between two retrains that a trigger other than 'forced' asks for")
+    cooldown_days: int = Field(
+        default=14, ge=0, description="days between two retrains that a trigger other than 'forced' asks for"
+    )
     history_days: int = Field(default=365, ge=20, description="training rows reach back this far")
     recency_half_life_days: float = Field(default=180.0, gt=0, description="a row's weight halves with this age")
     other_regime_weight: float = Field(default=0.5, gt=0, le=1, description="weight of rows outside the regime in force")
@@ -285,12 +296,21 @@ class RetrainSettings(Section):
         default=("attention", "ridge_var"), min_length=1, description="model families that are trained side by side on one plan"
     )
     on_drift: bool = True
-    drift_days: int = Field(default=14, ge=1, le=180, description="newest days whose features are compared with the training rows")
+    drift_days: int = Field(
+        default=14, ge=1, le=180, description="newest days whose features are compared with the training rows"
+    )
     max_drift: float = Field(
-        default=1.0, gt=0, description="growth of the features' mean population-stability index since the fit that calls for a new one"
+        default=1.0,
+        gt=0,
+        description="growth of the features' mean population-stability index since the fit that calls for a new one",
     )
     on_degraded: bool = True
-    degraded_days: int = Field(default=56, ge=7, le=365, description="newest days, since the last retrain at most, of realised forecasts in the rolling IC")
+    degraded_days: int = Field(
+        default=56,
+        ge=7,
+        le=365,
+        description="newest days, since the last retrain at most, of realised forecasts in the rolling IC",
+    )
     degraded_gap: float = Field(
         default=0.05, gt=0, lt=1, description="first family's rolling IC may fall this far under the best other family's"
     )
@@ -303,7 +323,9 @@ class ChampionSettings(Section):
     every_days: int = Field(default=28, ge=1, le=365, description="days between two choices")
     window_days: int = Field(default=180, ge=28, le=3650, description="newest days of realised net returns that are compared")
     minimum_days: int = Field(default=56, ge=14, description="days of realised net returns before a family can be chosen")
-    confidence: float = Field(default=0.9, gt=0.5, lt=1, description="one-sided confidence that a challenger's net return is higher")
+    confidence: float = Field(
+        default=0.9, gt=0.5, lt=1, description="one-sided confidence that a challenger's net return is higher"
+    )
     block_days: int = Field(default=10, ge=1, le=60, description="days in a block of the paired bootstrap")
 
 
@@ -342,7 +364,10 @@ class PortfolioSettings(Section):
         description="opening must promise this multiple of its one-way cost over the trade horizon; 2 pays for in and out",
     )
     belief_caution: float = Field(
-        default=0.5, ge=0, le=3, description="standard deviations of doubt taken off the believed share, so that luck earns less trust"
+        default=0.5,
+        ge=0,
+        le=3,
+        description="standard deviations of doubt taken off the believed share, so that luck earns less trust",
     )
     exit_patience: float = Field(
         default=5.0,
@@ -368,7 +393,9 @@ class PortfolioSettings(Section):
     volatility_limit: float = Field(
         default=0.0, ge=0, le=10, description="largest annual volatility expected from trailing returns; 0: no limit"
     )
-    trade_share: float = Field(default=1.0, gt=0, le=1, description="share of the way to the wanted weight that a decision trades")
+    trade_share: float = Field(
+        default=1.0, gt=0, le=1, description="share of the way to the wanted weight that a decision trades"
+    )
     turnover_limit: float = Field(default=0.0, ge=0, le=20, description="largest sum of |trade| of a decision; 0: no limit")
     carry_hours: int = Field(default=72, ge=8, le=24 * 60, description="trailing hours whose funding is expected to go on")
 
@@ -440,7 +467,9 @@ class AnalysisSettings(Section):
         default=0.5, gt=0, le=1, description="share of attention that may move between two days before it is flagged"
     )
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
-    minimum_ic_gain: float = Field(default=0.0, ge=0, description="IC over the model without cross-attention that a named leader needs")
+    minimum_ic_gain: float = Field(
+        default=0.0, ge=0, description="IC over the model without cross-attention that a named leader needs"
+    )
 
 
 class ReportSettings(Section):
@@ -502,7 +531,8 @@ class Experiment(Section):
             for lead in self.feed.simulated.leads:
                 for symbol in (lead.leader, lead.follower):
                     if symbol not in known:
-                        raise ValueError(f"planted lead names {symbol}, which is not among the assets ({', '.join(sorted(known))})")
+                        listed = ", ".join(sorted(known))
+                        raise ValueError(f"planted lead names {symbol}, which is not among the assets ({listed})")
         return self
 
     @property
@@ -528,8 +558,11 @@ class Experiment(Section):
                     f"{symbol} is not in experiment {self.name!r} ({', '.join(self.symbols)}); did you mean {near[0]}? "
                     "Add it under 'assets' in the experiment file to use it."
                 )
-        kept = tuple(asset for asset in self.assets if asset.symbol in symbols)
-        return Experiment.model_validate(self.model_dump() | {"assets": [asset.model_dump() for asset in kept]})
+        settings = self.model_dump()
+        settings["assets"] = [asset.model_dump() for asset in self.assets if asset.symbol in symbols]
+        market = settings["feed"]["simulated"]
+        market["leads"] = [lead for lead in market["leads"] if {lead["leader"], lead["follower"]} <= set(symbols)]
+        return Experiment.model_validate(settings)
 
 
 def load_experiment(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Experiment:

@@ -7,8 +7,11 @@ DAGSTER_HOME          set from the home unless already set, so that runs, web UI
 """
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+
+import sqlalchemy
 
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
@@ -23,6 +26,7 @@ __all__ = [
     "experiment_from",
     "experiment_path",
     "home_from",
+    "relax_sqlite",
 ]
 
 EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
@@ -79,11 +83,27 @@ def home_from(environment: Mapping[str, str], chosen: Path | None = None) -> Pat
     return (chosen or Path(environment.get(HOME_VARIABLE) or ".crossattn")).resolve()
 
 
+def relax_sqlite() -> None:
+    """Let Dagster's SQLite event log skip fsync in this process: a range of a year writes ten thousand small transactions.
+
+    A killed process loses nothing; a power cut may cost Dagster's own history, never candles, models or receipts, which
+    are written by other means. Calling it twice is the same as once; other databases are left alone.
+    """
+    if not sqlalchemy.event.contains(sqlalchemy.Engine, "connect", _skip_fsync):
+        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _skip_fsync)
+
+
+def _skip_fsync(connection: object, _: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("pragma synchronous = off")
+
+
 def adopt_instance(home: Home) -> Path:
     """Make ``home`` the Dagster instance of this process and its children; return Dagster's own folder.
 
     A DAGSTER_HOME that is already set wins: a deployment has its own instance.
     """
+    relax_sqlite()
     if os.environ.get("DAGSTER_HOME"):
         return Path(os.environ["DAGSTER_HOME"])
     home.dagster.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,9 @@ import dagster as dg
 from crossattn_core import line as stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.report.figures import attention_figure
 from crossattn_core.report.gather import attention_summary
 from crossattn_core.report.ink import png
+from crossattn_core.report.model_figures import attention_figure
 from crossattn_pipeline.metadata import figure, number
 from crossattn_pipeline.partitions import daily_partitions, day_range
 

@@ -1,0 +1,157 @@
+"""The whole line through Dagster, stage by stage: CPU and wall seconds, peak memory, and what Dagster itself costs.
+
+    python benchmarks/bench_line.py                                       # demo and, where its files are, recorded
+    python benchmarks/bench_line.py --experiment experiments/demo.yaml
+
+Each experiment runs in a process and a home of its own. Writes benchmarks/results_line.md. What no stage accounts for
+is Dagster's own: definitions, events, checks, metadata and pictures.
+"""
+
+import argparse
+import functools
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from crossattn_core.experiment import load_experiment
+from crossattn_core.home import open_home
+
+HERE = Path(__file__).parent
+STAGES = (
+    "take_in_candles",
+    "take_in_funding",
+    "build_table",
+    "test_table",
+    "export_windows",
+    "find_regimes",
+    "walk_forward",
+    "snapshot_attention",
+    "decide_weights",
+    "write_report",
+)
+
+
+class Clock:
+    """CPU and wall seconds spent inside each stage."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, tuple[float, float]] = {}
+
+    def add(self, stage: str, cpu: float, wall: float) -> None:
+        held_cpu, held_wall = self.spent.get(stage, (0.0, 0.0))
+        self.spent[stage] = (held_cpu + cpu, held_wall + wall)
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` with its time booked; a generator's time is booked while it runs, not while it waits."""
+
+        @functools.wraps(function)
+        def wrapper(*arguments: Any, **named: Any) -> Any:
+            cpu, wall = time.process_time(), time.perf_counter()
+            result = function(*arguments, **named)
+            self.add(stage, time.process_time() - cpu, time.perf_counter() - wall)
+            return self._steps(stage, result) if isinstance(result, Iterator) else result
+
+        return wrapper
+
+    def _steps(self, stage: str, steps: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            cpu, wall = time.process_time(), time.perf_counter()
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+            finally:
+                self.add(stage, time.process_time() - cpu, time.perf_counter() - wall)
+            yield step
+
+
+def measure(experiment_file: str, send: Any) -> None:
+    """Run one experiment in a fresh home and send what it took."""
+    from crossattn_core import line as stages
+    from crossattn_pipeline.launch import materialize_stale
+
+    os.environ.pop("DAGSTER_HOME", None)
+    experiment = load_experiment(Path(experiment_file))
+    clock = Clock()
+    for stage in STAGES:
+        setattr(stages, stage, clock.timed(stage, getattr(stages, stage)))
+    with tempfile.TemporaryDirectory() as folder:
+        line = stages.Line(experiment, open_home(Path(folder) / "home", experiment))
+        cpu, wall = time.process_time(), time.perf_counter()
+        materialize_stale(line, experiment.period.start, line.last_day, lambda text: None)
+        total = (time.process_time() - cpu, time.perf_counter() - wall)
+        again = time.perf_counter()
+        materialize_stale(line, experiment.period.start, line.last_day, lambda text: None)
+        again = time.perf_counter() - again
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    send.send(
+        {
+            "name": experiment.name,
+            "days": (line.last_day - experiment.period.start).days + 1,
+            "assets": len(experiment.assets),
+            "spent": clock.spent,
+            "total": total,
+            "again": again,
+            "peak_mib": peak,
+            "home_mib": size / 2**20,
+        }
+    )
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The measurements as Markdown."""
+    lines = []
+    for result in results:
+        cpu, wall = result["total"]
+        lines += [
+            f"**{result['name']}**: {result['days']} days, {result['assets']} assets; peak memory {result['peak_mib']:.0f} MiB, "
+            f"home {result['home_mib']:.0f} MiB; run again with nothing stale {result['again']:.1f} s.",
+            "",
+            "| stage | CPU s | wall s | share of CPU |",
+            "|---|---:|---:|---:|",
+        ]
+        for stage, (stage_cpu, stage_wall) in result["spent"].items():
+            lines.append(f"| {stage} | {stage_cpu:.1f} | {stage_wall:.1f} | {stage_cpu / cpu:.0%} |")
+        rest_cpu = cpu - sum(spent[0] for spent in result["spent"].values())
+        rest_wall = wall - sum(spent[1] for spent in result["spent"].values())
+        lines.append(
+            f"| Dagster: definitions, events, checks, metadata | {rest_cpu:.1f} | {rest_wall:.1f} | {rest_cpu / cpu:.0%} |"
+        )
+        lines += [f"| all | {cpu:.1f} | {wall:.1f} | 100% |", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", action="append", help="experiment file; demo and recorded where none is given")
+    chosen = parser.parse_args().experiment
+    if not chosen:
+        chosen = ["experiments/demo.yaml"]
+        recorded = HERE.parent / "experiments" / "recorded.yaml"
+        if Path(load_experiment(recorded).feed.folder).is_dir():
+            chosen.append(str(recorded))
+    results = []
+    for experiment_file in chosen:
+        receive, send = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(experiment_file, send))
+        process.start()
+        send.close()
+        results.append(receive.recv())
+        process.join()
+    text = table(results)
+    print(text)
+    (HERE / "results_line.md").write_text(text, encoding="utf-8")
+    json.dump([result["total"] for result in results], sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
