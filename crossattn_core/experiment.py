@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from crossattn_core.errors import ExperimentError, UniverseError
-from crossattn_core.universe import Asset, VenueName
+from crossattn_core.universe import VENUES, Asset, VenueName
 
 __all__ = [
     "AnalysisSettings",
@@ -544,6 +544,18 @@ class Experiment(Section):
     def asset_ids(self) -> tuple[str, ...]:
         """Asset keys in panel order."""
         return tuple(asset.asset_id for asset in self.assets)
+
+    @property
+    def venues(self) -> tuple[VenueName, ...]:
+        """The venues that the universe uses, by name."""
+        used = {asset.venue for asset in self.assets}
+        return tuple(venue for venue in VENUES if venue in used)
+
+    @property
+    def candle_stages(self) -> tuple[str, ...]:
+        """The stages at which data enters: candles by venue, and funding where the universe has perpetuals."""
+        funding = ("candles/bybit_funding",) if any(asset.pays_funding for asset in self.assets) else ()
+        return (*(f"candles/{venue}" for venue in self.venues), *funding)
 
     def assets_on(self, venue: VenueName) -> tuple[Asset, ...]:
         """The assets of one venue, in panel order."""

@@ -1,16 +1,16 @@
 """The home folder: one experiment's feed and everything made from it.
 
-    home.json         which feed and universe live here; another one is refused
-    lake/             raw candles, append-only Parquet
-    warehouse.duckdb  what SQL makes of them
-    panel/            daily Parquet (truth) and the memory-mapped arrays (cache)
-    models/           checkpoints
-    walk_forward/     plan, models in force and forecasts by day
-    attention/        snapshots
-    weights/          target weights
-    reports/          one folder a report
-    receipts.sqlite   what each partition was made from (see receipts.py)
-    dagster/          Dagster's own storage
+home.json         which feed and universe live here; another one is refused
+lake/             raw candles, append-only Parquet
+warehouse.duckdb  what SQL makes of them
+panel/            daily Parquet (truth) and the memory-mapped arrays (cache)
+models/           checkpoints
+walk_forward/     plan, models in force and forecasts by day
+attention/        snapshots
+weights/          target weights
+reports/          one folder a report
+receipts.sqlite   what each partition was made from (see receipts.py)
+dagster/          Dagster's own storage
 """
 
 import json

@@ -48,9 +48,7 @@ class Receipts:
     def record(self, stage: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """Store (key, inputs, output) rows, replacing earlier ones, in one transaction."""
         with self._open() as connection:
-            connection.executemany(
-                "insert or replace into receipts values (?, ?, ?, ?)", [(stage, *row) for row in rows]
-            )
+            connection.executemany("insert or replace into receipts values (?, ?, ?, ?)", [(stage, *row) for row in rows])
 
     def stale(self, stage: str, expected: Mapping[str, str]) -> list[str]:
         """The keys of ``expected`` (key -> today's inputs) whose receipt is missing or different, in order."""

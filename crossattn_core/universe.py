@@ -54,9 +54,7 @@ class Asset(BaseModel):
     def _symbol_is_plain(cls, symbol: str) -> str:
         # A symbol becomes a folder name and part of a URL: letters, digits and . ^ = - only.
         if not _SYMBOL.match(symbol):
-            raise ValueError(
-                f"{symbol!r} is not a symbol: upper-case letters, digits and . ^ = - only, at most 25 characters"
-            )
+            raise ValueError(f"{symbol!r} is not a symbol: upper-case letters, digits and . ^ = - only, at most 25 characters")
         return symbol
 
     @model_validator(mode="after")

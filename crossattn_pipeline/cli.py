@@ -85,10 +85,7 @@ def fetch(
 
     with _line(experiment, home, symbols, as_json) as (line, console):
         first, last = _range(line, start, end)
-        wanted = [f"candles/{venue}" for venue in sorted({asset.venue for asset in line.experiment.assets})]
-        if any(asset.pays_funding for asset in line.experiment.assets):
-            wanted.append("candles/bybit_funding")
-        result = materialize(line, "data", wanted, [first, last], must_pass=False)
+        result = materialize(line, "data", line.experiment.candle_stages, [first, last], must_pass=False)
         incomplete = [check for check in result.get_asset_check_evaluations() if not check.passed]
         for check in result.get_asset_check_evaluations():
             numbers = {

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-import sqlalchemy
+from sqlalchemy import Engine, event
 
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
@@ -89,8 +89,8 @@ def relax_sqlite() -> None:
     A killed process loses nothing; a power cut may cost Dagster's own history, never candles, models or receipts, which
     are written by other means. Calling it twice is the same as once; other databases are left alone.
     """
-    if not sqlalchemy.event.contains(sqlalchemy.Engine, "connect", _skip_fsync):
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _skip_fsync)
+    if not event.contains(Engine, "connect", _skip_fsync):
+        event.listen(Engine, "connect", _skip_fsync)
 
 
 def _skip_fsync(connection: object, _: object) -> None:

@@ -37,13 +37,9 @@ def find_stale(line: Line, first: date, last: date) -> list[Stale]:
     Views are made with the tables that read them and are not listed.
     """
     staleness = line.staleness
-    venues = sorted({asset.venue for asset in line.experiment.assets})
-    candles = [f"candles/{venue}" for venue in venues]
-    if any(asset.pays_funding for asset in line.experiment.assets):
-        candles.append("candles/bybit_funding")
     tables = [model.name for model in line.project if model.is_stored_by_day]
     found = []
-    for stage in (*candles, *tables, "feature_windows", "walk_forward", "attention_snapshot"):
+    for stage in (*line.experiment.candle_stages, *tables, "feature_windows", "walk_forward", "attention_snapshot"):
         days = [day for day in staleness.stale_days(stage, last) if day >= first]
         if days:
             found.append(Stale(stage, days))

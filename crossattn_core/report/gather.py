@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,18 +100,19 @@ def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
     leaders = (
         inputs.leaders if inputs.leaders is not None else pd.DataFrame(columns=["leader", "follower", "lag", "named", "why"])
     )
-    found = {(row.leader, row.follower): row for row in leaders.itertuples()}
-    pairs = [pair for pair, row in found.items() if row.named] + [
-        pair for pair in planted if pair in found and not found[pair].named
-    ]
+    found: dict[tuple[str, str], dict[Any, Any]] = {
+        (str(row["leader"]), str(row["follower"])): row for row in leaders.to_dict("records")
+    }
+    pairs = [pair for pair, row in found.items() if row["named"]]
+    pairs += [pair for pair in planted if pair in found and not found[pair]["named"]]
     return [
         {
             "leader": pair[0],
             "follower": pair[1],
-            "lag_hours": int(found[pair].lag) if found[pair].named else None,
+            "lag_hours": int(found[pair]["lag"]) if found[pair]["named"] else None,
             "planted_lag_hours": planted.get(pair),
-            "named": bool(found[pair].named),
-            "why": str(found[pair].why),
+            "named": bool(found[pair]["named"]),
+            "why": str(found[pair]["why"]),
         }
         for pair in pairs
     ]

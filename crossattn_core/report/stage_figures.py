@@ -28,17 +28,14 @@ def regime_figure(panel: Panel, windows: pd.DataFrame, symbols: Sequence[str]) -
             if known_D.any():
                 axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=(SUBJECT, *PALETTE)[n % 8], label=symbol)
         shown: set[str] = set()
-        for window in windows.itertuples():
-            end = as_of_D[-1] if pd.isna(window.end) else window.end
-            name = str(window.name)
-            axis.axvspan(
-                mdates.date2num(window.confirmed),
-                mdates.date2num(end),
-                color=_TINTS[int(window.regime) % len(_TINTS)],
-                lw=0,
-                zorder=0,
-                label=None if name in shown else name,
+        for window in windows.to_dict("records"):
+            end = panel.as_of_T[-1] if window["end"] is pd.NaT else window["end"]
+            name = str(window["name"])
+            left, right = (
+                float(mdates.date2num(pd.Timestamp(instant).to_pydatetime())) for instant in (window["confirmed"], end)
             )
+            tint = _TINTS[int(window["regime"]) % len(_TINTS)]
+            axis.axvspan(left, right, color=tint, lw=0, zorder=0, label=None if name in shown else name)
             shown.add(name)
         axis.set_ylabel("log price since start")
         axis.axhline(0, color=MUTED, lw=0.6)

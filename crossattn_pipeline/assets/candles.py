@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -23,7 +24,7 @@ _RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL,
 def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     """One asset a venue that the universe uses, and funding where the universe has perpetuals."""
     built = []
-    for venue in sorted({asset.venue for asset in experiment.assets}):
+    for venue in experiment.venues:
         symbols = ", ".join(asset.symbol for asset in experiment.assets_on(venue))
         take_in = functools.partial(_take_in_venue, venue)
         built.append(
@@ -74,7 +75,7 @@ def _candle_asset(
     return candles
 
 
-def _day_metadata(row: DayIntake) -> dict[str, object]:
+def _day_metadata(row: DayIntake) -> dict[str, Any]:
     return {
         "dagster/partition_row_count": row.rows,
         "expected_rows": row.expected_rows,

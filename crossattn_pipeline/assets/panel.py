@@ -1,5 +1,7 @@
 """The panel that models read, and the regimes found on it."""
 
+from typing import Any
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -39,7 +41,7 @@ def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         hashes = stages.export_windows(line, first, last)
         coverage = _coverage(line)
         for day, content_hash in hashes.items():
-            shown: dict[str, object] = {"content_hash": content_hash}
+            shown: dict[str, Any] = {"content_hash": content_hash}
             if day == last:
                 shown["coverage"] = table(coverage)
             context.add_asset_metadata(shown, partition_key=day.isoformat())

@@ -1,6 +1,7 @@
 """Weights, simulated trading and the report."""
 
 import json
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -68,7 +69,7 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         inputs, paths = stages.write_report(line)
         report = json.loads(paths.json.read_text(encoding="utf-8"))
         simulations, plan = inputs.simulations, inputs.plan
-        metadata: dict[str, object] = {
+        metadata: dict[str, Any] = {
             "page": dg.MetadataValue.url(paths.html.as_uri()),
             "path": dg.MetadataValue.path(paths.html),
             "verdict": report["verdict"]["headline"],

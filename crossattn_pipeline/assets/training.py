@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -143,10 +144,10 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     return [trained_model, walk_forward]
 
 
-def _day_metadata(result: DayResult) -> dict[str, dict[str, object]]:
+def _day_metadata(result: DayResult) -> dict[str, dict[str, Any]]:
     head = result.rows[0]
     models = {f"model/{row['family']}": row["model_id"] or "none" for row in result.rows}
-    rolling: dict[str, object] = dict(models)
+    rolling: dict[str, Any] = dict(models)
     if result.trained:
         rolling |= {"reason": result.reason, "regime": head["regime"], "seconds": result.seconds, "cut_off": str(head["cut_off"])}
         rolling |= {"rows": head["rows"], "train_start": str(head["train_start"]), "parent": head["parent_id"] or "none"}

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from typing import Any, cast
 
 import dagster as dg
 import pandas as pd
@@ -10,7 +11,6 @@ from sqlglot import exp, parse_one
 from crossattn_core import line as stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.universe import VENUES
 from crossattn_core.warehouse.project import Column, Model, Project
 from crossattn_core.warehouse.results import RESULT_STAGES, reads_results
 from crossattn_core.warehouse.tests import TestResult, failing_query
@@ -52,7 +52,6 @@ def _read_by_tests(project: Project, model: Model) -> list[str]:
 
 def _source_keys(experiment: Experiment, source: str) -> list[dg.AssetKey]:
     """The assets that fill a source table; none for the universe, the calendars and the knobs, which are settings."""
-    venues = sorted({asset.venue for asset in experiment.assets})
     if source in RESULT_STAGES:
         stage = RESULT_STAGES[source]
         return [dg.AssetKey("forecasts" if stage == "walk_forward" else stage)]
@@ -60,10 +59,10 @@ def _source_keys(experiment: Experiment, source: str) -> list[dg.AssetKey]:
         return [dg.AssetKey(["candles", "bybit_funding"])] if any(asset.pays_funding for asset in experiment.assets) else []
     if source in ("raw.assets", "raw.sessions", "results.settings"):
         return []
-    return [dg.AssetKey(["candles", venue]) for venue in venues if venue in VENUES]
+    return [dg.AssetKey(["candles", venue]) for venue in experiment.venues]
 
 
-def _spec(experiment: Experiment, project: Project, model: Model) -> dict:
+def _spec(experiment: Experiment, project: Project, model: Model) -> dict[str, Any]:
     return {
         "key": model_key(model.name),
         "deps": _upstream_keys(experiment, project, model),
@@ -108,13 +107,13 @@ def _stored_by_day(experiment: Experiment, project: Project, model: Model) -> dg
         first, last = day_range(context)
         result = stages.build_table(line, model.name, first, last)
         for day, rows in result.rows_by_day.items():
-            shown: dict[str, object] = {"dagster/partition_row_count": rows, "content_hash": result.content_hash_by_day[day]}
+            shown: dict[str, Any] = {"dagster/partition_row_count": rows, "content_hash": result.content_hash_by_day[day]}
             if day == last:
                 shown["dagster/column_lineage"] = _column_lineage(experiment, project, model)
             context.add_asset_metadata(shown, partition_key=day.isoformat())
         return dg.MaterializeResult(check_results=_checked(line, model, first, last))
 
-    return stored_model
+    return cast(dg.AssetsDefinition, stored_model)  # settings come as a mapping, so the decorator's overloads cannot tell
 
 
 def _whole(experiment: Experiment, project: Project, model: Model) -> dg.AssetsDefinition:
@@ -122,12 +121,12 @@ def _whole(experiment: Experiment, project: Project, model: Model) -> dg.AssetsD
     def whole_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = experiment.period.start, line.last_day
         result = stages.build_table(line, model.name, first, last)
-        metadata: dict[str, object] = {"dagster/column_lineage": _column_lineage(experiment, project, model)}
+        metadata: dict[str, Any] = {"dagster/column_lineage": _column_lineage(experiment, project, model)}
         if result.rows is not None:
             metadata["dagster/row_count"] = result.rows
         return dg.MaterializeResult(metadata=metadata, check_results=_checked(line, model, first, last))
 
-    return whole_model
+    return cast(dg.AssetsDefinition, whole_model)
 
 
 def _checked(line: Line, model: Model, first: date, last: date) -> list[dg.AssetCheckResult]:
