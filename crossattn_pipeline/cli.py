@@ -18,12 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from crossattn_core.errors import CrossattnError
-from crossattn_core.experiment import Experiment, load_experiment
-from crossattn_core.home import open_home
 from crossattn_core.line import Line
-from crossattn_core.progress import silent
 from crossattn_core.report.tables import headline
-from crossattn_pipeline.instance import experiment_path, home_from
+from crossattn_pipeline.inspect_commands import add_inspect_commands
+from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.terminal import reporting
 
 __all__ = ["app", "main"]
@@ -32,10 +30,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 COMPLETE, FAILED, INCOMPLETE = 0, 1, 3
 
-ExperimentFile = Annotated[
-    Path | None, typer.Option("--experiment", help="Experiment file; else CROSSATTN_EXPERIMENT, else experiments/demo.yaml.")
-]
-HomeFolder = Annotated[Path | None, typer.Option("--home", help="Home folder; else CROSSATTN_HOME, else .crossattn.")]
 Symbols = Annotated[str, typer.Option(help="Comma-separated symbols of the experiment; all when empty.")]
 Start = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day; else the period's.")]
 End = Annotated[
@@ -43,7 +37,6 @@ End = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of a cold fit, in place of the experiment's.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows in a batch, in place of the experiment's.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, for machines.")]
 
 
 @app.command()
@@ -168,6 +161,9 @@ def ui(
     serve(experiment, home, port)
 
 
+add_inspect_commands(app)
+
+
 def main() -> None:
     """Entry point of the ``crossattn`` command: a refusal is one message, not a traceback."""
     code = COMPLETE
@@ -191,16 +187,10 @@ def _line(
     experiment: Path | None, home: Path | None, symbols: str, as_json: bool, overrides: dict[str, Any] | None = None
 ) -> Iterator[tuple[Line, Console]]:
     console = Console(stderr=as_json, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-    chosen = _selected(load_experiment(experiment_path(os.environ, experiment), overrides), symbols)
-    line = Line(chosen, open_home(home_from(os.environ, home), chosen), silent)
+    line = open_line(experiment, home, symbols, overrides)
     with reporting(console, as_json=as_json) as report_progress:
         line.report = report_progress
         yield line, console
-
-
-def _selected(experiment: Experiment, symbols: str) -> Experiment:
-    names = tuple(name.strip() for name in symbols.split(",") if name.strip())
-    return experiment.select(names) if names else experiment
 
 
 def _training(epochs: int | None, batch_size: int | None) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""Commands that look without running the graph (leaders, explain, sql), and the two that record an event (retrain, rollback)."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from crossattn_core.analysis.leaders import find_leaders
+from crossattn_core.errors import WarehouseError
+from crossattn_core.report.trace import explain as explained
+from crossattn_core.report.trace import trace_tree
+from crossattn_core.training.events import force_retrain, roll_back
+from crossattn_core.warehouse.docs import write_docs
+from crossattn_core.warehouse.examples import load_examples, run_example
+from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.trace import lineage_text
+from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
+
+__all__ = ["add_inspect_commands"]
+
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC); else the newest.")]
+
+sql = typer.Typer(no_args_is_help=True, help="The SQL models: their examples, lineage and documentation.")
+
+
+def add_inspect_commands(app: typer.Typer) -> None:
+    """Put the commands of this module under ``app``."""
+    app.add_typer(sql, name="sql")
+    for command in (leaders, explain, retrain, rollback):
+        app.command()(command)
+
+
+@sql.command("test")
+def sql_test() -> None:
+    """Run every example of the SQL models: given rows, expected rows."""
+    project, console = load_project(), Console(soft_wrap=True)
+    failed = 0
+    for example in load_examples(project):
+        differences = run_example(project, example)
+        failed += bool(differences)
+        console.print(f"{'failed' if differences else 'passed'}  {example.model}: {example.name}", highlight=False, markup=False)
+        if differences:
+            console.print(differences, highlight=False, markup=False)
+    if failed:
+        raise WarehouseError(f"{failed} examples failed; the rows that differ stand above")
+
+
+@sql.command("lineage")
+def sql_lineage(
+    column: Annotated[str, typer.Argument(help="schema.model.column, or schema.column where that is unique")],
+) -> None:
+    """The path from a column down to candle columns."""
+    Console(soft_wrap=True).print(lineage_text(load_project(), column), highlight=False, markup=False)
+
+
+@sql.command("docs")
+def sql_docs(path: Annotated[Path, typer.Argument(help="HTML file to write")] = Path("sql.html")) -> None:
+    """One static page: graph, search, columns, tests."""
+    Console(soft_wrap=True).print(f"{write_docs(load_project(), path.resolve())}", highlight=False)
+
+
+def leaders(experiment: ExperimentFile = None, home: HomeFolder = None, as_of: Day = None, as_json: AsJson = False) -> None:
+    """Who leads whom as of a day: every pair that was tested first, with the reason for its verdict."""
+    line = open_line(experiment, home)
+    last = as_of.date() if as_of else line.last_day
+    names = dict(zip(line.experiment.asset_ids, line.experiment.symbols, strict=True))
+    found = find_leaders(line.home, line.experiment, line.panel(last), last)
+    found = found.assign(leader=found["leader"].map(names), follower=found["follower"].map(names))
+    if as_json:
+        sys.stdout.write(found.to_json(orient="records", lines=True) + "\n")
+        return
+    named = int(found["named"].sum())
+    title = f"Predictive leads as of {last}: " + (f"{named} named" if named else "no lead found")
+    shown = Table(title=title, title_justify="left")
+    for column in ("leader", "follower", "lag", "correlation", "q", "named", "why"):
+        shown.add_column(column, overflow="fold")
+    for row in found.head(max(named + 5, 10)).to_dict("records"):
+        numbers = (f"{row['lag']} h", f"{row['correlation']:+.3f}", f"{row['q_value']:.3g}")
+        shown.add_row(str(row["leader"]), str(row["follower"]), *numbers, "yes" if row["named"] else "no", str(row["why"]))
+    Console(width=None if sys.stdout.isatty() else 140).print(shown)
+
+
+def explain(
+    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision (UTC).")],
+    symbol: Annotated[str, typer.Option(help="Symbol of the position.")],
+    strategy: Annotated[str, typer.Option(help="Strategy that holds it.")] = "attention",
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+) -> None:
+    """Walk from a position to weight, forecast, model, training range, features and candle."""
+    line = open_line(experiment, home)
+    steps = explained(line.home, line.experiment, line.panel(), date.date(), symbol, strategy)
+    Console(width=None if sys.stdout.isatty() else 140).print(trace_tree(steps, f"{strategy} {symbol} on {date:%Y-%m-%d}"))
+
+
+def retrain(
+    note: Annotated[str, typer.Option(help="Why; stands in the plan.")],
+    day: Day = None,
+    rewrite: Annotated[bool, typer.Option(help="Allow a day that was stepped already.")] = False,
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+) -> None:
+    """Ask for a retrain at a day's start: a dated event that every later walk replays."""
+    line = open_line(experiment, home)
+    event = force_retrain(line.home, line.experiment, note, day=day.date() if day else None, rewrite=rewrite)
+    Console().print(json.dumps({"event": event.kind, "day": event.day.isoformat(), "note": event.note}), highlight=False)
+
+
+def rollback(
+    note: Annotated[str, typer.Option(help="Why; stands in the plan.")],
+    day: Day = None,
+    rewrite: Annotated[bool, typer.Option(help="Allow a day that was stepped already.")] = False,
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+) -> None:
+    """Put the earlier healthy model back in force from a day on: a dated event that every later walk replays."""
+    line = open_line(experiment, home)
+    event = roll_back(line.home, line.experiment, note, day=day.date() if day else None, rewrite=rewrite)
+    Console().print(json.dumps({"event": event.kind, "day": event.day.isoformat(), "note": event.note}), highlight=False)
