@@ -56,9 +56,7 @@ def main() -> None:
         seeds = asked.seeds if model in MANY_SEEDS else 1
         cells, before, fits = [], time.process_time(), 0
         for name in asked.markets:
-            trials = [
-                run_trial(family, planted_suite_market(name, seed), seed, overrides, label=model) for seed in range(seeds)
-            ]
+            trials = [run_trial(family, planted_suite_market(name, seed), seed, overrides, label=model) for seed in range(seeds)]
             fits += len(trials)
             cells.append(_cell(trials))
             print(f"{model:22s} {name:18s} {cells[-1]}", flush=True)

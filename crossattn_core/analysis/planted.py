@@ -64,9 +64,7 @@ _VOLATILITY = 0.005
 """Standard deviation of an hourly log return."""
 
 
-def planted_market(
-    bars: int = 8000, assets: int = 6, edges: tuple[PlantedEdge, ...] = LEADS_OF_ONE, *, seed: int = 0
-) -> Panel:
+def planted_market(bars: int = 8000, assets: int = 6, edges: tuple[PlantedEdge, ...] = LEADS_OF_ONE, *, seed: int = 0) -> Panel:
     """Independent normal returns with ``edges`` planted; each follower keeps its variance."""
     rng = np.random.default_rng(seed)
     return panel_of_returns(_VOLATILITY * _moves(rng.standard_normal((bars, assets)), edges), rng)
@@ -224,9 +222,7 @@ def planted_experiment(panel: Panel, overrides: Mapping[str, Any] | None = None)
 def _leaders_first(assets: int, edges: tuple[PlantedEdge, ...]) -> list[int]:
     ordered: list[int] = []
     while len(ordered) < assets:
-        ready = [
-            n for n in range(assets) if n not in ordered and all(e.leader in ordered for e in edges if e.follower == n)
-        ]
+        ready = [n for n in range(assets) if n not in ordered and all(e.leader in ordered for e in edges if e.follower == n)]
         if not ready:
             raise ValueError("planted edges form a circle; each leader must be buildable before its followers")
         ordered.extend(ready)

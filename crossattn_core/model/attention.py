@@ -32,7 +32,6 @@ class AssetTokens:
         """Each asset's token at the decision row: the one that asks."""
         return self.token_UMD.index_select(0, self.bars.place_BL[:, 0])
 
-
     def later(self, steps: int) -> "AssetTokens":
         """The same tokens seen from ``steps`` bars later, when nothing has been heard since."""
         bars, silent = self.bars, len(self.bars.bar_UNC)

@@ -26,9 +26,7 @@ class LagBiasAttention(CrossAttention):
 
     self_mask_1NLM: Tensor
 
-    def __init__(
-        self, assets: int, lags: int, width: int, heads: int, *, content: bool, value_width: int | None = None
-    ) -> None:
+    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, value_width: int | None = None) -> None:
         super().__init__()
         self._heads, self.head_width = heads, value_width or width // heads
         self.logit_HNLM = nn.Parameter(torch.zeros(heads, assets, lags, assets))

@@ -132,13 +132,9 @@ def _cross_attention(shape: NetworkShape, settings: ModelSettings) -> CrossAtten
     width, heads, lags = settings.width, settings.heads, settings.max_lag
     match settings.cross_attention:
         case "lag_bias":
-            return LagBiasAttention(
-                shape.assets, lags, width, heads, content=settings.content, value_width=settings.value_width
-            )
+            return LagBiasAttention(shape.assets, lags, width, heads, content=settings.content, value_width=settings.value_width)
         case "sparse":
-            return SparseLagAttention(
-                shape.assets, lags, width, heads, content=settings.content, sources=settings.top_sources
-            )
+            return SparseLagAttention(shape.assets, lags, width, heads, content=settings.content, sources=settings.top_sources)
         case "hierarchical":
             return HierarchicalAttention(shape.sectors, shape.markets, lags, width, heads)
         case "lagged":

@@ -33,7 +33,6 @@ class Scaler:
         scaled_TNF = (feature_TNF - self.mean_NF) / self.deviation_NF
         return np.clip(np.nan_to_num(scaled_TNF, nan=0.0, posinf=_CLIP, neginf=-_CLIP), -_CLIP, _CLIP).astype(np.float32)
 
-
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """What a checkpoint keeps, by name."""
         return {"scaler.mean_NF": self.mean_NF, "scaler.deviation_NF": self.deviation_NF}
@@ -57,9 +56,7 @@ def fit_scaler(panel: Panel, first: int, last: int) -> Scaler:
     variance_NF = (np.where(seen_TNF, feature_TNF - mean_NF, 0.0) ** 2).sum(axis=0) / np.maximum(count_NF, 1)
     deviation_NF = np.sqrt(variance_NF)
     usable_NF = (count_NF > 1) & (deviation_NF > 1e-12)
-    return Scaler(
-        np.where(usable_NF, mean_NF, 0.0).astype(np.float32), np.where(usable_NF, deviation_NF, 1.0).astype(np.float32)
-    )
+    return Scaler(np.where(usable_NF, mean_NF, 0.0).astype(np.float32), np.where(usable_NF, deviation_NF, 1.0).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class Windows:
 
 def hourly_log_returns(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
     """(last - first + 1, N) log return from the previous known close to each bar's; 0 where no candle closed."""
-    stop = (len(panel.as_of_T) if last is None else last + 1)
+    stop = len(panel.as_of_T) if last is None else last + 1
     start = max(first - 1, 0)
     log_TN = np.log(np.asarray(panel.mark_price_TN[start:stop], dtype=np.float64))
     return_TN = np.diff(log_TN, axis=0, prepend=log_TN[:1])[first - start :]

@@ -93,9 +93,7 @@ class FittedAttention(FittedModel):
         names, heads = output_names(self.experiment.labels), self.experiment.model.heads
         serves = tuple(names[h % len(names)] if heads >= len(names) else "all" for h in range(heads))
         weight_RHNML = np.concatenate(weights) if weights else np.zeros((0, heads, *self._pair_shape()), dtype=np.float32)
-        return AttentionWeights(
-            rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1)
-        )
+        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1))
 
     def save(self, folder: Path) -> Path:
         return write_checkpoint(folder, self.arrays(), self.manifest)
@@ -178,9 +176,7 @@ def fit_attention(
         resumable = Resumable(request.resume_folder, combined_hash(told, parent_id, weights_hash, *where))
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
-        history = train(
-            network, examples, training, epochs=epochs, generator=generator, report=report, resumable=resumable
-        )
+        history = train(network, examples, training, epochs=epochs, generator=generator, report=report, resumable=resumable)
         row_R = split.validation_R
         gain_PO = calibrate(
             _parts(network, examples.windows, target_scaler, experiment.labels, row_R),

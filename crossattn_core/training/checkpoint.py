@@ -1,7 +1,7 @@
 """Checkpoints: safetensors for the arrays, one JSON manifest for everything else. Nothing is ever unpickled.
 
-    <folder>/weights.safetensors   arrays by name
-    <folder>/manifest.json         written last: a folder without it is no checkpoint
+<folder>/weights.safetensors   arrays by name
+<folder>/manifest.json         written last: a folder without it is no checkpoint
 """
 
 import hashlib

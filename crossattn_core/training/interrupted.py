@@ -1,7 +1,7 @@
 """An interrupted fit, on disk: everything that decides the next batch, so that a resumed fit ends in the same bits.
 
-    <folder>/state-<n>.safetensors   weights, best weights, optimiser moments, random states after epoch n
-    <folder>/progress.json           written last: which state file holds, and for which fit
+<folder>/state-<n>.safetensors   weights, best weights, optimiser moments, random states after epoch n
+<folder>/progress.json           written last: which state file holds, and for which fit
 """
 
 import json

@@ -143,9 +143,7 @@ def evaluate(network: CrossAssetNetwork, examples: Examples, settings: TrainingS
     target_RNO, weight_R = examples.validation_target_TNO[row_R], examples.weight_T[row_R]
     gain_PO = calibrate(parts, target_RNO.numpy(), weight_R.numpy(), examples.overlap_O)
     forecast_RNO = torch.from_numpy(combine(parts, gain_PO))
-    return float(
-        regression_loss(forecast_RNO, target_RNO, weight_R, examples.output_weight_O, huber=settings.loss == "huber")
-    )
+    return float(regression_loss(forecast_RNO, target_RNO, weight_R, examples.output_weight_O, huber=settings.loss == "huber"))
 
 
 @contextmanager
@@ -188,9 +186,7 @@ def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator) -> Tenso
     return torch.cat([runs[i] for i in torch.randperm(len(runs), generator=generator)])
 
 
-def _schedule(
-    optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
+def _schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     match settings.schedule:
         case "one_cycle":
             peaks = [group["lr"] for group in optimiser.param_groups]

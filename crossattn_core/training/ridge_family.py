@@ -30,8 +30,12 @@ class FittedRidge(FittedModel):
     family = "ridge_var"
 
     def __init__(
-        self, weight_ENO: NDArray[np.float64], deviation_N: NDArray[np.float64], target_scaler: TargetScaler,
-        experiment: Experiment, manifest: dict[str, Any],
+        self,
+        weight_ENO: NDArray[np.float64],
+        deviation_N: NDArray[np.float64],
+        target_scaler: TargetScaler,
+        experiment: Experiment,
+        manifest: dict[str, Any],
     ) -> None:
         self.weight_ENO = weight_ENO
         self.deviation_N = deviation_N

@@ -9,9 +9,7 @@ ASSETS, CHANNELS, LOOKBACK, PATCH = 3, 2, 24, 4
 
 def encoder_and_bars() -> tuple[TemporalEncoder, torch.Tensor]:
     torch.manual_seed(0)
-    encoder = TemporalEncoder(
-        CHANNELS, ASSETS, lookback=LOOKBACK, patch=PATCH, width=16, heads=4, layers=2, dropout=0.0
-    ).eval()
+    encoder = TemporalEncoder(CHANNELS, ASSETS, lookback=LOOKBACK, patch=PATCH, width=16, heads=4, layers=2, dropout=0.0).eval()
     return encoder, torch.randn(5, ASSETS, LOOKBACK, CHANNELS)
 
 

@@ -112,9 +112,7 @@ def test_permuting_assets_with_their_logits_permutes_the_context() -> None:
     order = torch.tensor([2, 0, 3, 1])
     context_BNHK, weight_BHNML = attention(tokens)
     bars = tokens.bars
-    moved = AssetTokens(
-        tokens.token_UMD[:, order], RecentBars(bars.bar_UNC[:, order], bars.place_BL, bars.readable_BN[:, order])
-    )
+    moved = AssetTokens(tokens.token_UMD[:, order], RecentBars(bars.bar_UNC[:, order], bars.place_BL, bars.readable_BN[:, order]))
     with torch.no_grad():
         attention.logit_HNLM.copy_(attention.logit_HNLM[:, order][:, :, :, order].clone())
     moved_context_BNHK, moved_weight_BHNML = attention(moved)

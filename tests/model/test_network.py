@@ -33,9 +33,7 @@ def test_permuting_assets_with_their_parameters_permutes_the_forecasts() -> None
         weights[name] = weights[name][order]
     weights["cross.logit_HNLM"] = weights["cross.logit_HNLM"][:, order][:, :, :, order]
     network.load_state_dict(weights)
-    after = network(
-        window_BLNC[:, :, order], RecentBars(recent.bar_UNC[:, order], recent.place_BL, recent.readable_BN[:, order])
-    )
+    after = network(window_BLNC[:, :, order], RecentBars(recent.bar_UNC[:, order], recent.place_BL, recent.readable_BN[:, order]))
     torch.testing.assert_close(after.forecast_BNO, before.forecast_BNO[:, order])
     torch.testing.assert_close(after.weight_BHNML, before.weight_BHNML[:, :, order][:, :, :, order])
 
