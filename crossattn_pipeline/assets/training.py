@@ -14,7 +14,9 @@ from crossattn_core.report.ink import png
 from crossattn_core.report.stage_figures import loss_figure
 from crossattn_core.training.fitted import EpochReport
 from crossattn_core.training.leak_check import check_no_forecast_saw_its_label
+from crossattn_core.training.replay_check import check_replay, sampled_days
 from crossattn_core.training.rolling_inputs import settings_hash
+from crossattn_core.training.rolling_store import read_forecasts
 from crossattn_core.training.walk_forward import DayResult
 from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
@@ -103,7 +105,13 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 asset="forecasts",
                 blocking=True,
                 description="Every forecast's label ends after its model's cut-off; cut-offs are read from the checkpoints.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                "no_forecast_saw_its_future",
+                asset="forecasts",
+                blocking=True,
+                description="Three sampled days, forecast again on panels with a random future, give the same bits.",
+            ),
         ],
         partitions_def=daily_partitions(experiment.period),
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -127,21 +135,25 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 {"loss_curves": figure(png(loss_figure(fitted)), "loss curves")}, asset_key="rolling_model", partition_key=newest
             )
         faults = check_no_forecast_saw_its_label(line.home, line.experiment, line.panel(last), first=first, last=last)
+        forecast_days = sorted({day.date() for day in read_forecasts(line.home, first, last)["as_of"] - pd.Timedelta(1, "us")})
+        replayed = check_replay(line.home, line.experiment, line.panel(last), sampled_days(forecast_days))
         yield dg.MaterializeResult(asset_key="retrain_plan")
         yield dg.MaterializeResult(asset_key="rolling_model")
         yield dg.MaterializeResult(
             asset_key="forecasts",
-            check_results=[
-                dg.AssetCheckResult(
-                    asset_key="forecasts",
-                    check_name="no_forecast_saw_its_label",
-                    passed=faults.empty,
-                    metadata={"faults": len(faults), "failing_rows": table(faults, rows=20)},
-                )
-            ],
+            check_results=[_proof("no_forecast_saw_its_label", faults), _proof("no_forecast_saw_its_future", replayed)],
         )
 
     return [trained_model, walk_forward]
+
+
+def _proof(check_name: str, faults: pd.DataFrame) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key="forecasts",
+        check_name=check_name,
+        passed=faults.empty,
+        metadata={"faults": len(faults), "failing_rows": table(faults, rows=20)},
+    )
 
 
 def _day_metadata(result: DayResult) -> dict[str, dict[str, Any]]:
