@@ -31,6 +31,7 @@ from crossattn_core.candles.intake import DayIntake
 from crossattn_core.candles.intake import take_in_candles as intake_candles
 from crossattn_core.candles.intake import take_in_funding as intake_funding
 from crossattn_core.candles.opening import open_feed, wall_clock
+from crossattn_core.candles.revisions import revisions_beyond
 from crossattn_core.candles.store import Lake
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
@@ -69,6 +70,7 @@ __all__ = [
     "export_windows",
     "find_regimes",
     "snapshot_attention",
+    "strange_candles",
     "take_in_candles",
     "take_in_funding",
     "test_table",
@@ -155,6 +157,13 @@ def take_in_funding(line: Line, first: date, last: date) -> list[DayIntake]:
     )
     _receive(line, stage, days)
     return days
+
+
+def strange_candles(line: Line, venue: VenueName, first: date, last: date) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(revisions beyond ``feed.max_revision``, refused candles) of one venue, one row each, for the days first..last."""
+    revisions = line.lake.read_revisions(first, last, venue=venue)
+    beyond = revisions_beyond(revisions, line.experiment.feed.max_revision)
+    return beyond.to_pandas(), line.lake.read_quarantine(first, last, venue=venue).to_pandas()
 
 
 def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:

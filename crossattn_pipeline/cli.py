@@ -79,11 +79,10 @@ def fetch(
     with _line(experiment, home, symbols, as_json) as (line, console):
         first, last = _range(line, start, end)
         result = materialize(line, "data", line.experiment.candle_stages, [first, last], must_pass=False)
-        incomplete = [check for check in result.get_asset_check_evaluations() if not check.passed]
-        for check in result.get_asset_check_evaluations():
-            numbers = {
-                name: value.value for name, value in check.metadata.items() if name in ("expected", "missing", "quarantined")
-            }
+        complete = [check for check in result.get_asset_check_evaluations() if check.check_name == "complete"]
+        incomplete = [check for check in complete if not check.passed]
+        for check in complete:
+            numbers = {name: check.metadata[name].value for name in ("expected", "missing", "quarantined")}
             name = check.asset_key.to_user_string()
             if as_json:
                 sys.stdout.write(json.dumps({"event": "fetched", "asset": name, "passed": check.passed, **numbers}) + "\n")

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from crossattn_core.analysis.attention_maps import read_snapshots
+from crossattn_core.errors import HistoryError
+from crossattn_core.home import Home
 from crossattn_core.line import Line
 from crossattn_core.portfolio.weights import read_weights
 from crossattn_core.regimes.detect import daily_regimes
@@ -103,6 +105,13 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
         known = int((simulation.as_of_T <= at).sum())
         assert known > 0
         assert np.array_equal(simulation.equity_T[:known], other_simulation.equity_T[:known]), strategy
+
+
+def test_too_little_history_for_a_model_says_how_much_is_needed_and_keeps_the_panel(market: Path, tmp_path: Path) -> None:
+    experiment = small_experiment(market, retrain={"minimum_days": 60})
+    with pytest.raises(HistoryError, match="needs 60 days of history"):
+        run_line(experiment, tmp_path / "home")
+    assert len(Line(experiment, Home(tmp_path / "home")).panel().as_of_T) == 28 * 24
 
 
 def test_the_same_experiment_twice_gives_the_same_bytes(ran: Ran, market: Path, tmp_path: Path) -> None:

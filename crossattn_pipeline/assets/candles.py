@@ -63,16 +63,57 @@ def _candle_asset(
                 asset=key,
                 blocking=must_be_complete,
                 description=f"At most {experiment.feed.gap_tolerance:.0%} of the expected candles are missing.",
-            )
+            ),
+            *_candle_checks(key, experiment),
         ],
     )
     def candles(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        days = take_in(line, *day_range(context))
+        first, last = day_range(context)
+        days = take_in(line, first, last)
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
-        return dg.MaterializeResult(check_results=[_completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)])
+        checked = [_completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)]
+        for venue in experiment.venues:
+            if key == venue_key(venue):
+                checked += _strangeness(key, *stages.strange_candles(line, venue, first, last))
+        return dg.MaterializeResult(check_results=checked)
 
     return candles
+
+
+def venue_key(venue: VenueName) -> dg.AssetKey:
+    """The asset of a venue's candles."""
+    return dg.AssetKey(["candles", venue])
+
+
+def _candle_checks(key: dg.AssetKey, experiment: Experiment) -> list[dg.AssetCheckSpec]:
+    if key not in {venue_key(venue) for venue in experiment.venues}:
+        return []
+    tolerance = experiment.feed.max_revision
+    return [
+        dg.AssetCheckSpec(
+            "not_revised",
+            asset=key,
+            description=f"No stored price was told differently later by more than {tolerance:g}; history keeps the first value.",
+        ),
+        dg.AssetCheckSpec("none_refused", asset=key, description="No candle broke a rule; those that did are in quarantine."),
+    ]
+
+
+def _strangeness(key: dg.AssetKey, revised: pd.DataFrame, refused: pd.DataFrame) -> list[dg.AssetCheckResult]:
+    return [
+        dg.AssetCheckResult(
+            asset_key=key,
+            check_name=name,
+            passed=rows.empty,
+            severity=severity,
+            metadata={"rows": len(rows), "failing_rows": table(rows, rows=20)},
+        )
+        for name, rows, severity in (
+            ("not_revised", revised, dg.AssetCheckSeverity.ERROR),
+            ("none_refused", refused, dg.AssetCheckSeverity.WARN),
+        )
+    ]
 
 
 def _day_metadata(row: DayIntake) -> dict[str, Any]:
