@@ -53,9 +53,9 @@ class BybitServer(FaultyServer):
         return (self.clock() - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
 
     def klines_asked(self) -> list[tuple[str, int, int]]:
-        """(symbol, start, end) of every kline request, faults included."""
+        """(symbol, start, end) of every kline request, faults included; 0 for an instant that was not given."""
         return [
-            (asked.query["symbol"], int(asked.query["start"]), int(asked.query["end"]))
+            (asked.query["symbol"], int(asked.query.get("start", 0)), int(asked.query.get("end", 0)))
             for asked in self.asked
             if asked.path == "/v5/market/kline"
         ]

@@ -1,6 +1,5 @@
 """Loading: whatever is wrong in a project is told with file and line, before anything runs."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -54,12 +53,6 @@ def test_the_projects_own_models_load() -> None:
 def test_every_default_feature_is_a_float_column_of_the_panel_rows() -> None:
     offered = {column.name: column.type for column in load_project().model("features.panel_rows").columns}
     assert {offered[name] for name in FeatureSettings().names} == {"float"}
-
-
-def test_loading_the_whole_project_takes_less_than_a_second_of_cpu() -> None:
-    started = time.process_time()
-    load_project()
-    assert time.process_time() - started < 1.0
 
 
 def test_a_missing_header_is_refused(tmp_path: Path) -> None:
