@@ -1,7 +1,6 @@
 """The lake can be trusted: through faults, kills and two writers at once, it ends as the source has it."""
 
 import json
-import os
 import random
 import signal
 import time
@@ -148,16 +147,22 @@ def test_killed_at_random_moments_a_resumed_fetch_ends_the_same_and_repeats_noth
 
         server.answer = answer_slowly
         lake = Lake(tmp_path / "killed", "api")
-        asked_before, stored_before = 0, set[tuple[str, str, str]]()
+        asked_before, stored_before, landed = 0, set[tuple[str, str, str]](), 0
         for _ in range(kills):
             worker = context.Process(target=take_in, args=(tmp_path / "killed", server.url, assets, FIRST, LAST))
             worker.start()
-            time.sleep(chance.uniform(0.2, 0.6))
-            os.kill(worker.pid, signal.SIGKILL)
+            # By what was asked, not by the clock: on any machine a kill lands while something is in flight.
+            until = asked_before + chance.randint(1, 4)
+            while worker.is_alive() and len(server.asked) < until:
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0.0, 0.05))
+            worker.kill()
             worker.join(timeout=60)
+            landed += worker.exitcode == -signal.SIGKILL
             assert lake.verify() == []
             _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)
             asked_before, stored_before = len(server.asked), _stored_windows(lake)
+        assert landed > 0, "every fetch had ended before its kill"
         take_in(tmp_path / "killed", server.url, assets, FIRST, LAST)
         _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)
         take_in(tmp_path / "whole", server.url, assets, FIRST, LAST)
