@@ -106,3 +106,22 @@ def test_a_home_of_another_feed_is_refused_with_the_difference_and_untouched(exp
 
 def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
     assert crossattn("run", "--epochs", "none", home=tmp_path).returncode == 2
+
+
+def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: Path) -> None:
+    examples = crossattn("sql", "test", home=tmp_path)
+    assert examples.returncode == 0, examples.stdout + examples.stderr
+    assert "passed  features.window" in examples.stdout
+    traced = crossattn("sql", "lineage", "features.rsi_14", home=tmp_path)
+    assert "raw.candles.close" in traced.stdout
+    assert crossattn("sql", "lineage", "features.no_such_column", home=tmp_path).returncode == 1
+    written = crossattn("sql", "docs", str(tmp_path / "sql.html"), home=tmp_path)
+    assert written.returncode == 0
+    assert "features.panel_rows" in (tmp_path / "sql.html").read_text(encoding="utf-8")
+
+
+def test_an_event_is_asked_for_once_and_kept(experiment_file: Path, tmp_path: Path) -> None:
+    asked = crossattn("retrain", "--experiment", str(experiment_file), "--note", "new fee schedule", home=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    events = json.loads((tmp_path / "walk_forward" / "events.json").read_text(encoding="utf-8"))
+    assert [(event["kind"], event["note"]) for event in events] == [("forced", "new fee schedule")]
