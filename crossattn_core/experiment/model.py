@@ -1,0 +1,114 @@
+"""What a model reads, forecasts and is: the knobs of features, labels, network and one fit."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from crossattn_core.experiment.section import Section
+
+__all__ = ["FeatureSettings", "LabelSettings", "ModelSettings", "TrainingSettings"]
+
+
+class FeatureSettings(Section):
+    """What a model reads of each asset at each bar."""
+
+    names: tuple[str, ...] = Field(
+        default=(
+            "log_return",
+            "intraday_return",
+            "range_share",
+            "relative_volume",
+            "volatility",
+            "rsi_14",
+            "macd_histogram",
+            "gap_return",
+        ),
+        min_length=1,
+        description="columns of features.panel_rows, in the order of the panel's feature axis",
+    )
+    max_age_hours: int = Field(
+        default=96, ge=1, le=24 * 14, description="an asset whose newest candle is older is unreadable; 96 h spans a long weekend"
+    )
+
+
+class LabelSettings(Section):
+    """What is forecast: log(trade_price[exit] / trade_price[fill])."""
+
+    horizons: tuple[int, ...] = Field(default=(1, 24), min_length=1, description="bars from fill to exit")
+    trade_horizon: int = Field(default=24, ge=1, description="the horizon whose forecast is traded")
+    execution_lag: int = Field(default=1, ge=1, le=24, description="bars from decision to fill")
+    max_exit_delay: int = Field(
+        default=96, ge=0, le=24 * 14, description="bars to wait for a tradable exit row before the label is NaN"
+    )
+
+    @model_validator(mode="after")
+    def _traded_horizon_is_forecast(self) -> Self:
+        if self.trade_horizon not in self.horizons:
+            raise ValueError(f"trade_horizon {self.trade_horizon} is not among horizons {self.horizons}; add it there")
+        if list(self.horizons) != sorted(set(self.horizons)) or self.horizons[0] < 1:
+            raise ValueError(f"horizons {self.horizons} must be positive, distinct and ascending")
+        return self
+
+
+class ModelSettings(Section):
+    """The network."""
+
+    cross_attention: Literal["lag_bias", "last", "pooled", "lagged", "hierarchical", "factorised", "sparse", "uniform", "off"] = (
+        "lag_bias"
+    )
+    own_branch: Literal["attention", "lstm", "gru", "dlinear"] = Field(
+        default="attention", description="what reads the asset's own window; the others than 'attention' are baselines"
+    )
+    lookback: int = Field(default=168, ge=8, le=4096, description="bars that a window holds")
+    patch: int = Field(default=24, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
+    max_lag: int = Field(default=24, ge=1, le=336, description="bars back that cross-attention reads, at most lookback")
+    width: int = Field(default=64, ge=8, le=1024)
+    heads: int = Field(default=8, ge=1, le=32, description="divides width; dealt out to the outputs in turn")
+    layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    value_width: int = Field(default=4, ge=1, le=256, description="lag_bias: width of what one head hears of a bar")
+    top_sources: int = Field(default=8, ge=1, le=512, description="sparse: assets that a head keeps per target")
+    content: bool = Field(default=False, description="lag_bias: add the content term to the learned logits")
+
+    @model_validator(mode="after")
+    def _shapes_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.lookback % self.patch:
+            raise ValueError(f"lookback {self.lookback} is not a multiple of patch {self.patch}")
+        if self.max_lag > self.lookback:
+            raise ValueError(f"max_lag {self.max_lag} exceeds lookback {self.lookback}")
+        return self
+
+
+class TrainingSettings(Section):
+    """One fit."""
+
+    epochs: int = Field(
+        default=6, ge=1, le=1000, description="epochs of a cold start: passes over the rows, or more (minimum_batches)"
+    )
+    warm_epochs: int = Field(default=2, ge=1, le=1000, description="epochs when the predecessor's weights are the start")
+    minimum_batches: int = Field(
+        default=40, ge=1, le=100_000, description="batches in an epoch, at least: little history is passed over more than once"
+    )
+    batch_size: int = Field(default=128, ge=1, le=65536, description="decision rows in a batch")
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    logit_rate_multiple: float = Field(default=50.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
+    weight_decay: float = Field(default=1e-2, ge=0, lt=1)
+    schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
+    loss: Literal["mse", "huber"] = "mse"
+    clip_norm: float = Field(default=1.0, gt=0)
+    validation_share: float = Field(
+        default=0.15, gt=0, lt=0.5, description="newest share of the rows, held out to choose the epoch"
+    )
+    embargo: int = Field(default=24, ge=0, le=24 * 30, description="bars between the last training label and the validation rows")
+    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before the fit stops")
+    stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
+    run: int = Field(default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens")
+    own_every: int = Field(
+        default=16, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
+    )
+    seed: int = Field(default=11, ge=0)
+    threads: int = Field(
+        default=1, ge=0, le=64, description="torch threads; 1 gives the same bits everywhere, 0 leaves torch's own"
+    )

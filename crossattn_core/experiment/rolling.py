@@ -1,0 +1,81 @@
+"""When models are made anew and which is followed: the knobs of regimes, retraining and the champion."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from crossattn_core.experiment.section import Section
+
+__all__ = ["ChampionSettings", "RegimeSettings", "RetrainSettings"]
+
+
+class RegimeSettings(Section):
+    """Causal regimes of the whole market."""
+
+    detector: Literal["volatility_terciles", "hidden_markov", "absorption"] = "hidden_markov"
+    volatility_days: int = Field(default=7, ge=2, le=90, description="days in the trailing volatility")
+    minimum_days: int = Field(default=30, ge=10, description="days before the first regime is named")
+    rank_band: float = Field(
+        default=0.1, ge=0, lt=1 / 3, description="terciles: share of past days by which a third's edge must be passed"
+    )
+    sticky_days: float = Field(
+        default=30.0,
+        gt=1,
+        le=365,
+        description="'hidden_markov': prior mean length of a regime, and the days that this prior weighs",
+    )
+    states: int = Field(default=2, ge=2, le=3, description="'hidden_markov': states, ordered by volatility")
+    refit_days: int = Field(default=14, ge=1, le=365, description="'hidden_markov': days between two fits on the past")
+    correlation_days: int = Field(default=20, ge=2, le=180, description="'absorption': days in the trailing correlations")
+    confirm_days: int = Field(default=5, ge=1, le=30, description="days in a row that confirm a change")
+    max_window_days: int = Field(default=120, ge=7, description="a regime window is cut after this many days")
+
+
+class RetrainSettings(Section):
+    """When the walk-forward trains again."""
+
+    minimum_days: int = Field(default=90, ge=10, description="days of history before the first model")
+    every_days: int = Field(default=28, ge=1, le=365, description="the one cadence that history and live share")
+    cooldown_days: int = Field(
+        default=14, ge=0, description="days between two retrains that a trigger other than 'forced' asks for"
+    )
+    history_days: int = Field(default=365, ge=20, description="training rows reach back this far")
+    recency_half_life_days: float = Field(default=180.0, gt=0, description="a row's weight halves with this age")
+    other_regime_weight: float = Field(default=0.5, gt=0, le=1, description="weight of rows outside the regime in force")
+    on_regime_change: bool = True
+    cold_every: int = Field(default=6, ge=1, description="every n-th model starts cold")
+    families: tuple[str, ...] = Field(
+        default=("attention", "ridge_var"), min_length=1, description="model families that are trained side by side on one plan"
+    )
+    on_drift: bool = True
+    drift_days: int = Field(
+        default=14, ge=1, le=180, description="newest days whose features are compared with the training rows"
+    )
+    max_drift: float = Field(
+        default=1.0,
+        gt=0,
+        description="growth of the features' mean population-stability index since the fit that calls for a new one",
+    )
+    on_degraded: bool = True
+    degraded_days: int = Field(
+        default=56,
+        ge=7,
+        le=365,
+        description="newest days, since the last retrain at most, of realised forecasts in the rolling IC",
+    )
+    degraded_gap: float = Field(
+        default=0.05, gt=0, lt=1, description="first family's rolling IC may fall this far under the best other family's"
+    )
+
+
+class ChampionSettings(Section):
+    """Which strategy is followed: chosen from realised walk-forward results only."""
+
+    fallback: str = Field(default="equal_weight", description="followed while no family is shown to beat it")
+    every_days: int = Field(default=28, ge=1, le=365, description="days between two choices")
+    window_days: int = Field(default=180, ge=28, le=3650, description="newest days of realised net returns that are compared")
+    minimum_days: int = Field(default=56, ge=14, description="days of realised net returns before a family can be chosen")
+    confidence: float = Field(
+        default=0.9, gt=0.5, lt=1, description="one-sided confidence that a challenger's net return is higher"
+    )
+    block_days: int = Field(default=10, ge=1, le=60, description="days in a block of the paired bootstrap")

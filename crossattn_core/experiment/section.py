@@ -1,0 +1,35 @@
+"""A group of knobs: frozen, refusing unknown names, hashed."""
+
+import hashlib
+import json
+from datetime import date
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Section"]
+
+
+class Section(BaseModel):
+    """A frozen group of knobs that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset()
+    """Knobs that say where, not what: another folder or address with the same candles is the same experiment."""
+
+    def content_hash(self) -> str:
+        """Sixteen hex digits that change exactly when a knob of this section does."""
+        canonical = json.dumps(_hashed(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _hashed(value: Any) -> Any:
+    if isinstance(value, Section):
+        names = type(value).model_fields.keys() - value.not_hashed
+        return {name: _hashed(getattr(value, name)) for name in sorted(names)}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_hashed(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value

@@ -1,0 +1,182 @@
+"""The whole experiment, and how a file becomes one."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from crossattn_core.errors import ExperimentError, UniverseError
+from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
+from crossattn_core.experiment.feed import FeedSettings, Period
+from crossattn_core.experiment.model import FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
+from crossattn_core.experiment.rolling import ChampionSettings, RegimeSettings, RetrainSettings
+from crossattn_core.experiment.section import Section
+from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
+from crossattn_core.universe import VENUES, Asset, VenueName
+
+__all__ = ["Experiment", "load_experiment"]
+
+
+class Experiment(Section):
+    """One experiment: what is read, learnt, traded and reported."""
+
+    name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    assets: tuple[Asset, ...] = Field(
+        default=(
+            Asset(venue="bybit", symbol="BTCUSDT", sector="layer1"),
+            Asset(venue="bybit", symbol="ETHUSDT", sector="layer1"),
+            Asset(venue="bybit", symbol="SOLUSDT", sector="layer1"),
+            Asset(venue="bybit", symbol="XRPUSDT", sector="payments"),
+            Asset(venue="bybit", symbol="DOGEUSDT", sector="payments"),
+            Asset(venue="bybit", symbol="ADAUSDT", sector="layer1"),
+            Asset(venue="yahoo", symbol="AAPL", sector="devices"),
+            Asset(venue="yahoo", symbol="NVDA", sector="semiconductors"),
+            Asset(venue="yahoo", symbol="AMD", sector="semiconductors"),
+            Asset(venue="yahoo", symbol="MSFT", sector="software"),
+        ),
+        min_length=2,
+        description="the universe, in the order of the panel's asset axis",
+    )
+    period: Period = Period()
+    feed: FeedSettings = FeedSettings()
+    features: FeatureSettings = FeatureSettings()
+    labels: LabelSettings = LabelSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    regimes: RegimeSettings = RegimeSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    champion: ChampionSettings = ChampionSettings()
+    baselines: BaselineSettings = BaselineSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    costs: CostSettings = CostSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    report: ReportSettings = ReportSettings()
+
+    @field_validator("assets")
+    @classmethod
+    def _assets_differ(cls, assets: tuple[Asset, ...]) -> tuple[Asset, ...]:
+        symbols = [asset.symbol for asset in assets]
+        twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands more than once; a universe names each symbol once")
+        return assets
+
+    @model_validator(mode="after")
+    def _planted_leads_name_assets(self) -> Self:
+        if self.feed.kind == "simulated" and "leads" in self.feed.simulated.model_fields_set:
+            known = set(self.symbols)
+            for lead in self.feed.simulated.leads:
+                for symbol in (lead.leader, lead.follower):
+                    if symbol not in known:
+                        listed = ", ".join(sorted(known))
+                        raise ValueError(f"planted lead names {symbol}, which is not among the assets ({listed})")
+        return self
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols in panel order."""
+        return tuple(asset.symbol for asset in self.assets)
+
+    @property
+    def asset_ids(self) -> tuple[str, ...]:
+        """Asset keys in panel order."""
+        return tuple(asset.asset_id for asset in self.assets)
+
+    @property
+    def venues(self) -> tuple[VenueName, ...]:
+        """The venues that the universe uses, by name."""
+        used = {asset.venue for asset in self.assets}
+        return tuple(venue for venue in VENUES if venue in used)
+
+    @property
+    def candle_stages(self) -> tuple[str, ...]:
+        """The stages at which data enters: candles by venue, and funding where the universe has perpetuals."""
+        funding = ("candles/bybit_funding",) if any(asset.pays_funding for asset in self.assets) else ()
+        return (*(f"candles/{venue}" for venue in self.venues), *funding)
+
+    def assets_on(self, venue: VenueName) -> tuple[Asset, ...]:
+        """The assets of one venue, in panel order."""
+        return tuple(asset for asset in self.assets if asset.venue == venue)
+
+    def select(self, symbols: tuple[str, ...]) -> "Experiment":
+        """The same experiment on fewer symbols; an unknown one is refused with the nearest known."""
+        for symbol in symbols:
+            if symbol not in self.symbols:
+                near = difflib.get_close_matches(symbol, self.symbols, n=1, cutoff=0.0)
+                raise UniverseError(
+                    f"{symbol} is not in experiment {self.name!r} ({', '.join(self.symbols)}); did you mean {near[0]}? "
+                    "Add it under 'assets' in the experiment file to use it."
+                )
+        settings = self.model_dump()
+        settings["assets"] = [asset.model_dump() for asset in self.assets if asset.symbol in symbols]
+        market = settings["feed"]["simulated"]
+        market["leads"] = [lead for lead in market["leads"] if {lead["leader"], lead["follower"]} <= set(symbols)]
+        return Experiment.model_validate(settings)
+
+
+def load_experiment(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read an experiment file (only differences from the defaults) and lay ``overrides`` over it.
+
+    Args:
+        path: YAML file; none gives the defaults.
+        overrides: nested like the file, for instance ``{"training": {"epochs": 2}}``.
+
+    Raises:
+        ExperimentError: the file is missing, is not a mapping, or a knob is unknown or out of bounds. Every
+            fault is named at once, with the nearest valid name for a typo.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        if not path.is_file():
+            raise ExperimentError(f"{path}: no such experiment file; see experiments/ for examples")
+        try:
+            read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ExperimentError(f"{path}: not YAML: {error}") from error
+        if read is not None and not isinstance(read, dict):
+            raise ExperimentError(f"{path}: holds a {type(read).__name__}; an experiment file is a mapping of sections")
+        settings = read or {}
+    for section, value in (overrides or {}).items():
+        settings[section] = _merged(settings.get(section), value)
+    try:
+        experiment = Experiment.model_validate(settings)
+    except ValidationError as error:
+        where = str(path) if path is not None else "experiment"
+        lines = [_explained(detail["loc"], detail["type"], detail["msg"], detail.get("input")) for detail in error.errors()]
+        raise ExperimentError(f"{where}: " + "\n".join(lines)) from error
+    if experiment.feed.kind == "files" and path is not None and not Path(experiment.feed.folder).is_absolute():
+        folder = str((path.parent / experiment.feed.folder).resolve())
+        feed = experiment.feed.model_copy(update={"folder": folder})
+        experiment = experiment.model_copy(update={"feed": feed})
+    return experiment
+
+
+def _merged(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, Mapping):
+        return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+    return above
+
+
+def _explained(location: tuple[int | str, ...], kind: str, message: str, given: Any) -> str:
+    name = ".".join(str(part) for part in location)
+    if kind != "extra_forbidden":
+        return f"{name}: {message.removeprefix('Value error, ')}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+    fields = _fields_at(location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{name}: no such knob; {hint}Known here: {', '.join(sorted(fields))}"
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Experiment
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [arg for arg in getattr(annotation, "__args__", (annotation,)) if isinstance(arg, type)]
+        model = next((arg for arg in inner if issubclass(arg, BaseModel)), model)
+    return list(model.model_fields)
