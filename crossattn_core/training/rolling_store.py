@@ -199,7 +199,8 @@ def forget_after(home: Home, day: date) -> int:
     Called when a day comes out otherwise than it was stored: the days after it were made from what no longer is.
     """
     answers = (home.walk_forward / "forecasts", home.walk_forward / "wanted")
-    folders = (home.walk_forward / "plan", *answers, home.attention, home.attention / "next_bar")
+    attention = (home.attention, *(home.attention / name for name in ("next_bar", "evidence", "agreement")))
+    folders = (home.walk_forward / "plan", *answers, *attention)
     gone = 0
     for folder in folders:
         for path in folder.glob("????-??-??.*") if folder.is_dir() else []:
