@@ -15,7 +15,7 @@ from crossattn_core.backtest.market import Market, market_of
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import HistoryError
-from crossattn_core.experiment import Experiment
+from crossattn_core.experiment import FAMILIES, Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.weights import Targets, decision_rows, forecast_array, needs_forecast, target_weights
@@ -30,8 +30,10 @@ __all__ = ["attention_summary", "gather_inputs", "leads_beside_truth", "simulate
 
 
 def strategies_of(experiment: Experiment) -> tuple[str, ...]:
-    """The forecasting families and the baselines, each once, families first."""
-    return tuple(dict.fromkeys((*experiment.retrain.families, *experiment.baselines.strategies)))
+    """The trained families and the baselines, each once, families first; a family that nobody trains has nothing to trade on."""
+    trained = experiment.retrain.families
+    baselines = (name for name in experiment.baselines.strategies if name in trained or name not in FAMILIES)
+    return tuple(dict.fromkeys((*trained, *baselines)))
 
 
 def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Targets]:
