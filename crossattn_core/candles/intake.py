@@ -7,6 +7,7 @@ or when a refresh covers it. Killed at any moment, a later intake asks for nothi
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -19,9 +20,10 @@ from crossattn_core.candles.storing import store_answer
 from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import FeedBlockedError, FeedError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
+from crossattn_core.receipts import combined_hash
 from crossattn_core.universe import Asset, VenueName
 
-__all__ = ["DayIntake", "take_in_candles", "take_in_funding"]
+__all__ = ["DayIntake", "take_in_candles", "take_in_dividends", "take_in_funding", "with_dividends"]
 
 
 def take_in_candles(
@@ -61,6 +63,44 @@ def take_in_funding(
     """As ``take_in_candles`` for the funding of those assets that pay it; none found is no error."""
     perpetuals = [asset for asset in assets if asset.pays_funding]
     return _take_in("funding", feed, lake, perpetuals, first, last, settings, report, refresh_from)
+
+
+def take_in_dividends(
+    feed: Feed,
+    lake: Lake,
+    assets: Sequence[Asset],
+    first: date,
+    last: date,
+    *,
+    settings: FeedSettings,
+    report: Callable[[Progress], None] = silent,
+    refresh_from: date | None = None,
+) -> list[DayIntake]:
+    """As ``take_in_candles`` for the dividends of those assets that pay them; none found is no error.
+
+    Best through the feed that has just taken the candles in: the same answers bring both.
+    """
+    payers = [asset for asset in assets if asset.pays_dividends]
+    return _take_in("dividends", feed, lake, payers, first, last, settings, report, refresh_from)
+
+
+def with_dividends(candles: Sequence[DayIntake], dividends: Sequence[DayIntake]) -> list[DayIntake]:
+    """The candles' days with what their dividends add: payments, requests, what was refused, completeness."""
+    paid = {(row.venue, row.day): row for row in dividends}
+    return [_both(row, paid[row.venue, row.day]) if (row.venue, row.day) in paid else row for row in candles]
+
+
+def _both(row: DayIntake, paid: DayIntake) -> DayIntake:
+    return replace(
+        row,
+        dividends=paid.rows,
+        requests=row.requests + paid.requests,
+        retries=row.retries + paid.retries,
+        quarantined=row.quarantined + paid.quarantined,
+        revisions=row.revisions + paid.revisions,
+        complete=row.complete and paid.complete,
+        content_hash=combined_hash(row.content_hash, paid.content_hash),
+    )
 
 
 def _take_in(
