@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.analysis.attention_maps import Snapshot, snapshot_day
+from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
+from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.candles.feed import Feed, newest_complete_day
 from crossattn_core.candles.feed import Progress as CandleProgress
 from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
@@ -67,6 +68,7 @@ from crossattn_core.warehouse.tests import TestResult, run_tests
 __all__ = [
     "Line",
     "build_table",
+    "check_attention",
     "decide_weights",
     "export_windows",
     "find_regimes",
@@ -279,6 +281,13 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
     made = {snapshot.day: combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes())) for snapshot in taken}
     _record(line, "attention_snapshot", {day: made.get(day, "") for day in days_between(first, last)})
     return taken
+
+
+def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
+    """Collapse and drift of the snapshots first..last, one row a day and check; see ``snapshot_checks.check_snapshots``."""
+    snapshots = read_snapshots_from_previous(line.home, first, last, ("edge", "entropy"))
+    checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
+    return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
 
 def decide_weights(line: Line) -> dict[str, Targets]:
