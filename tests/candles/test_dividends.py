@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossattn_core.backtest.market import market_of
 from crossattn_core.candles.feed import DIVIDEND_COLUMNS
 from crossattn_core.candles.files import FilesFeed
 from crossattn_core.candles.intake import take_in_candles, take_in_dividends, with_dividends
@@ -16,9 +17,14 @@ from crossattn_core.candles.store import Lake
 from crossattn_core.candles.validate import judge_dividends
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import FeedSettings, Period, SimulatedMarket
+from crossattn_core.home import Home
+from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.universe import Asset
+from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.run import build_all
 from tests.candles.scripted import ScriptedFeed, plain_candles
 from tests.candles.test_yahoo import AAPL, END, START, feed_of, server_at
+from tests.warehouse.lakes import APPLE, small_experiment, warehouse_of
 
 BTC = Asset(venue="bybit", symbol="BTCUSDT")
 EX_AT, AMOUNT = datetime(2025, 7, 8, 13, 30), 0.26
@@ -187,3 +193,19 @@ def test_a_folder_without_dividends_has_none_and_one_without_amounts_is_refused(
     assert FilesFeed(tmp_path, lambda: datetime(2025, 9, 1, tzinfo=UTC)).dividends(AAPL, START, END).empty
     with pytest.raises(PermanentFeedError, match=r"AAPL.csv: no column amount; it has ex_date, paid"):
         files_with(tmp_path, "ex_date,paid\n2025-02-10,0.25\n").dividends(AAPL, START, END)
+
+
+def test_a_dividend_reaches_the_simulators_market_on_the_row_of_its_opening_bell(tmp_path):
+    first, last = date(2025, 7, 6), date(2025, 7, 10)
+    feed, lake = lake_with_dividends(tmp_path / "lake")
+    take_in_candles(feed, lake, (AAPL,), first, last, settings=FeedSettings())
+    take_in_dividends(feed, lake, (AAPL,), first, last, settings=FeedSettings())
+    experiment, home = small_experiment(first, last, symbols=("BTCUSDT", "AAPL")), Home(tmp_path)
+    with warehouse_of(experiment, lake, first, last) as connection:
+        build_all(connection, load_project(), first, last)
+        export_days(connection, home, experiment, first, last)
+    market = market_of(open_panel(home, experiment), experiment)
+    row, asset = (int(place[0]) for place in np.nonzero(market.dividend_TN))
+    assert (market.as_of_T[row], market.asset_ids[asset]) == (np.datetime64("2025-07-08T14:00"), APPLE)
+    assert market.dividend_TN.sum() == AMOUNT
+    assert not market.tradable_TN[row, asset]  # what is held into the row is what was held overnight
