@@ -24,7 +24,6 @@ class VenueRules(BaseModel):
     calendar: str = Field(description="exchange_calendars name; '24/7' for venues that never close")
     categories: tuple[str, ...] = Field(description="instrument classes that the venue offers")
     default_category: str
-    bars_per_year: int = Field(description="hourly candles in a year of this venue; annualises its hourly series")
 
 
 VENUES: dict[VenueName, VenueRules] = {
@@ -32,9 +31,8 @@ VENUES: dict[VenueName, VenueRules] = {
         calendar="24/7",
         categories=("linear", "inverse", "spot"),
         default_category="linear",
-        bars_per_year=8760,
     ),
-    "yahoo": VenueRules(calendar="XNYS", categories=("equity",), default_category="equity", bars_per_year=1764),
+    "yahoo": VenueRules(calendar="XNYS", categories=("equity",), default_category="equity"),
 }
 
 
@@ -86,3 +84,8 @@ class Asset(BaseModel):
     def pays_funding(self) -> bool:
         """Whether holders exchange funding payments (perpetual futures do, spot and shares do not)."""
         return self.venue == "bybit" and self.category in ("linear", "inverse")
+
+    @property
+    def pays_dividends(self) -> bool:
+        """Whether holders may be paid dividends (shares and funds are, coins and their derivatives are not)."""
+        return self.venue == "yahoo"

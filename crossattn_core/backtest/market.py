@@ -1,4 +1,4 @@
-"""What the simulator trades in: prices, sessions, funding and costs, prepared once for many simulations.
+"""What the simulator trades in: prices, sessions, funding, dividends and costs, prepared once for many simulations.
 
 Axes: T rows of the hourly grid, N assets in universe order. Money is in quote currency; rates are fractions.
 """
@@ -40,6 +40,9 @@ class Market:
     """(N,) cost of a unit of short notional held for one hour."""
     impact_TN: NDArray[np.float64] | None = None
     """(T, N) a trade of m in money also costs this * m ^ 1.5; None: no impact. See ``square_root_impact``."""
+    dividend_TN: NDArray[np.float64] | None = None
+    """(T, N) dividend of the row in quote currency per unit held into it: longs receive it, shorts pay it; 0 where there is
+    none; None: no dividends. Booked on its row as cash, before the row's trades."""
     unit_impact_TN: NDArray[np.float64] | None = None
     """(T, N) the impact at a coefficient of 1, to ask what more capital would cost; None where volumes are unknown."""
     interest: float = 0.0
@@ -50,6 +53,10 @@ class Market:
     """Settlements that were due and are missing; charged as zero, and said so."""
 
     def __post_init__(self) -> None:
+        self._check_prices()
+        self._check_dividends()
+
+    def _check_prices(self) -> None:
         bad_TN = ~(np.isfinite(self.price_TN) & (self.price_TN > 0))
         if bad_TN.any():
             row, asset = np.argwhere(bad_TN)[0]
@@ -59,22 +66,38 @@ class Market:
                 "mask the row as not tradable and carry the mark"
             )
 
+    def _check_dividends(self) -> None:
+        if self.dividend_TN is None:
+            return
+        if self.dividend_TN.shape != self.price_TN.shape:
+            raise BacktestError(f"dividends have shape {self.dividend_TN.shape}, prices {self.price_TN.shape}; one value a price")
+        bad_TN = ~(np.isfinite(self.dividend_TN) & (self.dividend_TN >= 0))
+        if bad_TN.any():
+            row, asset = np.argwhere(bad_TN)[0]
+            raise BacktestError(
+                f"{self.asset_ids[asset]}: dividend {self.dividend_TN[row, asset]} at {self.as_of_T[row]} "
+                f"({int(bad_TN.sum())} such in all); a dividend is finite and not negative, and 0 where there is none"
+            )
+
     @cached_property
     def trade_cost_N(self) -> NDArray[np.float64]:
         """(N,) one-way cost of a unit of traded notional."""
         return self.fee_N + self.half_spread_N + self.slippage_N
 
     @cached_property
-    def funding_paid_TN(self) -> NDArray[np.float64] | None:
-        """(T, N) funding paid so far by one unit held long since the first row; None when the market has none."""
-        if self.funding_TN is None:
-            return None
-        return np.cumsum(self.funding_TN * self.price_TN, axis=0)
+    def carry_paid_TN(self) -> NDArray[np.float64] | None:
+        """(T, N) funding paid less dividends received since the first row by one unit held long; None when there are neither."""
+        flows = []
+        if self.funding_TN is not None:
+            flows.append(self.funding_TN * self.price_TN)
+        if self.dividend_TN is not None:
+            flows.append(-self.dividend_TN)
+        return np.cumsum(sum(flows), axis=0) if flows else None
 
     @cached_property
     def long_worth_TN(self) -> NDArray[np.float64]:
-        """(T, N) price less the funding paid so far: what one unit, long or short, is worth apart from borrow."""
-        return self.price_TN if self.funding_paid_TN is None else self.price_TN - self.funding_paid_TN
+        """(T, N) price less the carry paid so far: what one unit, long or short, is worth apart from borrow."""
+        return self.price_TN if self.carry_paid_TN is None else self.price_TN - self.carry_paid_TN
 
     @cached_property
     def short_worth_TN(self) -> NDArray[np.float64] | None:
@@ -113,6 +136,7 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
         price_TN=price_TN,
         tradable_TN=tradable_TN,
         funding_TN=funding_TN,
+        dividend_TN=_dividends(panel),
         fee_N=np.array([cost.fee_bps for cost in costs]) / 1e4,
         half_spread_N=np.array([cost.half_spread_bps for cost in costs]) / 1e4,
         slippage_N=np.array([cost.slippage_bps for cost in costs]) / 1e4,
@@ -141,6 +165,12 @@ def square_root_impact(panel: Panel, coefficient: float, hours: int = 168) -> ND
     impact_TN[~np.isfinite(impact_TN)] = np.nan
     dearest_T1 = np.nanmax(np.where(np.isfinite(impact_TN), impact_TN, 0.0), axis=1, keepdims=True)
     return np.where(np.isfinite(impact_TN), impact_TN, dearest_T1)
+
+
+def _dividends(panel: Panel) -> NDArray[np.float64] | None:
+    if panel.dividend_TN is None or not np.isfinite(panel.dividend_TN).any():
+        return None
+    return np.nan_to_num(panel.dividend_TN)
 
 
 def _missing_settlements(panel: Panel, paying: set[str]) -> int:

@@ -79,7 +79,7 @@ class Metrics:
     net_return: float
     """Final equity / capital - 1."""
     gross_return: float
-    """(Net profit + all costs paid) / capital: profit of the same positions had trading and holding been free."""
+    """(Net profit + all costs paid) / capital: profit of the same positions had trading and holding been free; with dividends."""
     annual_return: float
     """(1 + net_return) ^ (8760 / rows) - 1; NaN for less than 30 days."""
     annual_volatility: float
@@ -121,6 +121,8 @@ class Metrics:
     borrow_share: float
     interest_share: float
     """Interest earned, as a negative cost."""
+    dividend_share: float
+    """Dividends received less dividends paid on shorts, of capital; inside gross_return, not a cost."""
     margin_calls: int
     ruined: bool
 
@@ -174,6 +176,7 @@ def metrics_of(simulation: Simulation) -> Metrics:
         funding_share=paid["funding"],
         borrow_share=paid["borrow"],
         interest_share=paid["interest"],
+        dividend_share=float(simulation.dividend_TN.sum()) / simulation.capital,
         margin_calls=len(simulation.margin_calls),
         ruined=simulation.ruined_at is not None,
     )

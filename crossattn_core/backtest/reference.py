@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.simulate import CALL_TOLERANCE, called_weights, schedule_of
+from crossattn_core.backtest.simulation import COST_KINDS
 from crossattn_core.portfolio.targets import Targets
 
 __all__ = ["simulate_by_loop"]
@@ -13,12 +14,15 @@ __all__ = ["simulate_by_loop"]
 def simulate_by_loop(
     market: Market, targets: Targets, *, execution_lag: int, capital: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Equity (T,), units held after each row (T, N), and money paid by kind (T,), from the first decision on."""
+    """Equity (T,), units held after each row (T, N), and money by kind (T,), from the first decision on.
+
+    Kinds are ``COST_KINDS``, paid, and ``dividend``, received.
+    """
     schedule = schedule_of(market, targets, execution_lag)
     order_at = dict(zip(schedule.fill_K.tolist(), schedule.target_KN, strict=True))
     rows, assets = len(market.as_of_T) - schedule.start, len(market.asset_ids)
     equity_T, units_TN = np.zeros(rows), np.zeros((rows, assets))
-    paid = {kind: np.zeros(rows) for kind in ("fee", "spread", "slippage", "impact", "funding", "borrow", "interest")}
+    paid = {kind: np.zeros(rows) for kind in (*COST_KINDS, "dividend")}
     cash, units_N, idle = capital, np.zeros(assets), 0.0
     for row in range(rows):
         at = schedule.start + row
@@ -30,6 +34,9 @@ def simulate_by_loop(
             paid["borrow"][row] = (np.maximum(-value_N, 0.0) * market.borrow_N).sum()
             paid["interest"][row] = -idle * market.interest
             cash -= paid["funding"][row] + paid["borrow"][row] + paid["interest"][row]
+            if market.dividend_TN is not None:
+                paid["dividend"][row] = (units_N * market.dividend_TN[at]).sum()
+            cash += paid["dividend"][row]
         equity = cash + value_N.sum()
         if equity <= 0:  # ruin: whatever is left is written off, for good
             break

@@ -53,16 +53,16 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
     weight_VKN = np.where(active_VKN, target_VKN, 0.0)
     held_VKN = np.zeros((variants, executions, assets))
     share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
-    change_KN, funding_KN, borrow_KN = np.zeros((3, executions, assets))
+    change_KN, carry_KN, borrow_KN = np.zeros((3, executions, assets))
     if executions > 1:
         change_KN[1:] = price_KN[1:] / price_KN[:-1] - 1.0
-        if market.funding_paid_TN is not None:
-            funding_KN[1:] = np.diff(market.funding_paid_TN[row_K], axis=0) / price_KN[:-1]
+        if market.carry_paid_TN is not None:
+            carry_KN[1:] = np.diff(market.carry_paid_TN[row_K], axis=0) / price_KN[:-1]
         if market.borrow_paid_TN is not None:
             borrow_KN[1:] = np.diff(market.borrow_paid_TN[row_K], axis=0) / price_KN[:-1]
     waited_K = np.diff(fill_K, prepend=fill_K[:1])
     money_V = np.full(variants, capital)
-    carries = market.funding_paid_TN is not None or market.borrow_paid_TN is not None
+    carries = market.carry_paid_TN is not None or market.borrow_paid_TN is not None
 
     def settle(chosen_K: NDArray[np.int64]) -> None:
         """Solve the executions ``chosen_K``, whose predecessors are solved."""
@@ -77,7 +77,7 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         # Sums run over the last axis alone (never through BLAS), so that later rows cannot touch a bit of earlier ones.
         gain = np.einsum("vkn,kn->vk", before, change_KN[chosen])
         if carries:
-            gain -= np.einsum("vkn,kn->vk", before, funding_KN[chosen])
+            gain -= np.einsum("vkn,kn->vk", before, carry_KN[chosen])
             gain -= np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen])
         if market.interest:
             gain += _idle(before) * market.interest * waited_K[chosen]

@@ -3,7 +3,8 @@
 At an execution V+ = V - costs, costs on |w V+ - held| (see costs.py); between executions units are constant (see
 segments.py).
 
-Order within a row: funding settled and borrow accrued on what was held into the row, then trades at the row's price.
+Order within a row: funding settled, dividends booked and borrow accrued on what was held into the row, then trades at
+the row's price.
 The reference loop in reference.py does the same one row at a time; both agree to 1e-12.
 
 Axes: V variants, K executions, T rows, N assets.

@@ -133,6 +133,14 @@ class Simulation:
         return costs
 
     @cached_property
+    def dividend_TN(self) -> NDArray[np.float64]:
+        """(T, N) dividends received at the row on what was held into it; negative where a short paid them."""
+        received_TN = np.zeros((len(self.equity_T), len(self.market.asset_ids)))
+        if self.market.dividend_TN is not None:
+            received_TN[1:] = self.units_TN[:-1] * self.market.dividend_TN[self.start + 1 :]
+        return received_TN
+
+    @cached_property
     def costs(self) -> dict[str, NDArray[np.float64]]:
         """Each of ``COST_KINDS`` -> (T,) money paid at the row."""
         interest_T = np.zeros(len(self.equity_T))
@@ -152,12 +160,13 @@ class Simulation:
         price_TN = self.market.price_TN[self.start :]
         pnl_TN = np.zeros_like(price_TN)
         pnl_TN[1:] = self.units_TN[:-1] * (price_TN[1:] - price_TN[:-1])
+        pnl_TN += self.dividend_TN
         for cost_TN in self.asset_costs.values():
             pnl_TN -= cost_TN
         return pnl_TN
 
     def hourly(self) -> pd.DataFrame:
-        """Grain: as_of. Equity, net return, exposures, turnover and each cost; what ``returns.parquet`` stores."""
+        """Grain: as_of. Equity, net return, exposures, turnover, each cost and dividends; what ``returns.parquet`` stores."""
         return pd.DataFrame(
             {
                 "as_of": self.as_of_T,
@@ -168,6 +177,7 @@ class Simulation:
                 "net_exposure": self.net_exposure_T,
                 "turnover": self.turnover_T,
                 **{f"{kind}_paid": cost_T for kind, cost_T in self.costs.items()},
+                "dividend_received": self.dividend_TN.sum(axis=1),
             }
         )
 

@@ -26,6 +26,7 @@ def market(
     impact=False,
     interest=False,
     margin=0.0,
+    dividends=False,
 ):
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
@@ -49,6 +50,7 @@ def market(
         impact_TN=np.abs(1e-5 * draw.standard_normal((rows, assets))) if impact else None,
         interest=0.04 / 8760 if interest else 0.0,
         margin_leverage=margin,
+        dividend_TN=np.where(draw.random((rows, assets)) < 0.05, 0.01 * price_TN, 0.0) if dividends else None,
     )
 
 
@@ -79,6 +81,7 @@ def cases(draw, **fixed):
         impact=draw(st.booleans()),
         interest=draw(st.booleans()),
         margin=draw(st.sampled_from([0.0, 0.0, 1.5, 3.0])),
+        dividends=draw(st.booleans()),
         **fixed,
     )
     chosen = targets(

@@ -57,6 +57,7 @@ def test_a_longer_market_leaves_the_past_alone(case, data):
         price_TN=on.price_TN[:rows],
         tradable_TN=on.tradable_TN[:rows],
         funding_TN=None if on.funding_TN is None else on.funding_TN[:rows],
+        dividend_TN=None if on.dividend_TN is None else on.dividend_TN[:rows],
         impact_TN=None if on.impact_TN is None else on.impact_TN[:rows],
     )
     known_D = chosen.as_of_D <= short.as_of_T[-1]
@@ -78,6 +79,7 @@ def test_the_order_of_assets_does_not_matter(case, random):
         price_TN=on.price_TN[:, order],
         tradable_TN=on.tradable_TN[:, order],
         funding_TN=None if on.funding_TN is None else on.funding_TN[:, order],
+        dividend_TN=None if on.dividend_TN is None else on.dividend_TN[:, order],
         impact_TN=None if on.impact_TN is None else on.impact_TN[:, order],
     )
     moved = Targets(chosen.strategy, names, chosen.as_of_D, chosen.target_DN[:, order])
@@ -90,8 +92,15 @@ def test_the_unit_of_a_price_does_not_matter(case, unit):
     on, chosen, lag = case
     scaled_TN = on.price_TN.copy()
     scaled_TN[:, 0] *= unit
+    dividend_TN = None
+    if on.dividend_TN is not None:
+        dividend_TN = on.dividend_TN.copy()
+        dividend_TN[:, 0] *= unit
     np.testing.assert_allclose(
-        equity(changed(on, price_TN=scaled_TN), chosen, lag), equity(on, chosen, lag), rtol=1e-10, atol=1e-6
+        equity(changed(on, price_TN=scaled_TN, dividend_TN=dividend_TN), chosen, lag),
+        equity(on, chosen, lag),
+        rtol=1e-10,
+        atol=1e-6,
     )
 
 
@@ -116,6 +125,7 @@ def test_an_asset_that_is_never_held_does_not_matter(case):
         price_TN=np.hstack([on.price_TN, extra.price_TN]),
         tradable_TN=np.hstack([on.tradable_TN, extra.tradable_TN]),
         funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, extra.price_TN * 0]),
+        dividend_TN=None if on.dividend_TN is None else np.hstack([on.dividend_TN, extra.price_TN]),
         impact_TN=None if on.impact_TN is None else np.hstack([on.impact_TN, 1 / extra.price_TN]),
         **{
             name: np.append(getattr(on, name), getattr(on, name)[0])
@@ -138,6 +148,7 @@ def test_splitting_an_asset_into_two_clones_does_not_matter_where_trades_move_no
         price_TN=np.hstack([on.price_TN, on.price_TN[:, :1]]),
         tradable_TN=np.hstack([on.tradable_TN, on.tradable_TN[:, :1]]),
         funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, on.funding_TN[:, :1]]),
+        dividend_TN=None if on.dividend_TN is None else np.hstack([on.dividend_TN, on.dividend_TN[:, :1]]),
         **{
             name: np.append(getattr(on, name), getattr(on, name)[0])
             for name in ("fee_N", "half_spread_N", "slippage_N", "borrow_N")

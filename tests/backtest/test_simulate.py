@@ -21,6 +21,7 @@ def test_the_fast_path_agrees_with_the_loop(case):
     np.testing.assert_allclose(fast.units_TN, units_TN, rtol=1e-10, atol=1e-12 * CAPITAL)
     for kind, cost_T in fast.costs.items():
         np.testing.assert_allclose(cost_T, paid[kind], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=kind)
+    np.testing.assert_allclose(fast.dividend_TN.sum(axis=1), paid["dividend"], rtol=1e-9, atol=1e-11 * CAPITAL)
 
 
 @settings(max_examples=60, deadline=None)
