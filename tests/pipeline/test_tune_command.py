@@ -12,7 +12,7 @@ from crossattn_core.experiment import load_experiment
 from crossattn_core.home import Home
 from crossattn_core.tuning.ledger import read_trials, trials_counted
 from crossattn_pipeline.cli import app
-from tests.small import run_line, small_experiment, write_market
+from tests.small import export_line, small_experiment, write_market
 
 SPACE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "model.dropout": {"values": [0.0, 0.2]}}
 
@@ -22,7 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     write_market(folder / "market")
     asked = small_experiment(folder / "market", tuning={"trials": 3, "folds": 1, "space": SPACE})
-    run_line(asked, folder / "home")
+    export_line(asked, folder / "home")
     (folder / "tune.yaml").write_text(yaml.safe_dump(asked.model_dump(mode="json", exclude_unset=True)))
     return folder
 
