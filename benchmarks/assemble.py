@@ -21,10 +21,11 @@ BENCHMARKS = {
         ["benchmarks/bench_warehouse.py", "--symbols", "100", "--hours", "43800"],
     ),
     "attention": ("A training step against the pooled layer", ["benchmarks/bench_attention.py"]),
+    "growth": ("A training step as assets and lookback grow", ["benchmarks/bench_attention.py", "--growth"]),
     "planted": ("Markets whose leaders are known", ["benchmarks/bench_planted.py"]),
     "backtest": ("The simulator", ["benchmarks/bench_backtest.py"]),
 }
-WRITE_THEIR_OWN = {"line", "attention", "planted"}
+WRITE_THEIR_OWN = {"line", "attention", "growth", "planted"}
 
 HEAD = """\
 # Benchmarks

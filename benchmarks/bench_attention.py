@@ -1,10 +1,11 @@
 """What a training step costs: ours against the pooled layer that it replaces, and as assets and lookback grow.
 
-    python benchmarks/bench_attention.py           everything, some minutes on one core
-    python benchmarks/bench_attention.py --quick   the headline only
+    python benchmarks/bench_attention.py            the headline, two minutes on one core
+    python benchmarks/bench_attention.py --growth   the curves, some minutes
 
 Forward + backward in CPU seconds (one thread, best of several); each case in a process of its own, so that its peak
-memory is its own. A case that takes more than two minutes or 8 GB says so. Writes results_attention.md beside this file.
+memory is its own. A case that takes too long or more than 8 GB says so. Writes results_attention.md or results_growth.md
+beside this file.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from crossattn_core.panel.windows import RecentBars
 
 HEADLINE = {"batch": 32, "assets": 10, "lookback": 168, "features": 6, "width": 64, "layers": 2}
 _MEMORY_LIMIT = 8 * 2**30
-_MOST_SECONDS = 120
+_MOST_SECONDS = 240
 """Wall time of a case."""
 _ENOUGH_SECONDS = 6
 """CPU time after which a case is not repeated again."""
@@ -35,13 +36,12 @@ KINDS = ("lag_bias", "sparse", "lagged", "hierarchical", "factorised", "last", "
 def main() -> None:
     """Run the cases and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_attention.md"))
+    parser.add_argument("--growth", action="store_true", help="the curves against assets and lookback, not the headline")
+    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    text = headline()
-    if not asked.quick:
-        text += growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720))
-    asked.out.write_text(text, encoding="utf-8")
+    name = "growth" if asked.growth else "attention"
+    text = growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720)) if asked.growth else headline()
+    (asked.out or Path(__file__).with_name(f"results_{name}.md")).write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -177,8 +177,8 @@ def _our_step(case: dict[str, Any]) -> Callable[[], None]:
 def _line(name: str, found: dict[str, float], reference: dict[str, float]) -> str:
     if not found:
         return f"| {name} | failed | | |"
-    ratio = reference["seconds"] / found["seconds"]
-    line = f"| {name} | {found['seconds'] * 1e3:.0f} | {ratio:.1f} | {found['peak_mb']:.0f} |"
+    ratio = f"{reference['seconds'] / found['seconds']:.1f}" if reference else "?"
+    line = f"| {name} | {found['seconds'] * 1e3:.0f} | {ratio} | {found['peak_mb']:.0f} |"
     print(line, flush=True)
     return line
 
