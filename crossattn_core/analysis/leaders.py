@@ -31,7 +31,7 @@ from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
 
-__all__ = ["LEADER_COLUMNS", "Comparison", "compare_with_truth", "conditional_p_values", "find_leaders", "gate"]
+__all__ = ["LEADER_COLUMNS", "Comparison", "compare_with_truth", "conditional_p_values", "find_leaders", "gate", "why_no_lead"]
 
 LEADER_COLUMNS = (
     "leader",
@@ -111,6 +111,31 @@ def gate(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     table = table.assign(named=[named for named, _ in verdicts], why=[why for _, why in verdicts])
     table = table.sort_values(["named", "q_value", "z"], ascending=[False, True, False], key=_sort_key, ignore_index=True)
     return table[list(LEADER_COLUMNS)]
+
+
+def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
+    """One sentence: how many pairs each step of the gate left, and at which the last one fell; '' where a lead is named."""
+    if table["named"].any():
+        return ""
+    pairs = len(table)
+    if not pairs:
+        return "No lead found: no pair of assets has enough common hours to be tested."
+    survive = table[table["q_value"] <= false_discovery_rate]
+    if survive.empty:
+        smallest = float(table["q_value"].min())
+        return (
+            f"No lead found: of {pairs} ordered pairs none survives the permutation test at a false-discovery rate of "
+            f"{false_discovery_rate:.0%} (smallest q {smallest:.3f})."
+        )
+    own = survive[survive["conditional_p"] <= _CONDITIONAL_P]
+    if own["ic_gain"].isna().all():
+        reason = "there are no out-of-sample forecasts to judge the model by"
+    else:
+        reason = "the model's out-of-sample forecasts do not rest on any of them, see the reason of each pair"
+    return (
+        f"No lead found: {len(survive)} of {pairs} ordered pairs survive the permutation test, {len(own)} of them beside the "
+        f"follower's other leads, but {reason}."
+    )
 
 
 def conditional_p_values(

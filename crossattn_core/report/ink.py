@@ -100,14 +100,17 @@ def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
     """The figure as a palette PNG under 60 KB, the same bytes for the same figure."""
     from PIL import Image
 
+    small = io.BytesIO()
     for resolution in (dots_per_inch, 64, 50, 36):
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=resolution, metadata={"Software": None})
-        image = Image.open(io.BytesIO(stream.getvalue())).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-        small = io.BytesIO()
-        image.save(small, format="png", optimize=True)
-        if small.tell() < 60_000:
-            break
+        drawn = Image.open(io.BytesIO(stream.getvalue())).convert("RGB")
+        # Two-sided colour scales need the larger palette; fewer colours come before fewer dots.
+        for colours in (256, 64):
+            small = io.BytesIO()
+            drawn.quantize(colours, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+            if small.tell() < 60_000:
+                return small.getvalue()
     return small.getvalue()
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 from crossattn_core import line as stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
+from crossattn_core.report.attention_figures import attention_figure
 from crossattn_core.report.figures import equity_figure, underwater_figure
 from crossattn_core.report.ink import png
-from crossattn_core.report.model_figures import attention_figure, retrain_figure
+from crossattn_core.report.model_figures import retrain_figure
 from crossattn_core.report.tables import headline_markdown
 from crossattn_pipeline.metadata import figure, number, table
 
