@@ -1,20 +1,20 @@
 """The story, in the order in which candles flow: each stage is one function of (line, days).
 
-    take_in_candles, take_in_funding    a feed's candles and settlements -> the lake
+    take_in_candles, take_in_funding    a feed's candles with dividends, and settlements -> the lake
     build_table                         the lake -> one SQL model in DuckDB
     export_windows                      DuckDB -> the panel, validated
     find_regimes                        the panel -> regime windows
     train                               the panel -> one checkpoint over a chosen range
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
-    decide_weights                      forecasts and baselines -> target weights
+    decide_weights                      forecasts and baselines -> target weights, the champion's among them
     write_report                        weights -> simulated trading -> the page
 
 Every stage is idempotent, leaves a receipt for each partition (see staleness.py) and never writes into an earlier
 day. Dagster wraps these functions; tests call them without it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -29,12 +29,17 @@ from crossattn_core.analysis.attention_story import AttentionStory, tell_attenti
 from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.candles.feed import Feed, newest_complete_day
 from crossattn_core.candles.feed import Progress as CandleProgress
-from crossattn_core.candles.intake import DayIntake
+from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
 from crossattn_core.candles.intake import take_in_candles as intake_candles
 from crossattn_core.candles.intake import take_in_funding as intake_funding
+from crossattn_core.candles.ledger import Kind
 from crossattn_core.candles.opening import open_feed, wall_clock
 from crossattn_core.candles.revisions import revisions_beyond
 from crossattn_core.candles.store import Lake
+from crossattn_core.champion.choose import Champions
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import orders_of, save_orders
+from crossattn_core.champion.standing import stand
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
@@ -46,7 +51,13 @@ from crossattn_core.progress import Progress, Report, silent
 from crossattn_core.receipts import Receipts, combined_hash
 from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.gather import attention_summary, gather_inputs, leads_beside_truth, strategies_of, targets_of
+from crossattn_core.report.gather import (
+    attention_summary,
+    gather_inputs,
+    leads_beside_truth,
+    reported_strategies,
+    targets_of,
+)
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.staleness import WHOLE, Staleness
@@ -54,7 +65,7 @@ from crossattn_core.storage import sha256_of, write_json, write_parquet
 from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.training.fitted import silent as silent_epochs
 from crossattn_core.training.fitting import fit_model
-from crossattn_core.training.rolling_store import read_day
+from crossattn_core.training.rolling_store import read_day, read_forecasts, read_plan
 from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
 from crossattn_core.universe import VenueName
 from crossattn_core.warehouse.connection import connect
@@ -66,6 +77,7 @@ from crossattn_core.warehouse.sources import sync_sources
 from crossattn_core.warehouse.tests import TestResult, run_tests
 
 __all__ = [
+    "Decided",
     "Line",
     "build_table",
     "check_attention",
@@ -132,17 +144,17 @@ class Line:
 
 
 def take_in_candles(line: Line, venue: VenueName, first: date, last: date) -> list[DayIntake]:
-    """A feed's candles of one venue -> the lake; one row a day. Errors as ``candles.intake.take_in_candles``."""
+    """A feed's candles of one venue, and what dividends came with them -> the lake; one row a day.
+
+    Errors as ``candles.intake.take_in_candles``.
+    """
     stage = f"candles/{venue}"
-    days = intake_candles(
-        line.feed(),
-        line.lake,
-        line.experiment.assets_on(venue),
-        first,
-        last,
-        settings=line.experiment.feed,
-        report=_candle_report(line, stage),
-    )
+    feed, assets, settings = line.feed(), line.experiment.assets_on(venue), line.experiment.feed
+    days = intake_candles(feed, line.lake, assets, first, last, settings=settings, report=_candle_report(line, stage))
+    if any(asset.pays_dividends for asset in assets):
+        report = _candle_report(line, f"{stage} dividends")
+        paid = take_in_dividends(feed, line.lake, assets, first, last, settings=settings, report=report)
+        days = with_dividends(days, paid)
     _receive(line, stage, days)
     return days
 
@@ -163,11 +175,14 @@ def take_in_funding(line: Line, first: date, last: date) -> list[DayIntake]:
     return days
 
 
-def strange_candles(line: Line, venue: VenueName, first: date, last: date) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(revisions beyond ``feed.max_revision``, refused candles) of one venue, one row each, for the days first..last."""
-    revisions = line.lake.read_revisions(first, last, venue=venue)
-    beyond = revisions_beyond(revisions, line.experiment.feed.max_revision)
-    return beyond.to_pandas(), line.lake.read_quarantine(first, last, venue=venue).to_pandas()
+def strange_candles(
+    line: Line, venue: VenueName, first: date, last: date, kinds: Sequence[Kind] = ("candles", "dividends")
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(revisions beyond ``feed.max_revision``, what was refused) of one venue, one row each, for the days first..last."""
+    lake = line.lake
+    revisions = pa.concat_tables([lake.read_revisions(first, last, venue=venue, kind=kind) for kind in kinds])
+    refused = pa.concat_tables([lake.read_quarantine(first, last, venue=venue, kind=kind) for kind in kinds])
+    return revisions_beyond(revisions, line.experiment.feed.max_revision).to_pandas(), refused.to_pandas()
 
 
 def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
@@ -297,17 +312,33 @@ def tell_attention_of(line: Line, last: date) -> tuple[AttentionSummary, Attenti
     return None if summary is None or story is None else (summary, story)
 
 
-def decide_weights(line: Line) -> dict[str, Targets]:
-    """Forecasts and baselines -> target weights of every strategy, stored.
+@dataclass(frozen=True)
+class Decided:
+    """Target weights by strategy, the champion's among them, and what is handed over."""
+
+    targets: dict[str, Targets]
+    champions: Champions
+    orders: pd.DataFrame
+    """``champion.orders.ORDER_COLUMNS``."""
+
+
+def decide_weights(line: Line) -> Decided:
+    """Forecasts and baselines -> target weights of every strategy and of the champion that is followed, stored.
 
     Raises:
         HistoryError: there is no forecast yet.
     """
-    targets = targets_of(line.home, line.experiment, line.panel())
+    panel, experiment = line.panel(), line.experiment
+    targets = targets_of(line.home, experiment, panel)
+    forecasts = read_forecasts(line.home, experiment.period.start, line.last_day)
+    champions, followed = stand(experiment, panel, targets, forecasts, read_plan(line.home))
+    targets[CHAMPION] = followed.targets
     for wanted in targets.values():
         save_weights(line.home, wanted)
+    orders = orders_of(followed, forecasts, experiment)
+    save_orders(line.home, orders, champions, experiment)
     _record_whole(line, "target_weights", combined_hash(*(wanted.content_hash for wanted in targets.values())))
-    return targets
+    return Decided(targets, champions, orders)
 
 
 def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
@@ -317,7 +348,7 @@ def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
         BacktestError: weights are missing or do not fit the panel.
     """
     panel = line.panel()
-    targets = {strategy: read_weights(line.home, strategy) for strategy in strategies_of(line.experiment)}
+    targets = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
     line.report(Progress("backtest_report", 0, 2, note="analysis"))
     inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line))
     line.report(Progress("backtest_report", 1, 2, note="page"))

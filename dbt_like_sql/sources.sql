@@ -25,6 +25,13 @@ create table if not exists raw.funding (
     fetched_at timestamp   -- when it was stored [UTC]
 );
 
+create table if not exists raw.dividends (
+    asset_id varchar,      -- venue:category:symbol [key]
+    ex_at timestamp,       -- opening bell of the ex-date: who holds then is paid [UTC]
+    amount double,         -- paid for a unit held, on the scale of the stored prices [quote currency]
+    fetched_at timestamp   -- when it was stored [UTC]
+);
+
 create table if not exists raw.revisions (
     asset_id varchar,             -- venue:category:symbol [key]
     closed_at timestamp,          -- the candle that the source told differently later [UTC]

@@ -41,6 +41,7 @@ __all__ = [
     "SNAPSHOT_COLUMNS",
     "Snapshot",
     "edge_matrices",
+    "next_bar_frame",
     "read_next_bar",
     "read_snapshots",
     "read_snapshots_from_previous",
@@ -94,8 +95,25 @@ def snapshot_day(
     own_share_N = None if alone_RN is None else own_share(forecast_RN, alone_RN)
     snapshot = replace(summarise(weights, day, model_id), own_share_N=own_share_N)
     _write(_path(home, day), snapshot.to_frame())
+    next_bar = next_bar_frame(known, rows, forecast_RN, alone_RN, model_id)
+    _write(_next_bar_path(home, day), next_bar)
+    if _in_force(home, day - timedelta(days=1)) != model_id:
+        evidence = take_evidence(model, known, day, experiment)
+        if evidence is not None:
+            write_evidence(home, day, evidence)
+    return snapshot
+
+
+def next_bar_frame(
+    panel: Panel,
+    rows: NDArray[np.integer],
+    forecast_RN: NDArray[np.float32],
+    alone_RN: NDArray[np.float32] | None,
+    model_id: str,
+) -> pd.DataFrame:
+    """Tidy rows (``NEXT_BAR_COLUMNS``) of the forecasts that there are; ``alone`` is NaN for a family without attention."""
     row_K, asset_K = np.nonzero(np.isfinite(forecast_RN))
-    next_bar = pd.DataFrame(
+    return pd.DataFrame(
         {
             "as_of": panel.as_of_T[rows[row_K]],
             "asset_id": np.array(panel.asset_ids)[asset_K],
@@ -104,12 +122,6 @@ def snapshot_day(
             "model_id": model_id,
         }
     )
-    _write(_next_bar_path(home, day), next_bar)
-    if _in_force(home, day - timedelta(days=1)) != model_id:
-        evidence = take_evidence(model, known, day, experiment)
-        if evidence is not None:
-            write_evidence(home, day, evidence)
-    return snapshot
 
 
 def read_snapshots(home: Home, first: date, last: date, quantities: tuple[str, ...] | None = None) -> pd.DataFrame:

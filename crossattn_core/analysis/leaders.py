@@ -31,7 +31,16 @@ from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
 
-__all__ = ["LEADER_COLUMNS", "Comparison", "compare_with_truth", "conditional_p_values", "find_leaders", "gate", "why_no_lead"]
+__all__ = [
+    "LEADER_COLUMNS",
+    "Comparison",
+    "compare_with_truth",
+    "conditional_p_values",
+    "find_leaders",
+    "gate",
+    "judge_leads",
+    "why_no_lead",
+]
 
 LEADER_COLUMNS = (
     "leader",
@@ -80,22 +89,28 @@ def find_leaders(home: Home, experiment: Experiment, panel: Panel, last: date) -
 
     Reads only rows, snapshots and stored forecasts of the newest ``analysis.window_days`` days up to ``last``.
     """
-    settings = experiment.analysis
-    first = last - timedelta(days=settings.window_days - 1)
+    first = last - timedelta(days=experiment.analysis.window_days - 1)
     stop = panel.row_of(np.datetime64(bounds(last)[1], "us")) + 1
     start = max(panel.row_of(np.datetime64(bounds(first)[0], "us")) + 1, 0)
-    known = panel.until(stop)
+    snapshots, next_bar = read_snapshots(home, first, last, ("edge",)), read_next_bar(home, first, last)
+    return judge_leads(panel.until(stop), start, snapshots, next_bar, experiment)
+
+
+def judge_leads(
+    known: Panel, start: int, snapshots: pd.DataFrame, next_bar: pd.DataFrame, experiment: Experiment
+) -> pd.DataFrame:
+    """``find_leaders`` from what is at hand: returns of the rows from ``start`` on, edges of snapshots, next-bar forecasts."""
+    settings = experiment.analysis
     return_TN = fresh_returns(known)[start:]
     tested = lead_lag(
         return_TN,
-        panel.asset_ids,
+        known.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
         first_lag_NN=first_clean_lags(known),
     ).pairs
-    tested["conditional_p"] = conditional_p_values(return_TN, panel.asset_ids, tested, settings.false_discovery_rate)
-    attention = _attention(read_snapshots(home, first, last, ("edge",)))
-    gains = _gains(read_next_bar(home, first, last), known, experiment)
+    tested["conditional_p"] = conditional_p_values(return_TN, known.asset_ids, tested, settings.false_discovery_rate)
+    attention, gains = _attention(snapshots), _gains(next_bar, known, experiment)
     table = tested.merge(attention, how="left", on=["leader", "follower"]).merge(gains, how="left", on="follower")
     return gate(table, experiment)
 

@@ -15,6 +15,8 @@ from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.backtest.market import Market, market_of
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import champion_note, read_champions
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
@@ -25,13 +27,28 @@ from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
+from crossattn_core.training.wanted_store import read_wanted, wanted_array
 
-__all__ = ["attention_summary", "gather_inputs", "leads_beside_truth", "simulate_all", "strategies_of", "targets_of"]
+__all__ = [
+    "attention_summary",
+    "gather_inputs",
+    "leads_beside_truth",
+    "reported_strategies",
+    "simulate_all",
+    "strategies_of",
+    "targets_of",
+]
 
 
 def strategies_of(experiment: Experiment) -> tuple[str, ...]:
-    """The forecasting families and the baselines, each once, families first."""
-    return tuple(dict.fromkeys((*experiment.retrain.families, *experiment.baselines.strategies)))
+    """The forecasting families, the baselines and what the champion falls back to, each once, families first."""
+    families, baselines = experiment.retrain.families, experiment.baselines.strategies
+    return tuple(dict.fromkeys((*families, *baselines, experiment.champion.fallback)))
+
+
+def reported_strategies(experiment: Experiment) -> tuple[str, ...]:
+    """Every strategy that is traded on paper and reported: those that decide, and the followed one."""
+    return (*strategies_of(experiment), CHAMPION)
 
 
 def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Targets]:
@@ -41,19 +58,21 @@ def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Ta
         HistoryError: there is no forecast yet.
     """
     first, last = _days(panel)
-    forecasts = read_forecasts(home, first, last)
-    if forecasts.empty:
+    forecasts, wanted = read_forecasts(home, first, last), read_wanted(home, first, last)
+    answered = [told["as_of"].min() for told in (forecasts, wanted) if len(told)]
+    if not answered:
         raise HistoryError(
             f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
             "walk forward over a longer range, or lower retrain.minimum_days"
         )
-    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=forecasts["as_of"].min().to_datetime64())
+    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=min(answered).to_datetime64())
     targets: dict[str, Targets] = {}
     for strategy in strategies_of(experiment):
-        forecast_TN = None
+        forecast_TN = weight_TN = None
         if needs_forecast(strategy):
+            weight_TN = wanted_array(wanted, panel, strategy)
             forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
-        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment)
+        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
     return targets
 
 
@@ -75,6 +94,7 @@ def gather_inputs(
     leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
     windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
     feed = experiment.feed
+    champions = read_champions(home)
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
     return ReportInputs(
         experiment=experiment,
@@ -94,6 +114,7 @@ def gather_inputs(
             "weights": weights_hash,
             "version": __version__,
         },
+        notes=() if champions is None else (champion_note(champions),),
     )
 
 
