@@ -25,7 +25,7 @@ from crossattn_core.report.ink import INK, MUTED, date_axis, dates, drawing, fra
 from crossattn_core.report.inputs import AttentionSummary
 from crossattn_core.report.model_figures import shade_regimes
 
-__all__ = ["HEAT", "LINES", "attention_figure", "label_cells", "order_by", "tick_symbols", "time_figure", "views_figure"]
+__all__ = ["HEAT", "LINES", "Order", "attention_figure", "label_cells", "order_by", "tick_symbols", "time_figure", "views_figure"]
 
 HEAT = LinearSegmentedColormap.from_list("heat", ["#f7f9fb", "#9dc3e6", "#0b5cad", "#062a52"])
 LINES = (

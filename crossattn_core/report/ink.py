@@ -89,6 +89,8 @@ def svg(figure: Figure, name: str) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Two colour bars of one scale are one image to matplotlib and would share its id; nothing refers to it.
+    text = re.sub(r'(<image\b[^>]*?)\sid="[^"]+"', r"\1", text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", text)
     # Coordinates to a hundredth of a point: nobody sees more, and the page is a third smaller.

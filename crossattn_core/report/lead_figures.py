@@ -54,18 +54,20 @@ def edge_graph_figure(story: AttentionStory, *, false_discovery_rate: float) -> 
                 f"{row['lag']} h",
             )
         net_N = story.net_N
-        for n, symbol in enumerate(story.symbols):
+        size_N = 60 + 340 * np.maximum(net_N, 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
+        edges = [_NAMED if symbol in drawn else _NOT_NAMED for symbol in story.symbols]
+        # One call for all: each call is a collection of its own, and ids of many collections collide in the SVG.
+        axis.scatter(
+            np.cos(angle_N),
+            np.sin(angle_N),
+            s=size_N if assets <= 20 else size_N / 3,
+            color="white",
+            edgecolor=edges,
+            lw=1.4,
+            zorder=3,
+        )
+        for symbol in story.symbols:
             x, y = at[symbol]
-            size = 60 + 340 * max(net_N[n], 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
-            axis.scatter(
-                [x],
-                [y],
-                s=size if assets <= 20 else size / 3,
-                color="white",
-                edgecolor=_NAMED if symbol in drawn else _NOT_NAMED,
-                lw=1.4,
-                zorder=3,
-            )
             turn = np.degrees(np.arctan2(y, x))
             left = abs(turn) > 90
             style: dict[str, Any] = {"fontsize": 8 if assets <= 20 else 6.5, "color": INK if symbol in drawn else MUTED}

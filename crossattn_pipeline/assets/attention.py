@@ -11,10 +11,9 @@ from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.report.attention_figures import attention_figure, time_figure, views_figure
+from crossattn_core.report.attention_section import attention_pictures
 from crossattn_core.report.ink import png
 from crossattn_core.report.inputs import AttentionSummary
-from crossattn_core.report.lead_figures import edge_graph_figure, lag_profile_figure, stress_figure
 from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
@@ -74,15 +73,8 @@ def _pictures(line: Line, summary: AttentionSummary, story: AttentionStory) -> d
     """Heatmap, time, views, graph, profiles and stress, each under the size that the UI keeps; the verdict in words."""
     rate = line.experiment.analysis.false_discovery_rate
     named = story.leaders[story.leaders["named"].astype(bool)]
-    drawn = {
-        "attention": attention_figure(summary, order="leadership", sectors=story.sectors, net_N=story.net_N),
-        "attention_through_time": time_figure(story),
-        "predictive_leads": edge_graph_figure(story, false_discovery_rate=rate),
-        "lag_profiles": lag_profile_figure(story) if len(story.leaders) else None,
-        "three_views": views_figure(story) if len(story.evidence) else None,
-        "correlation_by_regime": stress_figure(story) if story.stress else None,
-    }
-    shown: dict[str, Any] = {name: figure(png(of), name.replace("_", " ")) for name, of in drawn.items() if of is not None}
+    drawn = attention_pictures(summary, story, line.experiment, order="leadership")
+    shown: dict[str, Any] = {name: figure(png(of), name.replace("_", " ")) for name, of in drawn.items()}
     shown["leads"] = table(named[["leader", "follower", "lag", "why"]]) if len(named) else why_no_lead(story.leaders, rate)
     if len(story.agreement):
         shown["agreement_of_views"] = table(story.agreement.drop(columns=["day", "model_id"]))
