@@ -20,6 +20,7 @@ from rich.table import Table
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
 from crossattn_core.report.tables import headline
+from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.terminal import reporting
@@ -160,6 +161,7 @@ def ui(
     serve(experiment, home, port)
 
 
+add_candle_commands(app)
 add_inspect_commands(app)
 
 
