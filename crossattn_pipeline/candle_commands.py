@@ -18,6 +18,7 @@ from rich.table import Table
 
 from crossattn_core.candles.coverage import AssetCoverage, coverage_of, kinds_of
 from crossattn_core.candles.feed import Progress as CandleProgress
+from crossattn_core.candles.feed import told
 from crossattn_core.candles.intake import take_in_candles, take_in_dividends, take_in_funding
 from crossattn_core.candles.revisions import adopt_revisions, retire_history, revisions_beyond
 from crossattn_core.days import to_naive
@@ -288,7 +289,7 @@ def _print(text: str) -> None:
 
 
 def _tell(report: Report, step: CandleProgress) -> None:
-    report(Progress(step.stage, step.done, step.total, "windows", f"{step.symbol} {step.rows} rows"))
+    report(Progress(step.stage, step.done, step.total, "windows", told(step)))
 
 
 @contextmanager
