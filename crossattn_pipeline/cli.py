@@ -79,7 +79,11 @@ def fetch(
 
     with _line(experiment, home, symbols, as_json) as (line, console):
         first, last = _range(line, start, end)
-        result = materialize(line, "data", line.experiment.candle_stages, [first, last], must_pass=False)
+        stages = line.experiment.candle_stages
+        if not as_json:
+            days = (last - first).days + 1
+            console.print(f"registering {days} days of {len(stages)} assets with Dagster", highlight=False)
+        result = materialize(line, "data", stages, [first, last], must_pass=False)
         complete = [check for check in result.get_asset_check_evaluations() if check.check_name == "complete"]
         incomplete = [check for check in complete if not check.passed]
         for check in complete:
