@@ -24,6 +24,7 @@ from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.terminal import reporting
+from crossattn_pipeline.tune_command import tune
 
 __all__ = ["app", "main"]
 
@@ -167,6 +168,7 @@ def ui(
 
 add_candle_commands(app)
 add_inspect_commands(app)
+app.command()(tune)
 
 
 def main() -> None:

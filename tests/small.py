@@ -36,6 +36,7 @@ def small_experiment(folder: Path, **sections: object) -> Experiment:
         "regimes": {"minimum_days": 10, "volatility_days": 3, "confirm_days": 2},
         "retrain": {"minimum_days": 14, "every_days": 7, "cooldown_days": 3},
         "baselines": {"momentum_hours": 48, "volatility_hours": 96, "ridge_lags": 6},
+        "champion": {"every_days": 1, "window_days": 7, "minimum_days": 5, "confidence": 0.51, "block_days": 2},
         "portfolio": {"volatility_hours": 96},
         "backtest": {"bootstrap_samples": 50},
         "analysis": {"permutations": 20, "window_days": 14, "max_lag": 6},
@@ -87,8 +88,8 @@ def past() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, ReportPaths]:
-    """The whole line, without Dagster."""
+def export_line(experiment: Experiment, home: Path) -> Line:
+    """The line up to the panel, without Dagster."""
     line = Line(experiment, open_home(home, experiment), clock=past)
     first, last = experiment.period.start, line.last_day
     for venue in sorted({asset.venue for asset in experiment.assets}):
@@ -97,6 +98,13 @@ def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, Re
     for name in STORED_TABLES:
         stages.build_table(line, name, first, last)
     stages.export_windows(line, first, last)
+    return line
+
+
+def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, ReportPaths]:
+    """The whole line, without Dagster."""
+    line = export_line(experiment, home)
+    first, last = experiment.period.start, line.last_day
     stages.find_regimes(line)
     list(stages.walk_forward(line, first, last))
     stages.snapshot_attention(line, first, last)
