@@ -16,7 +16,7 @@ from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
 
 FIRST, LAST = "2025-03-01", "2025-03-28"
-STORED_TABLES = ("aligned.bars", "features.recursive", "features.window")
+STORED_TABLES = ("aligned.bars", "features.trailing", "features.bar")
 
 
 def small_experiment(folder: Path, **sections: object) -> Experiment:

@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, pd.DataFra
         tables = {
             "candles": "raw.candles",
             "aligned": "aligned.bars",
-            "features": "features.window",
+            "features": "features.bar",
             "panel_rows": "features.panel_rows",
         }
         rows = {name: connection.execute(f"select * from {table}").df() for name, table in tables.items()}
