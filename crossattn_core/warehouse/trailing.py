@@ -7,7 +7,9 @@ less), whatever range was asked for; what a longer memory would add is below 1e-
 Axes: R bars of all assets, asset after asset; S segments (one an asset and month), J bars of a segment, warm-up included.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import numpy as np
@@ -20,8 +22,10 @@ __all__ = ["WARM_UP_BARS", "deviation_R", "macd_SJ", "simple_rsi_R", "sum_R", "t
 WARM_UP_BARS = 500
 _WINDOW = 20
 _FAST, _SLOW, _SIGNAL, _RSI = 12, 26, 9, 14
-_CHUNK_SEGMENTS = 256  # at a time: bounds memory at any history
-_CHUNK_BARS = 1 << 15  # at a time: what a core's cache holds
+_CHUNK_SEGMENTS, _CHUNK_BARS = 64, 1 << 15  # at a time: what a core's cache holds
+_THREADS = 2
+_KEYS = ["as_of", "asset_id", "position"]
+_READ = ("opened_at", "closed_at", "open", "close", "volume")
 _FEATURES = ("relative_volume", "volatility", "rsi_14", "macd", "macd_signal", "macd_histogram", "rsi_14_wilder")
 
 
@@ -41,23 +45,21 @@ def trailing_features(bars: pa.Table, start: datetime, end: datetime, dtype: typ
     is_wanted = (as_of > np.datetime64(start, "us")) & (as_of <= np.datetime64(end, "us"))
     order = _by_asset_and_time(_values(bars, "position"), as_of)
     wanted = np.flatnonzero(is_wanted[order])
-    made = {name: np.full(len(order), np.nan, dtype=dtype) for name in _FEATURES}
+    made = {name: np.empty(len(order), dtype=dtype) for name in _FEATURES}
     if len(wanted):
-        sorted_bars = {
-            name: _values(bars, name)[order] for name in ("position", "opened_at", "closed_at", "open", "close", "volume")
-        }
-        features = _windowed(sorted_bars, dtype) | _recursive(sorted_bars, as_of[order], wanted, dtype)
-        for name, feature_R in features.items():
-            made[name][order] = feature_R
+        sorted_bars = {name: _values(bars, name)[order] for name in (*_KEYS, *_READ) if name != "asset_id"}
+        _windowed(sorted_bars, made)
+        _recursive(sorted_bars, wanted, made)
     # Rows leave as they came: in time order, without a sort of their names.
-    kept = bars.select(["as_of", "asset_id", "position"])
-    everything = bool(is_wanted.all())
+    everything = len(wanted) == len(order)
+    kept = bars.select(_KEYS) if everything else bars.select(_KEYS).filter(pa.array(is_wanted))
     columns = {}
-    for name, values in made.items():
+    for name, made_R in made.items():
+        values = np.empty_like(made_R)
+        values[order] = made_R
         chosen = values if everything else values[is_wanted]
         columns[name] = pa.array(chosen, mask=np.isnan(chosen))
-    kept = kept if everything else kept.filter(pa.array(is_wanted))
-    return pa.table({name: kept[name] for name in kept.column_names} | columns)
+    return pa.table({name: kept[name] for name in _KEYS} | columns)
 
 
 def sum_R(value_R: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -111,13 +113,13 @@ def wilder_rsi_SJ(close_SJ: NDArray[np.float64]) -> NDArray[np.float64]:
     return rsi_SJ
 
 
-def _windowed(bars: dict[str, NDArray], dtype: type) -> dict[str, NDArray]:
-    """The features of a fixed width; NaN where an asset has too few bars."""
+def _windowed(bars: dict[str, NDArray], made: dict[str, NDArray]) -> None:
+    """Fill in the features of a fixed width; NaN where an asset has too few bars."""
     rows = len(bars["close"])
     first_R = np.flatnonzero(np.diff(bars["position"], prepend=bars["position"][0] - 1))
     number_R = np.arange(rows) - np.repeat(first_R, np.diff(first_R, append=rows))
-    made = {name: np.empty(rows, dtype=dtype) for name in _FEATURES[:3]}
-    for low in range(0, rows, _CHUNK_BARS):
+
+    def fill(low: int) -> None:
         before = max(low - _WINDOW, 0)
         part, kept = slice(before, low + _CHUNK_BARS), slice(low - before, None)
         number, close, volume = number_R[part], bars["close"][part], bars["volume"][part]
@@ -134,40 +136,57 @@ def _windowed(bars: dict[str, NDArray], dtype: type) -> dict[str, NDArray]:
             }
         for name, values in features.items():
             made[name][low : low + _CHUNK_BARS] = values[kept]
-    return made
+
+    _each(fill, range(0, rows, _CHUNK_BARS))
 
 
-def _recursive(
-    bars: dict[str, NDArray], as_of_R: NDArray[np.datetime64], wanted: NDArray[np.int64], dtype: type
-) -> dict[str, NDArray]:
-    """The features without end, at the rows ``wanted``; NaN elsewhere and where an asset has too few bars."""
+def _recursive(bars: dict[str, NDArray], wanted: NDArray[np.int64], made: dict[str, NDArray]) -> None:
+    """Fill in the features without end at the rows ``wanted``; NaN where an asset has too few bars."""
     position_R, close_R = bars["position"], bars["close"]
-    made = {name: np.full(len(close_R), np.nan, dtype=dtype) for name in _FEATURES[3:]}
-    # The row at a month's first midnight belongs to the month before: a day holds (00:00, 24:00].
-    month_R = (as_of_R - np.timedelta64(1, "us")).astype("datetime64[M]").astype(np.int64)
-    key_R = position_R.astype(np.int64) * 100_000 + month_R
+    key_R = position_R.astype(np.int64) * 100_000 + _month(bars["as_of"])
     is_new = np.flatnonzero(np.diff(key_R[wanted])) + 1
-    low_S, high_S = np.concatenate([[0], is_new]), np.concatenate([is_new, [len(wanted)]])
+    # A segment's rows lie side by side: an asset's bars of a month, as far as they are wanted.
+    first_S = wanted[np.concatenate([[0], is_new])]
+    last_S = wanted[np.concatenate([is_new, [len(wanted)]]) - 1]
     # First bar of the segment's month, which may lie before the range.
-    month_start_S = np.searchsorted(key_R, key_R[wanted[low_S]])
-    begin_S = np.maximum(month_start_S - WARM_UP_BARS, np.searchsorted(position_R, position_R[wanted[low_S]]))
-    for chunk in _chunks(len(low_S)):
-        last_S = wanted[high_S[chunk] - 1]
-        length = int((last_S - begin_S[chunk]).max()) + 1
+    month_start_S = np.searchsorted(key_R, key_R[first_S])
+    begin_S = np.maximum(month_start_S - WARM_UP_BARS, np.searchsorted(position_R, position_R[first_S]))
+
+    def fill(low: int) -> None:
+        chunk = slice(low, low + _CHUNK_SEGMENTS)
+        length = int((last_S[chunk] - begin_S[chunk]).max()) + 1
         # Short segments repeat their last bar; nothing behind it is read.
-        close_SJ = close_R[np.minimum(begin_S[chunk, None] + np.arange(length), last_S[:, None])]
+        close_SJ = close_R[np.minimum(begin_S[chunk, None] + np.arange(length), last_S[chunk, None])]
         macd, signal = macd_SJ(close_SJ)
-        features = (macd / close_SJ, signal / close_SJ, (macd - signal) / close_SJ, wilder_rsi_SJ(close_SJ))
-        for segment, (low, high, begin) in enumerate(zip(low_S[chunk], high_S[chunk], begin_S[chunk], strict=True)):
-            rows = wanted[low:high]
-            for values, feature_SJ in zip(made.values(), features, strict=True):
-                values[rows] = feature_SJ[segment, rows - begin]
-    return made
+        features = {
+            "macd": macd / close_SJ,
+            "macd_signal": signal / close_SJ,
+            "macd_histogram": (macd - signal) / close_SJ,
+            "rsi_14_wilder": wilder_rsi_SJ(close_SJ),
+        }
+        for segment, (first, last, begin) in enumerate(zip(first_S[chunk], last_S[chunk], begin_S[chunk], strict=True)):
+            for name, feature_SJ in features.items():
+                made[name][first : last + 1] = feature_SJ[segment, first - begin : last + 1 - begin]
+
+    _each(fill, range(0, len(first_S), _CHUNK_SEGMENTS))
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    for low in range(0, count, _CHUNK_SEGMENTS):
-        yield slice(low, low + _CHUNK_SEGMENTS)
+def _each(fill: Callable[[int], None], starts: range) -> None:
+    """Run every part; parts write side by side, so their order does not matter."""
+    if len(starts) == 1:
+        fill(starts[0])
+        return
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, _THREADS)) as pool:
+        list(pool.map(fill, starts))
+
+
+def _month(as_of_R: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Months since 1970. The row at a month's first midnight belongs to the month before: a day holds (00:00, 24:00]."""
+    day_R = (as_of_R - np.timedelta64(1, "us")).astype("datetime64[D]").astype(np.int64)
+    first = day_R.min()
+    # numpy turns a day into a month slowly, so each day is turned once.
+    month_of_day = np.arange(first, day_R.max() + 1).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return month_of_day[day_R - first]
 
 
 def _by_asset_and_time(position: NDArray, as_of: NDArray[np.datetime64]) -> NDArray[np.int64]:

@@ -28,10 +28,18 @@ with bars as (select * from aligned.fresh_bars where as_of > $warm_start and as_
 funding as (
     select * from staging.funding where settled_hour > $start - interval 24 hours and settled_hour <= $end
 ),
--- One window, so one sort; only the two values that it looks for travel through it.
+assets as (select * from raw.assets),
+-- One window, so one sort, and no text travels through it: the key comes back from the assets.
 followed as (
     select
-        *,
+        position,
+        as_of,
+        opened_at,
+        closed_at,
+        open,
+        high,
+        low,
+        close,
         lag(close) over own_bars as previous_close,
         lag(closed_at) over own_bars as previous_closed_at
     from bars
@@ -47,7 +55,7 @@ kept as (
 )
 select
     kept.as_of,
-    kept.asset_id,
+    assets.asset_id,
     kept.position,
     ln(kept.close / case when kept.is_after_pause then kept.open else kept.previous_close end)::float as log_return,
     case
@@ -64,4 +72,5 @@ select
     coalesce(case when funding.settled_hour > kept.as_of - interval 24 hours then funding.rate end, 0)::float
         as last_funding_rate
 from kept
+inner join assets on kept.position = assets.position
 asof left join funding on kept.position = funding.position and kept.as_of >= funding.settled_hour
