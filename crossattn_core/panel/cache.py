@@ -30,7 +30,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import write_json
 
-__all__ = ["PanelCache", "column_values", "day_path", "feature_values", "locked", "panel_of", "read_day"]
+__all__ = ["PanelCache", "column_values", "day_path", "feature_values", "locked", "panel_columns", "panel_of", "read_day"]
 
 _ARRAYS: dict[str, Any] = {
     "trade_price": np.float64,
@@ -133,7 +133,7 @@ class PanelCache:
                 streams[name].truncate(held_days * 24 * row_bytes)
                 streams[name].seek(0, 2)
             for day in days:
-                rows = read_day(self._home, self._experiment, day, [*_ARRAYS, *self._features])
+                rows = read_day(self._home, self._experiment, day)
                 for name, dtype in _ARRAYS.items():
                     streams[name].write(column_values(rows, name).astype(dtype).tobytes())
                 feature = feature_values(rows, self._features)
@@ -144,15 +144,20 @@ class PanelCache:
                 stream.close()
 
 
-def read_day(home: Home, experiment: Experiment, day: date, columns: Iterable[str]) -> pa.Table:
-    """Columns of one stored day, 24 rows an asset of this universe, hour by hour.
+def panel_columns(experiment: Experiment) -> list[str]:
+    """The columns of ``features.panel_rows`` that the panel of this experiment is made of."""
+    return list(dict.fromkeys([*_KEYS, *_ARRAYS, *experiment.features.names]))
+
+
+def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
+    """The panel's columns of one stored day, 24 rows an asset of this universe, hour by hour.
 
     Raises:
         HistoryError: the file is gone.
         ContractError: it lacks a column or an asset.
     """
     path, assets = day_path(home, day), experiment.asset_ids
-    wanted = list(dict.fromkeys([*_KEYS, *columns]))
+    wanted = panel_columns(experiment)
     try:
         rows = pq.ParquetFile(path).read(columns=wanted)
     except FileNotFoundError as error:

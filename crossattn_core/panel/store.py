@@ -21,7 +21,7 @@ from crossattn_core.days import bounds, days_between, grid
 from crossattn_core.errors import ContractError, HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked, panel_of, read_day
+from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked, panel_columns, panel_of, read_day
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.schemas import check_panel, check_table
 from crossattn_core.receipts import combined_hash
@@ -130,13 +130,13 @@ def _placed(experiment: Experiment, rows: pa.Table, first: date, last: date) -> 
 def _check(home: Home, experiment: Experiment, ordered: pa.Table, first: date, last: date) -> None:
     """Refuse rows that break the panel's contract, before any of them is written; the day before is the context of marks."""
     check_table("panel_rows", ordered.to_pandas())
-    before = first - timedelta(days=1)
-    with_context = ordered
-    is_known = first > experiment.period.start and before in exported_days(home) and day_path(home, before).is_file()
+    before, has_past = first - timedelta(days=1), first > experiment.period.start
+    columns = panel_columns(experiment)
+    with_context = ordered.select(columns)
+    is_known = has_past and before in exported_days(home) and day_path(home, before).is_file()
     if is_known:
-        with_context = pa.concat_tables([read_day(home, experiment, before, ordered.column_names), ordered])
+        with_context = pa.concat_tables([read_day(home, experiment, before), with_context])
     as_of_T = grid(before if is_known else first, last)
-    has_past = first > experiment.period.start
     check_panel(panel_of(experiment, with_context, as_of_T), first_row=24 if is_known else 0, has_past=has_past)
 
 
