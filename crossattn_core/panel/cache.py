@@ -39,6 +39,7 @@ _ARRAYS: dict[str, Any] = {
     "age_hours": np.float32,
     "quote_volume": np.float64,
     "funding_rate": np.float64,
+    "dividend": np.float64,
 }
 _KEYS = ("as_of", "asset_id")
 
@@ -101,6 +102,7 @@ class PanelCache:
             age_hours_TN=arrays["age_hours"],
             quote_volume_TN=arrays["quote_volume"],
             funding_rate_TN=arrays["funding_rate"],
+            dividend_TN=arrays["dividend"],
             content_hash=content_hash,
         )
 
@@ -185,6 +187,7 @@ def panel_of(experiment: Experiment, rows: pa.Table, as_of_T: NDArray[np.datetim
         age_hours_TN=arrays["age_hours"],
         quote_volume_TN=arrays["quote_volume"],
         funding_rate_TN=arrays["funding_rate"],
+        dividend_TN=arrays["dividend"],
         content_hash="",
     )
 

@@ -19,6 +19,7 @@ columns:
   hour_of_week_cos: "cosine of the hour of the week, one turn a week [-1 to 1]"
   last_funding_rate: "newest rate settled in the 24 hours up to the row; 0 where there is none [fraction of notional]"
 tests:
+  - schema: features
   - unique: [asset_id, as_of]
   - not_null: [as_of, asset_id, intraday_return, range_share]
   - range: {range_share: [0, null], hour_of_week: [0, 167], pause_hours: [0, null]}

@@ -17,6 +17,7 @@ columns:
   macd_histogram: {type: float, is: "macd less macd_signal; null until 34 bars [fraction of price]", from: [close]}
   rsi_14_wilder: {type: float, is: "RSI of 14 changes with Wilder's smoothing; 50 where the price stood still; null until 14 changes [0 to 100]", from: [close]}
 tests:
+  - schema: features
   - unique: [asset_id, as_of]
   - range: {rsi_14: [0, 100], rsi_14_wilder: [0, 100], volatility: [0, null], relative_volume: [0, 20]}
 */
