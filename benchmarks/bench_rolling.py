@@ -4,7 +4,8 @@
 
 HOME holds an exported panel (run the pipeline up to ``feature_windows`` first). Each variant walks in a folder of its own
 under ``--scratch``, so the home's own results stay; run again with the same folder, the walks are not made anew and
-their timings are read back; a walk that was stopped goes on, and only the days made anew are timed. CPU seconds are of this process; keep OMP_NUM_THREADS at 1.
+their timings are read back. A walk that was stopped goes on, and only the days made anew are timed. CPU seconds are of
+this process; keep OMP_NUM_THREADS at 1.
 """
 
 import argparse
@@ -137,7 +138,8 @@ def cost_row(name: str, what: str, spent: Mapping[str, list[float]]) -> str:
     cold, warm = (f"{np.mean(spent[kind]):.1f}" if spent[kind] else "-" for kind in ("cold", "warm"))
     total = sum(sum(times) for times in spent.values())
     retrains = len(spent["cold"]) + len(spent["warm"])
-    return f"| {name} | {what} | {retrains} | {cold} | {warm} | {1e3 * float(np.mean(spent['carried'] or [np.nan])):.0f} | {total:.0f} |"
+    carried = 1e3 * float(np.mean(spent["carried"] or [np.nan]))
+    return f"| {name} | {what} | {retrains} | {cold} | {warm} | {carried:.0f} | {total:.0f} |"
 
 
 def retrain_table(plan: pd.DataFrame) -> str:
