@@ -6,6 +6,7 @@
     find_regimes                        the panel -> regime windows
     train                               the panel -> one checkpoint over a chosen range
     watch                               regime, drift, rolling IC, what the plan says to the newest day
+    tune                                the panel before the first test day -> hyper-parameters
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
     decide_weights                      forecasts and baselines -> target weights, the champion's among them
@@ -27,7 +28,7 @@ import pyarrow as pa
 
 from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
 from crossattn_core.analysis.snapshot_checks import check_snapshots
-from crossattn_core.candles.feed import Feed, newest_complete_day
+from crossattn_core.candles.feed import Feed, newest_complete_day, told
 from crossattn_core.candles.feed import Progress as CandleProgress
 from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
 from crossattn_core.candles.intake import take_in_candles as intake_candles
@@ -41,6 +42,7 @@ from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import orders_of, save_orders
 from crossattn_core.champion.standing import stand
 from crossattn_core.days import days_between
+from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.monitoring.watch import Outlook, outlook
@@ -62,6 +64,8 @@ from crossattn_core.training.fitted import silent as silent_epochs
 from crossattn_core.training.fitting import fit_model
 from crossattn_core.training.rolling_store import read_day, read_forecasts, read_plan
 from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
+from crossattn_core.tuning.ledger import Trial
+from crossattn_core.tuning.search import Tuned, first_test_day, search
 from crossattn_core.universe import VenueName
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.models import load_project
@@ -85,6 +89,7 @@ __all__ = [
     "take_in_funding",
     "test_table",
     "train",
+    "tune",
     "walk_forward",
     "watch",
     "write_report",
@@ -255,6 +260,21 @@ def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport]
     return model
 
 
+def tune(line: Line, *, report: Callable[[Trial], None] = lambda trial: None) -> Tuned:
+    """Search hyper-parameters on the panel before the first test day; every trial goes into the home's ledger.
+
+    Raises:
+        HistoryError: the period ends before the first test day.
+    """
+    before = first_test_day(line.experiment)
+    if line.last_day < before:
+        raise HistoryError(
+            f"the period ends on {line.last_day}, before the first test day {before}: no day is left to test what tuning finds; "
+            "lower retrain.minimum_days or extend the period"
+        )
+    return search(line.home, line.experiment, line.panel(before - timedelta(days=1)), report=report)
+
+
 def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
     """Step the days first..last, yielding each as it is stored."""
     panel = line.panel(last)
@@ -364,7 +384,7 @@ def data_quality(line: Line) -> pd.DataFrame | None:
 
 def _candle_report(line: Line, stage: str) -> Callable[[CandleProgress], None]:
     def tell(step: CandleProgress) -> None:
-        line.report(Progress(stage, step.done, step.total, "windows", f"{step.symbol} {step.rows} rows"))
+        line.report(Progress(stage, step.done, step.total, "windows", told(step)))
 
     return tell
 
