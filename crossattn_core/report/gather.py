@@ -9,6 +9,7 @@ import pandas as pd
 
 from crossattn_core import __version__
 from crossattn_core.analysis.attention_maps import edge_matrices, read_snapshots
+from crossattn_core.analysis.attention_story import tell_attention
 from crossattn_core.analysis.forecast_quality import forecast_quality
 from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.backtest.market import Market, market_of
@@ -95,6 +96,7 @@ def gather_inputs(
     leaders = find_leaders(home, experiment, panel, last)
     names = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
     leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
+    windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
     feed = experiment.feed
     champions = read_champions(home)
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
@@ -104,8 +106,9 @@ def gather_inputs(
         beliefs={strategy: wanted.belief_D for strategy, wanted in targets.items() if len(wanted.belief_D)},
         forecast_quality=forecast_quality(home, experiment, panel, first, last),
         plan=read_plan(home, first, last),
-        regime_windows=regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes),
+        regime_windows=windows,
         attention=attention_summary(home, experiment, last),
+        story=tell_attention(home, experiment, panel, last, windows, leaders=leaders),
         leaders=leaders,
         planted=feed.simulated.leads if feed.kind == "simulated" else None,
         data_quality=data_quality,
