@@ -110,6 +110,8 @@ def main() -> None:
     experiment = load_experiment(arguments.experiment)
     panel = open_panel(Home(arguments.home), experiment)
     last = arguments.last or panel.as_of_T[-25].astype("datetime64[D]").item()
+    # Nothing after the last walked day is judged: positions without forecasts would run on.
+    panel = panel.until(int(np.searchsorted(panel.as_of_T, np.datetime64(last) + np.timedelta64(1, "D"), side="right")))
     scratch = arguments.scratch or Path(tempfile.mkdtemp(prefix="rolling-"))
     print(f"{len(panel.asset_ids)} assets, days {experiment.period.start} .. {last}.\n")
     costs, worth = [], []
