@@ -125,7 +125,7 @@ def main() -> None:
             f"| {name} | {family} | {told} |" for family, told in judged(changed, panel, Home(scratch / name), last).items()
         ]
     print(
-        "| variant | what | retrains | CPU s cold | CPU s warm | CPU ms a carried day | CPU s in all |\n"
+        "| variant | what | retrains timed | CPU s cold | CPU s warm | CPU ms a carried day | CPU s in all |\n"
         "|---|---|---|---|---|---|---|"
     )
     print("\n".join(costs), "\n")
