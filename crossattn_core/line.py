@@ -5,6 +5,7 @@
     export_windows                      DuckDB -> the panel, validated
     find_regimes                        the panel -> regime windows
     train                               the panel -> one checkpoint over a chosen range
+    watch                               regime, drift, rolling IC, what the plan says to the newest day
     tune                                the panel before the first test day -> hyper-parameters
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
@@ -45,6 +46,7 @@ from crossattn_core.days import days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
+from crossattn_core.monitoring.watch import Outlook, outlook
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.portfolio.weights import Targets, read_weights, save_weights
@@ -94,6 +96,7 @@ __all__ = [
     "train",
     "tune",
     "walk_forward",
+    "watch",
     "write_report",
 ]
 
@@ -232,6 +235,13 @@ def find_regimes(line: Line) -> pd.DataFrame:
     write_parquet(line.home.walk_forward / "regime_windows.parquet", pa.Table.from_pandas(windows, preserve_index=False))
     _record_whole(line, "regime_windows", combined_hash(windows.to_json(date_format="iso")))
     return windows
+
+
+def watch(line: Line) -> Outlook | None:
+    """What the plan says to the newest complete day of the panel; see ``monitoring.watch.outlook``."""
+    seen = outlook(line.home, line.experiment, line.panel(), line.staleness.stale_days("walk_forward"))
+    _record_whole(line, "monitoring", combined_hash(repr(seen)))
+    return seen
 
 
 def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport], None] = silent_epochs) -> FittedModel:

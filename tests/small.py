@@ -107,6 +107,7 @@ def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, Re
     first, last = experiment.period.start, line.last_day
     stages.find_regimes(line)
     list(stages.walk_forward(line, first, last))
+    stages.watch(line)
     stages.snapshot_attention(line, first, last)
     stages.decide_weights(line)
     inputs, paths = stages.write_report(line)

@@ -49,7 +49,7 @@ def test_a_second_run_finds_nothing_stale(ran: Ran) -> None:
     stages = ("candles/bybit", "candles/yahoo", "candles/bybit_funding", "aligned.bars", "features.bar", "features.trailing")
     for stage in (*stages, "feature_windows", "walk_forward", "attention_snapshot"):
         assert staleness.stale_days(stage) == [], stage
-    for stage in ("regime_windows", "target_weights", "backtest_report"):
+    for stage in ("regime_windows", "monitoring", "target_weights", "backtest_report"):
         assert not staleness.is_stale(stage), stage
 
 
