@@ -47,21 +47,29 @@ def equity_share_after_trade(
 
 
 def equity_share_after_impact(
-    target: NDArray[np.float64], held: NDArray[np.float64], cost: NDArray[np.float64], impact: NDArray[np.float64]
+    target: NDArray[np.float64],
+    held: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    root_impact: NDArray[np.float64],
+    linear_impact: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """V+ / V where a trade of |w V+ - h| = m V also costs ``impact`` * m^1.5 (a share of V); still convex, still Newton.
+    """V+ / V where a trade of |w V+ - h| = m V also costs ``root_impact`` * m^1.5 + ``linear_impact`` * m^2 (shares of V).
 
-    0 where closing what is held would cost all equity: ruin.
+    The excess is still convex: still Newton. 0 where closing what is held would cost all equity: ruin.
     """
-    size = np.abs(held)
-    ruined = np.asarray(_dot(cost, size) + _dot(impact, size**1.5) >= 1.0)
+
+    def paid(size: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _dot(cost, size) + _dot(root_impact, size**1.5) + _dot(linear_impact, size**2)
+
+    ruined = np.asarray(paid(np.abs(held)) >= 1.0)
     share = np.where(ruined, 0.0, 1.0)
     moving = ~ruined
     for _ in range(_MOST_STEPS):
         move = target * share[..., None] - held
         size = np.abs(move)
-        excess = share - 1.0 + _dot(cost, size) + _dot(impact, size**1.5)
-        slope = 1.0 + _dot((cost + 1.5 * impact * np.sqrt(size)) * np.sign(move), target)
+        excess = share - 1.0 + paid(size)
+        marginal = cost + 1.5 * root_impact * np.sqrt(size) + 2.0 * linear_impact * size
+        slope = 1.0 + _dot(marginal * np.sign(move), target)
         step = np.divide(excess, slope, out=np.zeros_like(share), where=moving)
         moving &= np.abs(step) > 4e-16
         if not moving.any():

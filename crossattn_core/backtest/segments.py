@@ -48,8 +48,7 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
     variants, executions, assets = target_VKN.shape
     row_K = start + fill_K
     price_KN = market.price_TN[row_K]
-    tradable_KN = market.tradable_TN[row_K]
-    active_VKN = np.isfinite(target_VKN) & tradable_KN
+    active_VKN = np.isfinite(target_VKN) & market.fillable_TN[row_K]
     weight_VKN = np.where(active_VKN, target_VKN, 0.0)
     held_VKN = np.zeros((variants, executions, assets))
     share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
@@ -86,13 +85,14 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         active = active_VKN[:, chosen]
         whole = bool(active.all())
         cost = market.trade_cost_N if whole else np.where(active, market.trade_cost_N, 0.0)
-        if market.impact_TN is None:
+        if not market.has_impact:
             share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
         else:
             nonlocal money_V
             money_V = money_V * growth[:, 0]
-            impact = np.where(active, market.impact_TN[row_K[chosen]], 0.0) * np.sqrt(np.maximum(money_V, 0.0))[:, None, None]
-            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, impact)
+            money_V11 = np.maximum(money_V, 0.0)[:, None, None]
+            root, linear = (np.where(active, impact_KN, 0.0) for impact_KN in market.impact_at(row_K[chosen]))
+            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, root * np.sqrt(money_V11), linear * money_V11)
             money_V = money_V * share[:, 0]
         if not whole:
             weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])
@@ -103,7 +103,7 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
     ever_before_VKN[:, 1:] = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
     depends_K = (~active_VKN & ever_before_VKN).any(axis=(0, 2))
     round_K = np.arange(executions) - np.maximum.accumulate(np.where(depends_K, 0, np.arange(executions)))
-    if market.impact_TN is not None:
+    if market.has_impact:
         # Impact knows how much money there is: every execution depends on all before it.
         for execution in range(executions):
             settle(np.array([execution]))
