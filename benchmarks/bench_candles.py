@@ -1,7 +1,7 @@
 """How fast candles come in and out, and how many requests that takes.
 
     python -m benchmarks.bench_candles            a year of ten symbols against a server on this machine
-    python -m benchmarks.bench_candles --ccxt     the same server read by a plain ccxt loop, where ccxt is installed
+    python -m benchmarks.bench_candles --ccxt PYTHON     beside a plain ccxt loop under a Python that has ccxt
 
 The server runs in a process of its own, so CPU seconds are the client's alone. Wall seconds depend on the machine;
 requests and their ratio to the least possible do not.
@@ -9,6 +9,7 @@ requests and their ratio to the least possible do not.
 
 import argparse
 import multiprocessing
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ LEAST = -(-HOURS // 1000) * len(SYMBOLS)
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ccxt", action="store_true", help="also read the server with a plain ccxt loop")
+    parser.add_argument("--ccxt", metavar="PYTHON", help="also read the server with a plain ccxt loop under this Python")
     asked = parser.parse_args()
     print(f"{'what':<46}{'rows':>9}{'wall s':>9}{'CPU s':>8}{'rows/s':>10}{'requests':>10}{'/ least':>9}")
     _simulated()
@@ -57,7 +58,7 @@ def main() -> None:
     _measured("read one day of ten symbols", lambda: _read(lake, date(2024, 6, 3), date(2024, 6, 3)))
     if asked.ccxt:
         with _server(share=0.0) as (url, count):
-            _measured("ccxt: fetch_ohlcv in a loop, no storing", lambda: _ccxt_loop(url), count)
+            _ccxt(asked.ccxt, url, count)
 
 
 def _measured(what: str, run: Callable[[], int], count: Callable[[], int] | None = None) -> None:
@@ -65,8 +66,12 @@ def _measured(what: str, run: Callable[[], int], count: Callable[[], int] | None
     wall, cpu = time.perf_counter(), time.process_time()
     rows = run()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    sent = f"{count() - before:>10}{(count() - before) / LEAST:>9.2f}" if count else ""
-    print(f"{what:<46}{rows:>9}{wall:>9.2f}{cpu:>8.2f}{rows / wall:>10.0f}{sent}")
+    _row(what, rows, wall, cpu, count() - before if count else None)
+
+
+def _row(what: str, rows: int, wall: float, cpu: float, sent: int | None) -> None:
+    requests_sent = f"{sent:>10}{sent / LEAST:>9.2f}" if sent is not None else ""
+    print(f"{what:<46}{rows:>9}{wall:>9.2f}{cpu:>8.2f}{rows / wall:>10.0f}{requests_sent}", flush=True)
 
 
 def _simulated() -> None:
@@ -103,23 +108,13 @@ def _plain_loop(url: str) -> int:
     return len(rows)
 
 
-def _ccxt_loop(url: str) -> int:
-    import ccxt  # not a dependency
-
-    exchange = ccxt.bybit({"urls": {"api": {"public": url}}, "enableRateLimit": False})
-    rows = 0
-    for symbol in SYMBOLS:
-        market = {"id": symbol, "symbol": symbol, "linear": True, "inverse": False, "spot": False, "type": "swap", "swap": True}
-        exchange.markets = (exchange.markets or {}) | {symbol: market}
-        exchange.markets_by_id = (exchange.markets_by_id or {}) | {symbol: [market]}
-        since = START_MS
-        while since < END_MS:
-            page = [row for row in exchange.fetch_ohlcv(symbol, "1h", since, 1000) if row[0] < END_MS]
-            if not page:
-                break
-            rows += len(page)
-            since = page[-1][0] + 3_600_000
-    return rows
+def _ccxt(python: str, url: str, count: Callable[[], int]) -> None:
+    """The same server read by ``ccxt_loop.py``, in a process of its own that does its own timing."""
+    before = count()
+    loop = Path(__file__).with_name("ccxt_loop.py")
+    asked = [python, str(loop), url, str(START_MS), str(END_MS), *SYMBOLS]
+    rows, wall, cpu = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+    _row("ccxt: fetch_ohlcv in a loop, no storing", int(rows), float(wall), float(cpu), count() - before)
 
 
 def _read(lake: Lake, first: date, last: date) -> int:

@@ -1,6 +1,6 @@
 """The story, in the order in which candles flow: each stage is one function of (line, days).
 
-    take_in_candles, take_in_funding    a feed's candles and settlements -> the lake
+    take_in_candles, take_in_funding    a feed's candles with dividends, and settlements -> the lake
     build_table                         the lake -> one SQL model in DuckDB
     export_windows                      DuckDB -> the panel, validated
     find_regimes                        the panel -> regime windows
@@ -14,7 +14,7 @@ Every stage is idempotent, leaves a receipt for each partition (see staleness.py
 day. Dagster wraps these functions; tests call them without it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -24,12 +24,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.analysis.attention_maps import Snapshot, snapshot_day
+from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
+from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.candles.feed import Feed, newest_complete_day
 from crossattn_core.candles.feed import Progress as CandleProgress
-from crossattn_core.candles.intake import DayIntake
+from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
 from crossattn_core.candles.intake import take_in_candles as intake_candles
 from crossattn_core.candles.intake import take_in_funding as intake_funding
+from crossattn_core.candles.ledger import Kind
 from crossattn_core.candles.opening import open_feed, wall_clock
 from crossattn_core.candles.revisions import revisions_beyond
 from crossattn_core.candles.store import Lake
@@ -66,6 +68,7 @@ from crossattn_core.warehouse.tests import TestResult, run_tests
 __all__ = [
     "Line",
     "build_table",
+    "check_attention",
     "decide_weights",
     "export_windows",
     "find_regimes",
@@ -128,17 +131,17 @@ class Line:
 
 
 def take_in_candles(line: Line, venue: VenueName, first: date, last: date) -> list[DayIntake]:
-    """A feed's candles of one venue -> the lake; one row a day. Errors as ``candles.intake.take_in_candles``."""
+    """A feed's candles of one venue, and what dividends came with them -> the lake; one row a day.
+
+    Errors as ``candles.intake.take_in_candles``.
+    """
     stage = f"candles/{venue}"
-    days = intake_candles(
-        line.feed(),
-        line.lake,
-        line.experiment.assets_on(venue),
-        first,
-        last,
-        settings=line.experiment.feed,
-        report=_candle_report(line, stage),
-    )
+    feed, assets, settings = line.feed(), line.experiment.assets_on(venue), line.experiment.feed
+    days = intake_candles(feed, line.lake, assets, first, last, settings=settings, report=_candle_report(line, stage))
+    if any(asset.pays_dividends for asset in assets):
+        report = _candle_report(line, f"{stage} dividends")
+        paid = take_in_dividends(feed, line.lake, assets, first, last, settings=settings, report=report)
+        days = with_dividends(days, paid)
     _receive(line, stage, days)
     return days
 
@@ -159,11 +162,14 @@ def take_in_funding(line: Line, first: date, last: date) -> list[DayIntake]:
     return days
 
 
-def strange_candles(line: Line, venue: VenueName, first: date, last: date) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(revisions beyond ``feed.max_revision``, refused candles) of one venue, one row each, for the days first..last."""
-    revisions = line.lake.read_revisions(first, last, venue=venue)
-    beyond = revisions_beyond(revisions, line.experiment.feed.max_revision)
-    return beyond.to_pandas(), line.lake.read_quarantine(first, last, venue=venue).to_pandas()
+def strange_candles(
+    line: Line, venue: VenueName, first: date, last: date, kinds: Sequence[Kind] = ("candles", "dividends")
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(revisions beyond ``feed.max_revision``, what was refused) of one venue, one row each, for the days first..last."""
+    lake = line.lake
+    revisions = pa.concat_tables([lake.read_revisions(first, last, venue=venue, kind=kind) for kind in kinds])
+    refused = pa.concat_tables([lake.read_quarantine(first, last, venue=venue, kind=kind) for kind in kinds])
+    return revisions_beyond(revisions, line.experiment.feed.max_revision).to_pandas(), refused.to_pandas()
 
 
 def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
@@ -275,6 +281,13 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
     made = {snapshot.day: combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes())) for snapshot in taken}
     _record(line, "attention_snapshot", {day: made.get(day, "") for day in days_between(first, last)})
     return taken
+
+
+def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
+    """Collapse and drift of the snapshots first..last, one row a day and check; see ``snapshot_checks.check_snapshots``."""
+    snapshots = read_snapshots_from_previous(line.home, first, last, ("edge", "entropy"))
+    checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
+    return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
 
 def decide_weights(line: Line) -> dict[str, Targets]:

@@ -108,7 +108,7 @@ class Staleness:
     def _asked(self, venue: str) -> str:
         feed = self.experiment.feed
         assets = [asset.asset_id for asset in self.experiment.assets if venue.startswith(asset.venue)]
-        made_by = source_hash("candles/simulated.py") if feed.kind == "simulated" else ""
+        made_by = source_hash("candles/simulated.py", "candles/market.py") if feed.kind == "simulated" else ""
         return combined_hash(feed.content_hash(), made_by, *assets)
 
     def _code_of(self, model: str) -> str:
@@ -129,7 +129,7 @@ class Staleness:
         first, last = self.days[0], self.days[-1]
         venues = sorted({asset.venue for asset in self.experiment.assets})
         parts = [self.lake.day_hashes(venue, first, last) for venue in venues]
-        parts.append(self.lake.day_hashes("bybit", first, last, kind="funding"))
+        parts += [self.lake.day_hashes(venue, first, last, kind=kind) for venue in venues for kind in ("funding", "dividends")]
         return {day: combined_hash(*(part.get(day, "") for part in parts)) for day in self.days}
 
     @cached_property

@@ -84,3 +84,8 @@ class Asset(BaseModel):
     def pays_funding(self) -> bool:
         """Whether holders exchange funding payments (perpetual futures do, spot and shares do not)."""
         return self.venue == "bybit" and self.category in ("linear", "inverse")
+
+    @property
+    def pays_dividends(self) -> bool:
+        """Whether holders may be paid dividends (shares and funds are, coins and their derivatives are not)."""
+        return self.venue == "yahoo"

@@ -25,6 +25,13 @@ create table if not exists raw.funding (
     fetched_at timestamp   -- when it was stored [UTC]
 );
 
+create table if not exists raw.dividends (
+    asset_id varchar,      -- venue:category:symbol [key]
+    ex_at timestamp,       -- opening bell of the ex-date: who holds then is paid [UTC]
+    amount double,         -- paid for a unit held, on the scale of the stored prices [quote currency]
+    fetched_at timestamp   -- when it was stored [UTC]
+);
+
 create table if not exists raw.revisions (
     asset_id varchar,             -- venue:category:symbol [key]
     closed_at timestamp,          -- the candle that the source told differently later [UTC]
@@ -117,7 +124,38 @@ create table if not exists results.attention (
     target varchar,        -- who attends [asset key or empty]
     source varchar,        -- who is attended to [asset key or empty]
     lag integer,           -- hours of lead, -1 where the quantity has none [hours]
+    head integer,          -- attention head, -1 where the quantity has none [index from 0]
     value float            -- the quantity [as its name says]
+);
+
+create table if not exists results.attention_evidence (
+    day timestamp,            -- first day on which the model was in force [UTC day]
+    model_id varchar,         -- the model [hash]
+    leader varchar,           -- who is read, or moves first [asset key]
+    follower varchar,         -- who reads, or moves later [asset key]
+    attention float,          -- share of the follower's attention [fraction]
+    gradient float,           -- share of gradient x input [fraction]
+    occlusion float,          -- share of the forecast's move when the leader lives in other weeks [fraction]
+    attention_lag integer,    -- lag of the largest attention [hours]
+    gradient_lag integer,     -- lag of the largest gradient x input [hours]
+    correlation float,        -- largest lagged cross-correlation [correlation]
+    correlation_lag integer,  -- its lag [hours]
+    correlation_q float,      -- false-discovery rate at which it is found [fraction]
+    granger_f float,          -- F of the leader's past beside the follower's own [ratio]
+    granger_q float,          -- false-discovery rate at which it is found [fraction]
+    hy_correlation float,     -- largest Hayashi-Yoshida correlation among leads [correlation]
+    hy_lag integer,           -- its lag [hours]
+    hy_ratio float,           -- squares over leads over squares over lags [ratio]
+    hy_q float                -- false-discovery rate at which it is found [fraction]
+);
+
+create table if not exists results.attention_agreement (
+    day timestamp,           -- first day on which the model was in force [UTC day]
+    model_id varchar,        -- the model [hash]
+    first_view varchar,      -- a view or a statistic [name]
+    second_view varchar,     -- another [name]
+    rank_correlation float,  -- Spearman over all ordered pairs [correlation]
+    within_target float      -- the same within followers, averaged [correlation]
 );
 
 create table if not exists results.regime_windows (

@@ -72,6 +72,7 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
         "age_hours_TN",
         "quote_volume_TN",
         "funding_rate_TN",
+        "dividend_TN",
     ):
         held, other = getattr(panel, name), getattr(other_panel, name)
         assert np.array_equal(held[:rows], other[:rows], equal_nan=held.dtype != bool), name

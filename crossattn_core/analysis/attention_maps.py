@@ -4,12 +4,13 @@
     attention/next_bar/<day>.parquet   as_of, asset_id, forecast, alone, model_id
 
 Weights are those that the forecast used (eval mode, before dropout) in the heads that serve the next bar, averaged over
-the day's rows. A target never reads itself here: its own past has a path of its own, so the share on self is no part
-of the sum. ``alone`` is the same checkpoint's next-bar forecast with cross-attention cut out.
+the day's rows. A target never reads itself here: its own past has a path of its own, and the share on self is a quantity
+apart. ``alone`` is the same checkpoint's next-bar forecast with cross-attention cut out.
 
 Axes: R rows of the day, H heads, N targets, M sources, L lags.
 """
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.snapshot import QUANTITIES, SNAPSHOT_COLUMNS, Snapshot, summarise
+from crossattn_core.analysis.snapshot import QUANTITIES, SNAPSHOT_COLUMNS, Snapshot, own_share, summarise
 from crossattn_core.days import bounds
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
@@ -40,6 +41,7 @@ __all__ = [
     "edge_matrices",
     "read_next_bar",
     "read_snapshots",
+    "read_snapshots_from_previous",
     "snapshot_day",
     "summarise",
 ]
@@ -86,10 +88,11 @@ def snapshot_day(
     weights = model.attention(known, rows)
     if weights is None:
         return None
-    snapshot = summarise(weights, day, model_id)
-    _write(_path(home, day), snapshot.to_frame())
     alone_RN = model.forecast_without_others(known, rows)
     forecast_RN = model.forecast_next_bar(known, rows)
+    own_share_N = None if alone_RN is None else own_share(forecast_RN, alone_RN)
+    snapshot = replace(summarise(weights, day, model_id), own_share_N=own_share_N)
+    _write(_path(home, day), snapshot.to_frame())
     row_K, asset_K = np.nonzero(np.isfinite(forecast_RN))
     next_bar = pd.DataFrame(
         {
@@ -109,6 +112,14 @@ def read_snapshots(home: Home, first: date, last: date, quantities: tuple[str, .
     return _read(home.attention, first, last, SNAPSHOT_COLUMNS, quantities)
 
 
+def read_snapshots_from_previous(home: Home, first: date, last: date, quantities: tuple[str, ...]) -> pd.DataFrame:
+    """``read_snapshots`` of first..last and of the newest stored day before, which a change is counted from."""
+    earlier = [path.stem for path in home.attention.glob("????-??-??.parquet") if path.stem < str(first)]
+    start = date.fromisoformat(max(earlier)) if earlier else first
+    # A gap in between holds no snapshot, so the range from the previous one on reads nothing else.
+    return read_snapshots(home, start, last, quantities)
+
+
 def read_next_bar(home: Home, first: date, last: date) -> pd.DataFrame:
     """Stored next-bar forecasts of the days first..last (``NEXT_BAR_COLUMNS``), ascending."""
     return _read(home.attention / "next_bar", first, last, NEXT_BAR_COLUMNS, None)
@@ -117,6 +128,8 @@ def read_next_bar(home: Home, first: date, last: date) -> pd.DataFrame:
 def edge_matrices(snapshots: pd.DataFrame, asset_ids: tuple[str, ...]) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
     """(D,) days and (D, N, M) edge weights, target by source, of the snapshots given; 0 on the diagonal."""
     edges = snapshots[snapshots["quantity"] == "edge"]
+    if edges.empty:
+        return np.zeros(0, dtype="datetime64[us]"), np.zeros((0, len(asset_ids), len(asset_ids)))
     day_D, d_K = np.unique(edges["day"].to_numpy(), return_inverse=True)
     place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
     edge_DNM = np.zeros((len(day_D), len(asset_ids), len(asset_ids)))

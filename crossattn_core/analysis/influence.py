@@ -155,6 +155,7 @@ def with_other_history(panel: Panel, asset: int, shift: int) -> Panel:
         age_hours_TN=moved(panel.age_hours_TN),
         quote_volume_TN=moved(panel.quote_volume_TN),
         funding_rate_TN=moved(panel.funding_rate_TN),
+        dividend_TN=None if panel.dividend_TN is None else moved(panel.dividend_TN),
         content_hash=f"{panel.content_hash}, asset {asset} {shift} bars back",
     )
 

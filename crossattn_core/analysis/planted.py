@@ -62,6 +62,8 @@ LEADS_OF_TWO = (
 )
 _VOLATILITY = 0.005
 """Standard deviation of an hourly log return."""
+_WILDER = 1.6
+"""Volatility after the switch of regimes, in multiples of that before it: what a detector can see of the switch."""
 
 
 def planted_market(bars: int = 8000, assets: int = 6, edges: tuple[PlantedEdge, ...] = LEADS_OF_ONE, *, seed: int = 0) -> Panel:
@@ -89,12 +91,12 @@ def _plain(edges: tuple[PlantedEdge, ...]) -> "_Builder":
 
 
 def _switching(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
-    """Asset 0 leads for the first half, asset 5 afterwards, at the same lags."""
+    """Asset 0 leads for the calm first half, asset 5 afterwards, at the same lags: the leader switches as the regime does."""
     before = _with(0.05, "linear")
     after = tuple(replace(edge, leader=assets - 1) for edge in before)
     half = bars // 2
     shock_TN = rng.standard_normal((bars, assets))
-    move_TN = np.concatenate([_moves(shock_TN, before)[:half], _moves(shock_TN, after)[half:]])
+    move_TN = np.concatenate([_moves(shock_TN, before)[:half], _WILDER * _moves(shock_TN, after)[half:]])
     return panel_of_returns(_VOLATILITY * move_TN, rng), after
 
 

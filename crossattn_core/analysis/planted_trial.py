@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.planted import PlantedMarket, planted_experiment
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.labels import next_bar_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.training.fitted import AttentionWeights
 from crossattn_core.training.fitting import FitRequest, FittedModel, fit_model
+from crossattn_core.training.signals import row_weights
 
-__all__ = ["PlantedTrial", "run_trial"]
+__all__ = ["PlantedTrial", "run_trial", "walk_forward_weights"]
 
 _SHIFTS = 400
 """Circular shifts behind each p-value."""
@@ -53,6 +56,7 @@ def run_trial(
     *,
     label: str | None = None,
     train_share: float = 0.8,
+    weigh_rows: bool = False,
 ) -> PlantedTrial:
     """Fit on the first ``train_share`` of the bars, judge on the rest.
 
@@ -63,11 +67,13 @@ def run_trial(
         overrides: experiment sections that differ from the defaults.
         label: name in the table, where it is not the family's.
         train_share: share of the bars up to the cut-off.
+        weigh_rows: weigh training rows by age and regime as the walk-forward does; off: all alike.
     """
     panel = market.panel
     experiment = planted_experiment(panel, overrides)
     cut_off = int(len(panel.as_of_T) * train_share)
-    request = FitRequest(panel, cut_off, np.ones(len(panel.as_of_T), dtype=np.float32), seed)
+    weight_T = walk_forward_weights(panel, cut_off, experiment) if weigh_rows else np.ones(len(panel.as_of_T), dtype=np.float32)
+    request = FitRequest(panel, cut_off, weight_T, seed)
     model = fit_model(family, request, experiment)
     row_R = np.arange(cut_off + 1, len(panel.as_of_T) - 1)
     outcome_RN = next_bar_labels(panel).value_TNH[row_R, :, 0]
@@ -99,6 +105,14 @@ def run_trial(
         len(named),
         len(named - planted),
     )
+
+
+def walk_forward_weights(panel: Panel, cut_off: int, experiment: Experiment) -> NDArray[np.float32]:
+    """(cut_off + 1,) what the walk-forward would give each row of a fit at ``cut_off``: by age, and by the regime in force."""
+    known = panel.until(cut_off + 1)
+    regimes = daily_regimes(known, experiment.regimes)
+    newest = int(regimes.regime_D[-1]) if len(regimes.regime_D) else -1
+    return row_weights(cut_off + 1, regimes.regime_D, newest, experiment.retrain)
 
 
 def _pairs(

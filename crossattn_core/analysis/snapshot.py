@@ -1,7 +1,8 @@
 """One day's attention, summed up: edges, lags, entropy, who leads and who follows.
 
 Weights are those that the forecast used (eval mode, before dropout), averaged over the day's rows. A target never reads
-itself here: its own past has a path of its own, so the share on self is no part of the sum.
+itself here: its own past has a path of its own, so what it rests on itself is told apart (``own_share``) and is no part of
+the sum.
 
 Axes: R rows of the day, H heads, N targets, M sources, L lags.
 """
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.training.fitted import AttentionWeights
 
-__all__ = ["QUANTITIES", "SNAPSHOT_COLUMNS", "Snapshot", "summarise"]
+__all__ = ["QUANTITIES", "SNAPSHOT_COLUMNS", "Snapshot", "own_share", "summarise"]
 
 SNAPSHOT_COLUMNS = ("day", "model_id", "quantity", "target", "source", "lag", "head", "value")
 """Grain: (day, quantity, target, source, lag, head). What a quantity does not have is '' or -1."""
@@ -29,6 +30,7 @@ QUANTITIES = {
     "leader": "source: attention received beyond the fair share, summed over the targets that give it",
     "follower": "target: attention given beyond the fair share, summed over sources; 0 is uniform, not constant by construction",
     "net": "asset: leader minus follower; sums to zero over assets",
+    "self": "target: share of its next-bar forecast's size that its own past gives; the edges share out the rest alone",
 }
 """Quantity -> its key columns and meaning."""
 
@@ -47,6 +49,8 @@ class Snapshot:
     """(N, M, L) mean over rows and heads; a target's weights sum to one, or are all zero where it never read."""
     entropy_H: NDArray[np.float64]
     """(H,) share of the largest possible entropy; NaN where nothing was read."""
+    own_share_N: NDArray[np.float64] | None = None
+    """(N,) see ``own_share``; none where the model has no forecast without the others."""
 
     @property
     def edge_NM(self) -> NDArray[np.float64]:
@@ -106,8 +110,11 @@ class Snapshot:
             _block("follower", self.follower_N, target=names),
             _block("net", self.net_N, source=names),
         ]
+        if self.own_share_N is not None:
+            blocks.append(_block("self", self.own_share_N, target=names))
         tidy = pd.concat(blocks, ignore_index=True)
-        tidy = tidy[(tidy["quantity"] != "top") | (tidy["value"] > 0)].reset_index(drop=True)
+        told = (tidy["quantity"] != "top") | (tidy["value"] > 0)
+        tidy = tidy[told & ((tidy["quantity"] != "self") | tidy["value"].notna())].reset_index(drop=True)
         tidy.insert(0, "day", pd.Timestamp(self.day).as_unit("us"))
         tidy.insert(1, "model_id", self.model_id)
         return tidy[list(SNAPSHOT_COLUMNS)]
@@ -127,6 +134,24 @@ def summarise(weights: AttentionWeights, day: date, model_id: str, *, output: st
         known_RHN = np.isfinite(share_RHN)
         entropy_H = np.where(known_RHN, share_RHN, 0.0).sum(axis=(0, 2)) / known_RHN.sum(axis=(0, 2))
     return Snapshot(day, model_id, weights.asset_ids, weights.lead_hours_L, weight_NML.astype(np.float32), entropy_H)
+
+
+def own_share(forecast_RN: NDArray[np.floating], alone_RN: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N,) share on self: sum over rows of |own part| over |own part| + |the others' part| of a forecast.
+
+    Args:
+        forecast_RN: the forecast; NaN where the asset cannot be read.
+        alone_RN: the same model's with cross-attention cut out: the own part.
+
+    NaN for an asset without a forecast, or whose forecasts are all zero.
+
+    >>> own_share(np.array([[0.3], [-0.1]]), np.array([[0.1], [0.0]])).round(6).tolist()
+    [0.25]
+    """
+    known_RN = np.isfinite(forecast_RN) & np.isfinite(alone_RN)
+    own_N = np.where(known_RN, np.abs(alone_RN), 0.0).sum(axis=0, dtype=np.float64)
+    others_N = np.where(known_RN, np.abs(np.subtract(forecast_RN, alone_RN)), 0.0).sum(axis=0, dtype=np.float64)
+    return np.divide(own_N, own_N + others_N, out=np.full(len(own_N), np.nan), where=own_N + others_N > 0)
 
 
 def _fair_NM(edge_NM: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,11 +10,23 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attention_maps import edge_matrices
 from crossattn_core.experiment import AnalysisSettings
 
-__all__ = ["CHANGE_COLUMNS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share", "window_attention"]
+__all__ = ["CHANGE_COLUMNS", "CHECKS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share", "window_attention"]
 
 CHANGE_COLUMNS = ("day", "model_id", "since_previous", "since_window", "same_model")
 """Grain: day. Share of attention that moved since the snapshot before, and since the mean of the last regime window that
 ended; NaN where there is none. ``same_model``: whether the previous snapshot is of the same model."""
+
+CHECKS = {
+    "adds_up": "each target's attention over the others sums to one, or to nothing where it never read",
+    "one_source": "no source takes nearly all attention",
+    "entropy_low": "attention is not collapsed onto single (source, lag) pairs",
+    "entropy_uniform": "attention tells sources and lags apart",
+    "jump": "attention is not far from the previous snapshot's",
+}
+"""Check -> what it claims."""
+
+_ROUNDING = 1e-4
+"""How far a sum of stored (single precision) weights may lie from one."""
 
 CHECK_COLUMNS = ("day", "check", "value", "bound", "passed", "why")
 """Grain: (day, check)."""
@@ -55,7 +67,7 @@ def attention_changes(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], windo
 
 
 def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], settings: AnalysisSettings) -> pd.DataFrame:
-    """Collapse and drift of each day (``CHECK_COLUMNS``): one source takes all, entropy near nothing or uniform, a jump.
+    """Every check of each day (``CHECK_COLUMNS``, ``CHECKS``): weights add up, no collapse, no jump.
 
     Args:
         snapshots: rows with the quantities 'edge' and 'entropy'.
@@ -65,6 +77,10 @@ def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], setting
     changes = attention_changes(snapshots[snapshots["quantity"] == "edge"], asset_ids)
     rows: list[tuple] = []
     for d, day in enumerate(day_D):
+        total_N = edge_DNM[d].sum(axis=1)
+        off = float(np.where(total_N > 0, np.abs(total_N - 1), 0.0).max(initial=0.0))
+        worst = asset_ids[int(np.abs(np.where(total_N > 0, total_N - 1, 0.0)).argmax())]
+        rows.append((day, "adds_up", off, _ROUNDING, off <= _ROUNDING, f"{worst}'s attention is {off:.1e} off a sum of one"))
         received_M = edge_DNM[d].sum(axis=0)
         total = received_M.sum()
         share = float(received_M.max() / total) if total > 0 else float("nan")

@@ -172,6 +172,7 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
         price_TN=price_TN,
         tradable_TN=tradable_TN,
         funding_TN=funding_TN,
+        dividend_TN=_dividends(panel),
         fee_N=np.array([cost.fee_bps for cost in costs]) / 1e4,
         half_spread_N=np.array([cost.half_spread_bps for cost in costs]) / 1e4,
         slippage_N=np.array([cost.slippage_bps for cost in costs]) / 1e4,
@@ -221,6 +222,12 @@ def _dearest_where_unknown(impact_TN: NDArray[np.float64]) -> NDArray[np.float64
     known_TN = np.isfinite(impact_TN)
     dearest_T1 = np.where(known_TN, impact_TN, 0.0).max(axis=1, keepdims=True)
     return np.where(known_TN, impact_TN, dearest_T1)
+
+
+def _dividends(panel: Panel) -> NDArray[np.float64] | None:
+    if panel.dividend_TN is None or not np.isfinite(panel.dividend_TN).any():
+        return None
+    return np.nan_to_num(panel.dividend_TN)
 
 
 def _missing_settlements(panel: Panel, paying: set[str]) -> int:

@@ -69,6 +69,10 @@ class ApiFeed:
         """As the venue's feed."""
         return self.for_venue(asset.venue).funding(asset, start, end)
 
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """As the venue's feed."""
+        return self.for_venue(asset.venue).dividends(asset, start, end)
+
     def origin(self, asset: Asset) -> dict[str, object]:
         """As the venue's feed."""
         return self.for_venue(asset.venue).origin(asset)

@@ -10,13 +10,13 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, content_hash, read_day_files, to_table
+from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, SCHEMAS, content_hash, read_day_files, time_column, to_table
 from crossattn_core.candles.feed import Feed
 from crossattn_core.candles.ledger import Kind, iso
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.candles.store import Lake
 from crossattn_core.candles.storing import Answer
-from crossattn_core.candles.validate import Neighbour, Verdict, judge_candles, judge_funding, refuse_all
+from crossattn_core.candles.validate import Neighbour, Verdict, judge_candles, judge_dividends, judge_funding, refuse_all
 from crossattn_core.days import bounds, day_of, days_between, to_naive
 from crossattn_core.universe import Asset
 
@@ -97,9 +97,9 @@ def fetch(feed: Feed, question: Question, lag: timedelta) -> Reply:
     start, end = bounds(question.first)[0], bounds(question.last)[1]
     asked_before = feed.traffic.mine
     until = min(end, to_naive(feed.now()) - lag)
-    ask = feed.candles if question.kind == "candles" else feed.funding
+    ask = {"candles": feed.candles, "funding": feed.funding, "dividends": feed.dividends}[question.kind]
     rows = ask(question.asset, start, until)
-    key = "closed_at" if question.kind == "candles" else "settled_at"
+    key = time_column(SCHEMAS[question.kind])
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
     listed = feed.listed(question.asset)
     asked_after = feed.traffic.mine
@@ -128,6 +128,8 @@ def judged(lake: Lake, feed: Feed, reply: Reply) -> Answer:
             verdict = refuse_all(verdict, "other_scale", why)
         elif twin is not None:
             verdict = refuse_all(verdict, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong")
+    elif question.kind == "dividends":
+        verdict = judge_dividends(reply.rows, question.asset, reply.fetched_at)
     else:
         verdict = judge_funding(reply.rows, reply.fetched_at)
     start, end = bounds(question.first)[0], bounds(question.last)[1]
@@ -157,6 +159,8 @@ def _expected(question: Question, reply: Reply, verdict: Verdict) -> dict[date, 
     opened = bounds(question.first)[0]
     start = max(opened, reply.listed) if reply.listed is not None else opened
     days = list(days_between(question.first, question.last))
+    if question.kind == "dividends":
+        return {}  # nobody promises any
     if question.kind == "funding":
         is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= reply.asked_until for day in days}
         return {day: (_SETTLEMENTS_A_DAY if is_due[day] else 0, 0) for day in days}

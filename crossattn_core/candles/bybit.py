@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import requests
 
-from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_candles, empty_funding
+from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_candles, empty_dividends, empty_funding
 from crossattn_core.candles.patience import Breaker, RetryableError, TokenBucket, Waiting, with_patience
 from crossattn_core.candles.windows import INTERVALS, Window, bar_end, page_windows
 from crossattn_core.days import to_naive
@@ -118,6 +118,10 @@ class BybitFeed:
         rows["rate"] = [settled[moment] for moment in moments]
         rows["asset_id"], rows["fetched_at"] = asset.asset_id, self._fetched_at()
         return rows[list(FUNDING_COLUMNS)]
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Coins and their derivatives pay none."""
+        return empty_dividends()
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """Host and interval."""

@@ -24,7 +24,9 @@ from crossattn_core.receipts import combined_hash
 __all__ = [
     "CANDLE_SCHEMA",
     "DAYS_WORTH_A_CACHE",
+    "DIVIDEND_SCHEMA",
     "FUNDING_SCHEMA",
+    "SCHEMAS",
     "asset_folder",
     "cache_months",
     "compacted",
@@ -52,11 +54,15 @@ CANDLE_SCHEMA = pa.schema(
 FUNDING_SCHEMA = pa.schema(
     [("asset_id", pa.string()), ("settled_at", _INSTANT), ("rate", pa.float64()), ("fetched_at", _INSTANT)]
 )
+DIVIDEND_SCHEMA = pa.schema([("asset_id", pa.string()), ("ex_at", _INSTANT), ("amount", pa.float64()), ("fetched_at", _INSTANT)])
+SCHEMAS: dict[Kind, pa.Schema] = {"candles": CANDLE_SCHEMA, "funding": FUNDING_SCHEMA, "dividends": DIVIDEND_SCHEMA}
+"""What a day file of each kind holds."""
+_TIMES = ("closed_at", "settled_at", "ex_at")
 
 
 def time_column(schema: pa.Schema) -> str:
     """The column that decides a row's day."""
-    return "closed_at" if "closed_at" in schema.names else "settled_at"
+    return next(name for name in _TIMES if name in schema.names)
 
 
 def asset_folder(kind: Kind, asset_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What every feed gives: closed candles and settled funding, keyed by the instant when they were known.
+"""What every feed gives: closed candles, settled funding and dividends, keyed by the instant when they were known.
 
 A feed is one source of one or more venues' candles. It never hands out a candle that is still forming by the
 source's own clock, never fills a hole, and raises only ``FeedError`` and its kin.
@@ -16,6 +16,7 @@ from crossattn_core.universe import Asset, VenueName
 
 __all__ = [
     "CANDLE_COLUMNS",
+    "DIVIDEND_COLUMNS",
     "FUNDING_COLUMNS",
     "PRICE_COLUMNS",
     "Feed",
@@ -24,6 +25,7 @@ __all__ = [
     "Progress",
     "Traffic",
     "empty_candles",
+    "empty_dividends",
     "empty_funding",
     "newest_complete_day",
     "silent",
@@ -37,6 +39,10 @@ turnover in quote currency (NaN where the source lacks it), instants naive UTC d
 
 FUNDING_COLUMNS = ("asset_id", "settled_at", "rate", "fetched_at")
 """One row a settlement: ``rate`` is the fraction of notional that longs pay shorts at ``settled_at``."""
+
+DIVIDEND_COLUMNS = ("asset_id", "ex_at", "amount", "fetched_at")
+"""One row a dividend: ``amount`` in quote currency for each unit held when the session of the ex-date opens, ``ex_at``; on the
+scale of the prices that the same feed gives. A feed whose prices are adjusted for dividends has none to give."""
 
 
 class Traffic:
@@ -77,7 +83,7 @@ class Progress:
     """One step of a long intake, for whoever draws it (terminal bar, plain line, JSON)."""
 
     stage: str
-    """'candles' or 'funding'."""
+    """'candles', 'funding' or 'dividends'."""
     done: int
     """Windows (or assets) finished, of ``total``."""
     total: int
@@ -144,6 +150,10 @@ class Feed(Protocol):
         """Settlements with settled_at in (start, end], columns ``FUNDING_COLUMNS``; errors as ``candles``."""
         ...
 
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end], columns ``DIVIDEND_COLUMNS``; errors as ``candles``."""
+        ...
+
     def origin(self, asset: Asset) -> dict[str, object]:
         """Where the asset's candles come from (host, folder, interval, adjustment), for the ledger; ready for JSON."""
         ...
@@ -182,10 +192,17 @@ def empty_candles() -> pd.DataFrame:
 
 def empty_funding() -> pd.DataFrame:
     """No settlement, with the columns and types of some."""
+    return _empty("settled_at", "rate")
+
+
+def empty_dividends() -> pd.DataFrame:
+    """No dividend, with the columns and types of some."""
+    return _empty("ex_at", "amount")
+
+
+def _empty(key: str, value: str) -> pd.DataFrame:
     instants = np.empty(0, dtype="datetime64[us]")
-    return pd.DataFrame(
-        {"asset_id": np.empty(0, dtype=object), "settled_at": instants, "rate": np.empty(0), "fetched_at": instants}
-    )
+    return pd.DataFrame({"asset_id": np.empty(0, dtype=object), key: instants, value: np.empty(0), "fetched_at": instants})
 
 
 def newest_complete_day(now: datetime, publication_lag: timedelta = timedelta(0)) -> date:

@@ -4,11 +4,14 @@
     <folder>/bybit_spot_1h/BTCUSDT.csv         another category
     <folder>/yahoo_1h/AAPL.parquet
     <folder>/bybit_funding/BTCUSDT.parquet     optional: funding rates
+    <folder>/yahoo_dividends/AAPL.parquet      optional: dividends
 
 A candle file has the columns ``timestamp`` (or ``opened_at``: when the candle opened, as ISO 8601 or as a count of
 s, ms, us or ns since 1970; without a zone it means UTC), ``open``,
 ``high``, ``low``, ``close``, ``volume`` (base units) and optionally ``turnover`` (quote currency). A funding file has
-``timestamp`` (or ``settled_at``) and ``funding_rate`` (or ``rate``). When a candle closed follows from the venue's
+``timestamp`` (or ``settled_at``) and ``funding_rate`` (or ``rate``). A dividend file has ``timestamp`` (or ``ex_date``:
+the day, or any instant of it, UTC) and ``amount`` (quote currency a share, on the scale of the prices; one row an ex-date);
+leave it out where prices are adjusted for dividends already. When a candle closed follows from the venue's
 calendar: an hour later, and at the bell for the last of a session. Rows are handed on as they are; the intake
 refuses what breaks a rule.
 """
@@ -22,8 +25,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, PRICE_COLUMNS, Traffic, empty_funding
-from crossattn_core.candles.sessions import closing_times
+from crossattn_core.candles.feed import (
+    CANDLE_COLUMNS,
+    DIVIDEND_COLUMNS,
+    FUNDING_COLUMNS,
+    PRICE_COLUMNS,
+    Traffic,
+    empty_dividends,
+    empty_funding,
+)
+from crossattn_core.candles.sessions import closing_times, opening_bells
 from crossattn_core.days import to_naive
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.universe import VENUES, Asset
@@ -88,6 +99,19 @@ class FilesFeed:
         keep = (rows["settled_at"] > start) & (rows["settled_at"] <= min(end, now))
         rows = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
         return rows[list(FUNDING_COLUMNS)].reset_index(drop=True)
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end]; none when there is no file for the asset."""
+        self.traffic.count_request()
+        path = _file_of(self._folder / f"{_prefix(asset)}_dividends", asset.symbol) if asset.pays_dividends else None
+        if path is None:
+            return empty_dividends()
+        rows = self._cached(path, _dividend_rows)
+        rows = rows.assign(ex_at=opening_bells(asset.calendar, rows["ex_at"].to_numpy()))
+        now = to_naive(self._clock())
+        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, now))
+        rows = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
+        return rows[list(DIVIDEND_COLUMNS)].reset_index(drop=True)
 
     def _candle_rows(self, asset: Asset) -> pd.DataFrame:
         if not self._folder.is_dir():
@@ -159,6 +183,14 @@ def _funding_rows(path: Path) -> pd.DataFrame:
     if name is None:
         raise PermanentFeedError(f"{path}: no column funding_rate; it has {', '.join(map(str, table.columns))}")
     return pd.DataFrame({"settled_at": settled, "rate": pd.to_numeric(table[name], errors="coerce").astype(float)})
+
+
+def _dividend_rows(path: Path) -> pd.DataFrame:
+    table = _table(path)
+    ex_dates = _instants(path, table, "ex_date", "timestamp")
+    if "amount" not in table:
+        raise PermanentFeedError(f"{path}: no column amount; it has {', '.join(map(str, table.columns))}")
+    return pd.DataFrame({"ex_at": ex_dates, "amount": pd.to_numeric(table["amount"], errors="coerce").astype(float)})
 
 
 def _epoch_unit(counts: pd.Series) -> Literal["s", "ms", "us", "ns"]:

@@ -1,27 +1,27 @@
 """Taking candles in: what is missing is asked for in few big windows, judged, and stored window by window.
 
 A day is asked for when the ledger has no complete row for it, when it has holes that the source may still fill,
-or when a refresh covers it. Killed at any moment, a later intake asks for nothing that was stored.
+or when a refresh covers it. Killed at any moment, a later intake asks for nothing that was stored, and what was not is at
+most the one window of each asset that was in flight.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
-from crossattn_core.candles.asking import Question, Reply, fetch, judged, questions, whole_days
+from crossattn_core.candles.asking import Question, questions, whole_days
 from crossattn_core.candles.feed import Feed, KnowsTruth, ManyVenues, Progress, silent
 from crossattn_core.candles.ledger import Kind
 from crossattn_core.candles.outcome import DayIntake, Tally, VenuePlan, failure, outcome, refuse_silence
 from crossattn_core.candles.store import Lake
-from crossattn_core.candles.storing import store_answer
+from crossattn_core.candles.working import work_off
 from crossattn_core.days import bounds, to_naive
-from crossattn_core.errors import FeedBlockedError, FeedError, PermanentFeedError
+from crossattn_core.errors import FeedError
 from crossattn_core.experiment import FeedSettings
+from crossattn_core.receipts import combined_hash
 from crossattn_core.universe import Asset, VenueName
 
-__all__ = ["DayIntake", "take_in_candles", "take_in_funding"]
+__all__ = ["DayIntake", "take_in_candles", "take_in_dividends", "take_in_funding", "with_dividends"]
 
 
 def take_in_candles(
@@ -63,6 +63,44 @@ def take_in_funding(
     return _take_in("funding", feed, lake, perpetuals, first, last, settings, report, refresh_from)
 
 
+def take_in_dividends(
+    feed: Feed,
+    lake: Lake,
+    assets: Sequence[Asset],
+    first: date,
+    last: date,
+    *,
+    settings: FeedSettings,
+    report: Callable[[Progress], None] = silent,
+    refresh_from: date | None = None,
+) -> list[DayIntake]:
+    """As ``take_in_candles`` for the dividends of those assets that pay them; none found is no error.
+
+    Best through the feed that has just taken the candles in: the same answers bring both.
+    """
+    payers = [asset for asset in assets if asset.pays_dividends]
+    return _take_in("dividends", feed, lake, payers, first, last, settings, report, refresh_from)
+
+
+def with_dividends(candles: Sequence[DayIntake], dividends: Sequence[DayIntake]) -> list[DayIntake]:
+    """The candles' days with what their dividends add: payments, requests, what was refused, completeness."""
+    paid = {(row.venue, row.day): row for row in dividends}
+    return [_both(row, paid[row.venue, row.day]) if (row.venue, row.day) in paid else row for row in candles]
+
+
+def _both(row: DayIntake, paid: DayIntake) -> DayIntake:
+    return replace(
+        row,
+        dividends=paid.rows,
+        requests=row.requests + paid.requests,
+        retries=row.retries + paid.retries,
+        quarantined=row.quarantined + paid.quarantined,
+        revisions=row.revisions + paid.revisions,
+        complete=row.complete and paid.complete,
+        content_hash=combined_hash(row.content_hash, paid.content_hash),
+    )
+
+
 def _take_in(
     kind: Kind,
     feed: Feed,
@@ -90,11 +128,11 @@ def _take_in(
         plans.append(VenuePlan(source, own, asked, published, lag))
     tally.total = sum(len(plan.asked) for plan in plans)
     for plan in plans:
-        _work_off(plan, plan.asked, lake, tally, failures, report)
+        work_off(plan, plan.asked, lake, tally, failures, report)
         if plan.source.rechecks_gaps:
             again = _gaps_just_seen(plan, kind, lake, failures.keys() | tally.refused_whole)
             tally.total += len(again)
-            _work_off(plan, again, lake, tally, failures, report)
+            work_off(plan, again, lake, tally, failures, report)
         if plan.asked and isinstance(plan.source, KnowsTruth):
             lake.store_truth(plan.source.truth(min(bounds(last)[1], plan.published)))
         if kind == "candles" and not any(asset.asset_id in failures for asset in plan.assets):
@@ -102,18 +140,6 @@ def _take_in(
     if failures:
         raise failure(failures, len(assets))
     return outcome(kind, lake, assets, first, last, tally)
-
-
-class _SameThread(Executor):
-    """For sources that take one question at a time: no thread to wait for when the user interrupts."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 def _gaps_just_seen(plan: VenuePlan, kind: Kind, lake: Lake, hopeless: set[str]) -> list[Question]:
@@ -128,54 +154,3 @@ def _gaps_just_seen(plan: VenuePlan, kind: Kind, lake: Lake, hopeless: set[str])
         for asset, seen in days.items()
         for span in whole_days(seen, plan.source.window_days(asset, kind))
     ]
-
-
-def _work_off(
-    plan: VenuePlan,
-    asked: Sequence[Question],
-    lake: Lake,
-    tally: Tally,
-    failures: dict[str, FeedError],
-    report: Callable[[Progress], None],
-) -> None:
-    """Fetch in parallel, a few questions ahead; judge and store in order."""
-    source = plan.source
-    waiting = list(reversed(asked))
-    ahead: deque[tuple[Question, Future[Reply]]] = deque()
-    pool = ThreadPoolExecutor(source.parallel, thread_name_prefix="candles") if source.parallel > 1 else _SameThread()
-    try:
-        while waiting or ahead:
-            while waiting and len(ahead) < source.parallel:
-                question = waiting.pop()
-                ahead.append((question, pool.submit(fetch, source, question, plan.lag)))
-            question, future = ahead.popleft()
-            tally.done += 1
-            asset_id = question.asset.asset_id
-            try:
-                reply = future.result()
-            except FeedBlockedError:
-                raise
-            except FeedError as error:
-                failures.setdefault(asset_id, error)
-                if isinstance(error, PermanentFeedError):
-                    # No other window of this asset would fare better.
-                    failures[asset_id] = error
-                    tally.done += sum(left.asset.asset_id == asset_id for left in waiting)
-                    waiting = [left for left in waiting if left.asset.asset_id != asset_id]
-                continue
-            answer = judged(lake, source, reply)
-            tally.book(answer, store_answer(lake, answer))
-            report(
-                Progress(
-                    question.kind,
-                    tally.done,
-                    tally.total,
-                    question.asset.symbol,
-                    tally.rows,
-                    sum(tally.requests.values()),
-                    sum(tally.retries.values()),
-                    sum(tally.quarantined.values()),
-                )
-            )
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 __all__ = ["Coverage", "Kind", "Ledger"]
 
 Kind = str
-"""'candles' or 'funding'."""
+"""'candles', 'funding' or 'dividends'."""
 
 _TABLES = """
 create table if not exists coverage (

@@ -1,4 +1,4 @@
-"""A market that is known: prices with planted leaders, a common factor, regimes, sessions, funding and holes.
+"""A market that is known: prices with planted leaders, a common factor, regimes, sessions, funding, dividends and holes.
 
 Each asset's log return over a bar is ``sigma * z`` with z of unit variance:
 
@@ -36,6 +36,7 @@ _HOUR = np.timedelta64(3_600_000_000, "us")
 _OVERNIGHT_HOURS = 4.0
 """Hours of trading that the move from one session to the next is worth."""
 _FUNDING_EVERY = 8
+_SESSIONS_A_QUARTER = 63
 _FIRST_PRICES = {
     "BTCUSDT": 93_000.0, "ETHUSDT": 3_300.0, "SOLUSDT": 190.0, "XRPUSDT": 2.1, "DOGEUSDT": 0.32, "ADAUSDT": 0.85,
     "AAPL": 245.0, "NVDA": 135.0, "AMD": 120.0, "MSFT": 420.0,
@@ -70,6 +71,10 @@ class Series:
     settled_T: NDArray[np.datetime64]
     rate_T: Floats
     """Fraction of notional that longs pay at ``settled_T``; empty for assets without funding."""
+    ex_T: NDArray[np.datetime64]
+    """Opening bells of the ex-dates."""
+    amount_T: Floats
+    """Paid for a unit held at ``ex_T``, quote currency: the price opens lower by as much, moves apart."""
 
 
 class Market:
@@ -161,6 +166,8 @@ class Market:
         gap_T = self._overnight(asset, bars) * hourly_T
         first_price = _FIRST_PRICES.get(asset.symbol) or float(10 ** (0.5 + 2.5 * scale[1]))
         digits = 6 - int(np.floor(np.log10(first_price)))
+        ex_places, payout = self._ex_dates(asset, bars)
+        gap_T[ex_places] += np.log1p(-payout)
         log_close_T = np.log(first_price) + np.cumsum(gap_T + move_T)
         log_open_T = log_close_T - move_T
         uniform_T2 = _stream(settings.seed, f"range {asset.asset_id}").random((count, 2))
@@ -191,7 +198,17 @@ class Market:
         is_there_T = _stream(settings.seed, f"missing {asset.asset_id}").random(count) >= settings.missing_share
         is_there_T &= ~self._is_out_G(asset.venue)[self._hour_during(bars)]
         settled_T, rate_T = self._funded(asset, bars, z_T)
-        return Series(candles[is_there_T].reset_index(drop=True), settled_T, rate_T)
+        amount_T = np.round(close_T[ex_places - 1] * payout, digits + 2)
+        return Series(candles[is_there_T].reset_index(drop=True), settled_T, rate_T, bars.opened_T[ex_places], amount_T)
+
+    def _ex_dates(self, asset: Asset, bars: Bars) -> tuple[NDArray[np.int64], float]:
+        """The opening bars of one session in every quarter, and the share of the price that is paid at each."""
+        payout = self._settings.dividend_yield / 4
+        if not payout or not asset.pays_dividends:
+            return np.empty(0, dtype=np.int64), 0.0
+        opening = np.flatnonzero(np.diff(bars.session_T) != 0) + 1
+        first = int(_stream(self._settings.seed, f"dividends {asset.asset_id}").random() * _SESSIONS_A_QUARTER)
+        return opening[first::_SESSIONS_A_QUARTER], payout
 
     def _overnight(self, asset: Asset, bars: Bars) -> Floats:
         """Moves between sessions in units of an hour's volatility; 0 inside them."""

@@ -43,6 +43,8 @@ class DayIntake:
     complete: bool
     """Every asset was asked for after the day was over."""
     content_hash: str
+    dividends: int = 0
+    """Dividends that the lake holds for the day, where they were taken in with its candles."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, FUNDING_SCHEMA, asset_folder, content_hash, read_day_files
+from crossattn_core.candles.dayfiles import SCHEMAS, asset_folder, content_hash, read_day_files, time_column
 from crossattn_core.candles.ledger import Coverage, Kind, coverage_rows, iso, put_coverage
 from crossattn_core.candles.store import Lake
 from crossattn_core.candles.storing import put_day_file
@@ -20,7 +20,7 @@ from crossattn_core.universe import Asset
 
 __all__ = ["adopt_revisions", "retire_history", "revisions_beyond"]
 
-_PRICES = ("open", "high", "low", "close", "rate")
+_PRICES = ("open", "high", "low", "close", "rate", "amount")
 
 
 def revisions_beyond(revisions: pa.Table, max_revision: float) -> pa.Table:
@@ -45,8 +45,8 @@ def adopt_revisions(lake: Lake, asset: Asset, first: date, last: date, at: datet
     Args:
         at: naive UTC, noted as ``adopted_at``.
     """
-    schema = CANDLE_SCHEMA if kind == "candles" else FUNDING_SCHEMA
-    key = "closed_at" if kind == "candles" else "settled_at"
+    schema = SCHEMAS[kind]
+    key = time_column(schema)
     adopted = 0
     with lake.ledger.writing() as connection:
         rows: list[Coverage] = []

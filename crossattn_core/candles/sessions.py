@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import HistoryError
 
-__all__ = ["ALWAYS_OPEN", "Bars", "closing_times", "exchange_timezone", "expected_bars", "session_bounds"]
+__all__ = ["ALWAYS_OPEN", "Bars", "closing_times", "exchange_timezone", "expected_bars", "opening_bells", "session_bounds"]
 
 ALWAYS_OPEN = "24/7"
 
@@ -83,6 +83,19 @@ def closing_times(
         return closed_T
     place_T = np.minimum(np.searchsorted(bars.opened_T, opened_T), len(bars) - 1)
     return np.where(bars.opened_T[place_T] == opened_T, bars.closed_T[place_T], closed_T)
+
+
+def opening_bells(calendar: str, day_T: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """The opening bell of the session on the day of each instant (UTC days, which every session of ours lies inside).
+
+    A day without a session keeps its instant.
+    """
+    if calendar == ALWAYS_OPEN or not len(day_T):
+        return day_T
+    opens_S = _bells(calendar)[0]
+    dates_S, dates_T = opens_S.astype("datetime64[D]"), day_T.astype("datetime64[D]")
+    place_T = np.minimum(np.searchsorted(dates_S, dates_T), len(opens_S) - 1)
+    return np.where(dates_S[place_T] == dates_T, opens_S[place_T], day_T)
 
 
 def exchange_timezone(calendar: str) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feed import FUNDING_COLUMNS, Traffic, empty_candles, empty_funding
+from crossattn_core.candles.feed import DIVIDEND_COLUMNS, FUNDING_COLUMNS, Traffic, empty_candles, empty_dividends, empty_funding
 from crossattn_core.candles.market import Market, Series, is_stress, leaders_first, planted_truth
 from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import PermanentFeedError
@@ -81,6 +81,18 @@ class SimulatedFeed:
         rows["asset_id"] = asset.asset_id
         rows["fetched_at"] = pd.Timestamp(to_naive(self.now())).as_unit("us")
         return rows[list(FUNDING_COLUMNS)]
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end]; four a year for shares where the market has a dividend yield."""
+        series = self._series(asset, end)
+        if series is None or not asset.pays_dividends:
+            return empty_dividends()
+        end = min(end, to_naive(self.now()))
+        keep = (series.ex_T > np.datetime64(start, "us")) & (series.ex_T <= np.datetime64(end, "us"))
+        rows = pd.DataFrame({"ex_at": series.ex_T[keep], "amount": series.amount_T[keep]})
+        rows["asset_id"] = asset.asset_id
+        rows["fetched_at"] = pd.Timestamp(to_naive(self.now())).as_unit("us")
+        return rows[list(DIVIDEND_COLUMNS)]
 
     def truth(self, end: datetime) -> dict[str, object]:
         """Planted leads (with asset keys) and regime spells up to ``end`` (naive UTC), ready for JSON."""

@@ -1,7 +1,8 @@
-"""The lake: raw candles and funding as one Parquet file per asset and day, with a ledger beside them.
+"""The lake: raw candles, funding and dividends as one Parquet file per asset and day, with a ledger beside them.
 
     <root>/<feed>/candles/<venue>/<category>/<symbol>/2025-03-01.parquet
     <root>/<feed>/funding/<venue>/<category>/<symbol>/2025-03-01.parquet
+    <root>/<feed>/dividends/<venue>/<category>/<symbol>/2025-03-10.parquet
     <root>/<feed>/ledger.sqlite     what was asked, stored, refused and revised
     <root>/<feed>/compact/          month files that make long reads fast: a cache, safe to delete
     <root>/<feed>/truth.json        a simulated market's planted truth
@@ -18,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, DAYS_WORTH_A_CACHE, FUNDING_SCHEMA, compacted, read_day_files
+from crossattn_core.candles.dayfiles import DAYS_WORTH_A_CACHE, SCHEMAS, compacted, read_day_files
 from crossattn_core.candles.ledger import Coverage, Kind, Ledger, iso
 from crossattn_core.days import bounds, days_between
 from crossattn_core.receipts import combined_hash
@@ -95,11 +96,15 @@ class Lake:
         Raises:
             CandleError: a file that the ledger names is missing or damaged.
         """
-        return self._read("candles", CANDLE_SCHEMA, venue, first, last)
+        return self._read("candles", venue, first, last)
 
     def read_funding(self, first: date, last: date) -> pa.Table:
         """Settlements of the days first..last, by asset and settled_at."""
-        return self._read("funding", FUNDING_SCHEMA, None, first, last)
+        return self._read("funding", None, first, last)
+
+    def read_dividends(self, first: date, last: date) -> pa.Table:
+        """Dividends of the days first..last, by asset and ex_at."""
+        return self._read("dividends", None, first, last)
 
     def read_revisions(self, first: date, last: date, *, venue: str | None = None, kind: Kind = "candles") -> pa.Table:
         """Values that the source changed after they were stored (``REVISION_SCHEMA``)."""
@@ -153,7 +158,7 @@ class Lake:
     def verify(self) -> list[str]:
         """Every file that the ledger names and that is missing or not what was written."""
         faults: list[str] = []
-        for kind in ("candles", "funding"):
+        for kind in SCHEMAS:
             for row in self.ledger.coverage(kind, date.min, date.max):
                 if row.file is None:
                     continue
@@ -168,7 +173,7 @@ class Lake:
         """Every stored file with its sha256, and every question asked with its parameters, as JSON."""
         files = {
             row.file: {"rows": row.rows, "sha256": row.sha256}
-            for kind in ("candles", "funding")
+            for kind in SCHEMAS
             for row in self.ledger.coverage(kind, date.min, date.max)
             if row.file is not None
         }
@@ -178,7 +183,8 @@ class Lake:
 
     # Inside
 
-    def _read(self, kind: Kind, schema: pa.Schema, venue: str | None, first: date, last: date) -> pa.Table:
+    def _read(self, kind: Kind, venue: str | None, first: date, last: date) -> pa.Table:
+        schema = SCHEMAS[kind]
         months: dict[tuple[str, str], list[Coverage]] = {}
         for row in self.ledger.coverage(kind, first.replace(day=1), _month_end(last), venue=venue):
             if row.file is not None:

@@ -16,8 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from crossattn_core.candles.dayfiles import (
-    CANDLE_SCHEMA,
-    FUNDING_SCHEMA,
+    SCHEMAS,
     asset_folder,
     cache_months,
     content_hash,
@@ -76,7 +75,7 @@ def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
     Args:
         compare: whether a different later value is noted as a revision.
     """
-    schema = CANDLE_SCHEMA if answer.kind == "candles" else FUNDING_SCHEMA
+    schema = SCHEMAS[answer.kind]
     table = to_table(answer.rows.assign(fetched_at=answer.fetched_at), schema)
     days = [day for day in days_between(answer.first, answer.last) if bounds(day)[0] < answer.asked_until]
     edges = np.array([bounds(day)[0] for day in days] + [bounds(days[-1])[1]], dtype="datetime64[us]") if days else None

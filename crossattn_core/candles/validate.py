@@ -16,7 +16,7 @@ from crossattn_core.candles.feed import CANDLE_COLUMNS, PRICE_COLUMNS
 from crossattn_core.candles.sessions import ALWAYS_OPEN, expected_bars, session_bounds
 from crossattn_core.universe import Asset
 
-__all__ = ["REASONS", "Neighbour", "Verdict", "judge_candles", "judge_funding", "refuse_all"]
+__all__ = ["REASONS", "Neighbour", "Verdict", "judge_candles", "judge_dividends", "judge_funding", "refuse_all"]
 
 REASONS = {
     "not_a_number": "a price or the volume is missing or infinite",
@@ -33,6 +33,8 @@ REASONS = {
     "other_calendar": "much of the answer lies outside the venue's sessions: another instrument's",
     "twin": "the same candles are stored under another symbol",
     "not_a_rate": "the funding rate is missing or beyond 10%",
+    "not_an_amount": "the dividend is missing, zero, below zero or in another currency than the price",
+    "no_session": "no session of the venue's calendar opens at the dividend's instant",
 }
 """Reason -> what it means; the keys stand in the quarantine table."""
 
@@ -129,21 +131,38 @@ def judge_funding(rows: pd.DataFrame, now: datetime) -> Verdict:
 
     The refused rows carry the candle columns (empty) so that one quarantine holds both.
     """
-    rows = rows.sort_values("settled_at", kind="stable").reset_index(drop=True)
+    rate_T = rows["rate"].to_numpy(dtype=float)
+    return _judge_payments(rows, "settled_at", "rate", now, {"not_a_rate": ~np.isfinite(rate_T) | (np.abs(rate_T) > 0.1)})
+
+
+def judge_dividends(rows: pd.DataFrame, asset: Asset, now: datetime) -> Verdict:
+    """As ``judge_funding`` for dividends: amounts above zero, ex when a session opens, each instant once."""
+    amount_T, ex_T = rows["amount"].to_numpy(dtype=float), rows["ex_at"].to_numpy().astype("datetime64[us]")
+    with np.errstate(invalid="ignore"):
+        bad = {"not_an_amount": ~(np.isfinite(amount_T) & (amount_T > 0))}
+    if asset.calendar != ALWAYS_OPEN:
+        bad["no_session"] = ~np.isin(ex_T, session_bounds(asset.calendar)[0])
+    return _judge_payments(rows, "ex_at", "amount", now, bad)
+
+
+def _judge_payments(rows: pd.DataFrame, key: str, value: str, now: datetime, bad: dict[str, NDArray[np.bool_]]) -> Verdict:
     reason_T = np.full(len(rows), "", dtype=object)
-    rate_T, settled_T = rows["rate"].to_numpy(dtype=float), rows["settled_at"].to_numpy().astype("datetime64[us]")
-    reason_T[~np.isfinite(rate_T) | (np.abs(rate_T) > 0.1)] = "not_a_rate"
-    reason_T[(settled_T > np.datetime64(now, "us")) & (reason_T == "")] = "not_closed"
-    reason_T[_repeats(settled_T, reason_T == "")] = "duplicate"
+    for reason, is_bad_T in bad.items():
+        reason_T[is_bad_T & (reason_T == "")] = reason
+    order_T = np.argsort(rows[key].to_numpy(), kind="stable")
+    rows, reason_T = rows.iloc[order_T].reset_index(drop=True), reason_T[order_T]
+    instant_T = rows[key].to_numpy().astype("datetime64[us]")
+    reason_T[(instant_T > np.datetime64(now, "us")) & (reason_T == "")] = "not_closed"
+    reason_T[_repeats(instant_T, reason_T == "")] = "duplicate"
     is_good_T = reason_T == ""
     refused = rows[~is_good_T]
     as_candles = pd.DataFrame({name: np.nan for name in (*PRICE_COLUMNS, "volume", "turnover")}, index=refused.index)
     as_candles = as_candles.assign(
         asset_id=refused["asset_id"],
-        opened_at=refused["settled_at"],
-        closed_at=refused["settled_at"],
+        opened_at=refused[key],
+        closed_at=refused[key],
         fetched_at=refused["fetched_at"],
-        close=refused["rate"],
+        close=refused[value],
     )
     return Verdict(rows[is_good_T].reset_index(drop=True), _refusal(as_candles, reason_T[~is_good_T]))
 

@@ -7,11 +7,15 @@ What this module knows about the source:
 - errors are raised only when ``hide_exceptions`` is off and ``Ticker.history`` is used; each is mapped to ours;
 - hour bars open at :30 and the last of a session lasts 30 minutes; half days may lack their closing bar; a closing
   print can follow the bell. Closing instants come from the exchange's calendar, never from the next row;
-- a candle counts when it closed by the server's ``Date``, not by the machine's clock.
+- a candle counts when it closed by the server's ``Date``, not by the machine's clock;
+- the answer that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
+  prices are adjusted for splits and never for dividends, so these are cash that a holder gets; daily ones are adjusted for
+  dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to book.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -20,9 +24,9 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feed import CANDLE_COLUMNS, Traffic, empty_candles, empty_funding
+from crossattn_core.candles.feed import CANDLE_COLUMNS, DIVIDEND_COLUMNS, Traffic, empty_candles, empty_dividends, empty_funding
 from crossattn_core.candles.patience import Breaker, RetryableError, TokenBucket, Waiting, with_patience
-from crossattn_core.candles.sessions import closing_times, exchange_timezone, expected_bars, session_bounds
+from crossattn_core.candles.sessions import closing_times, exchange_timezone, expected_bars, opening_bells, session_bounds
 from crossattn_core.days import to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
@@ -69,6 +73,8 @@ class YahooFeed:
         self._heard: tuple[datetime, float] | None = None
         self._status = 0
         self._first_trade: dict[str, datetime] = {}
+        self._paid: dict[str, list[_Paid]] = {}
+        self._newest_dividends = _amounts(None)
         self._session: Any = None
         self.traffic = Traffic()
 
@@ -86,7 +92,7 @@ class YahooFeed:
     def origin(self, asset: Asset) -> dict[str, object]:
         """Host, interval and whether prices are adjusted."""
         url = self._settings.yahoo_url or "yfinance"
-        return {"url": url, "interval": self._interval, "adjusted": self._settings.adjust_splits}
+        return {"url": url, "interval": self._interval, "dividend_adjusted": self._is_dividend_adjusted}
 
     def listed(self, asset: Asset) -> datetime | None:
         """The first trade, which Yahoo says with the prices; none before they were asked for."""
@@ -107,18 +113,52 @@ class YahooFeed:
         if not len(bars):
             return empty_candles()  # weekends and holidays: Yahoo answers them with an error
         self._within_reach(asset, bars.opened_T[0].item())
-        first, last = bars.opened_T[0].item(), bars.closed_T[-1].item()
+        # Up to and including ``end``: a session that has just opened has no closed candle yet, but may owe a dividend.
+        first, last = bars.opened_T[0].item(), end + timedelta(seconds=1)
         if self._interval == "1d":
             first, last = first - timedelta(days=1), last + timedelta(days=1)
-        history = with_patience(
-            lambda: self._attempt(asset, first, last), asset.asset_id, self._settings.max_attempts, self.traffic, self._waiting
-        )
+        history = self._history(asset, first, last, self._interval)
+        self._paid.setdefault(asset.asset_id, []).append(_Paid(start, end, self._newest_dividends))
         if history.empty:
             return empty_candles()
         now = to_naive(self.now())
         rows = self._as_candles(asset, history)
         keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, now))
         return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(CANDLE_COLUMNS)].reset_index(drop=True)
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end], out of the answers that brought the candles where they cover the range.
+
+        None where prices are adjusted for dividends. A dividend in another currency than the price has no amount.
+        """
+        opens_S = session_bounds(asset.calendar)[0]
+
+        def sessions(after: datetime, until: datetime) -> int:
+            first, stop = np.searchsorted(opens_S, np.array([after, until], dtype="datetime64[us]"), side="right")
+            return stop - first
+
+        if self._is_dividend_adjusted or not sessions(start, end):
+            return empty_dividends()
+        held = next((p for p in self._paid.get(asset.asset_id, ()) if p.start <= start and not sessions(p.end, end)), None)
+        if held is None:
+            self._history(asset, start, end + timedelta(days=1), "1d")  # events of any age, unlike hourly candles
+            held = _Paid(start, end, self._newest_dividends)
+        opened_T = opening_bells(asset.calendar, held.amounts.index.to_numpy().astype("datetime64[us]"))
+        rows = pd.DataFrame({"asset_id": asset.asset_id, "ex_at": opened_T, "amount": held.amounts.to_numpy(dtype=float)})
+        now = to_naive(self.now())
+        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, now))
+        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(DIVIDEND_COLUMNS)].reset_index(drop=True)
+
+    @property
+    def _is_dividend_adjusted(self) -> bool:
+        return self._interval == "1d" and self._settings.adjust_splits
+
+    def _history(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
+        """An answered question; its dividends lie in ``_newest_dividends``."""
+        attempts = self._settings.max_attempts
+        return with_patience(
+            lambda: self._attempt(asset, first, last, interval), asset.asset_id, attempts, self.traffic, self._waiting
+        )
 
     def _within_reach(self, asset: Asset, first_open: datetime) -> None:
         earliest = to_naive(self.now()) - timedelta(days=_REACH_DAYS[self._interval] + 1)
@@ -139,7 +179,7 @@ class YahooFeed:
             closed = closing_times(asset.calendar, opened)
         return rows.assign(asset_id=asset.asset_id, opened_at=opened, closed_at=closed, turnover=np.nan)
 
-    def _attempt(self, asset: Asset, first: datetime, last: datetime) -> pd.DataFrame:
+    def _attempt(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
         """One call of yfinance, its errors told apart."""
         import yfinance
         from yfinance import exceptions
@@ -151,13 +191,13 @@ class YahooFeed:
         # Known from the calendar: saves yfinance a probe per symbol, whose failures it would report as "delisted".
         ticker._tz = exchange_timezone(asset.calendar)
         YfData.cache_get.cache_clear()
-        self._status = 0
+        self._status, self._newest_dividends = 0, _amounts(None)
         try:
             history = ticker.history(
                 start=to_aware(first),
                 end=to_aware(last),
-                interval=self._interval,
-                auto_adjust=self._settings.adjust_splits,
+                interval=interval,
+                auto_adjust=self._is_dividend_adjusted,
                 actions=False,
                 prepost=False,
                 timeout=self._settings.timeout_seconds,
@@ -165,6 +205,8 @@ class YahooFeed:
             first_trade = ticker.history_metadata.get("firstTradeDate")
             if first_trade is not None:
                 self._first_trade[asset.asset_id] = to_naive(pd.Timestamp(first_trade).to_pydatetime())
+            # Not the column that actions=True gives: yfinance hangs a dividend on the day before where the first bar is missing.
+            self._newest_dividends = _amounts(ticker._lazy_load_price_history()._dividends, ticker.history_metadata["currency"])
             return history
         except exceptions.YFRateLimitError as error:
             raise RetryableError("HTTP 429", 5.0) from error
@@ -216,6 +258,26 @@ class YahooFeed:
                 self._heard = (parsedate_to_datetime(stamp).astimezone(UTC), self._waiting.monotonic())
             except ValueError:
                 return
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """The dividends that one answer told of, for ex_at in (start, end]."""
+
+    start: datetime
+    end: datetime
+    amounts: pd.Series
+    """By the instant that Yahoo gives, naive UTC."""
+
+
+def _amounts(told: pd.Series | pd.DataFrame | None, currency: str | None = None) -> pd.Series:
+    """yfinance's dividends as amounts by naive UTC instant; NaN for one in another currency than the price."""
+    if told is None or told.empty:
+        return pd.Series(dtype=float, index=pd.DatetimeIndex([]))
+    if isinstance(told, pd.DataFrame):
+        told = told["Dividends"].where(told["currency"].isin(["", currency]))
+    index = pd.DatetimeIndex(told.index)
+    return told.set_axis(index.tz_convert("UTC").tz_localize(None)) if index.tz is not None else told
 
 
 def _session(feed: YahooFeed) -> Any:

@@ -49,6 +49,9 @@ class SimulatedMarket(Section):
     )
     mean_regime_days: float = Field(default=45.0, gt=1, description="mean length of a regime, days")
     missing_share: float = Field(default=0.002, ge=0, lt=0.5, description="share of candles that the venue never published")
+    dividend_yield: float = Field(
+        default=0.0, ge=0, lt=0.5, description="stocks: share of the price paid out in a year, in four dividends; 0: none"
+    )
     outages_per_year: float = Field(
         default=0.0, ge=0, le=1000, description="mean number of outages of a whole venue, 2 to 12 hours each, in a year"
     )
@@ -72,7 +75,9 @@ class FeedSettings(Section):
     timeout_seconds: float = Field(default=15.0, gt=0, le=300)
     max_attempts: int = Field(default=6, ge=1, le=20, description="tries a request gets before it counts as failed")
     adjust_splits: bool = Field(
-        default=True, description="stocks: prices adjusted for splits (and dividends, as Yahoo serves them)"
+        default=True,
+        description="stocks, daily: prices as Yahoo adjusts them for dividends, which then are not booked; hourly prices are "
+        "adjusted for splits only, whatever stands here",
     )
     publication_lag_seconds: dict[VenueName, int] = Field(
         default={"bybit": 0, "yahoo": 0},

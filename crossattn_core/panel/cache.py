@@ -39,6 +39,7 @@ _ARRAYS: dict[str, Any] = {
     "age_hours": np.float32,
     "quote_volume": np.float64,
     "funding_rate": np.float64,
+    "dividend": np.float64,
 }
 _KEYS = ("as_of", "asset_id")
 
@@ -100,6 +101,7 @@ class PanelCache:
             age_hours_TN=arrays["age_hours"],
             quote_volume_TN=arrays["quote_volume"],
             funding_rate_TN=arrays["funding_rate"],
+            dividend_TN=arrays["dividend"],
             content_hash=content_hash,
         )
 

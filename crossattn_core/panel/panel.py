@@ -40,6 +40,9 @@ class Panel:
     """(T, N) funding settled in (t - 1 h, t], fraction of notional paid by longs; NaN where none."""
     content_hash: str
     """Names these values: equal hashes mean equal bits."""
+    dividend_TN: NDArray[np.float64] | None = None
+    """(T, N) paid for a unit held when an ex-date's session opens in (t - 1 h, t], quote currency; NaN where none; None where
+    no asset pays any."""
 
     @property
     def is_tradable_TN(self) -> NDArray[np.bool_]:
@@ -59,6 +62,7 @@ class Panel:
             age_hours_TN=self.age_hours_TN[:stop],
             quote_volume_TN=self.quote_volume_TN[:stop],
             funding_rate_TN=self.funding_rate_TN[:stop],
+            dividend_TN=None if self.dividend_TN is None else self.dividend_TN[:stop],
             content_hash=f"{self.content_hash}[:{stop}]",
         )
 

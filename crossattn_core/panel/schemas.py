@@ -102,6 +102,7 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
         "mark_price": may_lack_price,
         "quote_volume": pa.Column(float, [not_negative, finite], nullable=True),
         "funding_rate": pa.Column(float, pa.Check.in_range(-0.05, 0.05, error="within 5%"), nullable=True),
+        "dividend": pa.Column(float, [positive, finite], nullable=True),
     }
     masks = [
         _rows(pa, lambda rows: rows["is_tradable"] == rows["trade_price"].notna(), "is_tradable where there is a trade price"),
@@ -184,6 +185,8 @@ def check_panel(panel: Panel, first_row: int = 0) -> None:
     fresh_TN, age_TN, mark_TN = panel.is_fresh_TN[rows], panel.age_hours_TN[rows], panel.mark_price_TN[rows]
     _refuse(panel, first_row, age_TN < 0, "holds a candle that closed after as_of", LookaheadError)
     _refuse(panel, first_row, panel.trade_price_TN[rows] <= 0, "has a trade price that is not positive")
+    if panel.dividend_TN is not None:
+        _refuse(panel, first_row, panel.dividend_TN[rows] <= 0, "has a dividend that is not positive")
     _refuse(panel, first_row, np.isfinite(mark_TN) != np.isfinite(age_TN), "has a mark without an age, or an age without a mark")
     _refuse(panel, first_row, fresh_TN & ~np.isfinite(mark_TN), "is fresh and has no mark")
     _refuse(panel, first_row, fresh_TN != np.isfinite(panel.quote_volume_TN[rows]), "has a volume that disagrees with is_fresh")
@@ -241,6 +244,7 @@ def _arrays(panel: Panel) -> dict[str, NDArray[Any]]:
         "age_hours_TN": panel.age_hours_TN,
         "quote_volume_TN": panel.quote_volume_TN,
         "funding_rate_TN": panel.funding_rate_TN,
+        **({} if panel.dividend_TN is None else {"dividend_TN": panel.dividend_TN}),
     }
 
 

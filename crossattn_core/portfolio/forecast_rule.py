@@ -34,7 +34,7 @@ from crossattn_core.portfolio.risk import hourly_variance, log_returns
 from crossattn_core.portfolio.rules import COST_AWARE_RULES, direct_weights, zone
 from crossattn_core.portfolio.sessions import expected_tradable
 
-__all__ = ["Decisions", "expected_carry", "forecast_decisions", "trade_cost"]
+__all__ = ["Decisions", "Rule", "expected_carry", "forecast_decisions", "trade_cost"]
 
 _HOURS_PER_YEAR = 8760
 
@@ -100,7 +100,7 @@ def forecast_decisions(
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
     usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
-    rule = _Rule(experiment, trade_cost(past_panel.asset_ids, experiment.costs), groups_of(experiment), past_panel.mark_price_TN)
+    rule = Rule(experiment, trade_cost(past_panel.asset_ids, experiment.costs), groups_of(experiment), past_panel.mark_price_TN)
     book = Book(past_panel, experiment)
     held_DN, target_DN = np.zeros((2, len(rows_D), assets))
     for decision, row in enumerate(rows_D):
@@ -134,7 +134,9 @@ def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int6
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
+    """What is done with an edge, or with a weight that was wanted."""
+
     experiment: Experiment
     cost_N: NDArray[np.float64]
     groups: tuple[Group, ...]
@@ -165,6 +167,18 @@ class _Rule:
             wanted_N[usable_N] = direct_weights(edge_N[usable_N], variance_N[usable_N], settings)
         if long_only:
             wanted_N[usable_N] = np.maximum(wanted_N[usable_N], 0.0)
+        return self.limited(row, wanted_N, usable_N, held_N, gross)
+
+    def limited(
+        self,
+        row: int,
+        wanted_N: NDArray[np.float64],
+        usable_N: NDArray[np.bool_],
+        held_N: NDArray[np.float64],
+        gross: float,
+    ) -> NDArray[np.float64]:
+        """The weights to trade to, once every limit and the no-trade band have spoken; NaN: the position is left alone."""
+        settings = self.experiment.portfolio
         # What cannot be read or traded stays as it is, and the rest shares what it leaves of each limit.
         limited_N = held_N.copy()
         free = [

@@ -1,7 +1,8 @@
 """Target weights by strategy name: the one door to this room.
 
 A strategy is a baseline (``cash``, ``equal_weight``, ``buy_and_hold``, ``inverse_volatility``, ``momentum``) or a
-forecast family (``attention``, ``ridge_var``, ...), whose forecasts become weights by ``portfolio.rule``.
+forecast family (``attention``, ``ridge_var``, ...), whose forecasts become weights by ``portfolio.rule``, or a family
+that gives weights itself (``portfolio_transformer``), which meet the same limits.
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.baselines import BASELINE_RULES
 from crossattn_core.portfolio.forecast_rule import forecast_decisions
 from crossattn_core.portfolio.targets import Targets, decision_rows, read_weights, save_weights, weights_path
+from crossattn_core.portfolio.weight_rule import weight_decisions
 
 __all__ = [
     "Targets",
@@ -38,6 +40,8 @@ def target_weights(
     past_forecast_TN: NDArray[np.floating] | None,
     rows_D: NDArray[np.int64],
     experiment: Experiment,
+    *,
+    past_weight_TN: NDArray[np.floating] | None = None,
 ) -> Targets:
     """What ``strategy`` wants to hold at each decision; row d reads nothing after ``rows_D[d]``.
 
@@ -47,6 +51,8 @@ def target_weights(
         past_forecast_TN: (T, N) log return over ``labels.trade_horizon`` as forecast at each row, NaN where there is
             none; only for forecast families (see ``forecast_array``).
         rows_D: decision rows, increasing (see ``decision_rows``).
+        past_weight_TN: (T, N) weights that the family itself wants, in place of forecasts; only for a family that gives
+            weights.
 
     Raises:
         BacktestError: a forecast family without forecasts, or forecasts of another shape.
@@ -54,6 +60,8 @@ def target_weights(
     belief_DN = np.empty((0, 0))
     if not needs_forecast(strategy):
         target_DN = BASELINE_RULES[strategy](past_panel, rows_D, experiment)
+    elif past_weight_TN is not None:
+        target_DN = weight_decisions(past_panel, past_weight_TN, rows_D, experiment)
     elif past_forecast_TN is None:
         raise BacktestError(
             f"{strategy}: no forecasts given; a strategy that is none of {', '.join(BASELINE_RULES)} is a forecast family"

@@ -24,6 +24,7 @@ from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
+from crossattn_core.training.wanted_store import read_wanted, wanted_array
 
 __all__ = ["attention_summary", "gather_inputs", "leads_beside_truth", "simulate_all", "strategies_of", "targets_of"]
 
@@ -40,19 +41,21 @@ def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Ta
         HistoryError: there is no forecast yet.
     """
     first, last = _days(panel)
-    forecasts = read_forecasts(home, first, last)
-    if forecasts.empty:
+    forecasts, wanted = read_forecasts(home, first, last), read_wanted(home, first, last)
+    answered = [told["as_of"].min() for told in (forecasts, wanted) if len(told)]
+    if not answered:
         raise HistoryError(
             f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
             "walk forward over a longer range, or lower retrain.minimum_days"
         )
-    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=forecasts["as_of"].min().to_datetime64())
+    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=min(answered).to_datetime64())
     targets: dict[str, Targets] = {}
     for strategy in strategies_of(experiment):
-        forecast_TN = None
+        forecast_TN = weight_TN = None
         if needs_forecast(strategy):
+            weight_TN = wanted_array(wanted, panel, strategy)
             forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
-        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment)
+        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
     return targets
 
 

@@ -18,6 +18,7 @@ from crossattn_core.portfolio.forecast_rule import forecast_decisions, trade_cos
 from crossattn_core.portfolio.rules import COST_AWARE_RULES, zone
 from crossattn_core.portfolio.weights import Targets, forecast_array, needs_forecast, read_weights
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
+from crossattn_core.training.wanted_store import read_wanted, wanted_array
 
 __all__ = ["Step", "explain", "trace_tree"]
 
@@ -58,8 +59,12 @@ def explain(
     if needs_forecast(strategy):
         first = panel.as_of_T[0].astype("datetime64[D]").item()
         forecasts = read_forecasts(home, first, day, (strategy,))
-        steps.append(_decision(targets, forecasts, panel, experiment, decision, asset))
-        steps.append(_forecast(forecasts, panel, experiment, row, asset))
+        weight_TN = wanted_array(read_wanted(home, first, day), panel, strategy)
+        if weight_TN is not None:
+            steps.append(Step("wanted by the model", (("weight", f"{weight_TN[row, asset]:+.2%} of equity, before limits"),)))
+        else:
+            steps.append(_decision(targets, forecasts, panel, experiment, decision, asset))
+            steps.append(_forecast(forecasts, panel, experiment, row, asset))
         steps.append(_model(read_plan(home, day, day), strategy))
     steps += [_features(panel, row, asset), _candle(panel, row, asset)]
     return tuple(steps)

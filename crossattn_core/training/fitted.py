@@ -94,6 +94,11 @@ class FittedModel(ABC):
     def save(self, folder: Path) -> Path:
         """Write the checkpoint into ``folder`` (atomic, manifest last); returns the folder."""
 
+    def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
+        """(R, N) share of equity that the model wants at each row, NaN where the asset is unreadable; none for a family
+        that forecasts returns. A family that gives weights has no forecasts: those are NaN."""
+        return None
+
     def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
         """The weights used at ``rows``; none for a family without attention."""
         return None

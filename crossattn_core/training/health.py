@@ -35,7 +35,8 @@ def check_health(model: FittedModel, panel: Panel, cut_off: int) -> Health:
     if loss is not None and not math.isfinite(loss):
         return Health(False, f"validation loss is {loss}")
     rows = np.arange(max(cut_off + 1 - _ROWS, 0), cut_off + 1)
-    forecast_RNH = model.forecast(panel, rows)
+    weight_RN = model.weights(panel, rows)
+    forecast_RNH = model.forecast(panel, rows) if weight_RN is None else weight_RN[..., None]
     if np.isinf(forecast_RNH).any():
         return Health(False, f"{int(np.isinf(forecast_RNH).sum())} infinite forecasts in the newest {len(rows)} rows")
     known_RN = np.isfinite(forecast_RNH).all(axis=-1)

@@ -16,7 +16,7 @@ from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.training.day_result import Load
 from crossattn_core.training.fitting import load_model
-from crossattn_core.training.rolling_store import read_forecasts
+from crossattn_core.training.wanted_store import read_answers
 
 __all__ = ["LEAK_COLUMNS", "check_no_forecast_saw_its_label"]
 
@@ -39,7 +39,7 @@ def check_no_forecast_saw_its_label(
     ``as_of``), and the label, where it is known by now, ended after that cut-off. The day's 00:00 counts, not ``as_of``:
     a model in force may not have been fitted in the course of the day it serves.
     """
-    forecasts = read_forecasts(home, first or date.min, last or date.max)
+    forecasts = read_answers(home, first or date.min, last or date.max, weight_horizon=experiment.labels.trade_horizon)
     if forecasts.empty:
         return pd.DataFrame(columns=list(LEAK_COLUMNS))
     cut_off_by_model = {

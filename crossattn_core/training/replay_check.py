@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
+from crossattn_core.training.fitted import FittedModel
 from crossattn_core.training.fitting import load_model
 from crossattn_core.training.rolling_day import Load
-from crossattn_core.training.rolling_store import read_forecasts
+from crossattn_core.training.wanted_store import read_answers
 
 __all__ = ["REPLAY_COLUMNS", "check_replay", "sampled_days", "sampled_rows"]
 
@@ -45,13 +46,13 @@ def check_replay(
     random = np.random.default_rng(seed)
     faults: list[tuple] = []
     for day in days:
-        stored = read_forecasts(home, day, day)
+        stored = read_answers(home, day, day, weight_horizon=experiment.labels.trade_horizon)
         rows_R = np.unique(np.searchsorted(panel.as_of_T, stored["as_of"].to_numpy("datetime64[us]")))
         for row in sampled_rows(rows_R):
             rewritten = _with_random_future(panel, row, int(rows_R[-1]) + 1, random)
             for (family, model_id), told in stored.groupby(["family", "model_id"]):
                 # All rows of the day in one batch, as they were made: another batch size moves the last bit.
-                replayed_RNH = load(home.models / str(model_id), experiment).forecast(rewritten, rows_R)
+                replayed_RNH = _answers(load(home.models / str(model_id), experiment), rewritten, rows_R, experiment)
                 for entry in told[told["as_of"] <= panel.as_of_T[row]].to_dict("records"):
                     r = int(np.searchsorted(panel.as_of_T[rows_R], np.datetime64(entry["as_of"], "us")))
                     n, h = panel.asset_ids.index(entry["asset_id"]), experiment.labels.horizons.index(entry["horizon"])
@@ -59,6 +60,14 @@ def check_replay(
                         told_now = (entry["horizon"], entry["forecast"], float(replayed_RNH[r, n, h]))
                         faults.append((entry["as_of"], entry["asset_id"], family, *told_now))
     return pd.DataFrame(faults, columns=list(REPLAY_COLUMNS))
+
+
+def _answers(model: FittedModel, panel: Panel, rows_R: NDArray[np.integer], experiment: Experiment) -> NDArray[np.float32]:
+    """(R, N, H) forecasts; the weights, under every horizon, of a family that gives weights."""
+    weight_RN = model.weights(panel, rows_R)
+    if weight_RN is None:
+        return model.forecast(panel, rows_R)
+    return np.repeat(weight_RN[..., None], len(experiment.labels.horizons), axis=2)
 
 
 def sampled_rows(rows_R: NDArray[np.integer]) -> list[int]:

@@ -28,7 +28,6 @@ from crossattn_core.training.rolling_inputs import history_of_fit, known_panel, 
 from crossattn_core.training.rolling_memory import RollingMemory
 from crossattn_core.training.rolling_store import (
     Event,
-    forecast_file_hash,
     forget_after,
     read_day,
     read_events,
@@ -36,6 +35,7 @@ from crossattn_core.training.rolling_store import (
     write_forecasts,
 )
 from crossattn_core.training.signals import drift_edges, row_weights
+from crossattn_core.training.wanted_store import answers_hash, write_wanted
 
 __all__ = ["Walker"]
 
@@ -231,31 +231,27 @@ class Walker:
         return rows
 
     def _forecast(self, day: date, model_by_family: dict[str, str]) -> tuple[int, str]:
-        """Forecast the rows of ``day`` that the panel holds; returns how many forecasts and the stored file's hash."""
+        """Forecast the rows of ``day`` that the panel holds; returns how many answers are stored and their hash."""
         first = self.memory.cut_off(day) + 1
         stop = min(first + BARS_A_DAY, len(self.panel.as_of_T))
         known = known_panel(self.panel, stop, self.chain[day])
-        forecast_by_family_RNH = {
-            family: self.memory.model(model_id).forecast(known, np.arange(first, stop))
-            for family, model_id in model_by_family.items()
-            if family in self.families
-        }
+        rows = np.arange(first, stop)
+        models = {family: self.memory.model(model_by_family[family]) for family in model_by_family if family in self.families}
+        forecast_by_family_RNH = {family: model.forecast(known, rows) for family, model in models.items()}
+        weights = {family: model.weights(known, rows) for family, model in models.items()}
+        weight_by_family_RN = {family: weight_RN for family, weight_RN in weights.items() if weight_RN is not None}
         self.memory.remember_forecasts(day, {family: array_RNH[:, :, 0] for family, array_RNH in forecast_by_family_RNH.items()})
-        return write_forecasts(
-            self.home,
-            day,
-            known.as_of_T[first:],
-            known.asset_ids,
-            self.experiment.labels.horizons,
-            forecast_by_family_RNH,
-            model_by_family,
-        )
+        as_of_R, asset_ids = known.as_of_T[first:], known.asset_ids
+        horizons = self.experiment.labels.horizons
+        wanted = write_wanted(self.home, day, as_of_R, asset_ids, weight_by_family_RN, model_by_family)
+        count, _ = write_forecasts(self.home, day, as_of_R, asset_ids, horizons, forecast_by_family_RNH, model_by_family)
+        return count + wanted, answers_hash(self.home, day)
 
     def _models_exist(self, stored: dict[str, Any]) -> bool:
         return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
 
     def _forecasts_stand(self, day: date, stored: dict[str, Any]) -> bool:
-        return forecast_file_hash(self.home, day) == stored["forecast_hash"]
+        return answers_hash(self.home, day) == stored["forecast_hash"]
 
 
 def _first_state() -> dict[str, Any]:

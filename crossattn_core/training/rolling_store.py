@@ -2,6 +2,7 @@
 
     walk_forward/plan/<day>.json           decision, model in force by family, state handed to the next day, hashes
     walk_forward/forecasts/<day>.parquet   as_of, asset_id, family, horizon, forecast (log return), model_id
+    walk_forward/wanted/<day>.parquet      wanted weights of families that give weights (see wanted_store.py)
     walk_forward/events.json               dated events: forced retrains and rollbacks
 
 Every file is written atomically; the plan of a day is written last and makes the day count.
@@ -197,7 +198,9 @@ def forget_after(home: Home, day: date) -> int:
 
     Called when a day comes out otherwise than it was stored: the days after it were made from what no longer is.
     """
-    folders = (home.walk_forward / "plan", home.walk_forward / "forecasts", home.attention, home.attention / "next_bar")
+    answers = (home.walk_forward / "forecasts", home.walk_forward / "wanted")
+    attention = (home.attention, *(home.attention / name for name in ("next_bar", "evidence", "agreement")))
+    folders = (home.walk_forward / "plan", *answers, *attention)
     gone = 0
     for folder in folders:
         for path in folder.glob("????-??-??.*") if folder.is_dir() else []:

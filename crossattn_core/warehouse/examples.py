@@ -116,7 +116,9 @@ def _chosen(model: Model, example: Example) -> tuple[Column, ...]:
 def _fill(connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[Column, ...], rows: list[dict[str, str]]) -> None:
     if "." in table:
         connection.execute(f"create schema if not exists {table.split('.')[0]}")
-    connection.execute(f"create table {table} ({', '.join(f'{column.name} {column.type}' for column in columns)})")
+    # Quoted: a column may be a keyword, as "end" is.
+    typed = ", ".join(f'"{column.name}" {column.type}' for column in columns)
+    connection.execute(f"create table {table} ({typed})")
     types = {column.name: column.type for column in columns}
     for row in rows:
         unknown = [name for name in row if name not in types]
@@ -124,7 +126,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[Colu
             raise WarehouseError(f"{table} has no column {', '.join(unknown)}; it has {', '.join(types)}")
         casts = ", ".join(f"cast(? as {types[name]})" for name in row)
         values = [None if value in ("null", "") else value for value in row.values()]
-        connection.execute(f"insert into {table} ({', '.join(row)}) select {casts}", values)
+        listed = ", ".join(f'"{name}"' for name in row)
+        connection.execute(f"insert into {table} ({listed}) select {casts}", values)
 
 
 def _differences(connection: duckdb.DuckDBPyConnection, columns: list[str], grain: tuple[str, ...]) -> str:

@@ -18,6 +18,8 @@ RESULT_STAGES = {
     "results.weights": "target_weights",
     "results.returns": "backtest_report",
     "results.attention": "attention_snapshot",
+    "results.attention_evidence": "attention_snapshot",
+    "results.attention_agreement": "attention_snapshot",
     "results.regime_windows": "regime_windows",
 }
 """Result table -> the stage whose files fill it; ``results.settings`` comes from the experiment."""
@@ -45,6 +47,8 @@ def sync_results(connection: duckdb.DuckDBPyConnection, home: Home, experiment: 
         "results.weights": sorted(home.weights.glob("*.parquet")),
         "results.returns": newest_report,
         "results.attention": sorted(home.attention.glob("*.parquet")),
+        "results.attention_evidence": sorted((home.attention / "evidence").glob("*.parquet")),
+        "results.attention_agreement": sorted((home.attention / "agreement").glob("*.parquet")),
         "results.regime_windows": sorted(home.walk_forward.glob("regime_windows.parquet")),
     }
     labels = experiment.labels

@@ -1,17 +1,26 @@
-"""Attention snapshots: who attended to whom, by day and model in force."""
+"""Attention snapshots: who attended to whom, by day and model in force; checked for collapse and drift."""
+
+from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from crossattn_core import line as stages
+from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.gather import attention_summary
 from crossattn_core.report.ink import png
 from crossattn_core.report.model_figures import attention_figure
-from crossattn_pipeline.metadata import figure, number
+from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
 __all__ = ["attention_assets"]
+
+_BREAKS_THE_CONTRACT = ("adds_up",)
+"""Checks of severity ERROR: numbers that do not add up are no attention, and nothing downstream may tell them. The others
+warn: a collapsed or jumping attention may be what the market asks for (one leader, a new regime), the forecasts do not rest on
+the snapshot, and a leader is named only behind a gate of its own."""
 
 
 def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
@@ -26,6 +35,15 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         partitions_def=daily_partitions(experiment.period),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=experiment.analysis.content_hash(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                check,
+                asset="attention_snapshot",
+                blocking=check in _BREAKS_THE_CONTRACT,
+                description=f"{claim[0].upper()}{claim[1:]}.",
+            )
+            for check, claim in CHECKS.items()
+        ],
     )
     def attention_snapshot(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
@@ -46,6 +64,20 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 {"attention": figure(png(attention_figure(summary)), "attention: asset by asset, and source by lag")},
                 partition_key=last.isoformat(),
             )
-        return dg.MaterializeResult()
+        checked = stages.check_attention(line, first, last)
+        return dg.MaterializeResult(check_results=[_check_result(check, checked) for check in CHECKS])
 
     return [attention_snapshot]
+
+
+def _check_result(check: str, checked: pd.DataFrame) -> dg.AssetCheckResult:
+    """One check over the days of the run; days without a snapshot (no model in force yet) have nothing to fail."""
+    rows = checked[checked["check"] == check]
+    failed = rows[~rows["passed"]].drop(columns=["check", "passed"])
+    metadata: dict[str, Any] = {"days": len(rows), "failed_days": len(failed), "failing_rows": table(failed, rows=20)}
+    if len(rows):
+        metadata |= {"newest": number(rows["value"].iloc[-1]), "bound": number(rows["bound"].iloc[-1])}
+    severity = dg.AssetCheckSeverity.ERROR if check in _BREAKS_THE_CONTRACT else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        asset_key="attention_snapshot", check_name=check, passed=failed.empty, severity=severity, metadata=metadata
+    )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from crossattn_core import line as stages
 from crossattn_core.candles.intake import DayIntake
+from crossattn_core.candles.ledger import Kind
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.universe import VenueName
@@ -25,14 +26,17 @@ def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     """One asset a venue that the universe uses, and funding where the universe has perpetuals."""
     built = []
     for venue in experiment.venues:
-        symbols = ", ".join(asset.symbol for asset in experiment.assets_on(venue))
+        assets = experiment.assets_on(venue)
+        described = f"Hourly candles of {', '.join(asset.symbol for asset in assets)}, as first published after each closed."
+        kinds: tuple[Kind, ...] = ("candles",)
+        if any(asset.pays_dividends for asset in assets):
+            # The same answers bring both, so one asset takes both in.
+            described, kinds = described + " With the dividends that fell due.", ("candles", "dividends")
         take_in = functools.partial(_take_in_venue, venue)
-        built.append(
-            _candle_asset(experiment, venue, f"Hourly candles of {symbols}, as first published after each closed.", take_in)
-        )
+        built.append(_candle_asset(experiment, venue, described, take_in, venue, kinds))
     if any(asset.pays_funding for asset in experiment.assets):
         described = "Funding settlements of the perpetuals: what longs paid shorts."
-        built.append(_candle_asset(experiment, "bybit_funding", described, stages.take_in_funding))
+        built.append(_candle_asset(experiment, "bybit_funding", described, stages.take_in_funding, "bybit", ("funding",)))
     return built
 
 
@@ -41,7 +45,12 @@ def _take_in_venue(venue: VenueName, line: Line, first: date, last: date) -> lis
 
 
 def _candle_asset(
-    experiment: Experiment, name: str, description: str, take_in: Callable[[Line, date, date], list[DayIntake]]
+    experiment: Experiment,
+    name: str,
+    description: str,
+    take_in: Callable[[Line, date, date], list[DayIntake]],
+    venue: VenueName,
+    kinds: Sequence[Kind],
 ) -> dg.AssetsDefinition:
     key = dg.AssetKey(["candles", name])
     # Funding has no calendar that must be met: what is missing is charged as zero and counted in the report.
@@ -64,7 +73,7 @@ def _candle_asset(
                 blocking=must_be_complete,
                 description=f"At most {experiment.feed.gap_tolerance:.0%} of the expected candles are missing.",
             ),
-            *_candle_checks(key, experiment),
+            *_strangeness_specs(key, experiment.feed.max_revision),
         ],
     )
     def candles(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
@@ -72,31 +81,21 @@ def _candle_asset(
         days = take_in(line, first, last)
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
-        checked = [_completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)]
-        for venue in experiment.venues:
-            if key == venue_key(venue):
-                checked += _strangeness(key, *stages.strange_candles(line, venue, first, last))
-        return dg.MaterializeResult(check_results=checked)
+        complete = _completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)
+        strange = _strangeness(key, *stages.strange_candles(line, venue, first, last, kinds))
+        return dg.MaterializeResult(check_results=[complete, *strange])
 
     return candles
 
 
-def venue_key(venue: VenueName) -> dg.AssetKey:
-    """The asset of a venue's candles."""
-    return dg.AssetKey(["candles", venue])
-
-
-def _candle_checks(key: dg.AssetKey, experiment: Experiment) -> list[dg.AssetCheckSpec]:
-    if key not in {venue_key(venue) for venue in experiment.venues}:
-        return []
-    tolerance = experiment.feed.max_revision
+def _strangeness_specs(key: dg.AssetKey, tolerance: float) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
             "not_revised",
             asset=key,
-            description=f"No stored price was told differently later by more than {tolerance:g}; history keeps the first value.",
+            description=f"No stored value was told differently later by more than {tolerance:g}; history keeps the first one.",
         ),
-        dg.AssetCheckSpec("none_refused", asset=key, description="No candle broke a rule; those that did are in quarantine."),
+        dg.AssetCheckSpec("none_refused", asset=key, description="No row broke a rule; those that did are in quarantine."),
     ]
 
 
@@ -127,6 +126,7 @@ def _day_metadata(row: DayIntake) -> dict[str, Any]:
         "retries": row.retries,
         "quarantined": row.quarantined,
         "revisions": row.revisions,
+        "dividends": row.dividends,
         "content_hash": row.content_hash,
     }
 

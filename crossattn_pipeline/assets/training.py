@@ -16,8 +16,8 @@ from crossattn_core.training.fitted import EpochReport
 from crossattn_core.training.leak_check import check_no_forecast_saw_its_label
 from crossattn_core.training.replay_check import check_replay, sampled_days
 from crossattn_core.training.rolling_inputs import settings_hash
-from crossattn_core.training.rolling_store import read_forecasts
 from crossattn_core.training.walk_forward import DayResult
+from crossattn_core.training.wanted_store import read_answers
 from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
@@ -135,7 +135,8 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 {"loss_curves": figure(png(loss_figure(fitted)), "loss curves")}, asset_key="rolling_model", partition_key=newest
             )
         faults = check_no_forecast_saw_its_label(line.home, line.experiment, line.panel(last), first=first, last=last)
-        forecast_days = sorted({day.date() for day in read_forecasts(line.home, first, last)["as_of"] - pd.Timedelta(1, "us")})
+        answers = read_answers(line.home, first, last, weight_horizon=line.experiment.labels.trade_horizon)
+        forecast_days = sorted({day.date() for day in answers["as_of"] - pd.Timedelta(1, "us")})
         replayed = check_replay(line.home, line.experiment, line.panel(last), sampled_days(forecast_days))
         yield dg.MaterializeResult(asset_key="retrain_plan")
         yield dg.MaterializeResult(asset_key="rolling_model")

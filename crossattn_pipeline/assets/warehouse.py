@@ -57,6 +57,9 @@ def _source_keys(experiment: Experiment, source: str) -> list[dg.AssetKey]:
         return [dg.AssetKey("forecasts" if stage == "walk_forward" else stage)]
     if source == "raw.funding":
         return [dg.AssetKey(["candles", "bybit_funding"])] if any(asset.pays_funding for asset in experiment.assets) else []
+    if source == "raw.dividends":
+        payers = dict.fromkeys(asset.venue for asset in experiment.assets if asset.pays_dividends)
+        return [dg.AssetKey(["candles", venue]) for venue in payers]
     if source in ("raw.assets", "raw.sessions", "results.settings"):
         return []
     return [dg.AssetKey(["candles", venue]) for venue in experiment.venues]

@@ -1,5 +1,5 @@
 /* model
-description: One row a grid hour and asset - what could be traded, what is the newest known price and how old it is. Prices for marking carry forward; volumes, funding and returns do not.
+description: One row a grid hour and asset - what could be traded, what is the newest known price and how old it is. Prices for marking carry forward; volumes, payments and returns do not.
 grain: [asset_id, as_of]
 kind: incremental
 time_column: as_of
@@ -18,6 +18,7 @@ columns:
   mark_price: "newest known close, carried forward, null before the first [quote currency]"
   quote_volume: "traded value of the fresh bar, null where not fresh [quote currency]"
   funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
+  dividend: "paid for a unit held when the ex-date's session opens in the row's hour, null where none [quote currency]"
 tests:
   - unique: [asset_id, as_of]
   - not_null: [as_of, asset_id, is_fresh, is_tradable, is_expected, is_readable]
@@ -37,6 +38,12 @@ funding as (
     from staging.funding
     where settled_hour > $start and settled_hour <= $end
     group by position, settled_hour
+),
+dividends as (
+    select position, ex_hour as as_of, sum(amount) as amount
+    from staging.dividends
+    where ex_hour > $start and ex_hour <= $end
+    group by position, ex_hour
 )
 select
     spine.as_of,
@@ -51,9 +58,11 @@ select
     trades.trade_price,
     known.close as mark_price,
     case when known.as_of = spine.as_of then known.quote_volume end as quote_volume,
-    funding.rate as funding_rate
+    funding.rate as funding_rate,
+    dividends.amount as dividend
 from spine
 asof left join known on spine.position = known.position and spine.as_of >= known.as_of
 left join trades on spine.position = trades.position and spine.as_of = trades.as_of
 left join sessions on spine.calendar = sessions.calendar and spine.as_of = sessions.as_of
 left join funding on spine.position = funding.position and spine.as_of = funding.as_of
+left join dividends on spine.position = dividends.position and spine.as_of = dividends.as_of

@@ -14,6 +14,7 @@ columns:
   mark_price: "newest known close, carried forward, null before the first [quote currency]"
   quote_volume: "traded value of the fresh bar, null where not fresh [quote currency]"
   funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
+  dividend: "paid for a unit held when the ex-date's session opens in the row's hour, null where none [quote currency]"
   log_return: "ln(close / previous close); after a pause ln(close / open), the rest is gap_return [fraction, log]"
   gap_return: "after a pause ln(open / previous close), else 0 [fraction, log]"
   intraday_return: "close / open - 1 [fraction, simple]"
@@ -49,6 +50,7 @@ select
     bars.mark_price,
     bars.quote_volume,
     bars.funding_rate,
+    bars.dividend,
     finite.log_return,
     finite.gap_return,
     finite.intraday_return,

@@ -12,9 +12,11 @@ from crossattn_core.analysis.attention_maps import (
     edge_matrices,
     read_next_bar,
     read_snapshots,
+    read_snapshots_from_previous,
     snapshot_day,
     summarise,
 )
+from crossattn_core.analysis.snapshot import own_share
 from crossattn_core.errors import HistoryError
 from crossattn_core.home import Home
 from crossattn_core.training.fitted import AttentionWeights
@@ -145,3 +147,27 @@ def test_a_family_without_attention_has_no_snapshot(walked, monkeypatch) -> None
     home, panel = walked
     monkeypatch.setattr(FakeModel, "attention", lambda self, panel, rows: None)
     assert snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load) is None
+
+
+def test_the_share_on_self_is_told_apart_from_the_edges(walked) -> None:
+    home, panel = walked
+    snapshot = snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load)
+    np.testing.assert_array_equal(snapshot.own_share_N, 1.0)  # the fake's forecast is its own past's alone
+    stored = read_snapshots(home, DAY, DAY, ("self",))
+    assert stored["target"].tolist() == list(panel.asset_ids)
+    _, edge_DNM = edge_matrices(read_snapshots(home, DAY, DAY), panel.asset_ids)
+    np.testing.assert_allclose(edge_DNM[0].sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_the_share_on_self_weighs_the_own_part_against_the_others_part() -> None:
+    alone_RN = np.array([[0.1, 0.0, np.nan], [-0.2, 0.0, np.nan]])
+    forecast_RN = np.array([[0.4, 0.0, np.nan], [-0.5, 0.0, np.nan]])
+    np.testing.assert_allclose(own_share(forecast_RN, alone_RN), [1 / 3, np.nan, np.nan])
+
+
+def test_a_change_is_counted_from_the_newest_snapshot_before_even_across_a_gap(walked) -> None:
+    home, panel = walked
+    for offset in (9, 4, 1, 0):
+        snapshot_day(home, rolling_experiment(), panel, DAY - timedelta(days=offset), load=fake_load)
+    read = read_snapshots_from_previous(home, DAY - timedelta(days=1), DAY, ("edge",))
+    assert [(DAY - day.date()).days for day in sorted(set(read["day"]))] == [4, 1, 0]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crossattn_core.analysis.attention_maps import Snapshot
-from crossattn_core.analysis.snapshot_checks import attention_changes, check_snapshots, moved_share, window_attention
+from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots, moved_share, window_attention
 from crossattn_core.experiment import AnalysisSettings
 from tests.training.rolling_fakes import FIRST_DAY
 
@@ -82,3 +82,20 @@ def test_a_window_that_ended_is_the_yardstick_of_the_next() -> None:
     means = window_attention(frame, NAMES, windows)
     assert sorted(means) == [0, 1]
     assert moved_share(means[0], means[1]) == pytest.approx(changes["since_window"].iloc[3], abs=1e-6)
+
+
+def test_weights_that_do_not_add_up_are_an_error_of_their_own() -> None:
+    frame = _frame()
+    broken = (frame["day"] == pd.Timestamp(FIRST_DAY) + pd.Timedelta(days=2)) & (frame["quantity"] == "edge")
+    frame.loc[broken & (frame["target"] == "b"), "value"] *= 1.01
+    assert _failed(frame) == {(2, "adds_up")}
+    checks = check_snapshots(frame, NAMES, AnalysisSettings())
+    row = checks[~checks["passed"]].iloc[0]
+    assert row["value"] == pytest.approx(0.01, rel=1e-3)
+    assert row["why"].startswith("b's attention is 1.0e-02 off")
+
+
+def test_every_check_is_made_of_every_day_and_of_none_without_snapshots() -> None:
+    checks = check_snapshots(_frame(), NAMES, AnalysisSettings())
+    assert (checks.groupby("day")["check"].agg(set) == set(CHECKS)).all()
+    assert check_snapshots(_frame().iloc[:0], NAMES, AnalysisSettings()).empty

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_funding
+from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_dividends, empty_funding
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.days import to_naive
 from crossattn_core.universe import Asset
@@ -46,6 +46,7 @@ class ScriptedFeed:
         self.traffic = Traffic()
         self._window_days = window_days
         self.failures: list[Exception] = []
+        self.paid: dict[str, pd.DataFrame] = {}
 
     def now(self) -> datetime:
         return self.at.replace(tzinfo=UTC)
@@ -72,3 +73,9 @@ class ScriptedFeed:
         self.asked.append((asset.symbol, start, end))
         self.traffic.count_request()
         return empty_funding()[list(FUNDING_COLUMNS)]
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        self.traffic.count_request()
+        rows = self.paid.get(asset.asset_id, empty_dividends())
+        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, to_naive(self.now())))
+        return rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(self.at).as_unit("us")).reset_index(drop=True)

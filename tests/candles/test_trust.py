@@ -161,7 +161,13 @@ def test_killed_at_random_moments_a_resumed_fetch_ends_the_same_and_repeats_noth
             landed += worker.exitcode == -signal.SIGKILL
             assert lake.verify() == []
             _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)
-            asked_before, stored_before = len(server.asked), _stored_windows(lake)
+            asked = Counter(ask.query["symbol"] for ask in server.asked[asked_before:] if ask.path == "/v5/market/kline")
+            asked_before, stored = len(server.asked), _stored_windows(lake)
+            asked.subtract(asset_id.split(":")[-1] for asset_id, *_ in stored - stored_before)
+            stored_before = stored
+            # All that a kill cost: of each asset the one window that was in flight.
+            assert set(asked.values()) <= {0, 1}
+            assert asked.total() <= BybitFeed.parallel
         assert landed > 0, "every fetch had ended before its kill"
         take_in(tmp_path / "killed", server.url, assets, FIRST, LAST)
         _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)

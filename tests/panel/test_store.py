@@ -38,6 +38,7 @@ def arrays(panel: Panel) -> dict[str, np.ndarray]:
         "age_hours_TN",
         "quote_volume_TN",
         "funding_rate_TN",
+        "dividend_TN",
     )
     return {name: np.array(getattr(panel, name)) for name in names} | {"as_of_T": panel.as_of_T}
 
@@ -64,17 +65,21 @@ def test_values_are_those_of_the_warehouse(home: Home) -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
         export_days(connection, home, EXPERIMENT, FIRST, LAST)
-        rows = connection.execute("select as_of, asset_id, rsi_14, trade_price, funding_rate from features.panel_rows").fetchall()
+        rows = connection.execute(
+            "select as_of, asset_id, rsi_14, trade_price, funding_rate, dividend from features.panel_rows"
+        ).fetchall()
     panel = open_panel(home, EXPERIMENT)
-    for as_of, asset_id, rsi, price, rate in rows:
+    for as_of, asset_id, rsi, price, *paid in rows:
         row, asset = panel.row_of(np.datetime64(as_of)), panel.asset_ids.index(asset_id)
         held = (
             panel.feature_TNF[row, asset, panel.features.index("rsi_14")],
             panel.trade_price_TN[row, asset],
             panel.funding_rate_TN[row, asset],
+            panel.dividend_TN[row, asset],
         )
-        for value, stored in zip((rsi, price, rate), held, strict=True):
+        for value, stored in zip((rsi, price, *paid), held, strict=True):
             assert np.isnan(stored) if value is None else stored == value
+    assert np.isfinite(panel.dividend_TN).sum() == LAKE.dividends.num_rows > 0
 
 
 def test_only_fresh_rows_carry_features(home: Home) -> None:

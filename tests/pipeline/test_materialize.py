@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.errors import CrossattnError
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
@@ -61,6 +62,22 @@ def test_pictures_stay_small_and_the_report_is_linked(line: Line) -> None:
     assert Path(str(metadata["path"].value)).is_file()
     for name in ("equity", "drawdown", "attention"):
         assert "data:image/png;base64," in str(metadata[name].value)
+
+
+def test_attention_is_checked_for_sums_collapse_and_drift(line: Line) -> None:
+    with dg.DagsterInstance.get() as instance:
+        stored = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            [dg.AssetCheckKey(dg.AssetKey("attention_snapshot"), check) for check in CHECKS]
+        )
+    assert {key.name for key in stored} == set(CHECKS)
+    for key, record in stored.items():
+        evaluation = record.event.dagster_event.asset_check_evaluation_data
+        expected = dg.AssetCheckSeverity.ERROR if key.name == "adds_up" else dg.AssetCheckSeverity.WARN
+        assert evaluation.severity == expected, key.name
+        assert evaluation.metadata["days"].value == 14, key.name  # the first model serves from the fifteenth of 28 days
+    assert stored[
+        dg.AssetCheckKey(dg.AssetKey("attention_snapshot"), "adds_up")
+    ].event.dagster_event.asset_check_evaluation_data.passed
 
 
 def test_run_again_recomputes_nothing(line: Line) -> None:

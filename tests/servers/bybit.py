@@ -1,7 +1,8 @@
 """A server that speaks Bybit's REST v5 over candles it is given, traps included.
 
-Newest first; start floored to its bar; the newest ``limit`` rows of a wider range; the candle still forming as the
-newest row; linear volume in base and turnover in quote, inverse the reverse; errors as HTTP 200 with a retCode.
+Newest first; start floored to its bar; the newest ``limit`` rows of a wider range, but the oldest ``limit`` where only the
+start is given; the candle still forming as the newest row; linear volume in base and turnover in quote, inverse the
+reverse; errors as HTTP 200 with a retCode.
 """
 
 import json
@@ -94,7 +95,11 @@ class BybitServer(FaultyServer):
         start = int(query.get("start", 0)) // step * step
         end = min(int(query.get("end", self.now_ms)), self.now_ms)
         first, stop = np.searchsorted(listing.opened_ms, [start, end + 1], side="left")
-        rows = listing.rows[max(first, stop - limit) : stop]
+        if "end" in query or "start" not in query:
+            first = max(first, stop - limit)
+        else:
+            stop = min(stop, first + limit)
+        rows = listing.rows[first:stop]
         if rows and listing.opened_ms[stop - 1] + step > self.now_ms:
             rows[-1] = _forming(rows[-1])
         body = (

@@ -28,6 +28,9 @@ class YahooServer(FaultyServer):
     ) -> None:
         super().__init__(**faults)
         self.tables, self.clock, self.closing_prints = tables, clock, closing_prints
+        self.dividends: dict[str, list[tuple[datetime, float]]] = {}
+        """Symbol -> (opening bell of the ex-date, amount a share)."""
+        self.dividend_currency = ""
 
     def charts_asked(self) -> list[str]:
         """Symbols of the chart requests, faults included."""
@@ -91,7 +94,17 @@ class YahooServer(FaultyServer):
         indicators: dict = {"quote": [quote]}
         if query["interval"] == "1d":
             indicators["adjclose"] = [{"adjclose": (rows["close"] * 0.5).tolist()}]
-        return {"meta": meta, "timestamp": stamps, "indicators": indicators}
+        return {"meta": meta, "timestamp": stamps, "indicators": indicators} | self._events(symbol, query)
+
+    def _events(self, symbol: str, query: dict[str, str]) -> dict:
+        """Dividends with their ex-date in the range, keyed by the opening bell; the currency only where it is another."""
+        told = {}
+        for ex_at, amount in self.dividends.get(symbol, ()):
+            stamp = int(ex_at.replace(tzinfo=UTC).timestamp())
+            if int(query["period1"]) <= stamp < int(query["period2"]) and ex_at <= self.clock():
+                other = {"currency": self.dividend_currency} if self.dividend_currency else {}
+                told[str(stamp)] = {"amount": amount, "date": stamp} | other
+        return {"events": {"dividends": told}} if told and "div" in query.get("events", "") else {}
 
     def _sessions(self, query: dict[str, str]) -> list[list[dict]]:
         opens, closes = (bells.astype("datetime64[s]").astype(np.int64) for bells in session_bounds("XNYS"))

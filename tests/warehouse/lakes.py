@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, FUNDING_SCHEMA
+from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, DIVIDEND_SCHEMA, FUNDING_SCHEMA
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.candles.store import COVERAGE_SCHEMA, QUARANTINE_SCHEMA, REVISION_SCHEMA
 from crossattn_core.days import bounds
@@ -35,12 +35,16 @@ class ListedLake:
 
     candles: pa.Table
     funding: pa.Table = field(default_factory=FUNDING_SCHEMA.empty_table)
+    dividends: pa.Table = field(default_factory=DIVIDEND_SCHEMA.empty_table)
 
     def read_candles(self, venue: str | None, first: date, last: date) -> pa.Table:
         return _within(self.candles, "closed_at", first, last)
 
     def read_funding(self, first: date, last: date) -> pa.Table:
         return _within(self.funding, "settled_at", first, last)
+
+    def read_dividends(self, first: date, last: date) -> pa.Table:
+        return _within(self.dividends, "ex_at", first, last)
 
     def read_revisions(self, first: date, last: date) -> pa.Table:
         return REVISION_SCHEMA.empty_table()
@@ -53,10 +57,10 @@ class ListedLake:
 
 
 def random_lake(experiment: Experiment, first: date, last: date, *, seed: int = 0, missing_share: float = 0.05) -> ListedLake:
-    """Random walks on every asset's own calendar, some candles missing, funding every eight hours."""
+    """Random walks on every asset's own calendar, some candles missing, funding every eight hours, a dividend a share."""
     rng = np.random.default_rng(seed)
     start, end = bounds(first)[0], bounds(last)[1]
-    candles, funding = [], []
+    candles, funding, dividends = [], [], [DIVIDEND_SCHEMA.empty_table()]
     for asset in experiment.assets:
         bars = expected_bars(asset.calendar, start, end)
         kept = rng.random(len(bars)) >= missing_share
@@ -84,7 +88,16 @@ def random_lake(experiment: Experiment, first: date, last: date, *, seed: int = 
                     {"asset_id": [asset.asset_id] * len(settled), "settled_at": settled, "rate": rate, "fetched_at": settled}
                 ).cast(FUNDING_SCHEMA)
             )
-    return ListedLake(pa.concat_tables(candles), pa.concat_tables(funding) if funding else FUNDING_SCHEMA.empty_table())
+        opening = np.flatnonzero(np.diff(bars.session_T) != 0) + 1
+        if asset.pays_dividends and len(opening):
+            ex_at = bars.opened_T[opening[len(opening) // 2]]
+            paid = {"asset_id": [asset.asset_id], "ex_at": [ex_at], "amount": [0.25], "fetched_at": [ex_at]}
+            dividends.append(pa.table(paid).cast(DIVIDEND_SCHEMA))
+    return ListedLake(
+        pa.concat_tables(candles),
+        pa.concat_tables(funding) if funding else FUNDING_SCHEMA.empty_table(),
+        pa.concat_tables(dividends),
+    )
 
 
 def candle_table(

@@ -6,6 +6,7 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
+from crossattn_core.candles.dayfiles import DIVIDEND_SCHEMA
 from crossattn_core.experiment import Experiment
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all
@@ -143,3 +144,15 @@ def test_beyond_its_maximum_age_a_price_is_marked_and_not_read() -> None:
     readable = [row[0] for row in rows if row[1]]
     assert (readable[0], readable[-1]) == (datetime(2025, 3, 3, 9), datetime(2025, 3, 3, 19))
     assert rows[-1][2] == 5
+
+
+def test_a_dividend_stands_on_the_row_whose_hour_holds_the_opening_bell() -> None:
+    first, last = date(2025, 3, 3), date(2025, 3, 5)
+    ex_at = datetime(2025, 3, 4, 14, 30)
+    paid = pa.table({"asset_id": [APPLE], "ex_at": [ex_at], "amount": [0.25], "fetched_at": [ex_at]}).cast(DIVIDEND_SCHEMA)
+    lake = ListedLake(session("2025-03-03", 50), dividends=paid)
+    with warehouse_of(small_experiment(first, last, symbols=("BTCUSDT", "AAPL")), lake, first, last) as connection:
+        build_all(connection, PROJECT, first, last)
+        rows = connection.execute("select as_of, asset_id, dividend from aligned.bars where dividend is not null").fetchall()
+        exported = connection.execute("select as_of, asset_id, dividend from features.panel_rows where dividend > 0").fetchall()
+    assert rows == exported == [(datetime(2025, 3, 4, 15), APPLE, 0.25)]

@@ -77,6 +77,7 @@ def test_rewriting_the_future_moves_nothing_before_it() -> None:
     mixed = ListedLake(
         pa.concat_tables([known, other.read_candles(None, cut + timedelta(1), LAST)]),
         pa.concat_tables([LAKE.read_funding(FIRST, cut), other.read_funding(cut + timedelta(1), LAST)]),
+        pa.concat_tables([LAKE.read_dividends(FIRST, cut), other.read_dividends(cut + timedelta(1), LAST)]),
     )
     rewritten = built_at_once(mixed)
     for model in STORED:
