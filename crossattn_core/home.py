@@ -7,7 +7,8 @@ panel/            daily Parquet (truth) and the memory-mapped arrays (cache)
 models/           checkpoints
 walk_forward/     plan, models in force and forecasts by day
 attention/        snapshots
-weights/          target weights
+weights/          target weights of every strategy
+target_weights/   the followed ones, as Parquet, CSV and JSON
 reports/          one folder a report
 receipts.sqlite   what each partition was made from (see receipts.py)
 dagster/          Dagster's own storage
@@ -57,6 +58,10 @@ class Home:
     @property
     def weights(self) -> Path:
         return self.root / "weights"
+
+    @property
+    def target_weights(self) -> Path:
+        return self.root / "target_weights"
 
     @property
     def reports(self) -> Path:

@@ -7,7 +7,7 @@
     train                               the panel -> one checkpoint over a chosen range
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
-    decide_weights                      forecasts and baselines -> target weights
+    decide_weights                      forecasts and baselines -> target weights, the champion's among them
     write_report                        weights -> simulated trading -> the page
 
 Every stage is idempotent, leaves a receipt for each partition (see staleness.py) and never writes into an earlier
@@ -35,6 +35,10 @@ from crossattn_core.candles.ledger import Kind
 from crossattn_core.candles.opening import open_feed, wall_clock
 from crossattn_core.candles.revisions import revisions_beyond
 from crossattn_core.candles.store import Lake
+from crossattn_core.champion.choose import Champions
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import orders_of, save_orders
+from crossattn_core.champion.standing import stand
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
@@ -46,7 +50,7 @@ from crossattn_core.progress import Progress, Report, silent
 from crossattn_core.receipts import Receipts, combined_hash
 from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.gather import gather_inputs, leads_beside_truth, strategies_of, targets_of
+from crossattn_core.report.gather import gather_inputs, leads_beside_truth, reported_strategies, targets_of
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.staleness import WHOLE, Staleness
@@ -54,7 +58,7 @@ from crossattn_core.storage import sha256_of, write_json, write_parquet
 from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.training.fitted import silent as silent_epochs
 from crossattn_core.training.fitting import fit_model
-from crossattn_core.training.rolling_store import read_day
+from crossattn_core.training.rolling_store import read_day, read_forecasts, read_plan
 from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
 from crossattn_core.universe import VenueName
 from crossattn_core.warehouse.connection import connect
@@ -66,6 +70,7 @@ from crossattn_core.warehouse.sources import sync_sources
 from crossattn_core.warehouse.tests import TestResult, run_tests
 
 __all__ = [
+    "Decided",
     "Line",
     "build_table",
     "check_attention",
@@ -290,17 +295,33 @@ def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
     return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
 
-def decide_weights(line: Line) -> dict[str, Targets]:
-    """Forecasts and baselines -> target weights of every strategy, stored.
+@dataclass(frozen=True)
+class Decided:
+    """Target weights by strategy, the champion's among them, and what is handed over."""
+
+    targets: dict[str, Targets]
+    champions: Champions
+    orders: pd.DataFrame
+    """``champion.orders.ORDER_COLUMNS``."""
+
+
+def decide_weights(line: Line) -> Decided:
+    """Forecasts and baselines -> target weights of every strategy and of the champion that is followed, stored.
 
     Raises:
         HistoryError: there is no forecast yet.
     """
-    targets = targets_of(line.home, line.experiment, line.panel())
+    panel, experiment = line.panel(), line.experiment
+    targets = targets_of(line.home, experiment, panel)
+    forecasts = read_forecasts(line.home, experiment.period.start, line.last_day)
+    champions, followed = stand(experiment, panel, targets, forecasts, read_plan(line.home))
+    targets[CHAMPION] = followed.targets
     for wanted in targets.values():
         save_weights(line.home, wanted)
+    orders = orders_of(followed, forecasts, experiment)
+    save_orders(line.home, orders, champions, experiment)
     _record_whole(line, "target_weights", combined_hash(*(wanted.content_hash for wanted in targets.values())))
-    return targets
+    return Decided(targets, champions, orders)
 
 
 def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
@@ -310,7 +331,7 @@ def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
         BacktestError: weights are missing or do not fit the panel.
     """
     panel = line.panel()
-    targets = {strategy: read_weights(line.home, strategy) for strategy in strategies_of(line.experiment)}
+    targets = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
     line.report(Progress("backtest_report", 0, 2, note="analysis"))
     inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line))
     line.report(Progress("backtest_report", 1, 2, note="page"))

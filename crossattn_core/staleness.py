@@ -97,8 +97,12 @@ class Staleness:
             self.experiment.baselines,
             self.experiment.labels,
             self.experiment.costs,
+            self.experiment.champion,
+            self.experiment.backtest,
         )
-        weights = combined_hash(source_hash("portfolio"), panel, forecasts, *(section.content_hash() for section in sections))
+        weights = combined_hash(
+            source_hash("portfolio", "backtest", "champion"), panel, forecasts, *(section.content_hash() for section in sections)
+        )
         if stage == "target_weights":
             return weights
         snapshots = combined_hash(*(value for _, value in sorted(self.receipts.outputs("attention_snapshot").items())))

@@ -36,6 +36,7 @@ def small_experiment(folder: Path, **sections: object) -> Experiment:
         "regimes": {"minimum_days": 10, "volatility_days": 3, "confirm_days": 2},
         "retrain": {"minimum_days": 14, "every_days": 7, "cooldown_days": 3},
         "baselines": {"momentum_hours": 48, "volatility_hours": 96, "ridge_lags": 6},
+        "champion": {"every_days": 1, "window_days": 7, "minimum_days": 5, "confidence": 0.51, "block_days": 2},
         "portfolio": {"volatility_hours": 96},
         "backtest": {"bootstrap_samples": 50},
         "analysis": {"permutations": 20, "window_days": 14, "max_lag": 6},

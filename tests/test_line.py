@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 from crossattn_core.analysis.attention_maps import read_snapshots
+from crossattn_core.champion.orders import read_champions, read_orders
 from crossattn_core.errors import HistoryError
 from crossattn_core.home import Home
 from crossattn_core.line import Line
 from crossattn_core.portfolio.weights import read_weights
 from crossattn_core.regimes.detect import daily_regimes
-from crossattn_core.report.gather import strategies_of
+from crossattn_core.report.gather import reported_strategies
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
@@ -37,7 +38,7 @@ def ran(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_every_strategy_reaches_the_report(ran: Ran) -> None:
     line, inputs, paths = ran
-    assert set(inputs.simulations) == set(strategies_of(line.experiment))
+    assert set(inputs.simulations) == set(reported_strategies(line.experiment))
     assert all(np.isfinite(simulation.equity_T).all() for simulation in inputs.simulations.values())
     assert paths.html.stat().st_size > 10_000
 
@@ -52,8 +53,8 @@ def test_a_second_run_finds_nothing_stale(ran: Ran) -> None:
         assert not staleness.is_stale(stage), stage
 
 
-# Mid-week in the hour after a decision, at a day's end, and on a weekend when stocks rest.
-@pytest.mark.parametrize("moment", [datetime(2025, 3, 19, 15), datetime(2025, 3, 22, 0), datetime(2025, 3, 23, 11)])
+# Mid-week in the hour after a decision (the champion has changed by then), at a day's end, and on a weekend when stocks rest.
+@pytest.mark.parametrize("moment", [datetime(2025, 3, 27, 15), datetime(2025, 3, 22, 0), datetime(2025, 3, 23, 11)])
 def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path, tmp_path: Path, moment: datetime) -> None:
     shutil.copytree(market, tmp_path / "market")
     rewrite_after(tmp_path / "market", moment, seed=moment.day)
@@ -98,7 +99,19 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
     whole_days = [held[held["day"] < pd.Timestamp(moment.date())].reset_index(drop=True) for held in snapshots]
     pd.testing.assert_frame_equal(*whole_days, check_exact=True)
 
-    for strategy in strategies_of(line.experiment):
+    champions, other_champions = (read_champions(held.home) for held in (line, other_line))
+    assert champions is not None
+    assert other_champions is not None
+    for chosen, other in zip(champions, other_champions, strict=True):
+        day = "day" if "day" in chosen else "chosen_on"
+        known = [held[held[day] <= pd.Timestamp(moment.date())].reset_index(drop=True) for held in (chosen, other)]
+        pd.testing.assert_frame_equal(*known, check_exact=True)
+    orders = [read_orders(held.home) for held in (line, other_line)]
+    pd.testing.assert_frame_equal(*(held[held["as_of"] <= moment].reset_index(drop=True) for held in orders), check_exact=True)
+    if moment.day > 26:
+        assert set(orders[0].loc[orders[0]["as_of"] <= moment, "champion"]) == {"equal_weight", "attention"}
+
+    for strategy in reported_strategies(line.experiment):
         targets, other_targets = (read_weights(held.home, strategy) for held in (line, other_line))
         decided = int((targets.as_of_D <= at).sum())
         assert np.array_equal(targets.target_DN[:decided], other_targets.target_DN[:decided], equal_nan=True), strategy
@@ -122,7 +135,14 @@ def test_the_same_experiment_twice_gives_the_same_bytes(ran: Ran, market: Path, 
     def contents(home: Path, pattern: str) -> dict[str, bytes]:
         return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.glob(pattern))}
 
-    for pattern in ("models/*/*", "walk_forward/forecasts/*", "walk_forward/plan/*", "attention/*.parquet", "weights/*"):
+    for pattern in (
+        "models/*/*",
+        "walk_forward/forecasts/*",
+        "walk_forward/plan/*",
+        "attention/*.parquet",
+        "weights/*",
+        "target_weights/*",
+    ):
         held = contents(line.home.root, pattern)
         assert held, pattern
         assert held == contents(other_line.home.root, pattern), pattern

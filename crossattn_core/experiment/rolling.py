@@ -73,8 +73,8 @@ class ChampionSettings(Section):
 
     fallback: str = Field(default="equal_weight", description="followed while no family is shown to beat it")
     every_days: int = Field(default=28, ge=1, le=365, description="days between two choices")
-    window_days: int = Field(default=180, ge=28, le=3650, description="newest days of realised net returns that are compared")
-    minimum_days: int = Field(default=56, ge=14, description="days of realised net returns before a family can be chosen")
+    window_days: int = Field(default=180, ge=7, le=3650, description="newest days of realised net returns that are compared")
+    minimum_days: int = Field(default=56, ge=5, description="days of realised net returns before a family can be chosen")
     confidence: float = Field(
         default=0.9, gt=0.5, lt=1, description="one-sided confidence that a challenger's net return is higher"
     )

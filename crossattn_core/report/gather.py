@@ -14,6 +14,8 @@ from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.backtest.market import Market, market_of
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import champion_note, read_champions
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
@@ -26,12 +28,26 @@ from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
 from crossattn_core.training.wanted_store import read_wanted, wanted_array
 
-__all__ = ["attention_summary", "gather_inputs", "leads_beside_truth", "simulate_all", "strategies_of", "targets_of"]
+__all__ = [
+    "attention_summary",
+    "gather_inputs",
+    "leads_beside_truth",
+    "reported_strategies",
+    "simulate_all",
+    "strategies_of",
+    "targets_of",
+]
 
 
 def strategies_of(experiment: Experiment) -> tuple[str, ...]:
-    """The forecasting families and the baselines, each once, families first."""
-    return tuple(dict.fromkeys((*experiment.retrain.families, *experiment.baselines.strategies)))
+    """The forecasting families, the baselines and what the champion falls back to, each once, families first."""
+    families, baselines = experiment.retrain.families, experiment.baselines.strategies
+    return tuple(dict.fromkeys((*families, *baselines, experiment.champion.fallback)))
+
+
+def reported_strategies(experiment: Experiment) -> tuple[str, ...]:
+    """Every strategy that is traded on paper and reported: those that decide, and the followed one."""
+    return (*strategies_of(experiment), CHAMPION)
 
 
 def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Targets]:
@@ -76,6 +92,7 @@ def gather_inputs(
     names = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
     leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
     feed = experiment.feed
+    champions = read_champions(home)
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
     return ReportInputs(
         experiment=experiment,
@@ -94,6 +111,7 @@ def gather_inputs(
             "weights": weights_hash,
             "version": __version__,
         },
+        notes=() if champions is None else (champion_note(champions),),
     )
 
 

@@ -7,6 +7,8 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import line as stages
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import champion_note, check_orders, read_orders
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.figures import equity_figure, underwater_figure
@@ -26,26 +28,51 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     owners = [f"team:{experiment.report.owner}"]
 
     @dg.asset(
-        description="What each strategy wants to hold at each decision; a decision reads nothing after its own row.",
-        deps=["forecasts", "feature_windows"],
+        description=(
+            "What each strategy wants to hold at each decision, and the champion's weights as Parquet, CSV and JSON. A decision "
+            "reads nothing after its own row; the champion of a day is chosen from returns realised before it."
+        ),
+        deps=["forecasts", "retrain_plan", "feature_windows"],
         group_name="portfolio",
         kinds={"parquet"},
         owners=owners,
         code_version=experiment.portfolio.content_hash(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "fit_to_send",
+                asset="target_weights",
+                blocking=True,
+                description="The stored orders are finite, within the asset's and the gross limits, and tradable at the fill.",
+            )
+        ],
     )
     def target_weights(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        targets = stages.decide_weights(line)
+        decided = stages.decide_weights(line)
+        champions = decided.champions
         newest = pd.DataFrame(
-            {"asset": line.experiment.symbols} | {name: wanted.target_DN[-1] for name, wanted in targets.items()},
+            {"asset": line.experiment.symbols} | {name: wanted.target_DN[-1] for name, wanted in decided.targets.items()},
         )
-        decided = next(iter(targets.values())).as_of_D
+        as_of_D = decided.targets[CHAMPION].as_of_D
+        faults = check_orders(read_orders(line.home), experiment)
         return dg.MaterializeResult(
             metadata={
-                "decisions": len(decided),
-                "newest_decision": str(decided[-1]),
+                "champion": str(champions.by_day["champion"].iloc[-1]),
+                "why": champion_note(champions),
+                "duels": table(champions.duels.tail(20).iloc[::-1], rows=20),
+                "decisions": len(as_of_D),
+                "newest_decision": str(as_of_D[-1]),
                 "newest_weights": table(newest),
-                "content_hash": {name: wanted.content_hash for name, wanted in targets.items()},
-            }
+                "path": dg.MetadataValue.path(line.home.target_weights),
+                "content_hash": {name: wanted.content_hash for name, wanted in decided.targets.items()},
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key="target_weights",
+                    check_name="fit_to_send",
+                    passed=faults.empty,
+                    metadata={"faults": len(faults), "failing_rows": table(faults, rows=20)},
+                )
+            ],
         )
 
     @dg.asset(

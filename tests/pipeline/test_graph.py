@@ -44,7 +44,7 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
     assert reads["forecasts"] == {"rolling_model", "feature_windows"}
     assert reads["attention_snapshot"] == {"rolling_model", "feature_windows"}
-    assert reads["target_weights"] == {"forecasts", "feature_windows"}
+    assert reads["target_weights"] == {"forecasts", "retrain_plan", "feature_windows"}
     assert {"target_weights", "attention_snapshot"} <= reads["backtest_report"]
 
 

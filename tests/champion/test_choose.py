@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossattn_core.champion.choose import choose_champions, paired_advantage, paired_ic_gain
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import ChampionSettings
-from crossattn_core.training.champion import champion_by_day, paired_advantage
 
 SETTINGS = ChampionSettings(every_days=14, window_days=120, minimum_days=40)
 FAMILIES = ("attention", "ridge_var")
@@ -23,7 +23,7 @@ def _returns(days: int = 200, seed: int = 0, **edge: float) -> pd.DataFrame:
 
 
 def _champions(returns: pd.DataFrame) -> pd.DataFrame:
-    return champion_by_day(returns, FAMILIES, SETTINGS, seed=1)
+    return choose_champions(returns, FAMILIES, SETTINGS, seed=1).by_day
 
 
 def test_a_family_with_an_edge_takes_over_once_it_is_shown() -> None:
@@ -84,3 +84,28 @@ def test_holes_and_missing_strategies_are_refused() -> None:
         _champions(_returns().drop(index=pd.Timestamp("2025-02-01")))
     with pytest.raises(ContractError, match="lack ridge_var"):
         _champions(_returns().drop(columns="ridge_var"))
+
+
+def test_the_ic_of_a_family_stands_beside_its_money_and_decides_nothing() -> None:
+    returns = _returns(attention=-0.002, ridge_var=-0.002)
+    generator = np.random.default_rng(2)
+    sums_DNK = _ic_sums(generator, correlation=0.5)
+    champions = choose_champions(returns, FAMILIES, SETTINGS, seed=1, ic_sums={"attention": sums_DNK})
+    duel = champions.duels[champions.duels["family"] == "attention"].iloc[-1]
+    assert duel["ic"] == pytest.approx(0.5, abs=0.05)
+    assert duel["ic_gain"] == duel["ic"] > duel["ic_gain_low"] > 0.3
+    assert set(champions.by_day["champion"]) == {"equal_weight"}
+
+
+def test_the_ic_gain_over_itself_is_nothing() -> None:
+    sums_DNK = _ic_sums(np.random.default_rng(3), correlation=0.2)
+    ic, gain, low = paired_ic_gain(sums_DNK, sums_DNK, SETTINGS, seed=1, samples=100)
+    assert ic == pytest.approx(0.2, abs=0.05)
+    assert gain == low == 0.0
+
+
+def _ic_sums(generator: np.random.Generator, correlation: float) -> np.ndarray:
+    """Sums of the terms of an IC, day by day, for two assets with a known correlation of forecast and outcome."""
+    x = generator.standard_normal((200, 24, 2))
+    y = correlation * x + np.sqrt(1 - correlation**2) * generator.standard_normal(x.shape)
+    return np.stack([term.sum(axis=1) for term in (np.ones_like(x), x, y, x**2, y**2, x * y)], axis=-1)
