@@ -27,16 +27,20 @@ def equity_share_after_trade(
     Raises:
         BacktestError: costs of the wanted position exceed equity, so that no V+ exists.
     """
-    heaviest = float((cost * np.abs(target)).sum(axis=-1).max(initial=0.0))
+    heaviest = float(np.max(_dot(cost, np.abs(target)), initial=0.0))
     if heaviest >= 1:
         raise BacktestError(
             f"trading to the target costs {heaviest:.0%} of the equity it is a share of; lower the weights or the costs"
         )
     share = np.ones(np.broadcast_shapes(target.shape, held.shape)[:-1])
     moving = np.ones(share.shape, dtype=bool)
-    for _ in range(_MOST_STEPS):
+    signed_cost = np.subtract(target, held)
+    for step in range(_MOST_STEPS):
+        if step:
+            np.multiply(target, share[..., None], out=signed_cost)
+            signed_cost -= held
         # While the signs of the trades hold, f is a line, and its root is exact: x = (1 + sum s h) / (1 + sum s w), s = +-c.
-        signed_cost = np.copysign(cost, target * share[..., None] - held)
+        np.copysign(cost, signed_cost, out=signed_cost)
         step_to = (1.0 + _dot(signed_cost, held)) / (1.0 + _dot(signed_cost, target))
         # A row that has arrived stays: its value must not depend on how long its neighbours take.
         moving &= np.abs(step_to - share) > 4e-16

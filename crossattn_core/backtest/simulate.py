@@ -44,7 +44,7 @@ CALL_CUTS_TO = 0.9
 """A margin call cuts positions to this share of the limit, so that the next small move does not call again."""
 CALL_TOLERANCE = 1e-9
 """Relative excess over the limit that is rounding, not leverage."""
-_BATCH_VARIANTS = 32
+_BATCH_VARIANTS = 8
 """Variants solved together: few enough that their weights stay in cache."""
 
 
@@ -215,7 +215,7 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     equity_VT = np.empty((len(variants), len(market.as_of_T) - schedule.start))
     if market.delisted_TN is None:
         targets_V = [variant.target_DN[: len(schedule.fill_K)] for variant in variants]
-        _solve_batches(market, schedule.start, schedule.fill_K, targets_V, list(range(len(variants))), capital, equity_VT)
+        _solve_batches(market, schedule.start, schedule.fill_K, targets_V, capital, equity_VT)
     else:
         # Settlements may give variants executions of their own: those that share them go together.
         schedules = [with_settlements(schedule_of(market, variant, execution_lag), market) for variant in variants]
@@ -224,7 +224,9 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
             together.setdefault(each.fill_K.tobytes(), []).append(place)
         for places in together.values():
             targets_V = [schedules[place].target_KN for place in places]
-            _solve_batches(market, schedule.start, schedules[places[0]].fill_K, targets_V, places, capital, equity_VT)
+            apart_VT = np.empty((len(places), equity_VT.shape[1]))
+            _solve_batches(market, schedule.start, schedules[places[0]].fill_K, targets_V, capital, apart_VT)
+            equity_VT[places] = apart_VT
     for equity_T in equity_VT:
         _cut_at_ruin(equity_T)
     return equity_VT
@@ -235,16 +237,15 @@ def _solve_batches(
     start: int,
     fill_K: NDArray[np.int64],
     targets_V: Sequence[NDArray[np.float64]],
-    places: Sequence[int],
     capital: float,
     equity_VT: NDArray[np.float64],
 ) -> None:
-    """Write the equity of each variant, whose targets are ``targets_V``, into its place in ``equity_VT``."""
-    for begin in range(0, len(places), _BATCH_VARIANTS):
+    """Write the equity of each variant, whose targets are ``targets_V``, into its row of ``equity_VT``."""
+    for begin in range(0, len(targets_V), _BATCH_VARIANTS):
         target_VKN = np.stack(targets_V[begin : begin + _BATCH_VARIANTS])
         with np.errstate(**_PAST_RUIN):
             path = solve(market, start, fill_K, target_VKN, capital)
-            equity_VT[list(places[begin : begin + _BATCH_VARIANTS])], _ = equity_by_row(market, start, fill_K, path, capital)
+            equity_by_row(market, start, fill_K, path, capital, equity_VT[begin : begin + _BATCH_VARIANTS])
 
 
 def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:
