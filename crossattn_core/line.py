@@ -5,6 +5,7 @@
     export_windows                      DuckDB -> the panel, validated
     find_regimes                        the panel -> regime windows
     train                               the panel -> one checkpoint over a chosen range
+    tune                                the panel before the first test day -> hyper-parameters
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
     decide_weights                      forecasts and baselines -> target weights, the champion's among them
@@ -40,6 +41,7 @@ from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import orders_of, save_orders
 from crossattn_core.champion.standing import stand
 from crossattn_core.days import days_between
+from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
@@ -60,6 +62,8 @@ from crossattn_core.training.fitted import silent as silent_epochs
 from crossattn_core.training.fitting import fit_model
 from crossattn_core.training.rolling_store import read_day, read_forecasts, read_plan
 from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
+from crossattn_core.tuning.ledger import Trial
+from crossattn_core.tuning.search import Tuned, first_test_day, search
 from crossattn_core.universe import VenueName
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.models import load_project
@@ -83,6 +87,7 @@ __all__ = [
     "take_in_funding",
     "test_table",
     "train",
+    "tune",
     "walk_forward",
     "write_report",
 ]
@@ -243,6 +248,21 @@ def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport]
     model = fit_model(family, request, line.experiment, report=report)
     model.save(line.home.models / model.model_id)
     return model
+
+
+def tune(line: Line, *, report: Callable[[Trial], None] = lambda trial: None) -> Tuned:
+    """Search hyper-parameters on the panel before the first test day; every trial goes into the home's ledger.
+
+    Raises:
+        HistoryError: the period ends before the first test day.
+    """
+    before = first_test_day(line.experiment)
+    if line.last_day < before:
+        raise HistoryError(
+            f"the period ends on {line.last_day}, before the first test day {before}: no day is left to test what tuning finds; "
+            "lower retrain.minimum_days or extend the period"
+        )
+    return search(line.home, line.experiment, line.panel(before - timedelta(days=1)), report=report)
 
 
 def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:

@@ -23,6 +23,7 @@ from crossattn_core.report.tables import headline
 from crossattn_pipeline.inspect_commands import add_inspect_commands
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.terminal import reporting
+from crossattn_pipeline.tune_command import tune
 
 __all__ = ["app", "main"]
 
@@ -161,6 +162,7 @@ def ui(
 
 
 add_inspect_commands(app)
+app.command()(tune)
 
 
 def main() -> None:

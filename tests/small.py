@@ -88,8 +88,8 @@ def past() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, ReportPaths]:
-    """The whole line, without Dagster."""
+def export_line(experiment: Experiment, home: Path) -> Line:
+    """The line up to the panel, without Dagster."""
     line = Line(experiment, open_home(home, experiment), clock=past)
     first, last = experiment.period.start, line.last_day
     for venue in sorted({asset.venue for asset in experiment.assets}):
@@ -98,6 +98,13 @@ def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, Re
     for name in STORED_TABLES:
         stages.build_table(line, name, first, last)
     stages.export_windows(line, first, last)
+    return line
+
+
+def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, ReportPaths]:
+    """The whole line, without Dagster."""
+    line = export_line(experiment, home)
+    first, last = experiment.period.start, line.last_day
     stages.find_regimes(line)
     list(stages.walk_forward(line, first, last))
     stages.snapshot_attention(line, first, last)

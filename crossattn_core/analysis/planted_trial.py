@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.analysis.planted import PlantedMarket, planted_experiment
 from crossattn_core.experiment import Experiment
-from crossattn_core.panel.labels import next_bar_labels
+from crossattn_core.panel.labels import compute_labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.training.fitted import AttentionWeights
@@ -36,7 +36,8 @@ class PlantedTrial:
     family: str
     seed: int
     ic: float
-    """Time-series IC of the next bar on held-out rows, averaged over the followers (all assets where none is planted)."""
+    """Time-series IC of the next bar on held-out rows, averaged over the followers (all assets where none is planted); of
+    weights and the return over the trade horizon, for a family that gives weights."""
     edges: int
     edges_found: int
     """Edges whose leader and lag are the strongest pair of their follower; -1 for a family that points at no pair."""
@@ -78,6 +79,12 @@ def run_trial(
     row_R = np.arange(cut_off + 1, len(panel.as_of_T) - 1)
     outcome_RN = next_bar_labels(panel).value_TNH[row_R, :, 0]
     forecast_RN = model.forecast_next_bar(panel, row_R)
+    weight_RN = model.weights(panel, row_R)
+    if weight_RN is not None:
+        # Weights speak of the return that they were trained to earn, which starts at the fill.
+        labels = experiment.labels
+        forecast_RN = weight_RN
+        outcome_RN = compute_labels(panel, labels).value_TNH[row_R, :, labels.horizons.index(labels.trade_horizon)]
     judged = sorted({edge.follower for edge in market.edges}) or list(range(len(panel.asset_ids)))
     ic = float(np.mean([_correlation(forecast_RN[:, n], outcome_RN[:, n]) for n in judged]))
     pairs_NML = _pairs(model, experiment, market, row_R)

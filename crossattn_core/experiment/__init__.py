@@ -7,17 +7,20 @@ valid one, and ``Experiment.content_hash`` names the result: two experiments wit
 
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.feed import FeedSettings, Period, PlantedLead, SimulatedMarket
-from crossattn_core.experiment.model import FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
+from crossattn_core.experiment.model import FAMILIES, FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
 from crossattn_core.experiment.rolling import ChampionSettings, RegimeSettings, RetrainSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
+from crossattn_core.experiment.tuning import Choice, TuningSettings
 from crossattn_core.experiment.whole import Experiment, load_experiment
 
 __all__ = [
+    "FAMILIES",
     "AnalysisSettings",
     "BacktestSettings",
     "BaselineSettings",
     "ChampionSettings",
+    "Choice",
     "CostSettings",
     "Experiment",
     "FeatureSettings",
@@ -33,6 +36,7 @@ __all__ = [
     "Section",
     "SimulatedMarket",
     "TrainingSettings",
+    "TuningSettings",
     "VenueCosts",
     "load_experiment",
 ]

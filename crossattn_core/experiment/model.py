@@ -6,7 +6,25 @@ from pydantic import Field, model_validator
 
 from crossattn_core.experiment.section import Section
 
-__all__ = ["FeatureSettings", "LabelSettings", "ModelSettings", "TrainingSettings"]
+__all__ = ["FAMILIES", "LOSSES_OF_HEAD", "FeatureSettings", "LabelSettings", "ModelSettings", "TrainingSettings"]
+
+FAMILIES = (
+    "attention",
+    "direction_attention",
+    "sharpe_attention",
+    "uniform_attention",
+    "self_attention",
+    "lstm",
+    "gru",
+    "dlinear",
+    "portfolio_transformer",
+    "ridge_var",
+    "lightgbm",
+)
+"""Model families that can be fitted (see training/fitting.py); each can be asked for by name."""
+
+LOSSES_OF_HEAD = {"returns": ("mse", "huber", "rank_ic"), "direction": ("cross_entropy",), "weights": ("sharpe",)}
+"""model.head -> the values of training.loss that can train it."""
 
 
 class FeatureSettings(Section):
@@ -56,9 +74,26 @@ class ModelSettings(Section):
     cross_attention: Literal["lag_bias", "last", "pooled", "lagged", "hierarchical", "factorised", "sparse", "uniform", "off"] = (
         "lag_bias"
     )
-    own_branch: Literal["attention", "lstm", "gru", "dlinear"] = Field(
+    own_branch: Literal["attention", "lstm", "gru", "dlinear", "portfolio_transformer"] = Field(
         default="attention", description="what reads the asset's own window; the others than 'attention' are baselines"
     )
+    head: Literal["returns", "direction", "weights"] = Field(
+        default="returns",
+        description="what is given: returns, down / neutral / up, or weights; each has its losses (training.loss)",
+    )
+    neutral_band: float = Field(
+        default=0.43,
+        gt=0,
+        lt=3,
+        description="direction: largest size of a neutral outcome, in volatility-scaled deviations; 0.43 makes normal thirds",
+    )
+    weight_shape: Literal["softmax", "tanh"] = Field(
+        default="tanh", description="weights: long-only by softmax, or long and short by tanh; gross exposure 1"
+    )
+    embedding: Literal["linear", "convolution"] = Field(
+        default="linear", description="how bars become tokens of the temporal encoder: patch by patch, or by a causal convolution"
+    )
+    kernel: int = Field(default=48, ge=1, le=512, description="convolution: bars that one token hears, at least patch")
     lookback: int = Field(default=168, ge=8, le=4096, description="bars that a window holds")
     patch: int = Field(default=24, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
     max_lag: int = Field(default=24, ge=1, le=336, description="bars back that cross-attention reads, at most lookback")
@@ -67,6 +102,7 @@ class ModelSettings(Section):
     layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     value_width: int = Field(default=4, ge=1, le=256, description="lag_bias: width of what one head hears of a bar")
+    steps: int = Field(default=6, ge=1, le=64, description="factorised: summaries that a source makes of its recent bars")
     top_sources: int = Field(default=8, ge=1, le=512, description="sparse: assets that a head keeps per target")
     content: bool = Field(default=False, description="lag_bias: add the content term to the learned logits")
 
@@ -76,6 +112,8 @@ class ModelSettings(Section):
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.lookback % self.patch:
             raise ValueError(f"lookback {self.lookback} is not a multiple of patch {self.patch}")
+        if self.embedding == "convolution" and self.kernel < self.patch:
+            raise ValueError(f"kernel {self.kernel} is shorter than patch {self.patch}: bars would be skipped; raise it")
         if self.max_lag > self.lookback:
             raise ValueError(f"max_lag {self.max_lag} exceeds lookback {self.lookback}")
         return self
@@ -96,7 +134,21 @@ class TrainingSettings(Section):
     logit_rate_multiple: float = Field(default=50.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
     schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
-    loss: Literal["mse", "huber"] = "mse"
+    loss: Literal["mse", "huber", "rank_ic", "cross_entropy", "sharpe"] = Field(
+        default="mse", description="mse, huber, rank_ic: returns; cross_entropy: direction; sharpe: weights"
+    )
+    rank_temperature: float = Field(
+        default=0.5, gt=0, le=10, description="rank_ic: scaled distance over which one forecast counts as above another"
+    )
+    turnover_cost_bps: float = Field(
+        default=10.0,
+        ge=0,
+        le=500,
+        description="sharpe: one-way cost of turnover in training; costs.* are what the backtest charges",
+    )
+    entropy_weight: float = Field(
+        default=0.0, ge=0, le=10, description="weight of the penalty on attention that stands on one asset; 0: none"
+    )
     clip_norm: float = Field(default=1.0, gt=0)
     validation_share: float = Field(
         default=0.15, gt=0, lt=0.5, description="newest share of the rows, held out to choose the epoch"
@@ -107,6 +159,12 @@ class TrainingSettings(Section):
     run: int = Field(default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens")
     own_every: int = Field(
         default=16, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu", description="where a network is fitted; auto: cuda where there is one. Forecasts are made on the CPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 products on cuda, where they pay, float32 on the CPU, where they cost"
     )
     seed: int = Field(default=11, ge=0)
     threads: int = Field(

@@ -32,4 +32,6 @@ def _hashed(value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, tuple):
         return [_hashed(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _hashed(item) for name, item in value.items()}
     return value.isoformat() if isinstance(value, date) else value

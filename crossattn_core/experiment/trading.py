@@ -20,6 +20,13 @@ class BaselineSettings(Section):
     volatility_hours: int = Field(default=720, ge=24, description="trailing hours of the inverse-volatility weights")
     ridge_lags: int = Field(default=24, ge=1, le=336)
     ridge_penalty: float = Field(default=100.0, gt=0, description="L2 penalty on standardised lagged returns")
+    boosted_trees: int = Field(default=100, ge=1, le=10_000, description="lightgbm: most trees an asset and output")
+    boosted_leaves: int = Field(default=8, ge=2, le=1024, description="lightgbm: leaves of a tree")
+    boosted_rate: float = Field(default=0.05, gt=0, le=1, description="lightgbm: share of each tree that is added")
+    boosted_least_rows: int = Field(default=50, ge=1, description="lightgbm: rows in a leaf, at least")
+    boosted_patience: int = Field(
+        default=15, ge=1, description="lightgbm: trees without a better validation loss before it stops"
+    )
 
 
 class PortfolioSettings(Section):

@@ -11,10 +11,18 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from crossattn_core.errors import ExperimentError, UniverseError
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.feed import FeedSettings, Period
-from crossattn_core.experiment.model import FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
+from crossattn_core.experiment.model import (
+    FAMILIES,
+    LOSSES_OF_HEAD,
+    FeatureSettings,
+    LabelSettings,
+    ModelSettings,
+    TrainingSettings,
+)
 from crossattn_core.experiment.rolling import ChampionSettings, RegimeSettings, RetrainSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
+from crossattn_core.experiment.tuning import TuningSettings
 from crossattn_core.universe import VENUES, Asset, VenueName
 
 __all__ = ["Experiment", "load_experiment"]
@@ -55,6 +63,7 @@ class Experiment(Section):
     backtest: BacktestSettings = BacktestSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     report: ReportSettings = ReportSettings()
+    tuning: TuningSettings = TuningSettings()
 
     @field_validator("assets")
     @classmethod
@@ -74,6 +83,41 @@ class Experiment(Section):
                     if symbol not in known:
                         listed = ", ".join(sorted(known))
                         raise ValueError(f"planted lead names {symbol}, which is not among the assets ({listed})")
+        return self
+
+    @model_validator(mode="after")
+    def _loss_suits_head(self) -> Self:
+        head, loss, losses = self.model.head, self.training.loss, LOSSES_OF_HEAD[self.model.head]
+        if loss not in losses:
+            raise ValueError(f"training.loss {loss!r} does not suit model.head {head!r}; choose from {', '.join(losses)}")
+        return self
+
+    @model_validator(mode="after")
+    def _families_are_known_and_trained(self) -> Self:
+        for name in (*self.retrain.families, self.tuning.family):
+            if name not in FAMILIES:
+                near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.0)[0]
+                raise ValueError(f"no model family is called {name!r}; did you mean {near!r}? Known: {', '.join(FAMILIES)}")
+        # The defaults name ridge_var on both sides; whoever changes the families alone need not name the strategies again.
+        named = self.baselines.strategies if "strategies" in self.baselines.model_fields_set else ()
+        for name in named:
+            if name in FAMILIES and name not in self.retrain.families:
+                raise ValueError(f"baselines.strategies names {name!r}, which nobody trains; add it to retrain.families")
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_space_names_knobs_within_bounds(self) -> Self:
+        sections = {"model": self.model, "training": self.training, "baselines": self.baselines}
+        for name, choice in self.tuning.space.items():
+            section, _, knob = name.partition(".")
+            if section not in sections or knob not in type(sections[section]).model_fields:
+                raise ValueError(f"tuning.space names {name!r}; a knob is 'section.knob' of {', '.join(sections)}")
+            for value in choice.corners:
+                told = sections[section].model_dump() | {knob: value}
+                try:
+                    type(sections[section]).model_validate(told)
+                except ValidationError as error:
+                    raise ValueError(f"tuning.space, {name} = {value!r}: {error.errors()[0]['msg']}") from error
         return self
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from crossattn_core.panel.windows import RecentBars
 
-__all__ = ["AssetTokens", "CrossAttention", "NoCrossAttention", "allowed_sources", "masked_softmax"]
+__all__ = ["AssetTokens", "CrossAttention", "NoCrossAttention", "allowed_sources", "copy_head_rows", "masked_softmax"]
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,17 @@ class CrossAttention(nn.Module, ABC):
         Weight on an unreadable asset is exactly 0.
         """
 
+    def context(self, tokens: AssetTokens) -> Tensor:
+        """The context alone, for a caller that does not look at the weights: they need not be spelled out."""
+        return self(tokens)[0]
+
     def ahead(self, tokens: AssetTokens, first: int, last: int) -> Tensor:
         """(B, N, H, K) sum of the contexts that rows ``first`` .. ``last`` bars later will have, as far as known now.
 
         Bars that have not happened are silent: what a lead of several hours says about later bars is known today.
         """
-        steps = [self(tokens.later(step))[0] for step in range(first, min(last, tokens.bars.place_BL.shape[1] - 1) + 1)]
-        return torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(self(tokens)[0])
+        steps = [self.context(tokens.later(step)) for step in range(first, min(last, tokens.bars.place_BL.shape[1] - 1) + 1)]
+        return torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(self.context(tokens))
 
     def logit_parameters(self) -> list[nn.Parameter]:
         """Parameters that are attention logits themselves: trained faster, never decayed."""
@@ -87,6 +91,12 @@ class NoCrossAttention(CrossAttention):
         assets = tokens.token_UMD.shape[1]
         context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self.head_width)
         return context_BNHK, tokens.token_UMD.new_zeros(batch, self._heads, assets, assets, lags)
+
+
+def copy_head_rows(value: nn.Linear, heads: int, first: int, second: int) -> None:
+    """Give head ``second`` of a value map the rows of head ``first``."""
+    rows_HKD = value.weight.data.view(heads, -1, value.in_features)
+    rows_HKD[second] = rows_HKD[first]
 
 
 def allowed_sources(readable_BM: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["BarEmbedding", "TemporalEncoder"]
+__all__ = ["BarEmbedding", "CausalConvolution", "TemporalEncoder"]
 
 
 class BarEmbedding(nn.Module):
@@ -25,15 +25,41 @@ class BarEmbedding(nn.Module):
         return functional.relu(self.mix(functional.relu(self.bar(bar_UNC) + self.identity_ND)))
 
 
+class CausalConvolution(nn.Module):
+    """One token a patch from the ``kernel`` bars that end with it: neighbouring tokens share bars, none hears a later one."""
+
+    def __init__(self, channels: int, width: int, kernel: int, patch: int) -> None:
+        super().__init__()
+        self._silent = kernel - patch
+        self.bars = nn.Conv1d(channels, width, kernel, stride=patch)
+
+    def forward(self, bar_BNLC: Tensor) -> Tensor:
+        """(B, N, L, C) to (B, N, P, D); before the window's first bar there is silence."""
+        batch, assets = bar_BNLC.shape[:2]
+        bar_GCL = functional.pad(bar_BNLC.flatten(0, 1).transpose(1, 2), (self._silent, 0))
+        return self.bars(bar_GCL).transpose(1, 2).unflatten(0, (batch, assets))
+
+
 class TemporalEncoder(nn.Module):
     """Causal self-attention over the patches of each asset's window; assets do not meet here."""
 
     def __init__(
-        self, channels: int, assets: int, *, lookback: int, patch: int, width: int, heads: int, layers: int, dropout: float
+        self,
+        channels: int,
+        assets: int,
+        *,
+        lookback: int,
+        patch: int,
+        width: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+        kernel: int | None = None,
     ) -> None:
+        """With ``kernel`` the embedding is a causal convolution over that many bars; without, a map of each patch alone."""
         super().__init__()
         self._patch = patch
-        self.embed = nn.Linear(patch * channels, width)
+        self.embed = nn.Linear(patch * channels, width) if kernel is None else CausalConvolution(channels, width, kernel, patch)
         self.position_PD = nn.Parameter(torch.zeros(lookback // patch, width))
         self.identity_ND = nn.Parameter(torch.zeros(assets, width))
         self.layers = nn.ModuleList([_Layer(width, heads, dropout) for _ in range(layers)])
@@ -50,8 +76,11 @@ class TemporalEncoder(nn.Module):
     def _encode(self, bar_BNLC: Tensor, *, last_only: bool) -> Tensor:
         batch, assets, bars, channels = bar_BNLC.shape
         patches = bars // self._patch
-        patch_BNPE = bar_BNLC.reshape(batch, assets, patches, self._patch * channels)
-        token_BNPD = self.embed(patch_BNPE) + self.position_PD[-patches:] + self.identity_ND[:, None, :]
+        if isinstance(self.embed, CausalConvolution):
+            embedded_BNPD = self.embed(bar_BNLC)
+        else:
+            embedded_BNPD = self.embed(bar_BNLC.reshape(batch, assets, patches, self._patch * channels))
+        token_BNPD = embedded_BNPD + self.position_PD[-patches:] + self.identity_ND[:, None, :]
         token_GPD = token_BNPD.view(batch * assets, patches, -1)
         for depth, layer in enumerate(self.layers):
             # The last layer is asked for the newest token only: its other rows would be thrown away.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from crossattn_core.model.attention import AssetTokens, CrossAttention, masked_softmax
+from crossattn_core.model.attention import AssetTokens, CrossAttention, copy_head_rows, masked_softmax
 
 __all__ = ["LEVELS", "HierarchicalAttention", "head_levels"]
 
@@ -56,8 +56,7 @@ class HierarchicalAttention(CrossAttention):
         return list(self.logits.values())
 
     def share_values(self, first: int, second: int) -> None:
-        rows_HKD = self.value.weight.data.view(self._heads, self.head_width, -1)
-        rows_HKD[second] = rows_HKD[first]
+        copy_head_rows(self.value, self._heads, first, second)
 
     def by_level(self, tokens: AssetTokens) -> dict[str, Tensor]:
         """Level -> (B, its heads, N, G, L) weights over its groups; a target without a readable group has zeros."""

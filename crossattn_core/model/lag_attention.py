@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossattn_core.model.attention import AssetTokens, CrossAttention
+from crossattn_core.model.attention import AssetTokens, CrossAttention, copy_head_rows
 
 __all__ = ["LagBiasAttention"]
 
@@ -43,8 +43,7 @@ class LagBiasAttention(CrossAttention):
         return [self.logit_HNLM]
 
     def share_values(self, first: int, second: int) -> None:
-        rows_HKD = self.value.weight.data.view(self._heads, self.head_width, -1)
-        rows_HKD[second] = rows_HKD[first]
+        copy_head_rows(self.value, self._heads, first, second)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         weight_ZHNLM = self._weights(tokens)

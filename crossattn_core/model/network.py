@@ -5,7 +5,8 @@
 
 The two parts add up, so the forecast without the others is read from the same network.
 
-Axes: B decision rows, N assets, L bars of a window, C channels, D width, H heads, K head width, O outputs.
+Axes: B decision rows, N assets, L bars of a window, C channels, D width, H heads, K head width, O outputs (raw numbers:
+with head 'returns' one an output of the labels, else as heads.py says).
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention import AssetTokens, CrossAttention, NoCrossAttention
+from crossattn_core.model.baselines.portfolio_transformer import PortfolioTransformer
 from crossattn_core.model.baselines.sequence import DecomposedLinear, MultiAssetGRU, SingleAssetLSTM
 from crossattn_core.model.encoder import BarEmbedding, TemporalEncoder
+from crossattn_core.model.heads import raw_outputs
 from crossattn_core.model.hierarchy import HierarchicalAttention
 from crossattn_core.model.lag_attention import LagBiasAttention
 from crossattn_core.model.plain_attention import LastStepAttention, PooledAttention, UniformAttention
@@ -69,10 +72,17 @@ class CrossAssetNetwork(nn.Module):
         self.temporal = _own_branch(shape, settings)
         self.bar_token = BarEmbedding(shape.channels, shape.assets, settings.width)
         self.cross = cross
-        self.own_readout = nn.Linear(settings.width, shape.outputs)
-        self.cross_readout_NOHK = nn.Parameter(torch.zeros(shape.assets, shape.outputs, settings.heads, cross.head_width))
-        self.register_buffer("serves_OH", heads_by_output(shape.outputs, settings.heads), persistent=False)
+        raw = raw_outputs(settings.head, shape.outputs)
+        self.own_readout = nn.Linear(settings.width, raw)
+        self.cross_readout_NOHK = nn.Parameter(torch.zeros(shape.assets, raw, settings.heads, cross.head_width))
+        # Heads are dealt to outputs; what an output takes more than one number for shares its heads.
+        dealt = 1 if settings.head == "weights" else shape.outputs
+        serves_OH = heads_by_output(dealt, settings.heads).repeat_interleave(raw // dealt, dim=0)
+        self.register_buffer("serves_OH", serves_OH, persistent=False)
         _initialise(self)
+        if settings.head == "weights":
+            # Scores that are all 0 want nothing, and nothing would be learnt from them.
+            nn.init.normal_(self.own_readout.weight, std=0.02)
 
     def forward(self, bar_BLNC: Tensor, recent: RecentBars) -> NetworkOutput:
         """Forecast every asset at each decision row from its window; only bars of the window are read."""
@@ -85,8 +95,15 @@ class CrossAssetNetwork(nn.Module):
     def cross_part(self, recent: RecentBars) -> tuple[Tensor, Tensor]:
         """(B, N, O) what the other assets' newest bars say, and the attention behind it (B, H, N, M, L)."""
         context_BNHK, weight_BHNML = self.cross(AssetTokens(self.bar_token(recent.bar_UNC), recent))
+        return self._read_out(context_BNHK), weight_BHNML
+
+    def cross_answer(self, recent: RecentBars) -> Tensor:
+        """(B, N, O) the first of what ``cross_part`` gives, without spelling the attention out."""
+        return self._read_out(self.cross.context(AssetTokens(self.bar_token(recent.bar_UNC), recent)))
+
+    def _read_out(self, context_BNHK: Tensor) -> Tensor:
         readout_NOHK = self.cross_readout_NOHK * self.serves_OH[:, :, None]
-        return torch.einsum("bnhk,nohk->bno", context_BNHK, readout_NOHK), weight_BHNML
+        return torch.einsum("bnhk,nohk->bno", context_BNHK, readout_NOHK)
 
     def ahead_part(self, recent: RecentBars, spans: tuple[tuple[int, int], ...]) -> Tensor:
         """(B, N, O') next-bar cross parts summed over later rows, for each span (first, last) of bars ahead."""
@@ -140,11 +157,11 @@ def _cross_attention(shape: NetworkShape, settings: ModelSettings) -> CrossAtten
         case "lagged":
             return LaggedAttention(shape.assets, lags, width, heads)
         case "factorised":
-            return FactorisedAttention(lags, width, heads)
+            return FactorisedAttention(shape.assets, lags, width, heads, steps=settings.steps)
         case "last":
-            return LastStepAttention(width, heads)
+            return LastStepAttention(shape.assets, width, heads)
         case "pooled":
-            return PooledAttention(width, heads)
+            return PooledAttention(shape.assets, width, heads)
         case "uniform":
             return UniformAttention(width, heads)
         case "off":
@@ -155,6 +172,18 @@ def _own_branch(shape: NetworkShape, settings: ModelSettings) -> nn.Module:
     match settings.own_branch:
         case "attention":
             return TemporalEncoder(
+                shape.channels,
+                shape.assets,
+                lookback=settings.lookback,
+                patch=settings.patch,
+                width=settings.width,
+                heads=settings.heads,
+                layers=settings.layers,
+                dropout=settings.dropout,
+                kernel=settings.kernel if settings.embedding == "convolution" else None,
+            )
+        case "portfolio_transformer":
+            return PortfolioTransformer(
                 shape.channels,
                 shape.assets,
                 lookback=settings.lookback,
@@ -180,7 +209,7 @@ def _initialise(network: CrossAssetNetwork) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for name, parameter in network.named_parameters():
-        if name.endswith(("identity_ND", "position_PD", "position_LD")):
+        if name.endswith(("identity_ND", "position_PD", "step_query_HPK")):
             nn.init.normal_(parameter, std=0.02)
     # The own part starts silent: on hourly returns it has little to say and must not learn noise first.
     nn.init.zeros_(network.own_readout.weight)

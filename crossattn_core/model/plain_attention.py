@@ -5,22 +5,32 @@ Axes: B decision rows, U distinct bars, N targets, M sources, L lags, D width, H
 
 import math
 
+import torch
 from torch import Tensor, nn
 
-from crossattn_core.model.attention import AssetTokens, CrossAttention, allowed_sources, masked_softmax
+from crossattn_core.model.attention import AssetTokens, CrossAttention, allowed_sources, copy_head_rows, masked_softmax
 
 __all__ = ["LastStepAttention", "PooledAttention", "UniformAttention", "heard_mean"]
 
 
 class _ContentAttention(CrossAttention):
-    """Queries, keys and values of one token an asset, for heads of their own."""
+    """Queries, keys and values of one token an asset, for heads of their own; learned logits say whom a target prefers."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, assets: int, width: int, heads: int) -> None:
         super().__init__()
         self._heads, self.head_width = heads, width // heads
+        self.logit_HNM = nn.Parameter(torch.zeros(heads, assets, assets))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
+        # As in lag_bias: a diffuse softmax over the others averages independent values down.
+        self._gain = math.sqrt(max(assets - 1, 1))
+
+    def logit_parameters(self) -> list[nn.Parameter]:
+        return [self.logit_HNM]
+
+    def share_values(self, first: int, second: int) -> None:
+        copy_head_rows(self.value, self._heads, first, second)
 
     def _read(self, asking_BND: Tensor, read_BMD: Tensor, heard_BM: Tensor, readable_BM: Tensor) -> tuple[Tensor, Tensor]:
         """Context (B, N, H, K) and weights (B, H, N, M); ``heard_BM`` scales what each source says."""
@@ -31,9 +41,9 @@ class _ContentAttention(CrossAttention):
 
         query_BHNK, key_BHMK = by_head(self.query(asking_BND)), by_head(self.key(read_BMD))
         value_BHMK = by_head(self.value(read_BMD) * heard_BM[..., None])
-        logit_BHNM = query_BHNK @ key_BHMK.transpose(-2, -1) / math.sqrt(query_BHNK.shape[-1])
+        logit_BHNM = self.logit_HNM + query_BHNK @ key_BHMK.transpose(-2, -1) / math.sqrt(query_BHNK.shape[-1])
         weight_BHNM = masked_softmax(logit_BHNM, allowed_sources(readable_BM)[:, None])
-        return (weight_BHNM @ value_BHMK).transpose(1, 2), weight_BHNM
+        return self._gain * (weight_BHNM @ value_BHMK).transpose(1, 2), weight_BHNM
 
 
 class LastStepAttention(_ContentAttention):

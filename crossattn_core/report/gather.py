@@ -17,7 +17,7 @@ from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import champion_note, read_champions
 from crossattn_core.errors import HistoryError
-from crossattn_core.experiment import Experiment
+from crossattn_core.experiment import FAMILIES, Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.weights import Targets, decision_rows, forecast_array, needs_forecast, target_weights
@@ -40,9 +40,13 @@ __all__ = [
 
 
 def strategies_of(experiment: Experiment) -> tuple[str, ...]:
-    """The forecasting families, the baselines and what the champion falls back to, each once, families first."""
-    families, baselines = experiment.retrain.families, experiment.baselines.strategies
-    return tuple(dict.fromkeys((*families, *baselines, experiment.champion.fallback)))
+    """The trained families, the baselines and what the champion falls back to, each once, families first.
+
+    A family that nobody trains has nothing to trade on and is left out.
+    """
+    trained = experiment.retrain.families
+    baselines = (name for name in experiment.baselines.strategies if name in trained or name not in FAMILIES)
+    return tuple(dict.fromkeys((*trained, *baselines, experiment.champion.fallback)))
 
 
 def reported_strategies(experiment: Experiment) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from crossattn_core.experiment import Experiment, LabelSettings
+from crossattn_core.experiment import Experiment
+from crossattn_core.model.heads import expected_move, portfolio_weights
 from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import training_rows
@@ -25,6 +26,7 @@ from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
 from crossattn_core.training.loop import Examples, Resumable, as_tensor, threads, train
+from crossattn_core.training.objective import ClassFacts, Objective, class_facts
 from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels, output_names
 
 __all__ = ["FittedAttention", "fit_attention"]
@@ -41,6 +43,7 @@ class FittedAttention(FittedModel):
         network: CrossAssetNetwork,
         scaler: Scaler,
         target_scaler: TargetScaler,
+        classes: ClassFacts,
         gain_PO: NDArray[np.float32],
         experiment: Experiment,
         manifest: dict[str, Any],
@@ -49,6 +52,7 @@ class FittedAttention(FittedModel):
         self.network = network.eval()
         self.scaler = scaler
         self.target_scaler = target_scaler
+        self.classes = classes
         self.gain_PO = gain_PO
         self.experiment = experiment
         self.manifest = manifest
@@ -57,7 +61,10 @@ class FittedAttention(FittedModel):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that a checkpoint holds, by name."""
         weights = {f"network.{name}": value.detach().cpu().numpy() for name, value in self.network.state_dict().items()}
-        return {**weights, **self.scaler.arrays(), **self.target_scaler.arrays(), "gain_PO": self.gain_PO}
+        told = {"gain_PO": self.gain_PO}
+        if self.experiment.model.head == "direction":
+            told |= {"classes.prior_OC": self.classes.prior_OC.numpy(), "classes.mean_OC": self.classes.mean_OC.numpy()}
+        return {**weights, **self.scaler.arrays(), **self.target_scaler.arrays(), **told}
 
     @classmethod
     def from_checkpoint(
@@ -68,7 +75,9 @@ class FittedAttention(FittedModel):
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)})
         scaler, target_scaler = Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays)
-        return cls(manifest["family"], network, scaler, target_scaler, arrays["gain_PO"], experiment, manifest)
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        classes = ClassFacts(*(torch.from_numpy(arrays.get(f"classes.{name}", nothing)) for name in ("prior_OC", "mean_OC")))
+        return cls(manifest["family"], network, scaler, target_scaler, classes, arrays["gain_PO"], experiment, manifest)
 
     def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         return self._returns(panel, rows, others=True)[:, :, 1:]
@@ -78,6 +87,21 @@ class FittedAttention(FittedModel):
 
     def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         return self._returns(panel, rows, others=False)[:, :, 0]
+
+    def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
+        if self.experiment.model.head != "weights":
+            return None
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            return np.zeros((0, len(panel.asset_ids)), dtype=np.float32)
+        windows, given = self._windows(panel, rows), []
+        with threads(self.experiment.training.threads), torch.inference_mode():
+            for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+                score_BN1 = self.network(windows.gather(row_B), windows.gather_recent(row_B, self.network.max_lag)).forecast_BNO
+                readable_BN = windows.readable(row_B)
+                weight_BN = portfolio_weights(score_BN1[..., 0], readable_BN, self.experiment.model.weight_shape)
+                given.append(torch.where(readable_BN, weight_BN, torch.nan))
+        return torch.cat(given).numpy()
 
     def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
         if self.experiment.model.cross_attention == "off":
@@ -91,7 +115,8 @@ class FittedAttention(FittedModel):
                     recent = windows.gather_recent(row_B, self.network.max_lag)
                     weights.append(self.network.cross_part(recent)[1].numpy())
         names, heads = output_names(self.experiment.labels), self.experiment.model.heads
-        serves = tuple(names[h % len(names)] if heads >= len(names) else "all" for h in range(heads))
+        dealt = heads >= len(names) and self.experiment.model.head != "weights"
+        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
         weight_RHNML = np.concatenate(weights) if weights else np.zeros((0, heads, *self._pair_shape()), dtype=np.float32)
         return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1))
 
@@ -105,11 +130,11 @@ class FittedAttention(FittedModel):
     def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
         rows = np.asarray(rows, dtype=np.int64)
         unit_RNO = self.target_scaler.unit_RNO(panel, rows)
-        if not len(rows):
-            return unit_RNO
+        if not len(rows) or self.experiment.model.head == "weights":
+            return np.full_like(unit_RNO, np.nan)
         windows = self._windows(panel, rows)
         with threads(self.experiment.training.threads):
-            parts = _parts(self.network, windows, self.target_scaler, self.experiment.labels, rows)
+            parts = _parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows)
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
 
@@ -146,6 +171,16 @@ def fit_attention(
     scaler = fit_scaler(panel, first_bar, split.train_end)
     train_known_TNO = labels.known_at(split.train_end)
     target_scaler = fit_target_scaler(panel, train_known_TNO, split.train_R)
+    train_TNO, validation_TNO = (
+        as_tensor(target_scaler.scaled(panel, known_TNO)) for known_TNO in (train_known_TNO, labels.value_TNH)
+    )
+    classes = class_facts(train_TNO[split.train_R], model.neutral_band)
+    if model.head == "weights":
+        # Weights earn simple returns, unscaled.
+        traded = 1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)
+        train_TNO, validation_TNO = (
+            as_tensor(np.expm1(known_TNO[..., traded : traded + 1])) for known_TNO in (train_known_TNO, labels.value_TNH)
+        )
     examples = Examples(
         Windows(
             panel,
@@ -154,10 +189,10 @@ def fit_attention(
             max_age_hours=experiment.features.max_age_hours,
             first=int(split.train_R[0]),
         ),
-        as_tensor(target_scaler.scaled(panel, train_known_TNO)),
-        as_tensor(target_scaler.scaled(panel, labels.value_TNH)),
+        train_TNO,
+        validation_TNO,
         as_tensor(weight_T),
-        _output_weights(experiment),
+        Objective(training, model, experiment.labels, _output_weights(experiment), classes),
         np.array([1, *experiment.labels.horizons]),
         split,
     )
@@ -178,12 +213,16 @@ def fit_attention(
         torch.manual_seed(request.seed)
         history = train(network, examples, training, epochs=epochs, generator=generator, report=report, resumable=resumable)
         row_R = split.validation_R
-        gain_PO = calibrate(
-            _parts(network, examples.windows, target_scaler, experiment.labels, row_R),
-            examples.validation_target_TNO[row_R].numpy(),
-            examples.weight_T[row_R].numpy(),
-            examples.overlap_O,
-        )
+        gain_PO = np.ones((3, len(target_scaler.deviation_NO[0])), dtype=np.float32)
+        if model.head != "weights":
+            # Moving to a device and back leaves the resident arrays where the fit was.
+            gain_PO = calibrate(
+                _parts(network, examples.windows.to(torch.device("cpu")), target_scaler, classes, experiment, row_R),
+                validation_TNO[row_R].numpy(),
+                weight_T[row_R],
+                examples.overlap_O,
+                most=np.inf if training.loss == "rank_ic" else 1.0,
+            )
     parent = request.warm_from
     manifest = {
         **stamp(family, experiment),
@@ -199,24 +238,45 @@ def fit_attention(
         "validation_losses": history.validation_loss,
         "parent_id": parent.model_id if parent is not None else None,
     }
-    return FittedAttention(family, network, scaler, target_scaler, gain_PO, experiment, manifest)
+    return FittedAttention(family, network, scaler, target_scaler, classes, gain_PO, experiment, manifest)
 
 
 def _parts(
-    network: CrossAssetNetwork, windows: Windows, target_scaler: TargetScaler, labels: LabelSettings, rows: NDArray[np.int64]
+    network: CrossAssetNetwork,
+    windows: Windows,
+    target_scaler: TargetScaler,
+    classes: ClassFacts,
+    experiment: Experiment,
+    rows: NDArray[np.int64],
 ) -> Parts:
     """The parts of the forecasts at ``rows``, in eval mode."""
+    labels = experiment.labels
+    if experiment.model.head == "direction":
+        return _direction_parts(network, windows, classes, rows)
     spans = tuple((labels.execution_lag, labels.execution_lag + horizon - 1) for horizon in labels.horizons)
     own, cross, ahead = [], [], []
     with torch.inference_mode():
         for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
             recent = windows.gather_recent(row_B, network.max_lag)
             own.append(network.own_part(windows.gather(row_B)))
-            cross.append(network.cross_part(recent)[0])
+            cross.append(network.cross_answer(recent))
             ahead.append(functional.pad(network.ahead_part(recent, spans), (1, 0)))
     # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
     per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
     return Parts(torch.cat(own).numpy(), torch.cat(cross).numpy(), torch.cat(ahead).numpy() * per_unit_NO)
+
+
+def _direction_parts(network: CrossAssetNetwork, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:
+    """Expected moves: of the own logits alone, and what the others' logits add to them."""
+    own, whole = [], []
+    with torch.inference_mode():
+        for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+            own_BNR = network.own_part(windows.gather(row_B))
+            cross_BNR = network.cross_answer(windows.gather_recent(row_B, network.max_lag))
+            own.append(expected_move(own_BNR, classes.prior_OC, classes.mean_OC))
+            whole.append(expected_move(own_BNR + cross_BNR, classes.prior_OC, classes.mean_OC))
+    own_RNO, whole_RNO = torch.cat(own).numpy(), torch.cat(whole).numpy()
+    return Parts(own_RNO, whole_RNO - own_RNO, np.zeros_like(own_RNO))
 
 
 def _shape(experiment: Experiment) -> NetworkShape:

@@ -43,7 +43,12 @@ def combine(parts: Parts, gain_PO: NDArray[np.float32], *, others: bool = True) 
 
 
 def calibrate(
-    parts: Parts, target_RNO: NDArray[np.float32], weight_R: NDArray[np.float32], overlap_O: NDArray[np.integer]
+    parts: Parts,
+    target_RNO: NDArray[np.float32],
+    weight_R: NDArray[np.float32],
+    overlap_O: NDArray[np.integer],
+    *,
+    most: float = 1.0,
 ) -> NDArray[np.float32]:
     """(3, O) gains of own, cross and ahead.
 
@@ -52,6 +57,7 @@ def calibrate(
         target_RNO: scaled outcomes; NaN takes no part.
         weight_R: weight of each row.
         overlap_O: bars that neighbouring outcomes share, at least 1.
+        most: largest gain; more than 1 only for parts that were never fitted for their size.
     """
     gain_PO = np.full((3, target_RNO.shape[2]), FLOOR, dtype=np.float32)
     weight64_R = weight_R.astype(np.float64)
@@ -61,12 +67,12 @@ def calibrate(
             slope, error = _slope(parts.ahead_RNO[:, :, o], left_RN, weight64_R, int(overlap_O[o]))
             precision, prior_precision = error**-2 if error > 0 else 0.0, _PRIOR_SPREAD**-2
             average = (precision * slope + prior_precision * gain_PO[1, 0]) / (precision + prior_precision)
-            gain_PO[2, o] = np.clip(average, 0.0, 1.0)
+            gain_PO[2, o] = np.clip(average, 0.0, most)
             left_RN = left_RN - gain_PO[2, o] * parts.ahead_RNO[:, :, o]
         for p, part_RNO in ((1, parts.cross_RNO), (0, parts.own_RNO)):
             slope, error = _slope(part_RNO[:, :, o], left_RN, weight64_R, int(overlap_O[o]))
             if slope > 0 and error > 0:
-                gain_PO[p, o] = max(FLOOR, min(slope, 1.0) * max(0.0, 1.0 - (error / slope) ** 2))
+                gain_PO[p, o] = max(FLOOR, min(slope, most) * max(0.0, 1.0 - (error / slope) ** 2))
             left_RN = left_RN - gain_PO[p, o] * part_RNO[:, :, o]
     return gain_PO
 

@@ -26,6 +26,7 @@ __all__ = ["FORMAT", "fits", "model_id_of", "read_checkpoint", "stamp", "write_c
 FORMAT = 1
 """Layout of a checkpoint; another one is refused."""
 
+_WITHOUT_NETWORK = ("ridge_var", "lightgbm")
 _WEIGHTS, _MANIFEST = "weights.safetensors", "manifest.json"
 
 
@@ -94,7 +95,9 @@ def fits(manifest: Mapping[str, Any], family: str, experiment: Experiment, *, fo
         CheckpointError: family, universe, features, horizons or network differ; each difference is spelled out.
     """
     wanted = stamp(family, experiment)
-    compared = ["family", "universe", "features", "horizons", "execution_lag"] + (["model"] if family != "ridge_var" else [])
+    compared = ["family", "universe", "features", "horizons", "execution_lag"] + (
+        ["model"] if family not in _WITHOUT_NETWORK else []
+    )
     differences = [line for key in compared for line in _differences(key, manifest.get(key), wanted[key])]
     if differences:
         raise CheckpointError(

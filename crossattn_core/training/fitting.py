@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crossattn_core.errors import CheckpointError, TrainingError
-from crossattn_core.experiment import Experiment
+from crossattn_core.experiment import FAMILIES, Experiment
 from crossattn_core.training.attention_family import FittedAttention, fit_attention
+from crossattn_core.training.boosted_family import FittedBoosted, fit_boosted
 from crossattn_core.training.checkpoint import fits, read_checkpoint
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
 from crossattn_core.training.ridge_family import FittedRidge, fit_ridge
@@ -17,19 +18,24 @@ __all__ = ["FAMILIES", "AttentionWeights", "EpochReport", "FitRequest", "FittedM
 
 _NETWORKS: dict[str, dict[str, str]] = {
     "attention": {},
+    "direction_attention": {"head": "direction", "loss": "cross_entropy"},
+    "sharpe_attention": {"head": "weights", "loss": "sharpe"},
     "uniform_attention": {"cross_attention": "uniform"},
     "self_attention": {"cross_attention": "off"},
     "lstm": {"cross_attention": "off", "own_branch": "lstm"},
     "gru": {"cross_attention": "off", "own_branch": "gru"},
     "dlinear": {"cross_attention": "off", "own_branch": "dlinear"},
+    "portfolio_transformer": {
+        "cross_attention": "off",
+        "own_branch": "portfolio_transformer",
+        "head": "weights",
+        "loss": "sharpe",
+    },
 }
-"""Families that are networks, and the knobs of the model section that make them one."""
+"""Families that are networks, and the knobs of the model and training sections that make them one."""
 
 _OWN_ONLY_EVERY = 4
 """Without a cross part the own branch is the model: it gets more rows than drop-path leaves it."""
-
-FAMILIES: tuple[str, ...] = (*_NETWORKS, "ridge_var")
-"""Families that forecast; each can be asked for by name."""
 
 
 def fit_model(
@@ -53,6 +59,8 @@ def fit_model(
             return fit_attention(family, request, _as_family(family, experiment), report=report)
         case "ridge_var":
             return fit_ridge(request, experiment)
+        case "lightgbm":
+            return fit_boosted(request, experiment)
     raise TrainingError(f"family {family!r} is unknown; choose from {', '.join(FAMILIES)}")
 
 
@@ -71,6 +79,8 @@ def load_model(folder: Path, experiment: Experiment) -> FittedModel:
             return FittedAttention.from_checkpoint(arrays, manifest, experiment)
         case "ridge_var":
             return FittedRidge.from_checkpoint(arrays, manifest, experiment)
+        case "lightgbm":
+            return FittedBoosted.from_checkpoint(arrays, manifest, experiment)
     raise CheckpointError(f"{folder}: family {family!r} is unknown here; known: {', '.join(FAMILIES)}")
 
 
@@ -79,9 +89,12 @@ def _as_family(family: str, experiment: Experiment) -> Experiment:
     if not knobs:
         return experiment
     training = experiment.training
-    if knobs["cross_attention"] == "off":
+    if knobs.get("cross_attention") == "off":
         training = training.model_copy(update={"own_every": min(training.own_every, _OWN_ONLY_EVERY)})
-    return experiment.model_copy(update={"model": experiment.model.model_copy(update=knobs), "training": training})
+    if "loss" in knobs:
+        training = training.model_copy(update={"loss": knobs["loss"]})
+    model = experiment.model.model_copy(update={name: knob for name, knob in knobs.items() if name != "loss"})
+    return experiment.model_copy(update={"model": model, "training": training})
 
 
 def _check_panel(request: FitRequest, experiment: Experiment) -> None:

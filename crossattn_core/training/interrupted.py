@@ -55,6 +55,8 @@ def store(
     for index, moments in told["state"].items():
         tensors |= {f"moment.{index}.{name}": value for name, value in moments.items()}
     tensors |= {"random.rows": generator.get_state(), "random.dropout": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
     content = save_tensors({name: value.detach().clone().contiguous() for name, value in tensors.items()})
     name = f"state-{history.epochs_done}.safetensors"
     write_bytes(folder / name, content)
@@ -113,6 +115,8 @@ def restore(
     schedule.load_state_dict(progress["schedule"])
     generator.set_state(tensors["random.rows"])
     torch.set_rng_state(tensors["random.dropout"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
     return TrainingHistory(**progress["history"]), under("best.")
 
 

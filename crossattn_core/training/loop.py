@@ -6,7 +6,7 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
 from crossattn_core.training.calibration import Parts, calibrate, combine
+from crossattn_core.training.device import Computing
 from crossattn_core.training.fitted import EpochReport, silent
 from crossattn_core.training.interrupted import TrainingHistory, discard, restore, store
-from crossattn_core.training.loss import regression_loss
+from crossattn_core.training.loss import collapse_penalty
+from crossattn_core.training.objective import Objective
 
 __all__ = ["Examples", "Resumable", "TrainingHistory", "threads", "train"]
 
@@ -35,13 +37,24 @@ class Examples:
 
     windows: Windows
     train_target_TNO: Tensor
-    """Scaled labels that training may know, NaN elsewhere."""
+    """What the objective is measured against, as far as training may know it, NaN elsewhere."""
     validation_target_TNO: Tensor
     weight_T: Tensor
-    output_weight_O: Tensor
+    objective: Objective
     overlap_O: NDArray[np.int64]
     """Bars that neighbouring outcomes of an output share, at least 1."""
     split: Split
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same, resident on ``device``; rows stay on the CPU, where they are shuffled."""
+        return replace(
+            self,
+            windows=self.windows.to(device),
+            train_target_TNO=self.train_target_TNO.to(device),
+            validation_target_TNO=self.validation_target_TNO.to(device),
+            weight_T=self.weight_T.to(device),
+            objective=self.objective.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,9 @@ def train(
     Raises:
         TrainingError: a loss is not finite; epoch, batch and rows are named.
     """
+    computing = Computing.of(settings)
+    network.to(computing.device)
+    examples = examples.to(computing.device)
     row_R = torch.from_numpy(examples.split.train_R)
     passes = -(-settings.minimum_batches // -(-len(row_R) // settings.batch_size))
     batches = -(-passes * len(row_R) // settings.batch_size)
@@ -88,11 +104,13 @@ def train(
         if epoch - 1 - history.best_epoch >= settings.patience:
             break
         network.train()
-        order_R = torch.cat([_shuffled_runs(row_R, settings.run, generator) for _ in range(passes)])
+        step = examples.objective.step
+        order_R = torch.cat([_shuffled_runs(row_R, settings.run, generator, step=step) for _ in range(passes)])
         summed = 0.0
         for batch in range(batches):
             row_B = order_R[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-            loss = _loss(network, examples, examples.train_target_TNO, row_B, settings)
+            with computing.products():
+                loss = _loss(network, examples, row_B.to(computing.device), settings)
             value = float(loss.detach())
             if not np.isfinite(value):
                 raise TrainingError(
@@ -107,7 +125,8 @@ def train(
             if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 schedule.step()
             summed += value * len(row_B)
-        validation_loss = evaluate(network, examples, settings)
+        with computing.products():
+            validation_loss = evaluate(network, examples)
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
         history.training_loss.append(summed / len(order_R))
@@ -123,27 +142,37 @@ def train(
     if resumable is not None:
         discard(resumable.folder)
     network.load_state_dict(best_weights)
-    network.eval()
+    # Forecasts are made on the CPU, wherever the fit was.
+    network.to("cpu").eval()
     return history
 
 
-def evaluate(network: CrossAssetNetwork, examples: Examples, settings: TrainingSettings) -> float:
-    """Validation loss of the calibrated forecast, in eval mode: the epoch is chosen by the forecast that will be given.
+def evaluate(network: CrossAssetNetwork, examples: Examples) -> float:
+    """Validation loss in eval mode. Returns are calibrated first: the epoch is chosen by the forecast that will be given.
 
-    Uncalibrated, a part that is right in direction but too loud would end the fit before the leads are learnt.
+    Uncalibrated, a part that is right in direction but too loud would end the fit before the leads are learnt. What is
+    no regression has no size to calibrate.
     """
     network.eval()
-    row_R = torch.from_numpy(examples.split.validation_R)
+    objective, device = examples.objective, examples.weight_T.device
+    row_R = torch.from_numpy(examples.split.validation_R).to(device)
     own, cross = [], []
     with torch.no_grad():
         for row_B in row_R.split(_EVALUATION_BATCH):
-            own.append(network.own_part(examples.windows.gather(row_B)))
-            cross.append(network.cross_part(examples.windows.gather_recent(row_B, network.max_lag))[0])
-    parts = Parts(torch.cat(own).numpy(), torch.cat(cross).numpy(), np.zeros_like(torch.cat(own).numpy()))
+            own.append(network.own_part(examples.windows.gather(row_B)).float())
+            cross.append(network.cross_answer(examples.windows.gather_recent(row_B, network.max_lag)).float())
     target_RNO, weight_R = examples.validation_target_TNO[row_R], examples.weight_T[row_R]
-    gain_PO = calibrate(parts, target_RNO.numpy(), weight_R.numpy(), examples.overlap_O)
-    forecast_RNO = torch.from_numpy(combine(parts, gain_PO))
-    return float(regression_loss(forecast_RNO, target_RNO, weight_R, examples.output_weight_O, huber=settings.loss == "huber"))
+    if objective.settings.loss in ("mse", "huber"):
+        own_RNO, cross_RNO = torch.cat(own).cpu().numpy(), torch.cat(cross).cpu().numpy()
+        parts = Parts(own_RNO, cross_RNO, np.zeros_like(own_RNO))
+        gain_PO = calibrate(parts, target_RNO.cpu().numpy(), weight_R.cpu().numpy(), examples.overlap_O)
+        raw_RNO = torch.from_numpy(combine(parts, gain_PO)).to(device)
+    else:
+        raw_RNO = torch.cat(own) + torch.cat(cross)
+    # Decisions that follow each other stand side by side.
+    order_R = _chained(row_R, objective.step)
+    rows = (raw_RNO[order_R], target_RNO[order_R], weight_R[order_R], row_R[order_R])
+    return float(objective.loss(*rows, examples.windows.readable(row_R[order_R])))
 
 
 @contextmanager
@@ -158,32 +187,47 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _loss(
-    network: CrossAssetNetwork, examples: Examples, target_TNO: Tensor, row_B: Tensor, settings: TrainingSettings
-) -> Tensor:
-    cross_BNO, _ = network.cross_part(examples.windows.gather_recent(row_B, network.max_lag))
-    if network.training and settings.own_every > 1:
+def _loss(network: CrossAssetNetwork, examples: Examples, row_B: Tensor, settings: TrainingSettings) -> Tensor:
+    recent = examples.windows.gather_recent(row_B, network.max_lag)
+    penalty = torch.zeros((), device=row_B.device)
+    if settings.entropy_weight > 0:
+        cross_BNO, attention_BHNML = network.cross_part(recent)
+        penalty = settings.entropy_weight * collapse_penalty(attention_BHNML)
+    else:
+        cross_BNO = network.cross_answer(recent)
+    # What weights earn hangs on all of them at once: there the own part speaks on every row.
+    own_every = 1 if settings.loss == "sharpe" else settings.own_every
+    if network.training and own_every > 1:
         # Drop-path: the own part speaks on every n-th row only. Its windows hardly change from bar to bar, and the
         # cross part must be right without it.
         own_BNO = torch.zeros_like(cross_BNO)
-        place_R = torch.arange(0, len(row_B), settings.own_every)
-        own_BNO = own_BNO.index_copy(0, place_R, network.own_part(examples.windows.gather(row_B[place_R])))
+        place_R = torch.arange(0, len(row_B), own_every, device=row_B.device)
+        own_BNO = own_BNO.index_copy(0, place_R, network.own_part(examples.windows.gather(row_B[place_R])).to(own_BNO.dtype))
     else:
         own_BNO = network.own_part(examples.windows.gather(row_B))
-    return regression_loss(
-        own_BNO + cross_BNO,
-        target_TNO[row_B],
-        examples.weight_T[row_B],
-        examples.output_weight_O,
-        huber=settings.loss == "huber",
-    )
+    raw_BNO = (own_BNO + cross_BNO).float()
+    loss = examples.objective.loss(raw_BNO, examples.train_target_TNO[row_B], examples.weight_T[row_B], row_B, recent.readable_BN)
+    return loss + penalty
 
 
-def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator) -> Tensor:
-    """The rows in a new order, ``run`` neighbours together: their windows share bars, so tokens are made once."""
+def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator, *, step: int = 1) -> Tensor:
+    """The rows in a new order, ``run`` neighbours together: their windows share bars, so tokens are made once.
+
+    Neighbours are ``step`` bars apart, so that each is the decision after the one before it.
+    """
+    row_R = row_R[_chained(row_R, step)]
     offset = int(torch.randint(0, run, (1,), generator=generator))
     runs = [row_R[:offset], *row_R[offset:].split(run)]
     return torch.cat([runs[i] for i in torch.randperm(len(runs), generator=generator)])
+
+
+def _chained(row_R: Tensor, step: int) -> Tensor:
+    """Places of the rows, chain after chain: within a chain each row lies ``step`` bars after the one before.
+
+    >>> _chained(torch.arange(5), 2).tolist()
+    [0, 2, 4, 1, 3]
+    """
+    return torch.arange(len(row_R), device=row_R.device) if step == 1 else torch.argsort(row_R % step, stable=True)
 
 
 def _schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> torch.optim.lr_scheduler.LRScheduler:

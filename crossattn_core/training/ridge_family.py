@@ -18,7 +18,7 @@ from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpo
 from crossattn_core.training.fitted import FitRequest, FittedModel
 from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels
 
-__all__ = ["FittedRidge", "fit_ridge"]
+__all__ = ["FittedRidge", "fit_ridge", "scaled_returns"]
 
 _CLIP = 6.0
 """Deviations beyond which a lagged return is cut."""
@@ -64,7 +64,7 @@ class FittedRidge(FittedModel):
 
     def _returns(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         rows = np.asarray(rows, dtype=np.int64)
-        design_RE = lagged_design(_scaled_returns(panel, self.deviation_N), rows, self.experiment.baselines.ridge_lags)
+        design_RE = lagged_design(scaled_returns(panel, self.deviation_N), rows, self.experiment.baselines.ridge_lags)
         scaled_RNO = np.einsum("re,eno->rno", design_RE, self.weight_ENO)
         with np.errstate(invalid="ignore"):
             readable_RN = panel.age_hours_TN[rows] <= self.experiment.features.max_age_hours
@@ -90,7 +90,7 @@ def fit_ridge(request: FitRequest, experiment: Experiment) -> FittedRidge:
     deviation_N = np.where(deviation_N > 0, deviation_N, 1.0)
     target_scaler = fit_target_scaler(panel, known_TNO, row_R)
     target_RNO = target_scaler.scaled(panel, known_TNO)[row_R].astype(np.float64)
-    design_RE = lagged_design(_scaled_returns(panel, deviation_N), row_R, settings.ridge_lags)
+    design_RE = lagged_design(scaled_returns(panel, deviation_N), row_R, settings.ridge_lags)
     weight_ENO = ridge_weights(design_RE, target_RNO, weight_T[row_R], settings.ridge_penalty)
     manifest = {
         **stamp("ridge_var", experiment),
@@ -105,5 +105,6 @@ def fit_ridge(request: FitRequest, experiment: Experiment) -> FittedRidge:
     return FittedRidge(weight_ENO, deviation_N, target_scaler, experiment, manifest)
 
 
-def _scaled_returns(panel: Panel, deviation_N: NDArray[np.float64]) -> NDArray[np.float64]:
+def scaled_returns(panel: Panel, deviation_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, N) hourly log returns in deviations, cut at a few of them."""
     return np.clip(hourly_log_returns(panel) / deviation_N, -_CLIP, _CLIP)

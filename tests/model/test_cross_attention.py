@@ -116,3 +116,61 @@ def test_sparse_attention_with_every_source_is_lag_bias() -> None:
     dense, sparse = network_of("lag_bias"), network_of("sparse", top_sources=ASSETS)
     sparse.load_state_dict(dense.state_dict())
     torch.testing.assert_close(sparse(window_BLNC, recent).forecast_BNO, dense(window_BLNC, recent).forecast_BNO)
+
+
+SOURCE_AXES = {
+    "logit_HNLM": (1, 3),
+    "logit_HNM": (1, 2),
+    "mixture_HNL": (1,),
+    "source_HNM": (1, 2),
+    "time_HMPL": (1,),
+    "logits.assets": (1, 2),
+    "logits.sectors": (1,),
+    "logits.markets": (1,),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_permuting_assets_with_their_parameters_permutes_forecasts_and_weights(kind: str) -> None:
+    order = torch.tensor([3, 0, 4, 1, 2])
+    network, (window_BLNC, recent) = network_of(kind, content=True), bars_with()
+    before = network(window_BLNC, recent)
+    shape = NetworkShape(ASSETS, CHANNELS, 3, *(tuple(groups[n] for n in order) for groups in ((0, 0, 1, 1, 2), (0, 0, 0, 0, 1))))
+    settings = ModelSettings.model_validate({**SETTINGS, "cross_attention": kind, "content": True})
+    moved = build_network(shape, settings, torch.Generator().manual_seed(0)).eval()
+    weights = network.state_dict()
+    for name, value in weights.items():
+        if name.endswith("identity_ND") or name == "cross_readout_NOHK":
+            weights[name] = value[order]
+        if name == "cross.step_HNS":
+            weights[name] = value[:, order].unflatten(-1, (ASSETS, -1))[:, :, order].flatten(2)
+        for axis in SOURCE_AXES.get(name.removeprefix("cross."), ()):
+            weights[name] = weights[name].index_select(axis, order)
+    moved.load_state_dict(weights)
+    after = moved(window_BLNC[:, :, order], RecentBars(recent.bar_UNC[:, order], recent.place_BL, recent.readable_BN[:, order]))
+    torch.testing.assert_close(after.forecast_BNO, before.forecast_BNO[:, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.weight_BHNML, before.weight_BHNML[:, :, order][:, :, :, order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rewritten_bar_moves_only_rows_at_or_after_it(kind: str) -> None:
+    network, (window_BLNC, recent) = network_of(kind, content=True), bars_with()
+    rewritten_BLNC, rewritten_UNC = window_BLNC.clone(), recent.bar_UNC.clone()
+    # The newest bar of row 21: it lies after row 20 and before the windows of rows 30 and 39.
+    rewritten_BLNC[1, -1, :, 0] += 3.0
+    rewritten_UNC[recent.place_BL[1, 0], :, 0] += 3.0
+    before_BNO = network(window_BLNC, recent).forecast_BNO
+    after_BNO = network(rewritten_BLNC, RecentBars(rewritten_UNC, recent.place_BL, recent.readable_BN)).forecast_BNO
+    others = [0, 2, 3]
+    torch.testing.assert_close(after_BNO[others], before_BNO[others], rtol=0, atol=0)
+    assert not torch.equal(after_BNO[1], before_BNO[1])
+
+
+@pytest.mark.parametrize("head", ["direction", "weights"])
+@pytest.mark.parametrize("own_branch", ["attention", "portfolio_transformer", "lstm"])
+def test_gradients_reach_every_parameter_under_every_head(head: str, own_branch: str) -> None:
+    network = network_of("lag_bias", head=head, own_branch=own_branch, dropout=0.0, embedding="convolution", kernel=8).train()
+    network(*bars_with()).forecast_BNO.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name

@@ -1,5 +1,6 @@
 """The temporal encoder: causal, per asset, and one answer whichever way it is asked."""
 
+import pytest
 import torch
 
 from crossattn_core.model.encoder import TemporalEncoder
@@ -7,14 +8,19 @@ from crossattn_core.model.encoder import TemporalEncoder
 ASSETS, CHANNELS, LOOKBACK, PATCH = 3, 2, 24, 4
 
 
-def encoder_and_bars() -> tuple[TemporalEncoder, torch.Tensor]:
+def encoder_and_bars(kernel: int | None = None) -> tuple[TemporalEncoder, torch.Tensor]:
     torch.manual_seed(0)
-    encoder = TemporalEncoder(CHANNELS, ASSETS, lookback=LOOKBACK, patch=PATCH, width=16, heads=4, layers=2, dropout=0.0).eval()
+    sizes = {"lookback": LOOKBACK, "patch": PATCH, "width": 16, "heads": 4, "layers": 2}
+    encoder = TemporalEncoder(CHANNELS, ASSETS, **sizes, dropout=0.0, kernel=kernel).eval()
     return encoder, torch.randn(5, ASSETS, LOOKBACK, CHANNELS)
 
 
-def test_a_future_bar_never_moves_an_earlier_token() -> None:
-    encoder, bar_BNLC = encoder_and_bars()
+embeddings = pytest.mark.parametrize("kernel", [None, PATCH, 9])
+
+
+@embeddings
+def test_a_future_bar_never_moves_an_earlier_token(kernel: int | None) -> None:
+    encoder, bar_BNLC = encoder_and_bars(kernel)
     before_BNPD = encoder.every_patch(bar_BNLC)
     for bar in (1, 7, 15, LOOKBACK - 1):
         rewritten_BNLC = bar_BNLC.clone()
@@ -25,13 +31,15 @@ def test_a_future_bar_never_moves_an_earlier_token() -> None:
         assert not torch.equal(after_BNPD[:, :, complete:], before_BNPD[:, :, complete:])
 
 
-def test_the_short_way_to_the_newest_token_agrees_with_the_long_one() -> None:
-    encoder, bar_BNLC = encoder_and_bars()
+@embeddings
+def test_the_short_way_to_the_newest_token_agrees_with_the_long_one(kernel: int | None) -> None:
+    encoder, bar_BNLC = encoder_and_bars(kernel)
     torch.testing.assert_close(encoder(bar_BNLC), encoder.every_patch(bar_BNLC)[:, :, -1])
 
 
-def test_an_asset_hears_only_itself() -> None:
-    encoder, bar_BNLC = encoder_and_bars()
+@embeddings
+def test_an_asset_hears_only_itself(kernel: int | None) -> None:
+    encoder, bar_BNLC = encoder_and_bars(kernel)
     rewritten_BNLC = bar_BNLC.clone()
     rewritten_BNLC[:, 0] += 10.0
     torch.testing.assert_close(encoder(rewritten_BNLC)[:, 1:], encoder(bar_BNLC)[:, 1:], rtol=0, atol=0)
@@ -51,3 +59,23 @@ def test_attention_agrees_with_torchs_own_multihead_attention() -> None:
         kept_GPD = token_GPD + mixed_GPD
         expected_GPD = kept_GPD + layer.contract(torch.nn.functional.gelu(layer.expand(layer.norm_forward(kept_GPD))))
     torch.testing.assert_close(layer(token_GPD, newest=False), expected_GPD, rtol=1e-4, atol=1e-5)
+
+
+def test_a_convolution_no_longer_than_a_patch_is_the_linear_embedding() -> None:
+    convolved, bar_BNLC = encoder_and_bars(PATCH)
+    linear, _ = encoder_and_bars()
+    weights = convolved.state_dict()
+    kernel_DCL = weights.pop("embed.bars.weight")
+    weights["embed.weight"] = kernel_DCL.transpose(1, 2).flatten(1)
+    weights["embed.bias"] = weights.pop("embed.bars.bias")
+    linear.load_state_dict(weights)
+    torch.testing.assert_close(linear(bar_BNLC), convolved(bar_BNLC))
+
+
+def test_a_longer_convolution_hears_the_bars_before_its_patch() -> None:
+    encoder, bar_BNLC = encoder_and_bars(9)
+    embedded_BNPD = encoder.embed(bar_BNLC)
+    rewritten_BNLC = bar_BNLC.clone()
+    rewritten_BNLC[:, :, 7] += 1.0  # the last bar of patch 1; patch 2 ends at bar 11 and hears bars 3..11
+    moved_P = (encoder.embed(rewritten_BNLC) != embedded_BNPD).flatten(0, 1).any(dim=0).any(dim=-1)
+    assert moved_P.tolist() == [False, True, True, True, False, False]

@@ -13,8 +13,10 @@ from crossattn_core.training.fitting import FAMILIES, FitRequest, fit_model, loa
 SMALL = {
     "model": {"lookback": 24, "patch": 8, "max_lag": 8, "width": 16, "heads": 4, "layers": 1},
     "training": {"epochs": 2, "minimum_batches": 1, "batch_size": 64, "run": 8},
+    "baselines": {"ridge_lags": 8, "boosted_trees": 10},
 }
 CUT_OFF = 700
+WITHOUT_FORECASTS = ("sharpe_attention", "portfolio_transformer")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,46 @@ def test_a_model_comes_back_from_disk_with_the_same_answers(family: str, panel: 
     rows = np.arange(690, 720)
     assert loaded.model_id == model.model_id
     np.testing.assert_array_equal(loaded.forecast(panel, rows), model.forecast(panel, rows))
+    assert (model.weights(panel, rows) is not None) == (family in WITHOUT_FORECASTS)
+    if family in WITHOUT_FORECASTS:
+        np.testing.assert_array_equal(loaded.weights(panel, rows), model.weights(panel, rows))
+    else:
+        assert np.isfinite(model.forecast(panel, rows)).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_answer_reads_a_bar_after_its_row(family: str, panel: Panel) -> None:
+    model = fit_model(family, request_on(panel), planted_experiment(panel, SMALL))
+    rows = np.arange(720, 740)
+    rng = np.random.default_rng(1)
+    feature_TNF, price_TN = panel.feature_TNF.copy(), panel.trade_price_TN.copy()
+    feature_TNF[731:] = rng.standard_normal(feature_TNF[731:].shape)
+    price_TN[731:] *= np.exp(rng.standard_normal(price_TN[731:].shape))
+    rewritten = replace(panel, feature_TNF=feature_TNF, trade_price_TN=price_TN, mark_price_TN=price_TN)
+    for answer in (model.forecast, model.forecast_next_bar, model.weights):
+        before, after = answer(panel, rows), answer(rewritten, rows)
+        if before is not None and after is not None:
+            np.testing.assert_array_equal(before[:11], after[:11])
+
+
+def test_a_checkpoint_of_another_feature_set_or_network_is_refused_with_each_difference(panel: Panel, tmp_path) -> None:
+    experiment = planted_experiment(panel, SMALL)
+    folder = fit_model("attention", request_on(panel), experiment).save(tmp_path / "model")
+    fewer = planted_experiment(panel, {**SMALL, "features": {"names": list(panel.features[:-1])}})
+    with pytest.raises(CheckpointError, match=rf"features: only in the checkpoint \['{panel.features[-1]}'\]"):
+        load_model(folder, fewer)
+    wider = planted_experiment(panel, {**SMALL, "model": {**SMALL["model"], "width": 32}})
+    with pytest.raises(CheckpointError, match=r"model.width: checkpoint 16, experiment 32"):
+        load_model(folder, wider)
+
+
+def test_a_checkpoint_of_another_layout_is_refused(panel: Panel, tmp_path) -> None:
+    experiment = planted_experiment(panel, SMALL)
+    folder = fit_model("ridge_var", request_on(panel), experiment).save(tmp_path / "model")
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 0'))
+    with pytest.raises(CheckpointError, match=r"layout 0, this code reads 1"):
+        load_model(folder, experiment)
 
 
 def test_a_checkpoint_of_another_universe_is_refused_with_the_difference(panel: Panel, tmp_path) -> None:

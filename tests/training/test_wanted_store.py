@@ -17,7 +17,7 @@ from tests.training.rolling_fakes import FIRST_DAY, FakeFit, FakeModel, fake_loa
 
 DAYS = 26
 LAST = FIRST_DAY + timedelta(days=DAYS - 1)
-EXPERIMENT = rolling_experiment(families=("attention", "weigher"))
+EXPERIMENT = rolling_experiment(families=("attention", "portfolio_transformer"))
 PANEL = synthetic_panel(DAYS)
 
 
@@ -34,13 +34,13 @@ class Weigher(FakeModel):
 
 def load(folder: Path, experiment):
     model = fake_load(folder, experiment)
-    return Weigher(model.family, model.manifest) if model.family == "weigher" else model
+    return Weigher(model.family, model.manifest) if model.family == "portfolio_transformer" else model
 
 
 class Fit(FakeFit):
     def __call__(self, family, request, experiment, *, report):
         model = super().__call__(family, request, experiment, report=report)
-        return Weigher(family, model.manifest) if family == "weigher" else model
+        return Weigher(family, model.manifest) if family == "portfolio_transformer" else model
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def test_weights_are_stored_beside_forecasts_and_never_among_them(home: Home) -> None:
     forecasts, wanted = read_forecasts(home, FIRST_DAY, LAST), read_wanted(home, FIRST_DAY, LAST)
     assert set(forecasts["family"]) == {"attention"}
-    assert set(wanted["family"]) == {"weigher"}
-    plan = read_plan(home).query("family == 'weigher' and model_id != ''")
+    assert set(wanted["family"]) == {"portfolio_transformer"}
+    plan = read_plan(home).query("family == 'portfolio_transformer' and model_id != ''")
     assert set(wanted["model_id"]) == set(plan["model_id"])
-    weight_TN = wanted_array(wanted, PANEL, "weigher")
+    weight_TN = wanted_array(wanted, PANEL, "portfolio_transformer")
     assert weight_TN is not None
     first = int(np.flatnonzero(np.isfinite(weight_TN).any(axis=1))[0])
     rows = np.arange(first, len(PANEL.as_of_T))
-    np.testing.assert_array_equal(weight_TN[rows], Weigher("weigher", {"slope_H": [0.0, 0.0]}).weights(PANEL, rows))
+    np.testing.assert_array_equal(weight_TN[rows], Weigher("portfolio_transformer", {"slope_H": [0.0, 0.0]}).weights(PANEL, rows))
 
 
 def test_a_day_stands_only_while_its_weights_do(home: Home) -> None:
@@ -86,14 +86,14 @@ def test_the_proofs_cover_weights(home: Home) -> None:
         )
         return model
 
-    assert set(check_replay(home, EXPERIMENT, PANEL, [LAST], load=peek)["family"]) == {"weigher"}
+    assert set(check_replay(home, EXPERIMENT, PANEL, [LAST], load=peek)["family"]) == {"portfolio_transformer"}
 
 
 def test_wanted_weights_meet_the_limits_of_every_strategy(home: Home) -> None:
-    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "weigher")
+    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
     assert weight_TN is not None
     rows_D = decision_rows(PANEL.as_of_T, EXPERIMENT.portfolio)[-4:]
-    targets = target_weights("weigher", PANEL, None, rows_D, EXPERIMENT, past_weight_TN=weight_TN)
+    targets = target_weights("portfolio_transformer", PANEL, None, rows_D, EXPERIMENT, past_weight_TN=weight_TN)
     settings = EXPERIMENT.portfolio
     asked_DN = np.isfinite(targets.target_DN)
     assert asked_DN.any()
@@ -104,12 +104,13 @@ def test_wanted_weights_meet_the_limits_of_every_strategy(home: Home) -> None:
 
 
 def test_what_comes_after_a_decision_moves_no_target(home: Home) -> None:
-    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "weigher")
+    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
     assert weight_TN is not None
     rows_D = decision_rows(PANEL.as_of_T, EXPERIMENT.portfolio)[-4:]
     later = weight_TN.copy()
     later[rows_D[1] + 1 :] = 0.0
     first, second = (
-        target_weights("weigher", PANEL, None, rows_D, EXPERIMENT, past_weight_TN=each).target_DN for each in (weight_TN, later)
+        target_weights("portfolio_transformer", PANEL, None, rows_D, EXPERIMENT, past_weight_TN=each)
+        for each in (weight_TN, later)
     )
-    np.testing.assert_array_equal(first[:2], second[:2])
+    np.testing.assert_array_equal(first.target_DN[:2], second.target_DN[:2])

@@ -1,0 +1,194 @@
+"""The search for hyper-parameters: settings are tried one by one, each judged out of sample, all before the first test day.
+
+The ledger is the search's only memory: a search is rebuilt from it trial by trial, so one that was stopped goes on where
+it stood and ends with the same trials. Settings are proposed by Optuna (Akiba et al., 2019; tree-structured Parzen
+estimators); needs the extra 'tune'.
+
+Axes: R judged rows, N assets, O outputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossattn_core.errors import ExperimentError, HistoryError, TrainingError
+from crossattn_core.experiment import Choice, Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.labels import compute_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.receipts import combined_hash
+from crossattn_core.training.fitting import FitRequest, FittedModel, fit_model
+from crossattn_core.training.loss import sharpe_loss
+from crossattn_core.training.targets import output_labels
+from crossattn_core.tuning.ledger import Trial, read_trials, record_trial
+
+__all__ = ["Tuned", "first_test_day", "judge", "search", "study_name", "with_settings"]
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found."""
+
+    study: str
+    trials: tuple[Trial, ...]
+    best: Trial
+    experiment: Experiment
+    """The experiment with the best settings in place."""
+
+
+def first_test_day(experiment: Experiment) -> date:
+    """The first day that the walk-forward forecasts: nothing from here on may choose a setting."""
+    return experiment.period.start + timedelta(days=experiment.retrain.minimum_days)
+
+
+def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
+    """The experiment with some knobs ('section.knob') set otherwise, checked as a whole.
+
+    Raises:
+        ExperimentError: the knobs do not go together.
+    """
+    # What was never set stays so: some checks ask only about what was said.
+    told = experiment.model_dump(exclude_unset=True)
+    for name, value in settings.items():
+        section, knob = name.split(".")
+        told[section] = told.get(section, {}) | {knob: value}
+    try:
+        return Experiment.model_validate(told)
+    except ValueError as error:
+        raise ExperimentError(f"{settings}: {error}") from error
+
+
+def search(
+    home: Home, experiment: Experiment, past_panel: Panel, *, report: Callable[[Trial], None] = lambda trial: None
+) -> Tuned:
+    """Try ``tuning.trials`` settings, those of earlier calls included, and name the best.
+
+    Args:
+        home: where the ledger lies.
+        experiment: its own settings are the first trial.
+        past_panel: rows up to the first test day's 00:00 and none after.
+        report: called after each new trial.
+
+    Raises:
+        HistoryError: the panel reaches into the test days, or is too short.
+        TrainingError: Optuna is not installed, or no trial could be fitted.
+    """
+    limit = np.datetime64(first_test_day(experiment), "us")
+    if past_panel.as_of_T[-1] > limit:
+        raise HistoryError(f"the panel ends at {past_panel.as_of_T[-1]}, tuning may know nothing after {limit}; cut it there")
+    settings = experiment.tuning
+    name = study_name(experiment, past_panel)
+    done = [trial for trial in read_trials(home) if trial.study == name]
+    for number in range(len(done), settings.trials):
+        chosen = _propose(settings.space, done, settings.seed + number) if number else {}
+        try:
+            score, why = judge(with_settings(experiment, chosen), past_panel), ""
+        except (TrainingError, ExperimentError) as error:
+            score, why = None, str(error)
+        trial = Trial(name, number, settings.family, chosen, score, why)
+        record_trial(home, trial)
+        done.append(trial)
+        report(trial)
+    judged = [trial for trial in done if trial.score is not None]
+    if not judged:
+        raise TrainingError(f"none of {len(done)} settings could be fitted; the last said: {done[-1].why}")
+    best = max(judged, key=lambda trial: (trial.score or 0.0, -trial.trial))
+    return Tuned(name, tuple(done), best, with_settings(experiment, best.settings))
+
+
+def study_name(experiment: Experiment, past_panel: Panel) -> str:
+    """Hash of what is searched. How many trials are made does not count: more of them continue the same search."""
+    sections = (experiment.features, experiment.labels, experiment.model, experiment.training, experiment.baselines)
+    tuning = experiment.tuning.model_copy(update={"trials": 1})
+    return combined_hash(*(section.content_hash() for section in sections), tuning.content_hash(), past_panel.content_hash)
+
+
+def judge(experiment: Experiment, past_panel: Panel) -> float:
+    """Mean out-of-sample score of ``tuning.family`` over the folds; higher is better.
+
+    Families that forecast: 1 - squared error / squared outcome, in each asset's own units, over all outputs. Families
+    that give weights: Sharpe ratio net of turnover of decisions a trade horizon apart.
+    """
+    settings = experiment.tuning
+    bars = len(past_panel.as_of_T)
+    edges = [int(bars * (1 - settings.judged_share * left)) - 1 for left in range(settings.folds, -1, -1)]
+    scores = []
+    for cut_off, last in pairwise(edges):
+        known = past_panel.until(last + 1)
+        request = FitRequest(known, cut_off, np.ones(last + 1, dtype=np.float32), experiment.training.seed)
+        model = fit_model(settings.family, request, experiment)
+        scores.append(_score(model, known, np.arange(cut_off + 1, last + 1), experiment))
+    return float(np.mean(scores))
+
+
+def _score(model: FittedModel, known: Panel, row_R: NDArray[np.int64], experiment: Experiment) -> float:
+    weight_RN = model.weights(known, row_R)
+    if weight_RN is not None:
+        return _net_sharpe(weight_RN, known, row_R, experiment)
+    forecast_RNO = np.concatenate([model.forecast_next_bar(known, row_R)[..., None], model.forecast(known, row_R)], axis=2)
+    outcome_RNO = output_labels(known, experiment.labels).value_TNH[row_R]
+    seen_RNO = np.isfinite(outcome_RNO) & np.isfinite(forecast_RNO)
+    if not seen_RNO.any():
+        raise TrainingError(f"no outcome is known in the {len(row_R)} judged rows; tune on more history or in fewer folds")
+    outcome_RNO = np.where(seen_RNO, outcome_RNO, 0.0).astype(np.float64)
+    error_RNO = np.where(seen_RNO, forecast_RNO - outcome_RNO, 0.0)
+    size_NO = np.maximum((outcome_RNO**2).sum(axis=0), 1e-300)
+    skill_NO = 1 - (error_RNO**2).sum(axis=0) / size_NO
+    # As in training, overlapping horizons hold fewer independent outcomes.
+    weight_O = np.array([1.0, *(1 / np.sqrt(horizon) for horizon in experiment.labels.horizons)])
+    weight_NO = weight_O * seen_RNO.any(axis=0)
+    return float((skill_NO * weight_NO).sum() / weight_NO.sum())
+
+
+def _net_sharpe(weight_RN: NDArray[np.float32], known: Panel, row_R: NDArray[np.int64], experiment: Experiment) -> float:
+    labels = experiment.labels
+    horizon = labels.trade_horizon
+    return_TN = np.expm1(compute_labels(known, labels).value_TNH[:, :, labels.horizons.index(horizon)])
+    place_D = np.arange(0, len(row_R), horizon)
+    row_D = row_R[place_D]
+    loss = sharpe_loss(
+        torch.from_numpy(np.nan_to_num(weight_RN[place_D])),
+        torch.from_numpy(return_TN[row_D]),
+        torch.from_numpy(np.isfinite(return_TN[row_D]).any(axis=1).astype(np.float32)),
+        torch.arange(len(row_D)) > 0,
+        cost=experiment.training.turnover_cost_bps / 1e4,
+        decisions_per_year=8760 / horizon,
+    )
+    return -float(loss)
+
+
+def _propose(space: dict[str, Choice], done: list[Trial], seed: int) -> Settings:
+    """The next settings to try, from those tried before; the same history and seed propose the same."""
+    optuna = _optuna()
+    distributions = {name: _distribution(optuna, choice) for name, choice in space.items()}
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    for trial in done:
+        # The experiment's own settings may lie outside the space, and a fit that failed has no score: neither teaches.
+        if trial.settings and trial.score is not None:
+            told = {"params": trial.settings, "distributions": distributions, "value": trial.score}
+            study.add_trial(optuna.trial.create_trial(**told))
+    return dict(study.ask(distributions).params)
+
+
+def _distribution(optuna: Any, choice: Choice) -> Any:
+    if choice.values:
+        return optuna.distributions.CategoricalDistribution(choice.values)
+    kind = optuna.distributions.IntDistribution if choice.whole else optuna.distributions.FloatDistribution
+    return kind(*choice.corners, log=choice.log)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise TrainingError("tuning proposes settings with Optuna, which is not installed: install crossattn[tune]") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,71 @@
+"""``crossattn tune``: search hyper-parameters before the first test day, and print the best as an experiment file."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+
+from crossattn_core import line as stages
+from crossattn_core.experiment import Experiment
+from crossattn_core.storage import write_text
+from crossattn_core.tuning.ledger import Trial, ledger_path, trials_counted
+from crossattn_core.tuning.search import first_test_day
+from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
+
+__all__ = ["as_experiment_file", "tune"]
+
+
+def tune(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings to try in all, in place of the experiment's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the best settings here too, as an experiment file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search hyper-parameters on days before the first test day; the panel must be there (crossattn run, or the data job).
+
+    A search that was stopped goes on; every trial counts in the deflated Sharpe ratio of this home's reports.
+    """
+    line = open_line(experiment, home, overrides={"tuning": {"trials": trials}} if trials else None)
+    console = Console(stderr=True, soft_wrap=True)
+    before = first_test_day(line.experiment)
+
+    def tell(trial: Trial) -> None:
+        if as_json:
+            sys.stdout.write(json.dumps({"event": "trial", "trial": trial.trial, "score": trial.score, **_told(trial)}) + "\n")
+            sys.stdout.flush()
+        else:
+            score = "failed" if trial.score is None else f"{trial.score:+.5f}"
+            console.print(f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_told(trial)}", highlight=False)
+
+    tuned = stages.tune(line, report=tell)
+    counted = trials_counted(line.home, line.experiment)
+    content = as_experiment_file(tuned.experiment, f"{len(tuned.trials)} settings tried on days before {before}")
+    if out is not None:
+        write_text(out.resolve(), content)
+    if as_json:
+        best = {"trial": tuned.best.trial, "score": tuned.best.score, **_told(tuned.best)}
+        told = {"event": "tuned", "study": tuned.study, "best": best, "trials": len(tuned.trials), "trials_counted": counted}
+        sys.stdout.write(json.dumps(told | {"ledger": str(ledger_path(line.home)), "experiment": content}) + "\n")
+        return
+    console.print(
+        f"Best of {len(tuned.trials)}: trial {tuned.best.trial + 1}, score {tuned.best.score:+.5f}; the deflated Sharpe ratio "
+        f"counts {counted} trials in this home ({ledger_path(line.home)}).",
+        highlight=False,
+    )
+    sys.stdout.write(content)
+
+
+def as_experiment_file(experiment: Experiment, note: str) -> str:
+    """YAML of what differs from the defaults, with where it came from on top."""
+    differences = experiment.model_dump(mode="json", exclude_defaults=True)
+    head = f"# {note}.\n# Their ledger lies in the home; in another home add them to backtest.trials.\n"
+    return head + yaml.safe_dump(differences, sort_keys=False, allow_unicode=True)
+
+
+def _told(trial: Trial) -> dict[str, object]:
+    return {"settings": trial.settings or "the experiment's own", **({"why": trial.why} if trial.why else {})}
