@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
 from crossattn_core.analysis.snapshot_checks import check_snapshots
-from crossattn_core.candles.feed import Feed, newest_complete_day
+from crossattn_core.candles.feed import Feed, newest_complete_day, told
 from crossattn_core.candles.feed import Progress as CandleProgress
 from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
 from crossattn_core.candles.intake import take_in_candles as intake_candles
@@ -374,7 +374,7 @@ def data_quality(line: Line) -> pd.DataFrame | None:
 
 def _candle_report(line: Line, stage: str) -> Callable[[CandleProgress], None]:
     def tell(step: CandleProgress) -> None:
-        line.report(Progress(stage, step.done, step.total, "windows", f"{step.symbol} {step.rows} rows"))
+        line.report(Progress(stage, step.done, step.total, "windows", told(step)))
 
     return tell
 

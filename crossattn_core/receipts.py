@@ -50,6 +50,11 @@ class Receipts:
         with self._open() as connection:
             connection.executemany("insert or replace into receipts values (?, ?, ?, ?)", [(stage, *row) for row in rows])
 
+    def forget(self, stage: str) -> None:
+        """Drop every receipt of a stage, so that all of it is stale."""
+        with self._open() as connection:
+            connection.execute("delete from receipts where stage = ?", (stage,))
+
     def stale(self, stage: str, expected: Mapping[str, str]) -> list[str]:
         """The keys of ``expected`` (key -> today's inputs) whose receipt is missing or different, in order."""
         stored = self.inputs(stage)

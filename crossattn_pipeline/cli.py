@@ -20,6 +20,7 @@ from rich.table import Table
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
 from crossattn_core.report.tables import headline
+from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.terminal import reporting
@@ -79,7 +80,11 @@ def fetch(
 
     with _line(experiment, home, symbols, as_json) as (line, console):
         first, last = _range(line, start, end)
-        result = materialize(line, "data", line.experiment.candle_stages, [first, last], must_pass=False)
+        stages = line.experiment.candle_stages
+        if not as_json:
+            days = (last - first).days + 1
+            console.print(f"registering {days} days of {len(stages)} assets with Dagster", highlight=False)
+        result = materialize(line, "data", stages, [first, last], must_pass=False)
         complete = [check for check in result.get_asset_check_evaluations() if check.check_name == "complete"]
         incomplete = [check for check in complete if not check.passed]
         for check in complete:
@@ -161,6 +166,7 @@ def ui(
     serve(experiment, home, port)
 
 
+add_candle_commands(app)
 add_inspect_commands(app)
 app.command()(tune)
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from crossattn_core.progress import Progress, Report
 
@@ -27,6 +28,7 @@ def reporting(console: Console, *, as_json: bool = False) -> Iterator[Report]:
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
+            _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
@@ -40,6 +42,14 @@ def reporting(console: Console, *, as_json: bool = False) -> Iterator[Report]:
 def _json_line(progress: Progress) -> None:
     sys.stdout.write(json.dumps({"event": "progress", **vars(progress)}) + "\n")
     sys.stdout.flush()
+
+
+class _Rate(ProgressColumn):
+    """Steps a second so far, or seconds a step where they are slower than that."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text("" if not rate else f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
 
 
 class _BarReport:

@@ -6,7 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from crossattn_core.candles.bybit import BybitFeed
-from crossattn_core.candles.feed import Feed, Traffic
+from crossattn_core.candles.feed import Feed, KnowsEnds, Traffic
 from crossattn_core.candles.patience import Waiting
 from crossattn_core.candles.yahoo import YahooFeed
 from crossattn_core.experiment import FeedSettings
@@ -76,6 +76,11 @@ class ApiFeed:
     def origin(self, asset: Asset) -> dict[str, object]:
         """As the venue's feed."""
         return self.for_venue(asset.venue).origin(asset)
+
+    def ended(self, asset: Asset) -> datetime | None:
+        """As the venue's feed; none where it does not say."""
+        feed = self.for_venue(asset.venue)
+        return feed.ended(asset) if isinstance(feed, KnowsEnds) else None
 
     def listed(self, asset: Asset) -> datetime | None:
         """As the venue's feed."""

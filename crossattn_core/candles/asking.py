@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, SCHEMAS, content_hash, read_day_files, time_column, to_table
-from crossattn_core.candles.feed import Feed
+from crossattn_core.candles.feed import Feed, KnowsEnds
 from crossattn_core.candles.ledger import Kind, iso
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.candles.store import Lake
@@ -51,6 +51,7 @@ class Reply:
     asked_until: datetime
     """Min(end of the days, what was published when the question left): rows beyond are not in ``rows``."""
     listed: datetime | None
+    ended: datetime | None
     fetched_at: datetime
     requests: int
     retries: int
@@ -102,12 +103,14 @@ def fetch(feed: Feed, question: Question, lag: timedelta) -> Reply:
     key = time_column(SCHEMAS[question.kind])
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
     listed = feed.listed(question.asset)
+    ended = feed.ended(question.asset) if isinstance(feed, KnowsEnds) else None
     asked_after = feed.traffic.mine
     return Reply(
         question,
         rows,
         until,
         listed,
+        ended,
         to_naive(feed.now()),
         asked_after[0] - asked_before[0],
         asked_after[1] - asked_before[1],
@@ -158,13 +161,14 @@ def _expected(question: Question, reply: Reply, verdict: Verdict) -> dict[date, 
     """Day -> (rows called for, of these optional)."""
     opened = bounds(question.first)[0]
     start = max(opened, reply.listed) if reply.listed is not None else opened
+    stop = min(reply.asked_until, reply.ended) if reply.ended is not None else reply.asked_until
     days = list(days_between(question.first, question.last))
     if question.kind == "dividends":
         return {}  # nobody promises any
     if question.kind == "funding":
-        is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= reply.asked_until for day in days}
+        is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= stop for day in days}
         return {day: (_SETTLEMENTS_A_DAY if is_due[day] else 0, 0) for day in days}
-    bars = expected_bars(question.asset.calendar, start, reply.asked_until)
+    bars = expected_bars(question.asset.calendar, start, stop)
     edges = np.array([opened, *(bounds(day)[1] for day in days)], dtype="datetime64[us]")
     cuts = np.searchsorted(bars.closed_T, edges, side="right")
     is_missing_T = ~np.isin(bars.closed_T, verdict.accepted["closed_at"].to_numpy().astype("datetime64[us]"))

@@ -131,21 +131,34 @@ class BybitFeed:
         """The instrument's launch; none where Bybit does not say (spot).
 
         Raises:
-            PermanentFeedError: the category has no such symbol.
+            PermanentFeedError: the category has no such symbol, or it has not begun to trade.
         """
-        known = self._category(asset.category)
-        if asset.symbol not in known:
-            raise PermanentFeedError(_unknown(asset, known))
-        launch = int(known[asset.symbol].get("launchTime") or 0)
-        return _EPOCH + timedelta(milliseconds=launch) if launch else None
+        return _instant(self._instrument(asset).get("launchTime"))
 
-    def _category(self, category: str) -> dict[str, dict[str, Any]]:
-        """Every instrument of a category by symbol, read once, page by page."""
-        if category not in self._instruments:
+    def ended(self, asset: Asset) -> datetime | None:
+        """When a closed contract was delivered; none for one that trades."""
+        row = self._instrument(asset)
+        return _instant(row.get("deliveryTime")) if row.get("status") == "Closed" else None
+
+    def _instrument(self, asset: Asset) -> dict[str, Any]:
+        row = self._category(asset.category).get(asset.symbol)
+        if row is None and asset.category != "spot":
+            # Without a filter only what trades is listed.
+            row = self._category(asset.category, "Closed").get(asset.symbol)
+        if row is None:
+            raise PermanentFeedError(_unknown(asset, self._category(asset.category)))
+        if row.get("status") == "PreLaunch":
+            raise PermanentFeedError(f"{asset.asset_id}: Bybit has announced it and does not trade it yet; add it once it trades")
+        return row
+
+    def _category(self, category: str, status: str = "") -> dict[str, dict[str, Any]]:
+        """Every instrument of a category by symbol (those that trade, or those of one status), read once, page by page."""
+        key = f"{category} {status}"
+        if key not in self._instruments:
             found: dict[str, dict[str, Any]] = {}
             cursor = ""
             while True:
-                asked: dict[str, Any] = {"category": category, "limit": 1000}
+                asked: dict[str, Any] = {"category": category, "limit": 1000} | ({"status": status} if status else {})
                 if cursor:
                     asked["cursor"] = cursor
                 page = self._get("/v5/market/instruments-info", asked, f"{category} instruments")
@@ -153,8 +166,8 @@ class BybitFeed:
                 cursor = page.get("nextPageCursor") or ""
                 if not cursor:
                     break
-            self._instruments[category] = found
-        return self._instruments[category]
+            self._instruments[key] = found
+        return self._instruments[key]
 
     def _kline_page(self, asset: Asset, window: Window) -> pd.DataFrame:
         asked = {
@@ -260,6 +273,11 @@ class BybitFeed:
 
 def _milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _instant(milliseconds: str | None) -> datetime | None:
+    """Bybit's count since 1970; none for '' and '0'."""
+    return _EPOCH + timedelta(milliseconds=int(milliseconds)) if milliseconds and int(milliseconds) else None
 
 
 def _unknown(asset: Asset, known: dict[str, dict[str, Any]]) -> str:

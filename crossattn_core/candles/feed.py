@@ -20,6 +20,7 @@ __all__ = [
     "FUNDING_COLUMNS",
     "PRICE_COLUMNS",
     "Feed",
+    "KnowsEnds",
     "KnowsTruth",
     "ManyVenues",
     "Progress",
@@ -29,6 +30,7 @@ __all__ = [
     "empty_funding",
     "newest_complete_day",
     "silent",
+    "told",
 ]
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -100,6 +102,16 @@ def silent(progress: Progress) -> None:
     """Report nothing."""
 
 
+def told(progress: Progress) -> str:
+    """What a step says beside its bar: only what is not nothing.
+
+    >>> told(Progress("candles", 1, 9, "BTCUSDT", 1000, requests=3, retries=1))
+    'BTCUSDT, 1,000 rows, 3 requests, 1 retries'
+    """
+    counts = {"rows": progress.rows, "requests": progress.requests, "retries": progress.retries, "refused": progress.quarantined}
+    return ", ".join([progress.symbol, *(f"{count:,} {name}" for name, count in counts.items() if count)])
+
+
 class Feed(Protocol):
     """A source of candles. Instants going in and out are naive UTC unless said otherwise."""
 
@@ -160,6 +172,15 @@ class Feed(Protocol):
 
     def listed(self, asset: Asset) -> datetime | None:
         """When the asset began to trade, where the source says so: before it, no candle is expected."""
+        ...
+
+
+@runtime_checkable
+class KnowsEnds(Protocol):
+    """A feed whose source says when an asset ceased to trade."""
+
+    def ended(self, asset: Asset) -> datetime | None:
+        """When the asset ceased to trade: after it, no candle is expected; none while it trades."""
         ...
 
 

@@ -72,16 +72,20 @@ def retire_history(lake: Lake, asset: Asset, at: datetime, *, kind: Kind = "cand
     """Set the asset's whole history aside, so that the next intake asks for all of it; returns where it went.
 
     For a split that the source has adjusted for backwards: stored prices and new ones are then on two scales. The
-    files are kept under ``retired/``; revisions and quarantine stay in the ledger.
+    files are kept under ``retired/``; quarantine and revisions stay in the ledger, the latter as adopted: what is taken in
+    next is what the source says by then. Killed half-way, a second call ends it.
     """
     folder = lake.folder / asset_folder(kind, asset.asset_id)
     aside = lake.folder / "retired" / f"{at:%Y%m%dT%H%M%S}" / asset_folder(kind, asset.asset_id)
     with lake.ledger.writing() as connection:
-        connection.execute("delete from coverage where kind = ? and asset_id = ?", (kind, asset.asset_id))
-    if not folder.exists():
-        return None
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    folder.rename(aside)
+        given = (kind, asset.asset_id)
+        connection.execute("delete from coverage where kind = ? and asset_id = ?", given)
+        waiting = "kind = ? and asset_id = ? and adopted_at is null"
+        connection.execute(f"update revisions set adopted_at = ? where {waiting}", (iso(at), *given))
+        if not folder.exists():
+            return None
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside)
     return aside
 
 

@@ -155,6 +155,8 @@ class Experiment(Section):
                     f"{symbol} is not in experiment {self.name!r} ({', '.join(self.symbols)}); did you mean {near[0]}? "
                     "Add it under 'assets' in the experiment file to use it."
                 )
+        if len(set(symbols)) < 2:
+            raise UniverseError(f"{', '.join(symbols)} alone has nobody to attend to; name at least two symbols")
         settings = self.model_dump()
         settings["assets"] = [asset.model_dump() for asset in self.assets if asset.symbol in symbols]
         market = settings["feed"]["simulated"]

@@ -11,6 +11,7 @@ import pandas as pd
 from crossattn_core import line as stages
 from crossattn_core.candles.intake import DayIntake
 from crossattn_core.candles.ledger import Kind
+from crossattn_core.errors import FeedBlockedError, PermanentFeedError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.universe import VenueName
@@ -78,7 +79,11 @@ def _candle_asset(
     )
     def candles(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
-        days = take_in(line, first, last)
+        try:
+            days = take_in(line, first, last)
+        except (PermanentFeedError, FeedBlockedError) as error:
+            # Asking again would not help, or make it worse.
+            raise dg.Failure(description=str(error), allow_retries=False) from error
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
         complete = _completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)

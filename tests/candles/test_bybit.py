@@ -1,13 +1,16 @@
 """The Bybit feed against a server with Bybit's own traps."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from crossattn_core.candles.bybit import BybitFeed
+from crossattn_core.candles.intake import take_in_candles
 from crossattn_core.candles.patience import Waiting
+from crossattn_core.candles.store import Lake
+from crossattn_core.candles.windows import INTERVALS, bar_end, opens_in
 from crossattn_core.errors import ExperimentError, FeedBlockedError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
@@ -196,6 +199,44 @@ def test_a_page_that_holds_another_window_is_cut_to_what_was_asked():
     with server_at() as server:
         rows = feed_of(server).candles(BTC, datetime(2025, 1, 1, 0, 30), datetime(2025, 1, 1, 3, 30))
         assert rows["closed_at"].dt.hour.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("asset", [BTC, SPOT, INVERSE], ids=lambda asset: asset.category)
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_every_interval_of_every_category_arrives_whole_in_the_fewest_requests(interval, asset):
+    opened = opens_in(datetime(2019, 12, 1), datetime(2025, 6, 1), interval)[-2500:]
+    step = np.arange(len(opened))
+    table = pd.DataFrame({"opened_at": np.array(opened, "datetime64[us]")})
+    table["closed_at"] = np.array([bar_end(moment, interval) for moment in opened], "datetime64[us]")
+    table["open"], table["high"], table["low"], table["close"] = 100.0 + step, 102.0 + step, 99.0 + step, 101.0 + step
+    table["volume"], table["turnover"] = 10.0, 10.0 * (100.5 + step)
+    served = table.rename(columns={"volume": "turnover", "turnover": "volume"}) if asset is INVERSE else table
+    with BybitServer({(asset.category, asset.symbol): Listing(served)}, lambda: datetime(2025, 6, 1)) as server:
+        settings = FeedSettings(bybit_url=server.url, requests_per_second=120)
+        feed = BybitFeed(settings, interval=interval, waiting=Time().waiting())
+        rows = feed.candles(asset, opened[0], datetime(2025, 6, 1))
+        pd.testing.assert_frame_equal(rows[VALUES].reset_index(drop=True), table[VALUES])
+        assert len(server.klines_asked()) == -(-len(opened) // 1000)
+
+
+def test_a_closed_contract_is_expected_until_its_delivery_and_no_longer(tmp_path):
+    delivered = datetime(2025, 3, 5, 9)
+    closed = table_of()[lambda table: table["closed_at"] <= delivered]
+    with server_at() as server:
+        server.listings["linear", "LUNAUSDT"] = Listing(closed, status="Closed", delivered=delivered)
+        luna, first, last = Asset(venue="bybit", symbol="LUNAUSDT"), date(2025, 3, 1), date(2025, 3, 10)
+        feed = feed_of(server)
+        assert (feed.ended(luna), feed.ended(BTC)) == (delivered, None)
+        days = take_in_candles(feed, Lake(tmp_path, "api"), (luna,), first, last, settings=FeedSettings())
+    assert [(day.rows, day.expected_rows, day.gaps) for day in days] == [(24, 24, 0)] * 4 + [(9, 9, 0)] + [(0, 0, 0)] * 5
+
+
+def test_an_instrument_that_is_only_announced_is_refused():
+    soon = Asset(venue="bybit", symbol="SOONUSDT")
+    with server_at() as server:
+        server.listings["linear", soon.symbol] = Listing(table_of(), status="PreLaunch")
+        with pytest.raises(PermanentFeedError, match="announced it and does not trade it yet"):
+            feed_of(server).listed(soon)
 
 
 def test_an_unknown_interval_is_refused_with_the_list():

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from crossattn_core.candles.windows import INTERVALS, bar_end
 from tests.servers.faults import Answer, FaultyServer
 
-HOUR = 3_600_000
-_STEPS = {"1": 60_000, "5": 300_000, "15": 900_000, "60": HOUR, "240": 4 * HOUR, "D": 24 * HOUR}
 TRANSIENT = ("429", "500", "503", "truncated", "dropped", "cut_short", "wrong_type", "empty_body", "10006", "10016", "10002")
 """Faults that a retry cures."""
 
@@ -28,6 +27,8 @@ class Listing:
     candles: pd.DataFrame
     funding: pd.DataFrame | None = None
     launched: datetime | None = None
+    status: str = "Trading"
+    delivered: datetime | None = None
     opened_ms: np.ndarray = field(init=False)
     rows: list[str] = field(init=False)
 
@@ -88,11 +89,11 @@ class BybitServer(FaultyServer):
 
     def _kline(self, query: dict[str, str]) -> Answer:
         listing = self.listings.get((query.get("category", "linear"), query.get("symbol", "")))
-        step = _STEPS.get(query.get("interval", ""))
+        interval = query.get("interval", "")
         limit = int(query.get("limit", "200"))
-        if listing is None or step is None or not 1 <= limit <= 1000:
+        if listing is None or interval not in INTERVALS or not 1 <= limit <= 1000:
             return self._said({}, 10001, "params error: Symbol Is Invalid" if listing is None else "Invalid interval or limit")
-        start = int(query.get("start", 0)) // step * step
+        start = _floored(int(query.get("start", 0)), interval)
         end = min(int(query.get("end", self.now_ms)), self.now_ms)
         first, stop = np.searchsorted(listing.opened_ms, [start, end + 1], side="left")
         if "end" in query or "start" not in query:
@@ -100,7 +101,7 @@ class BybitServer(FaultyServer):
         else:
             stop = min(stop, first + limit)
         rows = listing.rows[first:stop]
-        if rows and listing.opened_ms[stop - 1] + step > self.now_ms:
+        if rows and bar_end(_moment(int(listing.opened_ms[stop - 1])), interval) > _moment(self.now_ms):
             rows[-1] = _forming(rows[-1])
         body = (
             f'{{"retCode":0,"retMsg":"OK","result":{{"category":"{query.get("category", "linear")}",'
@@ -123,17 +124,38 @@ class BybitServer(FaultyServer):
         return self._said({"category": "linear", "list": rows[::-1][: int(query.get("limit", "200"))]})
 
     def _instruments(self, query: dict[str, str]) -> Answer:
-        names = sorted(symbol for category, symbol in self.listings if category == query["category"])
+        wanted = (query["status"],) if "status" in query else ("Trading", "PreLaunch")
+        names = sorted(
+            symbol
+            for (category, symbol), listing in self.listings.items()
+            if category == query["category"] and listing.status in wanted
+        )
         first = int(query.get("cursor", "0"))
         page = names[first : first + min(int(query.get("limit", "500")), self.page_of_instruments)]
         rows = []
         for name in page:
             listing = self.listings[query["category"], name]
             launched = listing.launched or listing.candles["opened_at"].iloc[0]
-            row = {"symbol": name, "status": "Trading", "launchTime": str(pd.Timestamp(launched).value // 1_000_000)}
+            row = {"symbol": name, "status": listing.status, "launchTime": str(pd.Timestamp(launched).value // 1_000_000)}
+            row["deliveryTime"] = str(pd.Timestamp(listing.delivered).value // 1_000_000) if listing.delivered else "0"
             rows.append(row if query["category"] != "spot" else {"symbol": name, "status": "Trading"})
         more = first + len(page) < len(names)
         return self._said({"category": query["category"], "list": rows, "nextPageCursor": str(first + len(page)) if more else ""})
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)
+
+
+def _floored(milliseconds: int, interval: str) -> int:
+    """The opening of the bar that holds an instant."""
+    at = _moment(milliseconds)
+    if interval == "M":
+        opened = datetime(at.year, at.month, 1)
+    else:
+        anchor = datetime(1970, 1, 5) if interval == "W" else datetime(1970, 1, 1)
+        opened = anchor + (at - anchor) // INTERVALS[interval] * INTERVALS[interval]
+    return (opened - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
 
 
 def _forming(row: str) -> str:

@@ -1,0 +1,299 @@
+"""``crossattn candles``: look at the lake, and the explicit acts on it. Nothing here runs the graph.
+
+Exit codes as for every command: 0 complete, 1 failed, 2 wrong usage, 3 incomplete.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from crossattn_core.candles.coverage import AssetCoverage, coverage_of, kinds_of
+from crossattn_core.candles.feed import Progress as CandleProgress
+from crossattn_core.candles.feed import told
+from crossattn_core.candles.intake import take_in_candles, take_in_dividends, take_in_funding
+from crossattn_core.candles.revisions import adopt_revisions, retire_history, revisions_beyond
+from crossattn_core.days import to_naive
+from crossattn_core.errors import CandleError, UniverseError
+from crossattn_core.line import Line
+from crossattn_core.progress import Progress, Report
+from crossattn_core.universe import Asset
+from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
+from crossattn_pipeline.terminal import reporting
+
+__all__ = ["add_candle_commands"]
+
+INCOMPLETE = 3
+
+# Dividends after candles: the answers that bring the one bring the other.
+_TAKES_IN = {"candles": take_in_candles, "dividends": take_in_dividends, "funding": take_in_funding}
+
+candles = typer.Typer(
+    no_args_is_help=True, help="The raw candles: what is there, what was refused or revised, and the acts that change them."
+)
+
+Symbols = Annotated[str, typer.Option(help="Comma-separated symbols of the experiment; all when empty.")]
+Symbol = Annotated[str, typer.Option(help="One symbol of the experiment.")]
+Start = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day; else the period's.")]
+End = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day, inclusive; else the newest complete one.")]
+
+
+def add_candle_commands(app: typer.Typer) -> None:
+    """Put the group ``candles`` under ``app``."""
+    app.add_typer(candles, name="candles")
+
+
+@candles.command()
+def status(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    start: Start = None,
+    end: End = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is stored of each asset, and every hole: days never asked for, days asked for too early, rows missing."""
+    line = open_line(experiment, home)
+    first, last = _span(line, start, end)
+    found = coverage_of(line.lake, _chosen(line, symbols), first, last)
+    tolerance = line.experiment.feed.gap_tolerance
+    if as_json:
+        _json_lines({"event": "status", **asdict(row), "complete": row.is_complete(tolerance)} for row in found)
+    else:
+        _show_status(found, first, last, tolerance)
+    _end(found, tolerance)
+
+
+@candles.command()
+def quarantine(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    start: Start = None,
+    end: End = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every row that was refused, with the rule that it broke."""
+    line = open_line(experiment, home)
+    first, last = _span(line, start, end)
+    rows = _events(_chosen(line, symbols), lambda kind: line.lake.read_quarantine(first, last, kind=kind).to_pylist())
+    _show(rows, ("kind", "asset_id", "closed_at", "close", "reason", "detail"), as_json, "nothing was refused")
+
+
+@candles.command()
+def revisions(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    start: Start = None,
+    end: End = None,
+    beyond: Annotated[bool, typer.Option("--beyond", help="Only prices that changed by more than feed.max_revision.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every stored value that the source told differently later; history uses the first one until it is adopted."""
+    line = open_line(experiment, home)
+    first, last = _span(line, start, end)
+
+    def of_kind(kind: str) -> list[dict[str, Any]]:
+        found = line.lake.read_revisions(first, last, kind=kind)
+        return (revisions_beyond(found, line.experiment.feed.max_revision) if beyond else found).to_pylist()
+
+    columns = ("kind", "asset_id", "closed_at", "field", "first_value", "later_value", "later_fetched_at", "adopted_at")
+    _show(_events(_chosen(line, symbols), of_kind), columns, as_json, "nothing was revised")
+
+
+@candles.command()
+def adopt(
+    symbol: Symbol,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day whose later values history shall use.")],
+    end: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day, inclusive.")],
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let history use the later values of the days named. Both values stay on record; what was made from them is stale."""
+    line = open_line(experiment, home)
+    asset = _asset(line, symbol)
+    first, last = start.date(), end.date()
+    if first > last:
+        raise CandleError(f"--start {first} lies after --end {last}; swap them")
+    at = to_naive(line.clock())
+    adopted = {kind: adopt_revisions(line.lake, asset, first, last, at, kind=kind) for kind in kinds_of(asset)}
+    if as_json:
+        _json_lines([{"event": "adopted", "asset_id": asset.asset_id, "first": first, "last": last, "values": adopted}])
+        return
+    count = sum(adopted.values())
+    told = f"{count} later values of {asset.asset_id} adopted for {first} .. {last}; run 'crossattn run' to make the rest anew"
+    _print(told if count else f"no revision of {asset.asset_id} waits between {first} and {last}; nothing was changed")
+
+
+@candles.command()
+def retire(symbol: Symbol, experiment: ExperimentFile = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Set an asset's whole history aside, so that the next fetch asks for all of it: after a split, for instance."""
+    line = open_line(experiment, home)
+    asset = _asset(line, symbol)
+    at = to_naive(line.clock())
+    # Dividends are on the scale of the prices and go with them; funding rates are fractions and stay.
+    kinds = [kind for kind in kinds_of(asset) if kind != "funding"]
+    asides = [aside for kind in kinds if (aside := retire_history(line.lake, asset, at, kind=kind)) is not None]
+    line.receipts.forget(f"candles/{asset.venue}")
+    if as_json:
+        _json_lines([{"event": "retired", "asset_id": asset.asset_id, "kept_in": [str(aside) for aside in asides]}])
+        return
+    kept = ", ".join(str(aside) for aside in asides)
+    told = f"the history of {asset.asset_id} was set aside (kept in {kept}); run 'crossattn fetch' to take it in again"
+    _print(told if asides else f"nothing of {asset.asset_id} was stored; nothing was set aside")
+
+
+@candles.command()
+def refetch(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    symbols: Symbols = "",
+    start: Start = None,
+    end: End = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the source again for days that are stored: holes are filled, later values are noted beside the first ones."""
+    line = open_line(experiment, home)
+    first, last = _span(line, start, end)
+    assets, settings, feed = _chosen(line, symbols), line.experiment.feed, line.feed()
+    with _progress(as_json) as (console, report):
+        days = []
+        for kind, take_in in _TAKES_IN.items():
+            payers = [asset for asset in assets if kind in kinds_of(asset)]
+            if payers:
+                tell = functools.partial(_tell, report)
+                days += take_in(feed, line.lake, payers, first, last, settings=settings, report=tell, refresh_from=first)
+    told = {
+        "rows": sum(day.rows for day in days),
+        "missing": sum(day.gaps for day in days),
+        "revised": sum(day.revisions for day in days),
+        "quarantined": sum(day.quarantined for day in days),
+        "requests": sum(day.requests for day in days),
+        "retries": sum(day.retries for day in days),
+    }
+    if as_json:
+        _json_lines([{"event": "refetched", "first": first, "last": last, **told}])
+    else:
+        console.print(f"{first} .. {last}: " + ", ".join(f"{count} {name}" for name, count in told.items()), highlight=False)
+    _end(coverage_of(line.lake, assets, first, last), settings.gap_tolerance)
+
+
+@candles.command()
+def verify(experiment: ExperimentFile = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Compare every stored file with its sha256; write the manifest: files, hashes, every question with its parameters."""
+    line = open_line(experiment, home)
+    faults = line.lake.verify()
+    if faults:
+        raise CandleError(f"{len(faults)} files are not what was stored:\n  " + "\n  ".join(faults))
+    manifest = line.lake.write_manifest()
+    if as_json:
+        _json_lines([{"event": "verified", "manifest": str(manifest)}])
+    else:
+        _print(f"every file is what was stored; manifest: {manifest}")
+
+
+def _span(line: Line, start: datetime | None, end: datetime | None) -> tuple[date, date]:
+    first, last = start.date() if start else line.experiment.period.start, end.date() if end else line.last_day
+    if first > last:
+        raise CandleError(f"the range {first} .. {last} holds no day; choose --start and --end in order")
+    return first, last
+
+
+def _asset(line: Line, symbol: str) -> Asset:
+    named = [asset for asset in line.experiment.assets if symbol in (asset.symbol, asset.asset_id)]
+    if len(named) != 1:
+        known = ", ".join(asset.asset_id for asset in (named or line.experiment.assets))
+        raise UniverseError(f"{symbol!r} names {len(named)} assets of the experiment; choose from {known}")
+    return named[0]
+
+
+def _chosen(line: Line, symbols: str) -> list[Asset]:
+    names = [name.strip() for name in symbols.split(",") if name.strip()]
+    return [_asset(line, name) for name in names] or list(line.experiment.assets)
+
+
+def _end(found: Sequence[AssetCoverage], tolerance: float) -> None:
+    # As for the assets of the graph: funding that is missing is charged as zero and counted, and stops nobody.
+    if not all(row.is_complete(tolerance) for row in found if row.kind != "funding"):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _events(assets: Sequence[Asset], of_kind: Callable[[str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows of every kind that concern the assets."""
+    names = {asset.asset_id for asset in assets}
+    kinds = dict.fromkeys(kind for asset in assets for kind in kinds_of(asset))
+    return [{"kind": kind, **row} for kind in kinds for row in of_kind(kind) if row["asset_id"] in names]
+
+
+def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool, none: str) -> None:
+    if as_json:
+        _json_lines(rows)
+        return
+    if not rows:
+        _print(none)
+        return
+    shown = Table()
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(_cell(row[column]) for column in columns))
+    _console().print(shown)
+    _print(f"{len(rows)} rows")
+
+
+def _show_status(found: Sequence[AssetCoverage], first: date, last: date, tolerance: float) -> None:
+    shown = Table(title=f"{first} .. {last}", title_justify="left")
+    for column in ("asset", "kind", "rows", "expected", "missing", "first", "last", "refused", "revised", "state"):
+        shown.add_column(column, overflow="fold")
+    for row in found:
+        state = "complete" if row.is_complete(tolerance) else "INCOMPLETE"
+        span = (_cell(row.first), _cell(row.last))
+        counts = (str(row.rows), str(row.expected), str(row.missing))
+        shown.add_row(row.asset_id, row.kind, *counts, *span, str(row.quarantined), str(row.revisions_waiting), state)
+    console = _console()
+    console.print(shown)
+    for row in found:
+        for hole in row.holes:
+            days = f"{hole.first}" if hole.first == hole.last else f"{hole.first} .. {hole.last}"
+            missing = f": {hole.missing} rows" if hole.missing else ""
+            console.print(f"{row.asset_id} {row.kind}: {hole.why} {days}{missing}", highlight=False, markup=False)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _json_lines(rows: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]) -> None:
+    for row in rows:
+        sys.stdout.write(json.dumps(row, default=lambda value: value.isoformat()) + "\n")
+
+
+def _console() -> Console:
+    return Console(soft_wrap=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _print(text: str) -> None:
+    Console(soft_wrap=True).print(text, highlight=False, markup=False)
+
+
+def _tell(report: Report, step: CandleProgress) -> None:
+    report(Progress(step.stage, step.done, step.total, "windows", told(step)))
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[tuple[Console, Report]]:
+    console = Console(stderr=as_json, soft_wrap=True)
+    with reporting(console, as_json=as_json) as report:
+        yield console, report

@@ -1,0 +1,57 @@
+"""Candle assets under Dagster: what a retry is for, and what the checks show."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from crossattn_core.errors import CrossattnError, FeedError, PermanentFeedError, TransientFeedError
+from crossattn_core.home import open_home
+from crossattn_core.line import Line
+from crossattn_pipeline.assets.candles import candle_assets
+from crossattn_pipeline.launch import materialize
+from tests.small import past, small_experiment, write_market
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    write_market(tmp_path / "market")
+    experiment = small_experiment(tmp_path / "market")
+    return Line(experiment, open_home(tmp_path / "home", experiment), clock=past)
+
+
+def asset_of(line: Line, name: str) -> dg.AssetsDefinition:
+    return next(asset for asset in candle_assets(line.experiment) if asset.key == dg.AssetKey(["candles", name]))
+
+
+@pytest.mark.parametrize(("error", "asked"), [(PermanentFeedError("no such symbol"), 1), (TransientFeedError("time-out"), 3)])
+def test_what_is_permanent_is_asked_once_and_what_is_transient_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch, error: FeedError, asked: int
+) -> None:
+    attempts = []
+
+    def fails(*given: object, **options: object) -> None:
+        attempts.append(given)
+        raise error
+
+    monkeypatch.setattr("crossattn_core.line.intake_candles", fails)
+    monkeypatch.setattr("crossattn_pipeline.assets.candles._RETRY", dg.RetryPolicy(max_retries=2))  # the same, without pauses
+    with pytest.raises(CrossattnError, match=str(error)):
+        materialize(line, "data", ["candles/bybit"], [line.experiment.period.start])
+    assert len(attempts) == asked
+
+
+def test_the_check_shows_what_was_refused_with_its_reason(line: Line) -> None:
+    path = Path(line.experiment.feed.folder) / "yahoo_1h" / "NVDA.parquet"
+    rows = pd.read_parquet(path)
+    rows.loc[3, "high"] = rows.loc[3, "low"] * 0.99
+    rows.to_parquet(path, index=False)
+    first = line.experiment.period.start
+    result = materialize(line, "data", ["candles/yahoo"], [first, line.last_day], must_pass=False)
+    (check,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "none_refused"]
+    assert not check.passed
+    assert check.metadata["rows"].value == 1
+    assert "high is not the highest" in str(check.metadata["failing_rows"].value)
+    assert asset_of(line, "yahoo").op.retry_policy is not None
