@@ -26,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 
 from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
+from crossattn_core.analysis.attention_story import AttentionStory, tell_attention
 from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.candles.feed import Feed, newest_complete_day, told
 from crossattn_core.candles.feed import Progress as CandleProgress
@@ -52,8 +53,14 @@ from crossattn_core.progress import Progress, Report, silent
 from crossattn_core.receipts import Receipts, combined_hash
 from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.gather import gather_inputs, leads_beside_truth, reported_strategies, targets_of
-from crossattn_core.report.inputs import ReportInputs
+from crossattn_core.report.gather import (
+    attention_summary,
+    gather_inputs,
+    leads_beside_truth,
+    reported_strategies,
+    targets_of,
+)
+from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.storage import sha256_of, write_json, write_parquet
@@ -85,6 +92,7 @@ __all__ = [
     "strange_candles",
     "take_in_candles",
     "take_in_funding",
+    "tell_attention_of",
     "test_table",
     "train",
     "tune",
@@ -313,6 +321,15 @@ def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
     snapshots = read_snapshots_from_previous(line.home, first, last, ("edge", "entropy"))
     checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
     return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
+
+
+def tell_attention_of(line: Line, last: date) -> tuple[AttentionSummary, AttentionStory] | None:
+    """What the pictures of attention tell as of ``last``; none before the first snapshot."""
+    summary = attention_summary(line.home, line.experiment, last)
+    panel = line.panel(last)
+    windows = regime_windows(daily_regimes(panel, line.experiment.regimes), line.experiment.regimes)
+    story = tell_attention(line.home, line.experiment, panel, last, windows)
+    return None if summary is None or story is None else (summary, story)
 
 
 @dataclass(frozen=True)

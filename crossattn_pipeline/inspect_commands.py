@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.errors import WarehouseError
 from crossattn_core.report.trace import explain as explained
 from crossattn_core.report.trace import trace_records, trace_tree
@@ -19,6 +17,7 @@ from crossattn_core.warehouse.docs import write_docs
 from crossattn_core.warehouse.examples import load_examples, run_example
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.trace import lineage_text
+from crossattn_pipeline.leader_commands import leaders
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 
 __all__ = ["add_inspect_commands"]
@@ -62,27 +61,6 @@ def sql_lineage(
 def sql_docs(path: Annotated[Path, typer.Argument(help="HTML file to write")] = Path("sql.html")) -> None:
     """One static page: graph, search, columns, tests."""
     Console(soft_wrap=True).print(f"{write_docs(load_project(), path.resolve())}", highlight=False)
-
-
-def leaders(experiment: ExperimentFile = None, home: HomeFolder = None, as_of: Day = None, as_json: AsJson = False) -> None:
-    """Who leads whom as of a day: every pair that was tested first, with the reason for its verdict."""
-    line = open_line(experiment, home)
-    last = as_of.date() if as_of else line.last_day
-    names = dict(zip(line.experiment.asset_ids, line.experiment.symbols, strict=True))
-    found = find_leaders(line.home, line.experiment, line.panel(last), last)
-    found = found.assign(leader=found["leader"].map(names), follower=found["follower"].map(names))
-    if as_json:
-        sys.stdout.write(found.to_json(orient="records", lines=True) + "\n")
-        return
-    named = int(found["named"].sum())
-    title = f"Predictive leads as of {last}: " + (f"{named} named" if named else "no lead found")
-    shown = Table(title=title, title_justify="left")
-    for column in ("leader", "follower", "lag", "correlation", "q", "named", "why"):
-        shown.add_column(column, overflow="fold")
-    for row in found.head(max(named + 5, 10)).to_dict("records"):
-        numbers = (f"{row['lag']} h", f"{row['correlation']:+.3f}", f"{row['q_value']:.3g}")
-        shown.add_row(str(row["leader"]), str(row["follower"]), *numbers, "yes" if row["named"] else "no", str(row["why"]))
-    Console(width=None if sys.stdout.isatty() else 140).print(shown)
 
 
 def explain(

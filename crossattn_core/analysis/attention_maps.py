@@ -2,6 +2,7 @@
 
     attention/<day>.parquet            day, model_id, quantity, target, source, lag, head, value
     attention/next_bar/<day>.parquet   as_of, asset_id, forecast, alone, model_id
+    attention/evidence/, agreement/    on the first day of each model, see evidence.py
 
 Weights are those that the forecast used (eval mode, before dropout) in the heads that serve the next bar, averaged over
 the day's rows. A target never reads itself here: its own past has a path of its own, and the share on self is a quantity
@@ -11,7 +12,7 @@ Axes: R rows of the day, H heads, N targets, M sources, L lags.
 """
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from crossattn_core.analysis.evidence import take_evidence, write_evidence
 from crossattn_core.analysis.snapshot import QUANTITIES, SNAPSHOT_COLUMNS, Snapshot, own_share, summarise
 from crossattn_core.days import bounds
 from crossattn_core.errors import HistoryError
@@ -39,6 +41,7 @@ __all__ = [
     "SNAPSHOT_COLUMNS",
     "Snapshot",
     "edge_matrices",
+    "next_bar_frame",
     "read_next_bar",
     "read_snapshots",
     "read_snapshots_from_previous",
@@ -69,10 +72,9 @@ def snapshot_day(
     Raises:
         HistoryError: the walk-forward has not stepped the day, or the panel holds no row of it.
     """
-    record = read_day(home, day)
-    if record is None:
+    model_id = _in_force(home, day)
+    if model_id is None:
         raise HistoryError(f"attention of {day}: the walk-forward has not stepped that day; step it first")
-    model_id = record["state"]["in_force"].get(FAMILY, "")
     if not model_id:
         return None
     models = {} if models is None else models
@@ -93,8 +95,25 @@ def snapshot_day(
     own_share_N = None if alone_RN is None else own_share(forecast_RN, alone_RN)
     snapshot = replace(summarise(weights, day, model_id), own_share_N=own_share_N)
     _write(_path(home, day), snapshot.to_frame())
+    next_bar = next_bar_frame(known, rows, forecast_RN, alone_RN, model_id)
+    _write(_next_bar_path(home, day), next_bar)
+    if _in_force(home, day - timedelta(days=1)) != model_id:
+        evidence = take_evidence(model, known, day, experiment)
+        if evidence is not None:
+            write_evidence(home, day, evidence)
+    return snapshot
+
+
+def next_bar_frame(
+    panel: Panel,
+    rows: NDArray[np.integer],
+    forecast_RN: NDArray[np.float32],
+    alone_RN: NDArray[np.float32] | None,
+    model_id: str,
+) -> pd.DataFrame:
+    """Tidy rows (``NEXT_BAR_COLUMNS``) of the forecasts that there are; ``alone`` is NaN for a family without attention."""
     row_K, asset_K = np.nonzero(np.isfinite(forecast_RN))
-    next_bar = pd.DataFrame(
+    return pd.DataFrame(
         {
             "as_of": panel.as_of_T[rows[row_K]],
             "asset_id": np.array(panel.asset_ids)[asset_K],
@@ -103,8 +122,6 @@ def snapshot_day(
             "model_id": model_id,
         }
     )
-    _write(_next_bar_path(home, day), next_bar)
-    return snapshot
 
 
 def read_snapshots(home: Home, first: date, last: date, quantities: tuple[str, ...] | None = None) -> pd.DataFrame:
@@ -135,6 +152,12 @@ def edge_matrices(snapshots: pd.DataFrame, asset_ids: tuple[str, ...]) -> tuple[
     edge_DNM = np.zeros((len(day_D), len(asset_ids), len(asset_ids)))
     edge_DNM[d_K, edges["target"].map(place).to_numpy(), edges["source"].map(place).to_numpy()] = edges["value"].to_numpy()
     return day_D, edge_DNM
+
+
+def _in_force(home: Home, day: date) -> str | None:
+    """The attention model in force on ``day``, '' for none; none where the walk-forward has not stepped it."""
+    record = read_day(home, day)
+    return None if record is None else record["state"]["in_force"].get(FAMILY, "")
 
 
 def _path(home: Home, day: date) -> Path:

@@ -3,7 +3,7 @@
 Both count lags in rows of the grid: between venues whose bars end at different minutes a lag of one row can be an overlap
 (``lead_lag.first_clean_lags``).
 
-Axes: T bars, N assets, L lags, E regressors, Z shifts in both directions.
+Axes: T bars, N assets, L lags, E regressors, Z shifts in both directions, F frequencies, S far blocks, P pairs.
 """
 
 import numpy as np
@@ -11,20 +11,25 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.analysis.lead_lag import benjamini_hochberg
+from crossattn_core.analysis.lead_lag import benjamini_hochberg, pooled_p_values
 
 __all__ = ["GRANGER_COLUMNS", "SHIFT_COLUMNS", "granger", "hayashi_yoshida", "shifted_correlations"]
 
 GRANGER_COLUMNS = ("leader", "follower", "f", "p_value", "q_value", "rows")
 """Grain: ordered pair. ``q_value`` after Benjamini-Hochberg over all pairs; ``rows`` hours in the regression."""
 
-SHIFT_COLUMNS = ("leader", "follower", "lag", "correlation", "lead_ratio")
+SHIFT_COLUMNS = ("leader", "follower", "lag", "correlation", "lead_ratio", "p_value", "q_value")
 """Grain: ordered pair. ``lag`` hours of the largest correlation among leads of 1 hour and more; ``lead_ratio``: squared
-correlations summed over leads, over those summed over lags; above 1 the leader leads (Huth and Abergel, 2014)."""
+correlations summed over leads, over those summed over lags; above 1 the leader leads (Huth and Abergel, 2014); ``p_value`` of the
+largest lead against shifts far from the tested ones, ``q_value`` after Benjamini-Hochberg over all pairs."""
 
 _CLIP = 6.0
 """Deviations at which a return is cut: one crash must not be the whole regression."""
 _LEAST_ROWS_PER_REGRESSOR = 5
+_FAR = 168
+"""Hours beyond which a shift counts as far."""
+_NULL_BLOCKS = 80
+"""Blocks of far shifts on either side."""
 
 
 def granger(return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, lags: int) -> pd.DataFrame:
@@ -75,45 +80,73 @@ def shifted_correlations(price_TN: NDArray[np.float64], *, max_lag: int) -> NDAr
     or a weekend is one return and no price is filled in. Hayashi and Yoshida, "On covariance estimation of
     non-synchronously observed diffusion processes", 2005; with shifts: Hoffmann, Rosenbaum and Yoshida, 2013.
 
+    The follower's returns that overlap (start, end] add up to its next trade's price from ``end`` on less its newest up to
+    ``start``, so all shifts come from two cross-correlations, each by one FFT.
+
     Args:
         price_TN: trade prices, NaN where there is none.
     """
     bars, assets = price_TN.shape
     traded_TN = np.isfinite(price_TN)
-    rows_T1 = np.arange(bars)[:, None]
-    before_TN = np.maximum.accumulate(np.where(traded_TN, rows_T1, -1), axis=0)
-    after_TN = np.minimum.accumulate(np.where(traded_TN, rows_T1, bars)[::-1], axis=0)[::-1]
+    row_T1 = np.arange(bars)[:, None]
+    first_N, last_N = traded_TN.argmax(axis=0), bars - 1 - traded_TN[::-1].argmax(axis=0)
+    # Before its first and after its last trade an asset stands still: what lies outside the data moves nothing.
+    before_TN = np.maximum(np.maximum.accumulate(np.where(traded_TN, row_T1, -1), axis=0), first_N)
+    after_TN = np.minimum(np.minimum.accumulate(np.where(traded_TN, row_T1, bars)[::-1], axis=0)[::-1], last_N)
     log_TN = np.log(np.where(traded_TN, price_TN, 1.0))
-    correlation_ZNN = np.full((2 * max_lag + 1, assets, assets), np.nan)
-    move_by_asset = []
+    log_TN -= np.where(traded_TN, log_TN, 0.0).sum(axis=0) / np.maximum(traded_TN.sum(axis=0), 1)
+    start_TN, end_TN, energy_N = np.zeros((bars, assets)), np.zeros((bars, assets)), np.full(assets, np.nan)
     for n in range(assets):
         row_R = np.flatnonzero(traded_TN[:, n])
-        move_by_asset.append((row_R[:-1], row_R[1:], np.diff(log_TN[row_R, n])))
-    energy_N = np.array([float(move_R @ move_R) for _, _, move_R in move_by_asset])
-    for m, (start_R, end_R, move_R) in enumerate(move_by_asset):
-        if len(move_R) < 2:
-            continue
-        for z, shift in enumerate(range(-max_lag, max_lag + 1)):
-            inside_R = (start_R + shift >= 0) & (end_R + shift < bars)
-            first_RN, last_RN = before_TN[start_R[inside_R] + shift], after_TN[end_R[inside_R] + shift]
-            exists_RN = (first_RN >= 0) & (last_RN < bars)
-            columns = np.arange(assets)
-            other_RN = log_TN[np.minimum(last_RN, bars - 1), columns] - log_TN[np.maximum(first_RN, 0), columns]
-            product_N = (move_R[inside_R, None] * np.where(exists_RN, other_RN, 0.0)).sum(axis=0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                correlation_ZNN[z, m] = product_N / np.sqrt(energy_N[m] * energy_N)
+        if len(row_R) > 2:
+            move_R = np.diff(log_TN[row_R, n])
+            start_TN[row_R[:-1], n], end_TN[row_R[1:], n] = move_R, move_R
+            energy_N[n] = float(move_R @ move_R)
+    size = 2 ** int(np.ceil(np.log2(bars + 2 * max_lag)))
+    columns = np.arange(assets)
+    pad = ((max_lag, max_lag), (0, 0))
+    next_F, newest_F = (
+        np.fft.rfft(np.pad(log_TN[of_TN, columns], pad, mode="edge"), n=size, axis=0) for of_TN in (after_TN, before_TN)
+    )
+    end_F, start_F = (np.fft.rfft(move_TN, n=size, axis=0) for move_TN in (end_TN, start_TN))
+    correlation_ZNN = np.empty((2 * max_lag + 1, assets, assets))
+    for m in range(assets):
+        spectrum_FN = np.conj(end_F[:, m, None]) * next_F - np.conj(start_F[:, m, None]) * newest_F
+        product_ZN = np.fft.irfft(spectrum_FN, n=size, axis=0)[: 2 * max_lag + 1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation_ZNN[:, m] = product_ZN / np.sqrt(energy_N[m] * energy_N)
     return correlation_ZNN
 
 
 def hayashi_yoshida(price_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, max_lag: int) -> pd.DataFrame:
-    """Lead-lag by shifted correlations (``SHIFT_COLUMNS``), largest lead ratio first; for bars that are not synchronous."""
-    correlation_ZNN = shifted_correlations(price_TN, max_lag=max_lag)
-    ahead_LNN, behind_LNN = correlation_ZNN[max_lag + 1 :], correlation_ZNN[:max_lag]
+    """Lead-lag by shifted correlations (``SHIFT_COLUMNS``), largest lead ratio first; for bars that are not synchronous.
+
+    The null of a pair's largest lead is that of blocks of ``max_lag`` shifts in a row, far from the tested ones, on both sides;
+    the blocks run through all hours of a day. A little bold far out (see the tests). Needs some weeks of bars: with less,
+    p-values are NaN.
+    """
+    bars = len(price_TN)
+    blocks = max(0, min(_NULL_BLOCKS, (bars // 3 - _FAR) // max_lag))
+    reach = _FAR + blocks * max_lag if blocks else max_lag
+    correlation_ZNN = shifted_correlations(price_TN, max_lag=reach)
+    ahead_LNN, behind_LNN = correlation_ZNN[reach + 1 : reach + 1 + max_lag], correlation_ZNN[reach - max_lag : reach]
     square_NN = (ahead_LNN**2).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio_NN = square_NN / (behind_LNN**2).sum(axis=0)
     leader_P, follower_P = np.nonzero(np.isfinite(ratio_NN) & ~np.eye(len(asset_ids), dtype=bool))
     best_P = np.abs(ahead_LNN[:, leader_P, follower_P]).argmax(axis=0) if len(leader_P) else np.zeros(0, dtype=int)
+    p_P = np.full(len(leader_P), np.nan)
+    if blocks and len(leader_P):
+        # A shift leaves that many bars without a partner: each is measured by what it has left.
+        left_Z11 = np.sqrt(1 - np.abs(np.arange(-reach, reach + 1)) / bars)[:, None, None]
+        far_ZNN = np.abs(correlation_ZNN) / left_Z11
+        sides = (far_ZNN[: blocks * max_lag], far_ZNN[-blocks * max_lag :])
+        null_SNN = np.concatenate([side.reshape(blocks, max_lag, *side.shape[1:]).max(axis=1) for side in sides])
+        # Logarithms: pairs with few independent shifts have longer tails, and all tails are read together.
+        score_NN, null_SNN = (
+            np.log(np.maximum(np.nan_to_num(value), 1e-12)) for value in (np.abs(ahead_LNN).max(axis=0), null_SNN)
+        )
+        p_P = pooled_p_values(score_NN, null_SNN, leader_P, follower_P)
     table = pd.DataFrame(
         {
             "leader": np.array(asset_ids)[leader_P],
@@ -121,6 +154,8 @@ def hayashi_yoshida(price_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *
             "lag": best_P + 1,
             "correlation": ahead_LNN[best_P, leader_P, follower_P],
             "lead_ratio": ratio_NN[leader_P, follower_P],
+            "p_value": p_P,
+            "q_value": benjamini_hochberg(p_P) if blocks else p_P,
         },
         columns=list(SHIFT_COLUMNS),
     )

@@ -19,14 +19,24 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.analysis.attention_maps import summarise
+from crossattn_core.analysis.snapshot import summarise
 from crossattn_core.errors import HistoryError, TrainingError
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Windows
 from crossattn_core.training.attention_family import FittedAttention
 from crossattn_core.training.fitted import FittedModel
 
-__all__ = ["VIEWS", "Influence", "agreement", "gradient_view", "influence_views", "occlusion_view", "with_other_history"]
+__all__ = [
+    "VIEWS",
+    "Influence",
+    "agreement",
+    "attention_view",
+    "gradient_view",
+    "influence_views",
+    "occlusion_view",
+    "shares",
+    "with_other_history",
+]
 
 VIEWS = ("attention", "gradient", "occlusion")
 
@@ -52,17 +62,25 @@ def influence_views(
     Cost: one backward pass a target and one forecast a source and week; some dozens of rows spread over weeks say as much
     as a whole day of neighbours.
     """
-    weights = model.attention(panel, rows)
-    if weights is None:
+    attention_NML = attention_view(model, panel, rows)
+    if attention_NML is None:
         raise TrainingError(f"model {model.model_id} has no cross-attention to look at; set model.cross_attention")
-    snapshot = summarise(weights, panel.as_of_T[rows[-1]].astype("datetime64[D]").item(), model.model_id)
     gradient_NML = gradient_view(model, panel, rows)
-    shares = {
-        "attention": snapshot.edge_NM,
+    value_by_view_NM = {
+        "attention": attention_NML.sum(axis=2),
         "gradient": gradient_NML.sum(axis=2),
         "occlusion": occlusion_view(model, panel, rows, weeks=weeks),
     }
-    return Influence(panel.asset_ids, {view: _shares(value_NM) for view, value_NM in shares.items()}, gradient_NML)
+    return Influence(panel.asset_ids, {view: shares(value_NM) for view, value_NM in value_by_view_NM.items()}, gradient_NML)
+
+
+def attention_view(model: FittedModel, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64] | None:
+    """(N, M, L) mean over rows and heads of the weights that the next-bar forecast uses; none for a family without."""
+    weights = model.attention(panel, rows)
+    if weights is None:
+        return None
+    day = panel.as_of_T[rows[-1]].astype("datetime64[D]").item()
+    return summarise(weights, day, model.model_id).weight_NML.astype(np.float64)
 
 
 def gradient_view(model: FittedAttention, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -187,7 +205,8 @@ def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     return float(np.corrcoef(stats.rankdata(x[known]), stats.rankdata(y[known]))[0, 1])
 
 
-def _shares(value_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+def shares(value_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, M) each target's values over their sum, 0 on the diagonal; NaN where they sum to nothing."""
     others_NM = np.where(np.eye(len(value_NM), dtype=bool), 0.0, value_NM)
     total_N1 = others_NM.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):

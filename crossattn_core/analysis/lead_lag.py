@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "benjamini_hochberg", "first_clean_lags", "lead_lag"]
+__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "benjamini_hochberg", "first_clean_lags", "lead_lag", "pooled_p_values"]
 
 SHAPES = ("linear", "squared")
 
@@ -175,7 +175,7 @@ def _table(
     flat_XNN = size_KLNN.reshape(-1, *size_KLNN.shape[2:])
     best_NN, score_NN = flat_XNN.argmax(axis=0), flat_XNN.max(axis=0)
     leader_P, follower_P = np.nonzero(score_NN > 0)
-    p_P = _p_values(score_NN, null_SNN, leader_P, follower_P)
+    p_P = pooled_p_values(score_NN, null_SNN, leader_P, follower_P)
     shape_P, lag_P = best_NN[leader_P, follower_P] // lags, best_NN[leader_P, follower_P] % lags
     table = pd.DataFrame(
         {
@@ -194,10 +194,10 @@ def _table(
     return table.sort_values(["p_value", "z"], key=lambda value: -value.abs() if value.name == "z" else value, ignore_index=True)
 
 
-def _p_values(
+def pooled_p_values(
     score_NN: NDArray[np.float64], null_SNN: NDArray[np.float64], leader_P: NDArray[np.int64], follower_P: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Share of shifted scores at or above the pair's own.
+    """(P,) share of shifted scores at or above the pair's own; score (leader, follower), null (S, leader, follower).
 
     Each pair's null gives its own location and scale; the tail is read from all pairs' standardised nulls together, since
     a pair's few hundred shifts alone could never pass a false-discovery test over many pairs.

@@ -31,7 +31,16 @@ from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
 
-__all__ = ["LEADER_COLUMNS", "Comparison", "compare_with_truth", "conditional_p_values", "find_leaders", "gate"]
+__all__ = [
+    "LEADER_COLUMNS",
+    "Comparison",
+    "compare_with_truth",
+    "conditional_p_values",
+    "find_leaders",
+    "gate",
+    "judge_leads",
+    "why_no_lead",
+]
 
 LEADER_COLUMNS = (
     "leader",
@@ -80,22 +89,28 @@ def find_leaders(home: Home, experiment: Experiment, panel: Panel, last: date) -
 
     Reads only rows, snapshots and stored forecasts of the newest ``analysis.window_days`` days up to ``last``.
     """
-    settings = experiment.analysis
-    first = last - timedelta(days=settings.window_days - 1)
+    first = last - timedelta(days=experiment.analysis.window_days - 1)
     stop = panel.row_of(np.datetime64(bounds(last)[1], "us")) + 1
     start = max(panel.row_of(np.datetime64(bounds(first)[0], "us")) + 1, 0)
-    known = panel.until(stop)
+    snapshots, next_bar = read_snapshots(home, first, last, ("edge",)), read_next_bar(home, first, last)
+    return judge_leads(panel.until(stop), start, snapshots, next_bar, experiment)
+
+
+def judge_leads(
+    known: Panel, start: int, snapshots: pd.DataFrame, next_bar: pd.DataFrame, experiment: Experiment
+) -> pd.DataFrame:
+    """``find_leaders`` from what is at hand: returns of the rows from ``start`` on, edges of snapshots, next-bar forecasts."""
+    settings = experiment.analysis
     return_TN = fresh_returns(known)[start:]
     tested = lead_lag(
         return_TN,
-        panel.asset_ids,
+        known.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
         first_lag_NN=first_clean_lags(known),
     ).pairs
-    tested["conditional_p"] = conditional_p_values(return_TN, panel.asset_ids, tested, settings.false_discovery_rate)
-    attention = _attention(read_snapshots(home, first, last, ("edge",)))
-    gains = _gains(read_next_bar(home, first, last), known, experiment)
+    tested["conditional_p"] = conditional_p_values(return_TN, known.asset_ids, tested, settings.false_discovery_rate)
+    attention, gains = _attention(snapshots), _gains(next_bar, known, experiment)
     table = tested.merge(attention, how="left", on=["leader", "follower"]).merge(gains, how="left", on="follower")
     return gate(table, experiment)
 
@@ -111,6 +126,31 @@ def gate(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     table = table.assign(named=[named for named, _ in verdicts], why=[why for _, why in verdicts])
     table = table.sort_values(["named", "q_value", "z"], ascending=[False, True, False], key=_sort_key, ignore_index=True)
     return table[list(LEADER_COLUMNS)]
+
+
+def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
+    """One sentence: how many pairs each step of the gate left, and at which the last one fell; '' where a lead is named."""
+    if table["named"].any():
+        return ""
+    pairs = len(table)
+    if not pairs:
+        return "No lead found: no pair of assets has enough common hours to be tested."
+    survive = table[table["q_value"] <= false_discovery_rate]
+    if survive.empty:
+        smallest = float(table["q_value"].min())
+        return (
+            f"No lead found: of {pairs} ordered pairs none survives the permutation test at a false-discovery rate of "
+            f"{false_discovery_rate:.0%} (smallest q {smallest:.3f})."
+        )
+    own = survive[survive["conditional_p"] <= _CONDITIONAL_P]
+    if own["ic_gain"].isna().all():
+        reason = "there are no out-of-sample forecasts to judge the model by"
+    else:
+        reason = "the model's out-of-sample forecasts do not rest on any of them, see the reason of each pair"
+    return (
+        f"No lead found: {len(survive)} of {pairs} ordered pairs survive the permutation test, {len(own)} of them beside the "
+        f"follower's other leads, but {reason}."
+    )
 
 
 def conditional_p_values(

@@ -26,10 +26,9 @@ from crossattn_core.report.ink import (
     svg,
     words,
 )
-from crossattn_core.report.model_figures import attention_figure, belief_figure, retrain_figure
+from crossattn_core.report.model_figures import belief_figure, retrain_figure
 
 __all__ = [
-    "attention_figure",
     "belief_figure",
     "contribution_figure",
     "cost_figure",

@@ -9,6 +9,7 @@ import pandas as pd
 
 from crossattn_core import __version__
 from crossattn_core.analysis.attention_maps import edge_matrices, read_snapshots
+from crossattn_core.analysis.attention_story import tell_attention
 from crossattn_core.analysis.forecast_quality import forecast_quality
 from crossattn_core.analysis.forecast_tests import forecast_tests
 from crossattn_core.analysis.leaders import find_leaders
@@ -98,6 +99,7 @@ def gather_inputs(
     leaders = find_leaders(home, experiment, panel, last)
     names = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
     leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
+    windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
     feed = experiment.feed
     champions = _known_then(read_champions(home), last)
     tests, decay = forecast_tests(home, experiment, panel, first, last)
@@ -113,8 +115,9 @@ def gather_inputs(
         decay=decay,
         trials=trials_counted(home, experiment),
         plan=read_plan(home, first, last),
-        regime_windows=regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes),
+        regime_windows=windows,
         attention=attention_summary(home, experiment, last),
+        story=tell_attention(home, experiment, panel, last, windows, leaders=leaders),
         leaders=leaders,
         planted=feed.simulated.leads if feed.kind == "simulated" else None,
         data_quality=data_quality,

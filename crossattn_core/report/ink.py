@@ -89,6 +89,8 @@ def svg(figure: Figure, name: str) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Two colour bars of one scale are one image to matplotlib and would share its id; nothing refers to it.
+    text = re.sub(r'(<image\b[^>]*?)\sid="[^"]+"', r"\1", text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", text)
     # Coordinates to a hundredth of a point: nobody sees more, and the page is a third smaller.
@@ -100,14 +102,17 @@ def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
     """The figure as a palette PNG under 60 KB, the same bytes for the same figure."""
     from PIL import Image
 
+    small = io.BytesIO()
     for resolution in (dots_per_inch, 64, 50, 36):
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=resolution, metadata={"Software": None})
-        image = Image.open(io.BytesIO(stream.getvalue())).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-        small = io.BytesIO()
-        image.save(small, format="png", optimize=True)
-        if small.tell() < 60_000:
-            break
+        drawn = Image.open(io.BytesIO(stream.getvalue())).convert("RGB")
+        # Two-sided colour scales need the larger palette; fewer colours come before fewer dots.
+        for colours in (256, 64):
+            small = io.BytesIO()
+            drawn.quantize(colours, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+            if small.tell() < 60_000:
+                return small.getvalue()
     return small.getvalue()
 
 

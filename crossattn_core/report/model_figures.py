@@ -1,65 +1,19 @@
-"""Figures about models: what they attend to, when they were retrained, how far they were believed."""
+"""Figures about models: when they were retrained, how far they were believed. What they attend to: attention_figures.py."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.backtest.slices import regime_names
-from crossattn_core.report.ink import INK, PALETTE, SUBJECT, date_axis, dates, drawing, frame, words
-from crossattn_core.report.inputs import AttentionSummary
+from crossattn_core.report.ink import PALETTE, SUBJECT, date_axis, dates, drawing, frame, words
 
-__all__ = ["attention_figure", "belief_figure", "retrain_figure"]
+__all__ = ["belief_figure", "retrain_figure", "shade_regimes"]
 
-_HEAT = LinearSegmentedColormap.from_list("heat", ["#f7f9fb", "#9dc3e6", "#0b5cad", "#062a52"])
 _REGIME_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
-
-
-def attention_figure(attention: AttentionSummary) -> Figure:
-    """Who reads whom, and how far back: target x source, and source x lag."""
-    with drawing():
-        symbols, assets = attention.symbols, len(attention.symbols)
-        height = max(3.0, 0.26 * assets + 1.3)
-        figure, (pairs, lags) = frame(width=9.0, height=height, columns=2, width_ratios=[1, 1.15])
-        weight_NM = np.asarray(attention.weight_NM, dtype=np.float64)
-        image = pairs.imshow(weight_NM, cmap=_HEAT, vmin=0, aspect="auto")
-        pairs.set_xticks(range(assets), symbols, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
-        pairs.set_yticks(range(assets), symbols, fontsize=7.5)
-        pairs.set_xlabel("source (is read)")
-        pairs.set_ylabel("target (reads)")
-        pairs.set_title("Attention by source")
-        if assets <= 14:
-            for target in range(assets):
-                for source in range(assets):
-                    share = weight_NM[target, source]
-                    dark = share > 0.55 * weight_NM.max()
-                    pairs.text(
-                        source,
-                        target,
-                        f"{100 * share:.0f}",
-                        ha="center",
-                        va="center",
-                        fontsize=6.5,
-                        color="white" if dark else INK,
-                    )
-        figure.colorbar(image, ax=pairs, format=PercentFormatter(1.0, decimals=0), shrink=0.8, pad=0.02)
-        weight_ML = np.asarray(attention.weight_ML, dtype=np.float64)
-        image = lags.imshow(weight_ML, cmap=_HEAT, vmin=0, aspect="auto", interpolation="nearest")
-        every = max(1, len(attention.lags) // 8)
-        lags.set_xticks(range(0, len(attention.lags), every), [str(lag) for lag in attention.lags[::every]])
-        lags.set_yticks(range(assets), symbols, fontsize=7.5)
-        lags.set_xlabel("hours before the decision")
-        lags.set_title("Attention by source and lag")
-        figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
-        for axis in (pairs, lags):
-            axis.tick_params(length=0)
-            for spine in axis.spines.values():
-                spine.set_visible(False)
-        return figure
 
 
 def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, first: np.datetime64, last: np.datetime64) -> Figure:
@@ -73,7 +27,7 @@ def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, firs
         reasons = list(dict.fromkeys(retrains["reason"].astype(str)))
         figure, (axis,) = frame(height=1.1 + 0.26 * max(len(reasons), 1))
         if regime_windows is not None and len(regime_windows):
-            _shade_regimes(axis, regime_windows, first, last)
+            shade_regimes(axis, regime_windows, first, last)
         for line, reason in enumerate(reasons):
             days = retrains.loc[retrains["reason"].astype(str) == reason, "day"]
             axis.plot(
@@ -108,7 +62,10 @@ def belief_figure(simulation: Simulation, belief_D: NDArray[np.float64]) -> Figu
         return figure
 
 
-def _shade_regimes(axis: Axes, regime_windows: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> None:
+def shade_regimes(
+    axis: Axes, regime_windows: pd.DataFrame, first: np.datetime64, last: np.datetime64, *, legend: bool = True
+) -> None:
+    """Tint the background by the regime in force, between two instants."""
     named: list[str] = []
     begin_W = pd.to_datetime(regime_windows["confirmed"]).to_numpy("datetime64[us]")
     end_W = pd.to_datetime(regime_windows["end"]).fillna(pd.Timestamp(last)).to_numpy("datetime64[us]")
@@ -121,5 +78,5 @@ def _shade_regimes(axis: Axes, regime_windows: pd.DataFrame, first: np.datetime6
         left, right = dates(np.array([max(begin, first), min(end, last)]))
         axis.axvspan(left, right, color=tint, lw=0, zorder=0, label=None if name in named else name)
         named.append(name)
-    if named:
+    if named and legend:
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=8, handlelength=1.2, borderpad=0)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from crossattn_core.experiment import PlantedLead
 from crossattn_core.report import figures, html
+from crossattn_core.report.attention_section import attention_section
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.numbers import report_numbers
 from crossattn_core.report.tables import HEADLINE, headline_rows
@@ -51,7 +52,7 @@ def build_report(inputs: ReportInputs, folder: Path) -> ReportPaths:
 def render(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
     """The page's HTML from the inputs and their ``report_numbers``."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    experiment = inputs.experiment
+    experiment, tables = inputs.experiment, _tables(inputs, numbers)
     return environment.from_string(PAGE).render(
         r=numbers | {"title": experiment.report.title, "symbols": experiment.symbols},
         cards=_cards(numbers),
@@ -62,7 +63,8 @@ def render(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
         regimes_known=inputs.regime_windows is not None and len(inputs.regime_windows) > 0,
         svg=_figures(inputs),
         believing=_believing(inputs),
-        tables=_tables(inputs, numbers),
+        tables=tables,
+        attention_section=attention_section(inputs, tables["leaders"]),
         words=html.words,
     )
 
@@ -79,7 +81,6 @@ def _figures(inputs: ReportInputs) -> dict[str, Markup | None]:
         "contribution": figures.contribution_figure(own, inputs.experiment.symbols),
         "exposure": figures.exposure_figure(own),
         "belief": None,
-        "attention": None if inputs.attention is None else figures.attention_figure(inputs.attention),
         "retrains": None,
     }
     if (family := _believing(inputs)) is not None:

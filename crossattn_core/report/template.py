@@ -133,13 +133,7 @@ deviation, smaller ones in proportion to the square root.</p></div>
 <h3>Months</h3>{{ tables.months }}
 
 <h2>What the model looks at</h2>
-{% if svg.attention %}<p class="note">Attention as it was used for forecasts (evaluation mode), averaged. High attention is
-  not yet evidence of a lead: the table
-below says which pairs also pass an out-of-sample and a permutation test.</p>
-<figure>{{ svg.attention }}</figure>{% else %}<p class="missing">No attention snapshot was handed to this
-  report.</p>{% endif %}
-<h3>Leaders{% if r.feed == "simulated" %}, against the planted truth{% endif %}</h3>
-{{ tables.leaders }}
+{{ attention_section }}
 
 <h3>How good the forecasts were</h3>
 <p class="note">Out of sample, at the time they were made. IC: time-series correlation per asset, averaged; intervals by

@@ -6,12 +6,14 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import line as stages
+from crossattn_core.analysis.attention_story import AttentionStory
+from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.report.gather import attention_summary
+from crossattn_core.report.attention_section import attention_pictures
 from crossattn_core.report.ink import png
-from crossattn_core.report.model_figures import attention_figure
+from crossattn_core.report.inputs import AttentionSummary
 from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
@@ -58,16 +60,25 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=snapshot.day.isoformat(),
             )
-        summary = attention_summary(line.home, line.experiment, last)
-        if summary is not None:
-            context.add_asset_metadata(
-                {"attention": figure(png(attention_figure(summary)), "attention: asset by asset, and source by lag")},
-                partition_key=last.isoformat(),
-            )
+        told = stages.tell_attention_of(line, last)
+        if told is not None:
+            context.add_asset_metadata(_pictures(line, *told), partition_key=last.isoformat())
         checked = stages.check_attention(line, first, last)
         return dg.MaterializeResult(check_results=[_check_result(check, checked) for check in CHECKS])
 
     return [attention_snapshot]
+
+
+def _pictures(line: Line, summary: AttentionSummary, story: AttentionStory) -> dict[str, Any]:
+    """Heatmap, time, views, graph, profiles and stress, each under the size that the UI keeps; the verdict in words."""
+    rate = line.experiment.analysis.false_discovery_rate
+    named = story.leaders[story.leaders["named"].astype(bool)]
+    drawn = attention_pictures(summary, story, line.experiment, order="leadership")
+    shown: dict[str, Any] = {name: figure(png(of), name.replace("_", " ")) for name, of in drawn.items()}
+    shown["leads"] = table(named[["leader", "follower", "lag", "why"]]) if len(named) else why_no_lead(story.leaders, rate)
+    if len(story.agreement):
+        shown["agreement_of_views"] = table(story.agreement.drop(columns=["day", "model_id"]))
+    return shown
 
 
 def _check_result(check: str, checked: pd.DataFrame) -> dg.AssetCheckResult:

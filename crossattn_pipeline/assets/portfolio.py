@@ -11,9 +11,10 @@ from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import champion_note, check_orders, read_orders
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
+from crossattn_core.report.attention_figures import attention_figure
 from crossattn_core.report.figures import equity_figure, underwater_figure
 from crossattn_core.report.ink import png
-from crossattn_core.report.model_figures import attention_figure, retrain_figure
+from crossattn_core.report.model_figures import retrain_figure
 from crossattn_core.report.tables import headline_markdown
 from crossattn_pipeline.metadata import figure, number, table
 

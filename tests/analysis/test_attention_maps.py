@@ -19,7 +19,9 @@ from crossattn_core.analysis.attention_maps import (
 from crossattn_core.analysis.snapshot import own_share
 from crossattn_core.errors import HistoryError
 from crossattn_core.home import Home
-from crossattn_core.training.fitted import AttentionWeights
+from crossattn_core.training.attention_family import FittedAttention
+from crossattn_core.training.fitted import AttentionWeights, FittedModel
+from crossattn_core.training.fitting import FitRequest, fit_model, load_model
 from crossattn_core.training.rolling_store import read_plan
 from crossattn_core.training.walk_forward import walk
 from tests.training.rolling_fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
@@ -171,3 +173,46 @@ def test_a_change_is_counted_from_the_newest_snapshot_before_even_across_a_gap(w
         snapshot_day(home, rolling_experiment(), panel, DAY - timedelta(days=offset), load=fake_load)
     read = read_snapshots_from_previous(home, DAY - timedelta(days=1), DAY, ("edge",))
     assert [(DAY - day.date()).days for day in sorted(set(read["day"]))] == [4, 1, 0]
+
+
+def test_a_snapshot_is_the_attention_of_the_very_call_that_forecasts(tmp_path: Path) -> None:
+    """A real network: what its cross-attention returned while the stored forecasts were made is what the snapshot tells."""
+    panel, experiment = synthetic_panel(32), rolling_experiment()
+    training = experiment.training.model_copy(update={"epochs": 1, "warm_epochs": 1})
+    experiment = experiment.model_copy(update={"training": training})
+    home = Home(tmp_path)
+    used: list[np.ndarray] = []
+
+    def listening(folder: Path, of) -> FittedModel:
+        model = load_model(folder, of)
+        if isinstance(model, FittedAttention):
+            model.network.cross.register_forward_hook(lambda module, tokens, out: used.append(out[1].numpy().copy()))
+        return model
+
+    list(walk(home, experiment, panel, FIRST_DAY, DAY - timedelta(days=1), load=listening))
+    used.clear()
+    list(walk(home, experiment, panel, DAY, DAY, load=listening))
+    in_forecast_RHNML = next(weight for weight in used if len(weight) == 24)
+    snapshot = snapshot_day(home, experiment, panel, DAY)
+    rows = np.arange(29 * 24, 30 * 24)
+    model = load_model(home.models / snapshot.model_id, experiment)
+    weights = model.attention(panel.until(30 * 24), rows)
+    np.testing.assert_array_equal(weights.weight_RHNML, in_forecast_RHNML)
+    np.testing.assert_allclose(snapshot.weight_NML, weights.serving("next_bar").mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(in_forecast_RHNML.sum(axis=(3, 4)), 1.0, atol=1e-5)
+
+
+def test_an_asset_that_cannot_be_read_gets_nothing_from_a_real_network() -> None:
+    panel, experiment = synthetic_panel(32), rolling_experiment()
+    training = experiment.training.model_copy(update={"epochs": 1})
+    experiment = experiment.model_copy(update={"training": training})
+    cut_off = 30 * 24 - 1
+    request = FitRequest(panel.until(cut_off + 1), cut_off, np.ones(cut_off + 1, dtype=np.float32), seed=1)
+    model = fit_model("attention", request, experiment)
+    age_TN = np.array(panel.age_hours_TN)
+    age_TN[-24:, 2] = experiment.features.max_age_hours + 1
+    weights = model.attention(dataclasses.replace(panel, age_hours_TN=age_TN), np.arange(31 * 24, 32 * 24))
+    snapshot = summarise(weights, DAY, "m")
+    np.testing.assert_array_equal(weights.weight_RHNML[:, :, :, 2], 0.0)
+    np.testing.assert_array_equal(snapshot.edge_NM[:, 2], 0.0)
+    np.testing.assert_allclose(snapshot.edge_NM.sum(axis=1), 1.0, atol=1e-6)

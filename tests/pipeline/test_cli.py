@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small import small_experiment, write_market
+from tests.small import run_line, small_experiment, write_market
 
 PROJECT = Path(__file__).parents[2]
 
@@ -125,3 +125,30 @@ def test_an_event_is_asked_for_once_and_kept(experiment_file: Path, tmp_path: Pa
     assert asked.returncode == 0, asked.stderr
     events = json.loads((tmp_path / "walk_forward" / "events.json").read_text(encoding="utf-8"))
     assert [(event["kind"], event["note"]) for event in events] == [("forced", "new fee schedule")]
+
+
+def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(experiment_file: Path, tmp_path: Path) -> None:
+    from crossattn_core.experiment import load_experiment
+    from crossattn_core.report.attention_section import PICTURES
+
+    home, drawn = tmp_path / "home", tmp_path / "drawn"
+    line, _, _ = run_line(load_experiment(experiment_file), home)
+    asked = ("leaders", "--experiment", str(experiment_file), "--as-of", "2025-03-27")
+    table = crossattn(*asked, home=home)
+    assert table.returncode == 0, table.stderr
+    assert "Predictive leads as of 2025-03-27: no lead found" in table.stdout  # nothing is planted in the small market
+    assert "No lead found: of 12 ordered pairs" in " ".join(table.stdout.split())
+    told = crossattn(*asked, "--json", "--pictures", str(drawn), home=home)
+    assert told.returncode == 0, told.stderr
+    head, *rows = [json.loads(row) for row in told.stdout.splitlines()]
+    assert (head["event"], head["as_of"], head["named"]) == ("leaders", "2025-03-27", 0)
+    assert head["why_none"].startswith("No lead found")
+    assert len(rows) == 12
+    assert {row["leader"] for row in rows} == set(line.experiment.symbols)
+    assert all(row["why"] and row["named"] is False for row in rows)
+    assert all(0 <= row["attention_view"] <= 1 for row in rows)
+    assert {path.stem for path in drawn.glob("*.png")} <= set(PICTURES)
+    assert {"attention", "predictive_leads", "three_views"} <= {path.stem for path in drawn.glob("*.png")}
+    early = crossattn("leaders", "--experiment", str(experiment_file), "--as-of", "2024-01-01", home=home)
+    assert early.returncode == 1
+    assert "choose a day in it" in early.stderr

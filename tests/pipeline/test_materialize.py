@@ -64,6 +64,17 @@ def test_pictures_stay_small_and_the_report_is_linked(line: Line) -> None:
         assert "data:image/png;base64," in str(metadata[name].value)
 
 
+def test_the_newest_snapshot_carries_its_pictures_and_verdict(line: Line) -> None:
+    newest = next(record for record in records("attention_snapshot") if record.partition_key == line.last_day.isoformat())
+    materialization = newest.asset_materialization
+    assert materialization is not None
+    pictures = ("attention", "attention_through_time", "predictive_leads", "lag_profiles", "three_views", "correlation_by_regime")
+    for name in pictures:
+        assert len(str(materialization.metadata[name].value)) < 80_100, name  # 60 KB in base 64
+    assert "leads" in materialization.metadata
+    assert "gradient" in str(materialization.metadata["agreement_of_views"].value)
+
+
 def test_attention_is_checked_for_sums_collapse_and_drift(line: Line) -> None:
     with dg.DagsterInstance.get() as instance:
         stored = instance.event_log_storage.get_latest_asset_check_execution_by_key(

@@ -12,6 +12,7 @@ from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.weights import decision_rows, target_weights
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
+from tests.report.attention_stories import attention_story
 
 STRATEGIES = ("attention", "equal_weight", "cash", "buy_and_hold", "inverse_volatility", "momentum", "ridge_var")
 
@@ -178,6 +179,7 @@ def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
         plan=plan,
         regime_windows=windows,
         attention=AttentionSummary(of.symbols, weight_NM, tuple(range(lags)), weight_ML),
+        story=attention_story(len(of.assets)),
         leaders=leaders,
         planted=leads,
         data_quality=quality,

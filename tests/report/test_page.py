@@ -11,6 +11,7 @@ from rich.console import Console
 
 from crossattn_core.errors import BacktestError
 from crossattn_core.report import figures
+from crossattn_core.report.attention_figures import attention_figure
 from crossattn_core.report.page import build_report
 from crossattn_core.report.tables import headline, headline_markdown
 from tests.report import story
@@ -128,7 +129,7 @@ def test_the_terminal_shows_the_subject_first_with_its_interval(paths):
 def test_pictures_for_the_interface_stay_under_60_kb(told):
     drawn = [
         figures.equity_figure(told.simulations, "attention", "equal_weight"),
-        figures.attention_figure(told.attention),
+        attention_figure(told.attention),
         figures.retrain_figure(
             told.plan, told.regime_windows, np.datetime64("2025-02-15", "us"), np.datetime64("2025-07-01", "us")
         ),
