@@ -28,7 +28,6 @@ STAGES = (
     "take_in_candles",
     "take_in_funding",
     "build_table",
-    "test_table",
     "export_windows",
     "find_regimes",
     "walk_forward",

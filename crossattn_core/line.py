@@ -5,6 +5,7 @@
     export_windows                      DuckDB -> the panel, validated
     find_regimes                        the panel -> regime windows
     train                               the panel -> one checkpoint over a chosen range
+    watch                               regime, drift, rolling IC, what the plan says to the newest day
     tune                                the panel before the first test day -> hyper-parameters
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
@@ -45,8 +46,8 @@ from crossattn_core.days import days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
+from crossattn_core.monitoring.watch import Outlook, outlook
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.schemas import check_panel
 from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.portfolio.weights import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress, Report, silent
@@ -78,7 +79,6 @@ from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.results import reads_results, sync_results
 from crossattn_core.warehouse.run import BuildResult, build
 from crossattn_core.warehouse.sources import sync_sources
-from crossattn_core.warehouse.tests import TestResult, run_tests
 
 __all__ = [
     "Decided",
@@ -93,10 +93,10 @@ __all__ = [
     "take_in_candles",
     "take_in_funding",
     "tell_attention_of",
-    "test_table",
     "train",
     "tune",
     "walk_forward",
+    "watch",
     "write_report",
 ]
 
@@ -191,27 +191,21 @@ def strange_candles(
 
 
 def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
-    """The lake -> one SQL model, for the days first..last.
+    """The lake -> one SQL model, for the days first..last, tested before it is stored.
 
     Raises:
-        WarehouseError: DuckDB refused; what was stored before is untouched.
+        WarehouseError: DuckDB refused, or (RejectedError) a test that blocks failed; what was stored before is untouched.
     """
     with connect(line.home.warehouse) as connection:
         sync_lake(line, connection, last)
         if reads_results(line.project, name):
             sync_results(connection, line.home, line.experiment)
-        result = build(connection, line.project, name, first, last)
+        result = build(connection, line.project, name, first, last, tested=True)
     if result.rows is not None:
         line.report(Progress(name, 1, 1, note=f"{result.rows} rows"))
     if result.content_hash_by_day:
         _record(line, name, {day: result.content_hash_by_day[day] for day in days_between(first, last)})
     return result
-
-
-def test_table(line: Line, name: str, first: date, last: date) -> list[TestResult]:
-    """Run the tests that one SQL model declares, on the days first..last."""
-    with connect(line.home.warehouse) as connection:
-        return run_tests(connection, line.project, [name], first=first, last=last)
 
 
 def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
@@ -226,12 +220,11 @@ def export_windows(line: Line, first: date, last: date) -> dict[date, str]:
     """DuckDB -> the panel's daily Parquet, validated; returns the hash of each day.
 
     Raises:
-        ContractError: a row or an array breaks the panel's contract; earlier days stay.
+        ContractError: a row or an array breaks the panel's contract; nothing is written, what was exported before stays.
     """
     with connect(line.home.warehouse) as connection:
         build(connection, line.project, "features.panel_rows", first, last)
         hashes = export_days(connection, line.home, line.experiment, first, last)
-    check_panel(line.panel())
     _record(line, "feature_windows", hashes)
     return hashes
 
@@ -242,6 +235,13 @@ def find_regimes(line: Line) -> pd.DataFrame:
     write_parquet(line.home.walk_forward / "regime_windows.parquet", pa.Table.from_pandas(windows, preserve_index=False))
     _record_whole(line, "regime_windows", combined_hash(windows.to_json(date_format="iso")))
     return windows
+
+
+def watch(line: Line) -> Outlook | None:
+    """What the plan says to the newest complete day of the panel; see ``monitoring.watch.outlook``."""
+    seen = outlook(line.home, line.experiment, line.panel(), line.staleness.stale_days("walk_forward"))
+    _record_whole(line, "monitoring", combined_hash(repr(seen)))
+    return seen
 
 
 def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport], None] = silent_epochs) -> FittedModel:

@@ -25,7 +25,7 @@ __all__ = ["DATED_STAGES", "WHOLE", "WHOLE_STAGES", "Staleness", "source_hash"]
 WHOLE = "all"
 """The key of a stage that has no partitions."""
 
-WHOLE_STAGES = ("regime_windows", "target_weights", "backtest_report")
+WHOLE_STAGES = ("regime_windows", "monitoring", "target_weights", "backtest_report")
 """Stages made as a whole."""
 
 DATED_STAGES = ("walk_forward", "attention_snapshot")

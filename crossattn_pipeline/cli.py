@@ -5,6 +5,7 @@ Exit codes: 0 complete, 1 failed (the message says what to do), 2 wrong usage, 3
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from crossattn_core.report.tables import headline
 from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
-from crossattn_pipeline.terminal import reporting
+from crossattn_pipeline.terminal import own_output, reporting
 from crossattn_pipeline.tune_command import tune
 
 __all__ = ["app", "main"]
@@ -201,7 +202,9 @@ def main() -> None:
 def _line(
     experiment: Path | None, home: Path | None, symbols: str, as_json: bool, overrides: dict[str, Any] | None = None
 ) -> Iterator[tuple[Line, Console]]:
-    console = Console(stderr=as_json, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    output = own_output(sys.stderr if as_json else sys.stdout)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
+    console = Console(file=output, soft_wrap=True, width=width)
     line = open_line(experiment, home, symbols, overrides)
     with reporting(console, as_json=as_json) as report_progress:
         line.report = report_progress

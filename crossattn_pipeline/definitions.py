@@ -5,15 +5,19 @@
 
 import os
 import warnings
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from crossattn_core.candles.opening import wall_clock
 from crossattn_core.experiment import Experiment
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.assets.attention import attention_assets
 from crossattn_pipeline.assets.candles import candle_assets
+from crossattn_pipeline.assets.monitoring import freshness_check, monitoring_assets
 from crossattn_pipeline.assets.panel import panel_assets
 from crossattn_pipeline.assets.portfolio import portfolio_assets
 from crossattn_pipeline.assets.training import training_assets
@@ -21,7 +25,7 @@ from crossattn_pipeline.assets.warehouse import warehouse_assets
 from crossattn_pipeline.instance import WEBHOOK_VARIABLE, experiment_from, home_from, relax_sqlite
 from crossattn_pipeline.jobs import all_jobs
 from crossattn_pipeline.resources import line_resource
-from crossattn_pipeline.schedules import daily_data
+from crossattn_pipeline.schedules import daily_data, daily_freshness
 from crossattn_pipeline.sensors import all_sensors
 
 __all__ = ["build_defs", "defs"]
@@ -31,13 +35,19 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def build_defs(
-    experiment: Experiment, home_root: Path, resources: dict[str, Any] | None = None, *, webhook: str = ""
+    experiment: Experiment,
+    home_root: Path,
+    resources: dict[str, Any] | None = None,
+    *,
+    webhook: str = "",
+    clock: Callable[[], datetime] = wall_clock,
 ) -> dg.Definitions:
     """The graph of ``experiment`` over the home at ``home_root``.
 
     Args:
         resources: replaces any of the graph's resources, by name.
         webhook: address that is told of failed runs; empty for none.
+        clock: aware UTC; decides which day is the newest that should be there.
     """
     return dg.Definitions(
         assets=[
@@ -45,13 +55,15 @@ def build_defs(
             *warehouse_assets(experiment, load_project()),
             *panel_assets(experiment),
             *training_assets(experiment),
+            *monitoring_assets(experiment),
             *attention_assets(experiment),
             *portfolio_assets(experiment),
         ],
+        asset_checks=[freshness_check(experiment)],
         jobs=all_jobs(),
-        schedules=[daily_data(experiment)],
-        sensors=all_sensors(experiment, home_root, webhook),
-        resources={"line": line_resource(experiment, home_root)} | (resources or {}),
+        schedules=[daily_data(experiment), daily_freshness()],
+        sensors=all_sensors(experiment, home_root, webhook, clock=clock),
+        resources={"line": line_resource(experiment, home_root, clock)} | (resources or {}),
         executor=dg.in_process_executor,
     )
 

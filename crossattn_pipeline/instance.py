@@ -53,6 +53,9 @@ concurrency:
   pools:
     default_limit: 1
     granularity: op
+run_retries:
+  enabled: true
+  max_retries: 2
 run_monitoring:
   enabled: true
   start_timeout_seconds: 3600  # a range of years registers thousands of partitions before its first step

@@ -3,20 +3,34 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # not exported by dagster
 
+from crossattn_pipeline.event_jobs import retrain_job, rollback_job
+
 __all__ = ["DATA_GROUPS", "all_jobs"]
 
 DATA_GROUPS = ("candles", "warehouse", "panel")
 
+_WATCHED = ("regime_windows", "monitoring")
+"""Made by both halves: a closed day is watched before the models see it, and again after."""
 
-def all_jobs() -> list[UnresolvedAssetJobDefinition]:
+
+def all_jobs() -> list[UnresolvedAssetJobDefinition | dg.JobDefinition]:
     """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report."""
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets("trained_model")
     upstream = dg.AssetSelection.groups(*DATA_GROUPS)
     return [
         dg.define_asset_job("line", everything, description="Candles to report, for a day or a range of days."),
-        dg.define_asset_job("data", upstream, description="Candles to panel: what a closed day needs."),
+        dg.define_asset_job(
+            "data", upstream | dg.AssetSelection.assets(*_WATCHED), description="Candles to panel, regimes and monitoring."
+        ),
         dg.define_asset_job(
             "train", dg.AssetSelection.assets("trained_model"), description="One checkpoint over a chosen range."
         ),
+        dg.define_asset_job(
+            "freshness",
+            dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("feature_windows"), "newest_expected_day_is_there")),
+            description="Is the newest day that should be there, there?",
+        ),
+        retrain_job(),
+        rollback_job(),
         dg.define_asset_job("models", everything - upstream, description="Walk-forward to report."),
     ]

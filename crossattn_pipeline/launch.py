@@ -20,6 +20,9 @@ __all__ = ["Stale", "find_stale", "materialize", "materialize_stale"]
 
 MODEL_STAGES = ("walk_forward", "attention_snapshot", *WHOLE_STAGES)
 
+_NO_RETRY = {"dagster/max_retries": "0"}
+"""Somebody waits for this run and reads its message: the daemon must not launch it again behind their back."""
+
 _OUTPUTS = {"walk_forward": ("retrain_plan", "rolling_model", "forecasts")}
 
 
@@ -88,7 +91,7 @@ def materialize(
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(key.split("/")) for key in dict.fromkeys(keys)],
-            tags=range_tags(days) if days else {},
+            tags=(range_tags(days) if days else {}) | _NO_RETRY,
             run_config=(run_config or {}) | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -1,10 +1,13 @@
 """The one resource: the line, opened when a run starts and never at import."""
 
 import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 
+from crossattn_core.candles.opening import wall_clock
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
@@ -15,7 +18,7 @@ __all__ = ["line_resource"]
 _SECONDS_BETWEEN_LOGS = 5.0
 
 
-def line_resource(experiment: Experiment, home_root: Path) -> dg.ResourceDefinition:
+def line_resource(experiment: Experiment, home_root: Path, clock: Callable[[], datetime] = wall_clock) -> dg.ResourceDefinition:
     """A resource that opens ``home_root`` for ``experiment`` and logs progress into the run.
 
     A home that belongs to another experiment fails the step that asked, with the difference.
@@ -23,7 +26,7 @@ def line_resource(experiment: Experiment, home_root: Path) -> dg.ResourceDefinit
 
     @dg.resource(description="One experiment in one home")
     def line(context: dg.InitResourceContext) -> Line:
-        return Line(experiment, open_home(home_root, experiment), _LogReport(context.log))
+        return Line(experiment, open_home(home_root, experiment), _LogReport(context.log), clock)
 
     return line
 

@@ -8,7 +8,7 @@ from crossattn_core.candles.feed import newest_complete_day
 from crossattn_core.experiment import Experiment
 from crossattn_pipeline.partitions import range_tags
 
-__all__ = ["TRIGGER", "daily_data"]
+__all__ = ["TRIGGER", "daily_data", "daily_freshness"]
 
 TRIGGER = "crossattn/trigger"
 """Run tag that tells why a run exists."""
@@ -33,3 +33,15 @@ def daily_data(experiment: Experiment) -> dg.ScheduleDefinition:
         return dg.RunRequest(run_key=f"data {day}", tags=range_tags([day]) | {TRIGGER: "schedule"})
 
     return schedule
+
+
+def daily_freshness() -> dg.ScheduleDefinition:
+    """An hour after the day's data was due: is it there?"""
+    return dg.ScheduleDefinition(
+        name="daily_freshness",
+        job_name="freshness",
+        cron_schedule="10 1 * * *",
+        execution_timezone="UTC",
+        tags={TRIGGER: "freshness"},
+        description="Check that the newest expected day is there, whatever was materialized last.",
+    )

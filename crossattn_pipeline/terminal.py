@@ -1,10 +1,13 @@
 """Progress on a terminal as bars, elsewhere as plain lines, for machines as JSON lines."""
 
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,16 +16,27 @@ from rich.text import Text
 
 from crossattn_core.progress import Progress, Report
 
-__all__ = ["reporting"]
+__all__ = ["own_output", "reporting"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
+def own_output(stream: TextIO) -> TextIO:
+    """The same place as ``stream`` through a descriptor of its own.
+
+    While a step runs, Dagster points the process's descriptors at its log files: bars would vanish with them.
+    """
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8")
+    except (OSError, io.UnsupportedOperation):
+        return stream  # a stream without a descriptor, which nobody can point elsewhere
+
+
 @contextmanager
 def reporting(console: Console, *, as_json: bool = False) -> Iterator[Report]:
-    """A ``Report`` for the length of the block, in the form that the output can show."""
+    """A ``Report`` for the length of the block, in the form that the output can show; JSON goes to standard output."""
     if as_json:
-        yield _json_line
+        yield _JsonReport(own_output(sys.stdout))
     elif console.is_terminal:
         with Bars(
             TextColumn("{task.description:<22}"),
@@ -39,9 +53,13 @@ def reporting(console: Console, *, as_json: bool = False) -> Iterator[Report]:
         yield _LineReport(console)
 
 
-def _json_line(progress: Progress) -> None:
-    sys.stdout.write(json.dumps({"event": "progress", **vars(progress)}) + "\n")
-    sys.stdout.flush()
+class _JsonReport:
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def __call__(self, progress: Progress) -> None:
+        self._output.write(json.dumps({"event": "progress", **vars(progress)}) + "\n")
+        self._output.flush()
 
 
 class _Rate(ProgressColumn):

@@ -16,7 +16,7 @@ from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
 
 FIRST, LAST = "2025-03-01", "2025-03-28"
-STORED_TABLES = ("aligned.bars", "features.recursive", "features.window")
+STORED_TABLES = ("aligned.bars", "features.trailing", "features.bar")
 
 
 def small_experiment(folder: Path, **sections: object) -> Experiment:
@@ -107,6 +107,7 @@ def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, Re
     first, last = experiment.period.start, line.last_day
     stages.find_regimes(line)
     list(stages.walk_forward(line, first, last))
+    stages.watch(line)
     stages.snapshot_attention(line, first, last)
     stages.decide_weights(line)
     inputs, paths = stages.write_report(line)

@@ -46,10 +46,10 @@ def test_every_strategy_reaches_the_report(ran: Ran) -> None:
 def test_a_second_run_finds_nothing_stale(ran: Ran) -> None:
     line, _, _ = ran
     staleness = line.staleness
-    stages = ("candles/bybit", "candles/yahoo", "candles/bybit_funding", "aligned.bars", "features.window", "features.recursive")
+    stages = ("candles/bybit", "candles/yahoo", "candles/bybit_funding", "aligned.bars", "features.bar", "features.trailing")
     for stage in (*stages, "feature_windows", "walk_forward", "attention_snapshot"):
         assert staleness.stale_days(stage) == [], stage
-    for stage in ("regime_windows", "target_weights", "backtest_report"):
+    for stage in ("regime_windows", "monitoring", "target_weights", "backtest_report"):
         assert not staleness.is_stale(stage), stage
 
 

@@ -35,7 +35,7 @@ class DayIntake:
     first: datetime | None
     last: datetime | None
     requests: int
-    """Of this intake; a window's requests are booked on its first day."""
+    """Of this intake; a window's requests are booked on its first day, and on the range's where it begins before."""
     retries: int
     quarantined: int
     revisions: int
@@ -161,8 +161,8 @@ def outcome(kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: 
                     gaps=sum(row.gaps for row in rows),
                     first=min((datetime.fromisoformat(row.first) for row in rows if row.first), default=None),
                     last=max((datetime.fromisoformat(row.last) for row in rows if row.last), default=None),
-                    requests=tally.requests.get((venue, day), 0),
-                    retries=tally.retries.get((venue, day), 0),
+                    requests=_booked(tally.requests, venue, day, first),
+                    retries=_booked(tally.retries, venue, day, first),
                     quarantined=tally.quarantined.get((venue, day), 0),
                     revisions=tally.revisions.get((venue, day), 0),
                     complete=len(rows) == count and all(row.is_complete for row in rows),
@@ -170,3 +170,10 @@ def outcome(kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: 
                 )
             )
     return days
+
+
+def _booked(counts: Counter[tuple[str, date]], venue: str, day: date, first: date) -> int:
+    """What was counted for the day; for the range's first day also what was counted before it."""
+    if day != first:
+        return counts.get((venue, day), 0)
+    return sum(count for (asked, on), count in counts.items() if asked == venue and on <= first)

@@ -14,6 +14,7 @@ What this module knows about the source:
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -193,15 +194,18 @@ class YahooFeed:
         YfData.cache_get.cache_clear()
         self._status, self._newest_dividends = 0, _amounts(None)
         try:
-            history = ticker.history(
-                start=to_aware(first),
-                end=to_aware(last),
-                interval=interval,
-                auto_adjust=self._is_dividend_adjusted,
-                actions=False,
-                prepost=False,
-                timeout=self._settings.timeout_seconds,
-            )
+            with warnings.catch_warnings():
+                # What pandas has to tell yfinance about its next version is no news to our user.
+                warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+                history = ticker.history(
+                    start=to_aware(first),
+                    end=to_aware(last),
+                    interval=interval,
+                    auto_adjust=self._is_dividend_adjusted,
+                    actions=False,
+                    prepost=False,
+                    timeout=self._settings.timeout_seconds,
+                )
             first_trade = ticker.history_metadata.get("firstTradeDate")
             if first_trade is not None:
                 self._first_trade[asset.asset_id] = to_naive(pd.Timestamp(first_trade).to_pydatetime())

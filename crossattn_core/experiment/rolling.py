@@ -44,6 +44,9 @@ class RetrainSettings(Section):
     other_regime_weight: float = Field(default=0.5, gt=0, le=1, description="weight of rows outside the regime in force")
     on_regime_change: bool = True
     cold_every: int = Field(default=6, ge=1, description="every n-th model starts cold")
+    seeds: int = Field(
+        default=1, ge=1, le=32, description="networks of a family that are fitted beside each other, apart by seed, and averaged"
+    )
     families: tuple[str, ...] = Field(
         default=("attention", "ridge_var"), min_length=1, description="model families that are trained side by side on one plan"
     )

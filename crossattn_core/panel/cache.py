@@ -11,7 +11,7 @@ Axes: T bars of the hourly grid, N assets in universe order, F features in exper
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -30,7 +30,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import write_json
 
-__all__ = ["PanelCache", "column_values", "day_path", "locked"]
+__all__ = ["PanelCache", "column_values", "day_path", "feature_values", "locked", "panel_columns", "panel_of", "read_day"]
 
 _ARRAYS: dict[str, Any] = {
     "trade_price": np.float64,
@@ -49,6 +49,7 @@ class PanelCache:
 
     def __init__(self, home: Home, experiment: Experiment) -> None:
         self._home = home
+        self._experiment = experiment
         self._assets = experiment.asset_ids
         self._features = experiment.features.names
         self._folder = home.panel / "cache" / combined_hash(*self._assets, "|", *self._features)
@@ -105,15 +106,6 @@ class PanelCache:
             content_hash=content_hash,
         )
 
-    def _places(self, held: list[str], path: Path) -> list[int]:
-        """Rows of this universe, hour by hour, in a file that holds a wider one."""
-        assets_held = len(held) // 24
-        at = {asset: place for place, asset in enumerate(held[:assets_held])}
-        absent = [asset for asset in self._assets if asset not in at]
-        if absent:
-            raise ContractError(f"{path}: holds no {', '.join(absent)} (it holds {', '.join(at)}); export this day again")
-        return [hour * assets_held + at[asset] for hour in range(24) for asset in self._assets]
-
     def _manifest(self) -> dict[str, Any]:
         path = self._folder / "cache.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"generation": 0, "chain": []}
@@ -143,31 +135,76 @@ class PanelCache:
                 streams[name].truncate(held_days * 24 * row_bytes)
                 streams[name].seek(0, 2)
             for day in days:
-                rows = self._read_day(day)
-                is_fresh = column_values(rows, "is_fresh")
+                rows = read_day(self._home, self._experiment, day)
                 for name, dtype in _ARRAYS.items():
                     streams[name].write(column_values(rows, name).astype(dtype).tobytes())
-                feature = np.stack([column_values(rows, name).astype(np.float32) for name in self._features], axis=1)
-                feature[~is_fresh] = np.nan
+                feature = feature_values(rows, self._features)
+                feature[~column_values(rows, "is_fresh")] = np.nan
                 streams["feature"].write(feature.tobytes())
         finally:
             for stream in streams.values():
                 stream.close()
 
-    def _read_day(self, day: date) -> pa.Table:
-        path = day_path(self._home, day)
-        columns = list(dict.fromkeys([*_KEYS, *_ARRAYS, *self._features]))
-        try:
-            rows = pq.ParquetFile(path).read(columns=columns)
-        except FileNotFoundError as error:
-            raise HistoryError(f"{path}: the index names this day, but its file is gone; export {day} again") from error
-        absent = [name for name in columns if name not in rows.column_names]
-        if absent:
-            raise ContractError(f"{path}: holds no column {', '.join(absent)}; build the SQL models and export {day} again")
-        held = rows["asset_id"].to_pylist()
-        if held != list(self._assets) * 24:
-            rows = rows.take(pa.array(self._places(held, path)))
-        return rows
+
+def panel_columns(experiment: Experiment) -> list[str]:
+    """The columns of ``features.panel_rows`` that the panel of this experiment is made of."""
+    return list(dict.fromkeys([*_KEYS, *_ARRAYS, *experiment.features.names]))
+
+
+def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
+    """The panel's columns of one stored day, 24 rows an asset of this universe, hour by hour.
+
+    Raises:
+        HistoryError: the file is gone.
+        ContractError: it lacks a column or an asset.
+    """
+    path, assets = day_path(home, day), experiment.asset_ids
+    wanted = panel_columns(experiment)
+    try:
+        rows = pq.ParquetFile(path).read(columns=wanted)
+    except FileNotFoundError as error:
+        raise HistoryError(f"{path}: the index names this day, but its file is gone; export {day} again") from error
+    absent = [name for name in wanted if name not in rows.column_names]
+    if absent:
+        raise ContractError(f"{path}: holds no column {', '.join(absent)}; build the SQL models and export {day} again")
+    held = rows["asset_id"].to_pylist()
+    return rows if held == list(assets) * 24 else rows.take(pa.array(_places(held, assets, path)))
+
+
+def panel_of(experiment: Experiment, rows: pa.Table, as_of_T: NDArray[np.datetime64]) -> Panel:
+    """Rows in order (hour by hour, assets in universe order) as a panel in memory; its content hash is empty."""
+    shape = (len(as_of_T), len(experiment.asset_ids))
+    arrays = {name: column_values(rows, name).astype(dtype).reshape(shape) for name, dtype in _ARRAYS.items()}
+    features = experiment.features.names
+    return Panel(
+        as_of_T=as_of_T,
+        asset_ids=experiment.asset_ids,
+        features=features,
+        feature_TNF=feature_values(rows, features).reshape(*shape, len(features)),
+        trade_price_TN=arrays["trade_price"],
+        mark_price_TN=arrays["mark_price"],
+        is_fresh_TN=arrays["is_fresh"],
+        age_hours_TN=arrays["age_hours"],
+        quote_volume_TN=arrays["quote_volume"],
+        funding_rate_TN=arrays["funding_rate"],
+        dividend_TN=arrays["dividend"],
+        content_hash="",
+    )
+
+
+def feature_values(rows: pa.Table, features: Iterable[str]) -> NDArray[np.float32]:
+    """(rows, F) the features side by side."""
+    return np.stack([column_values(rows, name).astype(np.float32) for name in features], axis=1)
+
+
+def _places(held: list[str], assets: tuple[str, ...], path: Path) -> list[int]:
+    """Rows of this universe, hour by hour, in a file that holds a wider one."""
+    assets_held = len(held) // 24
+    at = {asset: place for place, asset in enumerate(held[:assets_held])}
+    absent = [asset for asset in assets if asset not in at]
+    if absent:
+        raise ContractError(f"{path}: holds no {', '.join(absent)} (it holds {', '.join(at)}); export this day again")
+    return [hour * assets_held + at[asset] for hour in range(24) for asset in assets]
 
 
 def day_path(home: Home, day: date) -> Path:

@@ -87,8 +87,6 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
     not_negative = pa.Check.ge(0, error="at least 0")
     finite = pa.Check(_is_finite, name="finite", ignore_na=True)
     price, may_lack_price = pa.Column(float, [positive, finite]), pa.Column(float, [positive, finite], nullable=True)
-    feature = pa.Column("float32", finite, nullable=True)
-    share = pa.Column("float32", pa.Check.in_range(0, 100, error="0 to 100"), nullable=True)
     age = pa.Column("float32", not_negative, nullable=True)
     flag = pa.Column(bool)
     bar = {
@@ -119,7 +117,7 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
                     "closed_at": instant,
                     **dict.fromkeys(_PRICES, price),
                     "volume": pa.Column(float, [not_negative, finite]),
-                    "turnover": pa.Column(float, not_negative, nullable=True),
+                    "turnover": pa.Column(float, not_negative, nullable=True, required=False),
                 },
                 checks=[
                     _rows(pa, lambda rows: rows["opened_at"] < rows["closed_at"], "opens before it closes"),
@@ -131,11 +129,20 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
         case "aligned":
             return pa.DataFrameSchema(bar | {"is_expected": flag}, checks=masks, unique=["as_of", "asset_id"])
         case "features":
+            kinds = {
+                "((log|gap|intraday)_return|macd.*|last_funding_rate|hour_of_week.*)": finite,
+                "rsi_14.*": pa.Check.in_range(0, 100, error="0 to 100"),
+                "(range_share|volatility|relative_volume|pause_hours|bar_age_hours)": not_negative,
+            }
+            columns = {
+                name: pa.Column("float32", [rule, finite], nullable=True, regex=True, required=False)
+                for name, rule in kinds.items()
+            }
             return pa.DataFrameSchema(
-                {"as_of": instant, "asset_id": key, ".*_return": feature, "rsi_14.*": share, "(range_share|volatility)": age},
+                {"as_of": instant, "asset_id": key, **columns},
                 checks=[_rows(pa, lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], "as_of on the hour")],
                 unique=["as_of", "asset_id"],
-            ).update_columns({pattern: {"regex": True} for pattern in (".*_return", "rsi_14.*", "(range_share|volatility)")})
+            )
         case "panel_rows":
             return pa.DataFrameSchema(bar, checks=masks, unique=["as_of", "asset_id"])
         case "forecasts":
@@ -162,8 +169,11 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
             )
 
 
-def check_panel(panel: Panel, first_row: int = 0) -> None:
+def check_panel(panel: Panel, first_row: int = 0, *, has_past: bool = False) -> None:
     """Refuse a panel that breaks its contract, in the rows from ``first_row`` on.
+
+    Args:
+        has_past: row 0 is not the first that ever was, so its marks may be carried from rows that are not here.
 
     Raises:
         ContractError: shapes differ, time is not hourly, a mask disagrees with prices or ages, a price carried forward
@@ -191,7 +201,7 @@ def check_panel(panel: Panel, first_row: int = 0) -> None:
     _refuse(panel, first_row, fresh_TN & ~np.isfinite(mark_TN), "is fresh and has no mark")
     _refuse(panel, first_row, fresh_TN != np.isfinite(panel.quote_volume_TN[rows]), "has a volume that disagrees with is_fresh")
     if first_row == 0:
-        before_TN = np.concatenate([np.full((1, N), np.nan), mark_TN[:-1]])
+        before_TN = np.concatenate([mark_TN[:1] if has_past else np.full((1, N), np.nan), mark_TN[:-1]])
     else:
         before_TN = panel.mark_price_TN[first_row - 1 : -1]
     moved_TN = ~fresh_TN & (mark_TN != before_TN) & ~(np.isnan(mark_TN) & np.isnan(before_TN))

@@ -2,9 +2,9 @@
 
     panel/days/2025-01-01.parquet   24 rows an asset, every column of features.panel_rows
     panel/index.json                day -> hash of its values, and what the days hold
-    panel/cache/                    the arrays that ``open_panel`` maps
+    panel/cache/                    the arrays that ``open_panel`` maps, made by the export
 
-A new day is appended: rows that a reader has mapped are never rewritten (see cache.py).
+Rows are checked before they are written. A new day is appended: rows that a reader has mapped are never rewritten (see cache.py).
 Axes: T bars of the hourly grid.
 """
 
@@ -21,8 +21,9 @@ from crossattn_core.days import bounds, days_between, grid
 from crossattn_core.errors import ContractError, HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked
+from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked, panel_columns, panel_of, read_day
 from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.schemas import check_panel, check_table
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import write_json, write_parquet
 
@@ -40,14 +41,21 @@ def export_days(
         day -> hash of its values; a day whose hash is unchanged is not written again.
 
     Raises:
-        ContractError: a feature that the experiment names is no column, or an hour of an asset is missing or doubled.
+        ContractError: a feature that the experiment names is no column, an hour of an asset is missing or doubled, or a row
+            or mask breaks the panel's contract. What was exported before stays.
     """
     hashes: dict[date, str] = {}
     for chunk_first in days_between(first, last):
         if (chunk_first - first).days % _DAYS_AT_ONCE == 0:
             chunk_last = min(chunk_first + timedelta(days=_DAYS_AT_ONCE - 1), last)
             rows = _panel_rows(connection, experiment, chunk_first, chunk_last)
-            hashes |= _write_days(home, experiment, rows, chunk_first, chunk_last)
+            ordered = _placed(experiment, rows, chunk_first, chunk_last)
+            _check(home, experiment, ordered, chunk_first, chunk_last)
+            hashes |= _write_days(home, experiment, ordered, chunk_first, chunk_last)
+    # The arrays are made here, so that opening the panel costs the same at any size.
+    chain = chain_hash(home, experiment)
+    if chain:
+        PanelCache(home, experiment).hold(list(chain.values()), list(chain))
     return hashes
 
 
@@ -96,9 +104,9 @@ def _panel_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, f
     return rows
 
 
-def _write_days(home: Home, experiment: Experiment, rows: pa.Table, first: date, last: date) -> dict[date, str]:
+def _placed(experiment: Experiment, rows: pa.Table, first: date, last: date) -> pa.Table:
+    """The rows hour by hour, assets in universe order; placed by what they say, so that a missing one cannot shift another."""
     as_of_T, assets = grid(first, last), experiment.asset_ids
-    # Rows are placed by position, not by the order in which they came: a missing one cannot shift another.
     row_at = (rows["as_of"].to_numpy().astype("datetime64[us]") - as_of_T[0]) // np.timedelta64(1, "h")
     found = rows["asset_id"].combine_chunks().dictionary_encode()
     position = {asset: place for place, asset in enumerate(assets)}
@@ -116,7 +124,24 @@ def _write_days(home: Home, experiment: Experiment, rows: pa.Table, first: date,
         )
     order = np.empty(len(place), dtype=np.int64)
     order[place] = np.flatnonzero(known)
-    ordered = rows.take(pa.array(order)).combine_chunks()
+    return rows.take(pa.array(order)).combine_chunks()
+
+
+def _check(home: Home, experiment: Experiment, ordered: pa.Table, first: date, last: date) -> None:
+    """Refuse rows that break the panel's contract, before any of them is written; the day before is the context of marks."""
+    check_table("panel_rows", ordered.to_pandas())
+    before, has_past = first - timedelta(days=1), first > experiment.period.start
+    columns = panel_columns(experiment)
+    with_context = ordered.select(columns)
+    is_known = has_past and before in exported_days(home) and day_path(home, before).is_file()
+    if is_known:
+        with_context = pa.concat_tables([read_day(home, experiment, before), with_context])
+    as_of_T = grid(before if is_known else first, last)
+    check_panel(panel_of(experiment, with_context, as_of_T), first_row=24 if is_known else 0, has_past=has_past)
+
+
+def _write_days(home: Home, experiment: Experiment, ordered: pa.Table, first: date, last: date) -> dict[date, str]:
+    assets = experiment.asset_ids
     per_day = 24 * len(assets)
     hashes: dict[date, str] = {}
     for number, day in enumerate(days_between(first, last)):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import PortfolioSettings
 from crossattn_core.home import Home
+from crossattn_core.panel.schemas import check_table
 from crossattn_core.storage import write_parquet
 
 __all__ = ["Targets", "decision_rows", "read_weights", "save_weights", "weights_path"]
@@ -123,7 +124,11 @@ def weights_path(home: Home, strategy: str) -> Path:
 
 
 def save_weights(home: Home, targets: Targets) -> Path:
-    """Store targets as Parquet. Grain: (as_of, asset_id); a null ``target_weight`` leaves the position alone."""
+    """Store targets as Parquet. Grain: (as_of, asset_id); a null ``target_weight`` leaves the position alone.
+
+    Raises:
+        BrokenContractError: a weight is beyond reason, or stands twice; what was stored before stays.
+    """
     decisions, assets = targets.target_DN.shape
     weight = targets.target_DN.ravel()
     belief = (targets.belief_DN if targets.belief_DN.size else np.full(targets.target_DN.shape, np.nan)).ravel()
@@ -136,6 +141,8 @@ def save_weights(home: Home, targets: Targets) -> Path:
             "belief": pa.array(belief, mask=np.isnan(belief)),
         }
     )
+    if table.num_rows:
+        check_table("weights", table.to_pandas())
     return write_parquet(weights_path(home, targets.strategy), table)
 
 

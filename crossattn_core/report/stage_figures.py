@@ -11,7 +11,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.report.ink import MUTED, PALETTE, SUBJECT, drawing, frame
 from crossattn_core.training.fitted import EpochReport
 
-__all__ = ["loss_figure", "regime_figure"]
+__all__ = ["loss_figure", "monitor_figure", "regime_figure"]
 
 _TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
 _HOURS_A_DAY = 24
@@ -60,4 +60,33 @@ def loss_figure(epochs_by_fit: Mapping[str, Sequence[EpochReport]]) -> Figure:
         axis.grid(axis="y")
         if 0 < len(epochs_by_fit) <= 14:
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+        return figure
+
+
+def monitor_figure(rolling_ic: pd.DataFrame, plan: pd.DataFrame, windows: pd.DataFrame) -> Figure:
+    """Rolling IC of each family and of the baseline, and drift, by day; lines mark retrains, tints the regimes.
+
+    Args:
+        rolling_ic: one row a day, a column a family; index naive UTC midnight.
+        plan: grain (day, family), with ``action`` and ``drift``.
+        windows: regime windows.
+    """
+    with drawing():
+        figure, (above, below) = frame(height=4.2, rows=2, sharex=True)
+        for n, name in enumerate(rolling_ic.columns):
+            above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=(SUBJECT, *PALETTE)[n % 8], label=name)
+        by_day = plan.drop_duplicates("day")
+        below.plot(by_day["day"].to_numpy(), by_day["drift"], lw=1.1, color=SUBJECT, label="drift")
+        for axis in (above, below):
+            for day in by_day.loc[by_day["action"] == "retrain", "day"]:
+                axis.axvline(float(mdates.date2num(day.to_pydatetime())), color=MUTED, lw=0.5)
+            axis.axhline(0, color=MUTED, lw=0.6)
+            newest = rolling_ic.index[-1] if len(rolling_ic) else pd.Timestamp(0)
+            for window in windows.to_dict("records"):
+                ends = newest if window["end"] is pd.NaT else window["end"]
+                left, right = (float(mdates.date2num(pd.Timestamp(at).to_pydatetime())) for at in (window["confirmed"], ends))
+                axis.axvspan(left, right, color=_TINTS[int(window["regime"]) % len(_TINTS)], lw=0, zorder=0)
+        above.set_ylabel("rolling IC")
+        below.set_ylabel("stability index")
+        above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
         return figure

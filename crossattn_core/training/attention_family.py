@@ -18,6 +18,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.model.heads import expected_move, portfolio_weights
 from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network
 from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.schemas import check_cut_off, check_windows
 from crossattn_core.panel.splits import training_rows
 from crossattn_core.panel.windows import Scaler, Windows, fit_scaler
 from crossattn_core.receipts import combined_hash
@@ -167,6 +168,9 @@ def fit_attention(
         embargo=training.embargo,
         stride=training.stride,
     )
+    check_windows(panel, split.train_R, model.lookback, last_row=split.train_end)
+    check_windows(panel, split.validation_R, model.lookback, last_row=request.cut_off)
+    check_cut_off(panel.as_of_T[split.train_end], panel.as_of_T[request.cut_off])
     first_bar = int(split.train_R[0]) - model.lookback + 1
     scaler = fit_scaler(panel, first_bar, split.train_end)
     train_known_TNO = labels.known_at(split.train_end)

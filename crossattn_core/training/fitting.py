@@ -11,6 +11,7 @@ from crossattn_core.experiment import FAMILIES, Experiment
 from crossattn_core.training.attention_family import FittedAttention, fit_attention
 from crossattn_core.training.boosted_family import FittedBoosted, fit_boosted
 from crossattn_core.training.checkpoint import fits, read_checkpoint
+from crossattn_core.training.ensemble import MEMBERS, FittedEnsemble, fit_ensemble
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
 from crossattn_core.training.ridge_family import FittedRidge, fit_ridge
 
@@ -56,7 +57,10 @@ def fit_model(
     _check_panel(request, experiment)
     match family:
         case network if network in _NETWORKS:
-            return fit_attention(family, request, _as_family(family, experiment), report=report)
+            own, seeds = _as_family(family, experiment), experiment.retrain.seeds
+            if seeds > 1:
+                return fit_ensemble(fit_attention, family, request, own, seeds, report=report)
+            return fit_attention(family, request, own, report=report)
         case "ridge_var":
             return fit_ridge(request, experiment)
         case "lightgbm":
@@ -74,6 +78,8 @@ def load_model(folder: Path, experiment: Experiment) -> FittedModel:
     family = str(manifest.get("family"))
     experiment = _as_family(family, experiment)
     fits(manifest, family, experiment, folder=folder)
+    if MEMBERS in manifest:
+        return FittedEnsemble([load_model(folder.parent / member, experiment) for member in manifest[MEMBERS]], manifest)
     match family:
         case network if network in _NETWORKS:
             return FittedAttention.from_checkpoint(arrays, manifest, experiment)

@@ -19,13 +19,13 @@ from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.market_days import BARS_A_DAY
-from crossattn_core.regimes.windows import InForce
 from crossattn_core.training.day_result import DayResult, EpochOfDay, Fit, Load
 from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.training.health import Health, check_health
-from crossattn_core.training.plan import Decision, Known, decide
+from crossattn_core.training.plan import Decision
 from crossattn_core.training.rolling_inputs import history_of_fit, known_panel, panel_chain, settings_hash
 from crossattn_core.training.rolling_memory import RollingMemory
+from crossattn_core.training.rolling_state import DayStart, canonical, first_state, look, plain, roll_back_state
 from crossattn_core.training.rolling_store import (
     Event,
     forget_after,
@@ -74,7 +74,7 @@ class Walker:
             self.settings_hash,
             before,
             self.previous["plan_hash"] if self.previous else "",
-            *(_canonical(asdict(event)) for event in todays_events),
+            *(canonical(asdict(event)) for event in todays_events),
         )
         forecast_inputs = combined_hash(model_inputs, self.chain[day])
         stored = read_day(self.home, day)
@@ -88,7 +88,7 @@ class Walker:
         record = dict(stored) if stored and planned else self._plan(day, todays_events, trained, epochs)
         record |= {"day": day.isoformat(), "model_inputs": model_inputs, "forecast_inputs": forecast_inputs}
         record["previous_hash"] = self.previous["plan_hash"] if self.previous else ""
-        record["plan_hash"] = combined_hash(model_inputs, _canonical(record["rows"]), _canonical(record["state"]))
+        record["plan_hash"] = combined_hash(model_inputs, canonical(record["rows"]), canonical(record["state"]))
         if stored and stored["plan_hash"] != record["plan_hash"]:
             forget_after(self.home, day)
         count, record["forecast_hash"] = self._forecast(day, record["state"]["in_force"])
@@ -107,37 +107,34 @@ class Walker:
         """Decide and fit; returns the rows of the plan and the state that the next day reads."""
         cut_off = self.memory.cut_off(day)
         known = known_panel(self.panel, cut_off + 1, self.chain.get(day - timedelta(days=1), ""))
-        state = json.loads(_canonical(self.previous["state"])) if self.previous else _first_state()
-        in_force, regimes = self.memory.regime(day)
-        drift, ic_gap = self.memory.signals(day, known, state)
-        decision = decide(
-            _known(day, (day - self.first_day).days, state, in_force, drift, ic_gap, events), self.experiment.retrain
-        )
+        state = json.loads(canonical(self.previous["state"])) if self.previous else first_state()
+        start = look(self.memory, day, known, state, events, self.experiment.retrain)
+        decision, in_force = start.decision, start.in_force
         verdicts: dict[str, tuple[str, Health]] = {}
         edge_FQ: NDArray[np.float64] | None = None
         if decision.action == "retrain":
-            weight_T = row_weights(cut_off + 1, regimes.regime_D, in_force.regime, self.experiment.retrain)
+            weight_T = row_weights(cut_off + 1, start.regimes.regime_D, in_force.regime, self.experiment.retrain)
             for family in self.families:
                 verdicts[family] = self._fit(day, family, known, weight_T, state, trained, epochs)
             state["attempts"] += 1
             state["reference_day"] = day.isoformat()
             edge_FQ = drift_edges(known, weight_T)
             self.memory.remember_deciles(day, edge_FQ)
-            state["drift_at_attempt"] = _plain(self.memory.drift(known, day.isoformat()))
+            state["drift_at_attempt"] = plain(self.memory.drift(known, day.isoformat()))
         elif decision.reason == "rollback":
             decision = Decision(
                 "carry",
                 "rollback",
-                "; ".join(_roll_back(state, self.families, event) for event in events if event.kind == "rollback"),
+                "; ".join(roll_back_state(state, self.families, event) for event in events if event.kind == "rollback"),
             )
         if decision.action == "retrain" or decision.reason == "rollback":
             state["last_attempt"], state["regime_at_attempt"] = day.isoformat(), in_force.regime
         record: dict[str, Any] = {
-            "rows": self._rows(day, decision, in_force, state, verdicts, drift, ic_gap),
+            "rows": self._rows(day, decision, state, verdicts, start),
             "state": state,
         }
         if edge_FQ is not None:
-            record["reference"] = [[_plain(edge) for edge in edge_Q] for edge_Q in edge_FQ.tolist()]
+            record["reference"] = [[plain(edge) for edge in edge_Q] for edge_Q in edge_FQ.tolist()]
         return record
 
     def _fit(
@@ -182,7 +179,7 @@ class Walker:
             "train_start": max(str(known.as_of_T[int(np.argmax(weight_T > 0))]), told.get("train_start", "")),
             "cut_off": str(known.as_of_T[-1]),
             "rows": int(told.get("train_rows", (weight_T > 0).sum())),
-            "validation_loss": _plain(told.get("validation_loss")),
+            "validation_loss": plain(told.get("validation_loss")),
         }
         if health.healthy:
             state["in_force"][family] = model.model_id
@@ -193,11 +190,9 @@ class Walker:
         self,
         day: date,
         decision: Decision,
-        in_force: InForce,
         state: dict[str, Any],
         verdicts: dict[str, tuple[str, Health]],
-        drift: float,
-        ic_gap: float,
+        start: DayStart,
     ) -> list[dict[str, Any]]:
         remembered = {model_id for ids in state["history"].values() for model_id in ids} | set(state["in_force"].values())
         rows = []
@@ -217,14 +212,14 @@ class Walker:
                     "trained_id": trained_id,
                     "healthy": health.healthy,
                     "health": health.why,
-                    "regime": in_force.regime,
-                    "window_id": in_force.window_id,
+                    "regime": start.in_force.regime,
+                    "window_id": start.in_force.window_id,
                     "train_start": facts.get("train_start"),
                     "cut_off": facts.get("cut_off"),
                     "rows": facts.get("rows", 0),
                     "validation_loss": facts.get("validation_loss"),
-                    "drift": _plain(drift),
-                    "ic_gap": _plain(ic_gap),
+                    "drift": plain(start.drift),
+                    "ic_gap": plain(start.ic_gap),
                 }
             )
         state["facts"] = {model_id: facts for model_id, facts in state["facts"].items() if model_id in remembered}
@@ -252,59 +247,3 @@ class Walker:
 
     def _forecasts_stand(self, day: date, stored: dict[str, Any]) -> bool:
         return answers_hash(self.home, day) == stored["forecast_hash"]
-
-
-def _first_state() -> dict[str, Any]:
-    return {
-        "attempts": 0,
-        "last_attempt": None,
-        "regime_at_attempt": -1,
-        "reference_day": None,
-        "drift_at_attempt": None,
-        "in_force": {},
-        "history": {},
-        "facts": {},
-    }
-
-
-def _known(
-    day: date, history_days: int, state: dict[str, Any], in_force: InForce, drift: float, ic_gap: float, events: list[Event]
-) -> Known:
-    notes = {kind: "; ".join(event.note or kind for event in events if event.kind == kind) for kind in ("forced", "rollback")}
-    return Known(
-        day=day,
-        history_days=history_days,
-        last_attempt=date.fromisoformat(state["last_attempt"]) if state["last_attempt"] else None,
-        has_model=bool(state["in_force"]),
-        regime=in_force.regime,
-        regime_at_attempt=state["regime_at_attempt"],
-        drift=drift,
-        drift_at_attempt=float("nan") if state["drift_at_attempt"] is None else state["drift_at_attempt"],
-        ic_gap=ic_gap,
-        forced=notes["forced"],
-        rollback=notes["rollback"],
-    )
-
-
-def _roll_back(state: dict[str, Any], families: tuple[str, ...], event: Event) -> str:
-    """Put an earlier healthy model in force; returns what happened, in words."""
-    said = []
-    for family in families if not event.family else (event.family,):
-        history = state["history"].get(family, [])
-        serving = state["in_force"].get(family, "")
-        earlier = history[: history.index(serving)] if serving in history else history
-        target = event.model_id or (earlier[-1] if earlier else "")
-        if target in history and target != serving:
-            state["in_force"][family] = target
-            said.append(f"{family}: {serving} -> {target}")
-        elif not event.model_id or event.family:
-            said.append(f"{family}: stays at {serving or 'none'}, no healthy model {target or 'before it'} is remembered")
-    return f"{event.note or 'rollback'} ({', '.join(said) or 'no family has that model'})"
-
-
-def _plain(value: float | None) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

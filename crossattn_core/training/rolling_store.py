@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import HomeError
 from crossattn_core.home import Home
+from crossattn_core.panel.schemas import check_table
 from crossattn_core.storage import sha256_of, write_bytes, write_json
 
 __all__ = [
@@ -125,7 +126,11 @@ def write_forecasts(
     forecast_by_family_RNH: dict[str, NDArray[np.float32]],
     model_by_family: dict[str, str],
 ) -> tuple[int, str]:
-    """Store a day's forecasts; returns how many there are and the hash of the file."""
+    """Store a day's forecasts; returns how many there are and the hash of the file.
+
+    Raises:
+        BrokenContractError: a forecast is no return, or stands twice; what was stored for the day stays.
+    """
     tables = [_FORECAST_SCHEMA.empty_table()]
     for family, forecast_RNH in forecast_by_family_RNH.items():
         row_K, asset_K, horizon_K = np.nonzero(np.isfinite(forecast_RNH))
@@ -140,6 +145,8 @@ def write_forecasts(
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _FORECAST_SCHEMA, strict=True)]
         tables.append(pa.Table.from_arrays(arrays, schema=_FORECAST_SCHEMA))
     table = pa.concat_tables(tables).combine_chunks()
+    if table.num_rows:
+        check_table("forecasts", table.to_pandas())
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     content = sink.getvalue().to_pybytes()

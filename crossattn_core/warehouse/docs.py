@@ -1,15 +1,21 @@
-"""The project as one static page: search, graph, columns with their origin, tests, SQL. No network, no clock."""
+"""The project as one static page: search, graph, columns with their path down to candles, tests, SQL. No network, no clock.
+
+Look and behaviour stand in docs_page.py.
+"""
 
 from html import escape
 from pathlib import Path
 
 from crossattn_core.storage import write_text
+from crossattn_core.warehouse.docs_page import SCRIPT, STYLE
 from crossattn_core.warehouse.lineage import Lineage
 from crossattn_core.warehouse.project import Column, Model, Project
 
 __all__ = ["write_docs"]
 
-_BOX, _GAP_X, _GAP_Y = (190, 30), 60, 14
+_BOX, _GAP_X, _GAP_Y = (222, 30), 60, 14
+_ORDER = ("staging", "aligned", "features", "marts", "raw", "results")
+_LEGEND = {"source": "filled by the lake, the calendars or a stage", "view": "made when it is read", "stored": "stored rows"}
 
 
 def write_docs(project: Project, path: Path) -> Path:
@@ -19,21 +25,38 @@ def write_docs(project: Project, path: Path) -> Path:
     }
     sections = [_model_section(model, readers[model.name]) for model in project]
     sections += [_source_section(name, columns, readers[name]) for name, columns in project.sources.items()]
-    links = "".join(
-        f'<li><a href="#{escape(name)}">{escape(name)}</a></li>' for name in (*sorted(project.models), *sorted(project.sources))
-    )
+    legend = "".join(f'<span class="key {kind}">{kind}</span> {escape(text)} ' for kind, text in _LEGEND.items())
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>SQL models</title><style>{_STYLE}</style>"
+        f"<title>SQL models</title><style>{STYLE}</style>"
         f"<nav><h1>SQL models</h1><input id=search type=search placeholder='model, column or word' aria-label=search autofocus>"
-        f"<p id=count></p><ul>{links}</ul></nav>"
-        f"<main><section class=graph>{_graph(project)}</section>{''.join(sections)}</main><script>{_SCRIPT}</script></html>\n"
+        f"<p id=count></p>{_index(project)}</nav>"
+        f"<main><section class=graph>{_graph(project)}<p class=legend>{legend}</p></section>"
+        "<p class=hint>Point at a box to see what it is made from and what reads it. "
+        "Click a column to follow it down to candles.</p>"
+        f"{''.join(sections)}</main><script>{SCRIPT}</script></html>\n"
     )
     return write_text(path, page)
 
 
+def _index(project: Project) -> str:
+    """Links by schema, in the order in which rows flow."""
+    schemas: dict[str, list[str]] = {}
+    for name in (*project.models, *project.sources):
+        schemas.setdefault(name.split(".")[0], []).append(name)
+    return "".join(
+        f"<h3>{escape(schema)}</h3><ul>"
+        + "".join(
+            f'<li data-name="{escape(name)}"><a href="#{escape(name)}">{escape(name.split(".")[1])}</a></li>'
+            for name in sorted(names)
+        )
+        + "</ul>"
+        for schema, names in sorted(schemas.items(), key=lambda entry: (*_ORDER, entry[0]).index(entry[0]))
+    )
+
+
 def _model_section(model: Model, readers: list[str]) -> str:
-    columns = "".join(_column_row(column, _origin(model.column_lineage[column.name])) for column in model.columns)
+    columns = "".join(_column_row(model.name, column, model.column_lineage[column.name]) for column in model.columns)
     tests = "".join(f"<li>{escape(test.name)}{' (warns)' if test.severity == 'warn' else ''}</li>" for test in model.tests)
     warm_up = ""
     if model.warm_up is not None:
@@ -50,7 +73,7 @@ def _model_section(model: Model, readers: list[str]) -> str:
 
 
 def _source_section(name: str, columns: tuple[Column, ...], readers: list[str]) -> str:
-    rows = "".join(_column_row(column, "") for column in columns)
+    rows = "".join(_column_row(name, column, ()) for column in columns)
     return (
         f'<section class="entry source" id="{escape(name)}"><h2>{escape(name)}</h2>'
         f"<p class=facts>source. Read by {_links(readers)}.</p>"
@@ -58,15 +81,19 @@ def _source_section(name: str, columns: tuple[Column, ...], readers: list[str]) 
     )
 
 
-def _column_row(column: Column, origin: str) -> str:
-    cells = (column.name, column.type, column.unit, column.description)
-    return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in cells) + f"<td>{origin}</tr>"
-
-
-def _origin(lineage: Lineage) -> str:
+def _column_row(table: str, column: Column, lineage: Lineage) -> str:
+    key = f"{table}.{column.name}"
     if isinstance(lineage, str):
-        return f"<em>{escape(lineage)}</em>"
-    return ", ".join(f'<a href="#{escape(table)}">{escape(table)}</a>.{escape(name)}' for table, name in lineage) or "constant"
+        origin, made_from = f"<em>{escape(lineage)}</em>", lineage
+    else:
+        names = [f"{upstream}.{name}" for upstream, name in lineage]
+        origin = ", ".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in names)
+        made_from = " ".join(names)
+    cells = "".join(f"<td>{escape(cell)}" for cell in (column.type, column.unit, column.description))
+    return (
+        f'<tr id="{escape(key)}" data-from="{escape(made_from)}">'
+        f"<td><button type=button>{escape(column.name)}</button>{cells}<td>{origin}</tr>"
+    )
 
 
 def _links(names: tuple[str, ...] | list[str]) -> str:
@@ -94,11 +121,15 @@ def _graph(project: Project) -> str:
         for table in model.depends_on:
             from_x, from_y = place[table][0] + width, place[table][1] + height // 2
             middle = (from_x + x) // 2
-            edges.append(f'<path d="M{from_x} {from_y}C{middle} {from_y} {middle} {y + height // 2} {x} {y + height // 2}"/>')
+            ends = f'data-from="{escape(table)}" data-to="{escape(model.name)}"'
+            edges.append(
+                f'<path {ends} d="M{from_x} {from_y}C{middle} {from_y} {middle} {y + height // 2} {x} {y + height // 2}"/>'
+            )
     for name, (x, y) in place.items():
         kind = project.models[name].kind if name in project.models else "source"
         boxes.append(
-            f'<a href="#{escape(name)}"><g class="{kind}"><rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>'
+            f'<a href="#{escape(name)}" data-name="{escape(name)}"><g class="{kind}">'
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>'
             f'<text x="{x + 10}" y="{y + 20}">{escape(name)}</text><title>{kind}</title></g></a>'
         )
     right = max(x for x, _ in place.values()) + width
@@ -112,41 +143,3 @@ def _graph(project: Project) -> str:
 def _mean_row(project: Project, name: str, place: dict[str, tuple[int, int]]) -> float:
     above = [place[table][1] for table in project.models[name].depends_on if table in place] if name in project.models else []
     return sum(above) / len(above) if above else 0.0
-
-
-_STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881;--link:#2563eb}
-@media(prefers-color-scheme:dark){:root{--link:#7aa7ff}}
-body{margin:0;font:15px/1.5 system-ui,sans-serif;display:grid;grid-template-columns:16rem minmax(0,1fr)}
-nav{position:sticky;top:0;height:100vh;overflow:auto;padding:1rem;box-sizing:border-box;
-border-right:1px solid var(--line)}
-nav h1{font-size:1.1rem;margin:0 0 .5rem}nav ul{list-style:none;padding:0;margin:0}
-nav input{width:100%;box-sizing:border-box;padding:.4rem}
-nav p{margin:.4rem 0;opacity:.7;min-height:1.5em}main{padding:1rem 2rem;max-width:75rem}a{color:var(--link);text-decoration:none}
-a:hover{text-decoration:underline}
-.graph{overflow:auto;border:1px solid var(--line);border-radius:8px;padding:1rem;margin-bottom:2rem}
-svg{max-width:100%;height:auto}
-svg path{fill:none;stroke:#888a;stroke-width:1.2}
-svg rect{fill:color-mix(in srgb,#2563eb 12%,Canvas);stroke:#2563eb}
-svg .source rect{fill:color-mix(in srgb,#888 12%,Canvas);stroke:#888}
-svg .incremental rect,svg .python rect,svg .table rect{fill:color-mix(in srgb,#16a34a 12%,Canvas);stroke:#16a34a}
-svg text{font:12px ui-monospace,monospace;fill:currentColor}
-.entry{border-top:1px solid var(--line);padding:.5rem 0 1.5rem;scroll-margin-top:.5rem}
-h2{font:600 1.1rem ui-monospace,monospace;margin:.6rem 0}
-.facts{opacity:.8}table{border-collapse:collapse;width:100%;font-size:.9em;margin:.6rem 0}
-th,td{text-align:left;vertical-align:top;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line)}
-td:first-child{font-family:ui-monospace,monospace}pre{overflow:auto;background:var(--soft);padding:1rem;border-radius:6px;font-size:.85em}
-@media(max-width:50rem){body{display:block}nav{position:static;height:auto;border:0}main{padding:1rem}}
-"""
-
-_SCRIPT = """
-const box=document.getElementById('search'),count=document.getElementById('count');
-const entries=[...document.querySelectorAll('.entry')].map(e=>[e,e.textContent.toLowerCase()]);
-const rows=new Map([...document.querySelectorAll('nav li')].map(li=>[li.textContent,li]));
-function find(){const words=box.value.toLowerCase().split(/\\s+/).filter(Boolean);let shown=0;
-for(const [entry,text] of entries){const hit=words.every(w=>text.includes(w));
-entry.hidden=!hit;rows.get(entry.id).hidden=!hit;shown+=hit}
-count.textContent=words.length?shown+' of '+entries.length:''}
-box.addEventListener('input',find);addEventListener('hashchange',()=>{const e=document.getElementById(location.hash.slice(1));
-if(e&&e.hidden){box.value='';find();e.scrollIntoView()}});
-"""

@@ -1,6 +1,6 @@
 """Unit tests of models: given rows, expected rows, in YAML files under ``dbt_like_sql/tests/``.
 
-    model: features.window
+    model: features.bar
     examples:
       - name: the first bar of a session splits its move into gap and return
         start: 2025-03-03 00:00          # rows in (start, end] are made; all where absent

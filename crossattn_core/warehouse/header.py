@@ -21,7 +21,14 @@ _KINDS = ("view", "table", "incremental", "python")
 _HEADER = re.compile(r"\A\s*/\* (?P<what>model|test)[ \t]*\n(?P<yaml>.*?)\*/", re.DOTALL)
 _DESCRIBED = re.compile(r"^(?P<text>.+?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
 _KEYS = {"description", "grain", "kind", "time_column", "warm_up", "function", "columns", "tests"}
-_TEST_KINDS: dict[str, type] = {"not_null": list, "unique": list, "range": dict, "expectation": str, "relationship": dict}
+_TEST_KINDS: dict[str, type] = {
+    "not_null": list,
+    "unique": list,
+    "range": dict,
+    "expectation": str,
+    "relationship": dict,
+    "schema": str,
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class ModelTest:
     """One test of a model: declared in its header, or a file under ``tests/`` that selects offending rows."""
 
     kind: str
-    """not_null, unique, range, expectation, relationship, or sql."""
+    """not_null, unique, range, expectation, relationship, schema (a pandera schema of panel/schemas.py), or sql."""
     argument: Any
     severity: Severity = "error"
     """'warn' tests are told of and stop nothing."""

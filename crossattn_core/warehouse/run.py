@@ -19,6 +19,7 @@ from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.connection import connect, transaction
 from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
 from crossattn_core.warehouse.sources import create_sources, sync_sources
+from crossattn_core.warehouse.tests import RejectedError, TestResult, run_tests
 
 __all__ = [
     "BuildResult",
@@ -47,32 +48,46 @@ class BuildResult:
     """Rows of each day of the range; empty for a view, and for a table without a time column."""
     content_hash_by_day: dict[date, str] = field(default_factory=dict)
     """Names the values of each day, whatever their order; days without rows included."""
+    tests: list[TestResult] = field(default_factory=list)
+    """What the model's tests found, where they were asked for."""
 
 
-def build(connection: duckdb.DuckDBPyConnection, project: Project, name: str, first: date, last: date) -> BuildResult:
+def build(
+    connection: duckdb.DuckDBPyConnection, project: Project, name: str, first: date, last: date, *, tested: bool = False
+) -> BuildResult:
     """Make model ``name`` for the days first..last; a view or a table is made as a whole.
 
     Views that the model reads are created on the way, so only stored models have to be built before.
 
+    Args:
+        tested: run the model's tests on the new rows before they are committed.
+
     Raises:
         WarehouseError: DuckDB refused; the message names file and cause, and what was stored before is untouched.
+        RejectedError: a test that blocks failed; what was stored before is untouched.
     """
     model = project.model(name)
+
+    def judged() -> list[TestResult]:
+        return _judged(connection, project, model, first, last) if tested else []
+
     start, end = bounds(first)[0], bounds(last)[1]
     try:
         prepare(connection, project, model)
         if model.kind == "view":
-            return BuildResult(name, model.kind, None)
+            return BuildResult(name, model.kind, None, tests=judged())
         if model.kind == "table":
             with transaction(connection):
                 set_range(connection, start, end, start)
                 connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
-            return BuildResult(name, model.kind, _count(connection, name))
+                tests = judged()
+            return BuildResult(name, model.kind, _count(connection, name), tests=tests)
         with transaction(connection):
             for part_first, part_last in _parts(first, last):
                 _replace_range(connection, model, bounds(part_first)[0], bounds(part_last)[1])
+            tests = judged()
             rows, hashes = _by_day(connection, model, first, last)
-        return BuildResult(name, model.kind, sum(rows.values()), rows, hashes)
+        return BuildResult(name, model.kind, sum(rows.values()), rows, hashes, tests)
     except duckdb.Error as error:
         raise WarehouseError(f"{model.path}: building {name} for {first}..{last} failed, nothing was changed: {error}") from error
 
@@ -91,6 +106,16 @@ def build_all(
     for name in (*project.upstream(until), until):
         results.append(build(connection, project, name, first, last))
         report(results[-1])
+    return results
+
+
+def _judged(connection: duckdb.DuckDBPyConnection, project: Project, model: Model, first: date, last: date) -> list[TestResult]:
+    results = run_tests(connection, project, [model.name], first=first, last=last)
+    refused = [result for result in results if not result.passed and result.severity == "error"]
+    if refused:
+        told = "\n".join(f"  {result.test}: {result.failing} offending\n{result.failing_rows.head(5)}" for result in refused)
+        kept = "" if model.kind == "view" else ", what was stored before is kept"
+        raise RejectedError(f"{model.path}: {model.name} for {first}..{last} fails {len(refused)} tests{kept}:\n{told}", results)
     return results
 
 

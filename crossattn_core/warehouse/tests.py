@@ -1,21 +1,25 @@
-"""Running the tests that models declare: each is a query for offending rows, and passes where there are none."""
+"""Running the tests that models declare: each looks for offending rows, and passes where there are none.
+
+All but ``schema`` are queries; a schema validates the rows of the days with pandera, a few weeks at a time.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
 import pandas as pd
 
-from crossattn_core.days import bounds
+from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import WarehouseError
 from crossattn_core.warehouse.header import ModelTest, Severity
 from crossattn_core.warehouse.project import Model, Project
 
-__all__ = ["TestResult", "failing_query", "run_tests"]
+__all__ = ["RejectedError", "TestResult", "failing_query", "run_tests"]
 
 _SHOWN = 50
+_DAYS_AT_ONCE = 61  # bounds the memory of a schema test
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,14 @@ class TestResult:
     """Offending rows, or groups of rows for ``unique``."""
     failing_rows: pd.DataFrame
     """The first of them, in the order of the model's grain."""
+
+
+class RejectedError(WarehouseError):
+    """Rows failed a test that blocks; ``results`` holds what every test found."""
+
+    def __init__(self, message: str, results: list[TestResult]) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 def run_tests(
@@ -53,6 +65,9 @@ def run_tests(
     for name in project.models if names is None else names:
         model = project.model(name)
         for test in model.tests:
+            if test.kind == "schema":
+                results.append(_schema_result(connection, model, test, first, last))
+                continue
             query = failing_query(model, test, first, last)
             try:
                 failing = connection.execute(f"select count(*) from ({query}\n)").fetchall()[0][0]
@@ -87,6 +102,23 @@ def failing_query(model: Model, test: ModelTest, first: date | None = None, last
         case "sql":
             return test.sql
     raise WarehouseError(f"{model.path}: test kind {test.kind!r} is unknown")
+
+
+def _schema_result(
+    connection: duckdb.DuckDBPyConnection, model: Model, test: ModelTest, first: date | None, last: date | None
+) -> TestResult:
+    from crossattn_core.panel.schemas import failures  # pandera takes a second to import
+
+    parts = [(first, last)]
+    if first is not None and last is not None:
+        starts = list(days_between(first, last))[::_DAYS_AT_ONCE]
+        parts = [(start, min(start + timedelta(days=_DAYS_AT_ONCE - 1), last)) for start in starts]
+    found = []
+    for part_first, part_last in parts:
+        rows = connection.execute(f"select * from {model.name}{_within(model, part_first, part_last)} order by all").df()
+        found.append(failures(test.argument, rows))
+    failing = pd.concat(found, ignore_index=True)
+    return TestResult(model.name, test.name, test.severity, failing.empty, len(failing), failing.head(_SHOWN))
 
 
 def _outside(column: str, low: float | None, high: float | None) -> list[str]:

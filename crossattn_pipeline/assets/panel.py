@@ -1,5 +1,6 @@
 """The panel that models read, and the regimes found on it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -7,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core import line as stages
+from crossattn_core.errors import ContractError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
+from crossattn_core.panel.schemas import BrokenContractError
 from crossattn_core.report.ink import png
 from crossattn_core.report.stage_figures import regime_figure
 from crossattn_pipeline.metadata import figure, table
@@ -35,17 +38,34 @@ def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=experiment.features.content_hash(),
         pool="duckdb",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "contract",
+                asset="feature_windows",
+                blocking=True,
+                description="rows fit their schema; shapes, masks, prices, ages and time of the arrays agree",
+            )
+        ],
     )
-    def feature_windows(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+    def feature_windows(
+        context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         first, last = day_range(context)
-        hashes = stages.export_windows(line, first, last)
+        try:
+            hashes = stages.export_windows(line, first, last)
+        except ContractError as error:
+            told: dict[str, Any] = {"error": str(error)}
+            if isinstance(error, BrokenContractError):
+                told["failures"] = table(error.failures)
+            yield dg.AssetCheckResult(check_name="contract", passed=False, metadata=told)
+            raise
         coverage = _coverage(line)
         for day, content_hash in hashes.items():
             shown: dict[str, Any] = {"content_hash": content_hash}
             if day == last:
                 shown["coverage"] = table(coverage)
             context.add_asset_metadata(shown, partition_key=day.isoformat())
-        return dg.MaterializeResult()
+        yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="contract", passed=True)])
 
     @dg.asset(
         description="Regime windows: from the day a regime is confirmed until the next is, found causally on the panel.",

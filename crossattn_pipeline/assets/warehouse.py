@@ -1,6 +1,7 @@
 """Every SQL model is an asset: described by its header, checked by its tests, linked by its lineage."""
 
 import re
+from collections.abc import Generator, Iterator
 from datetime import date
 from typing import Any, cast
 
@@ -13,11 +14,14 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.warehouse.project import Column, Model, Project
 from crossattn_core.warehouse.results import RESULT_STAGES, reads_results
-from crossattn_core.warehouse.tests import TestResult, failing_query
+from crossattn_core.warehouse.run import BuildResult
+from crossattn_core.warehouse.tests import RejectedError, TestResult, failing_query
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
 __all__ = ["model_key", "warehouse_assets"]
+
+Made = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
 def warehouse_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefinition]:
@@ -45,7 +49,7 @@ def _upstream_keys(experiment: Experiment, project: Project, model: Model) -> li
 
 def _read_by_tests(project: Project, model: Model) -> list[str]:
     """Models that only the tests of ``model`` read: they are built first, so that the tests can run."""
-    queries = [parse_one(failing_query(model, test), dialect="duckdb") for test in model.tests]
+    queries = [parse_one(failing_query(model, test), dialect="duckdb") for test in model.tests if test.kind != "schema"]
     read = {f"{found.db}.{found.name}" for query in queries for found in query.find_all(exp.Table)}
     return sorted(read & project.models.keys() - {model.name} - set(project.downstream(model.name)))
 
@@ -106,34 +110,39 @@ def _stored_by_day(experiment: Experiment, project: Project, model: Model) -> dg
         partitions_def=daily_partitions(experiment.period),
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def stored_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+    def stored_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> Made:
         first, last = day_range(context)
-        result = stages.build_table(line, model.name, first, last)
+        result = yield from _built(line, model, first, last)
         for day, rows in result.rows_by_day.items():
             shown: dict[str, Any] = {"dagster/partition_row_count": rows, "content_hash": result.content_hash_by_day[day]}
             if day == last:
                 shown["dagster/column_lineage"] = _column_lineage(experiment, project, model)
             context.add_asset_metadata(shown, partition_key=day.isoformat())
-        return dg.MaterializeResult(check_results=_checked(line, model, first, last))
+        yield dg.MaterializeResult(check_results=[_check_result(test) for test in result.tests])
 
     return cast(dg.AssetsDefinition, stored_model)  # settings come as a mapping, so the decorator's overloads cannot tell
 
 
 def _whole(experiment: Experiment, project: Project, model: Model) -> dg.AssetsDefinition:
     @dg.asset(**_spec(experiment, project, model))
-    def whole_model(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        first, last = experiment.period.start, line.last_day
-        result = stages.build_table(line, model.name, first, last)
+    def whole_model(line: dg.ResourceParam[Line]) -> Made:
+        result = yield from _built(line, model, experiment.period.start, line.last_day)
         metadata: dict[str, Any] = {"dagster/column_lineage": _column_lineage(experiment, project, model)}
         if result.rows is not None:
             metadata["dagster/row_count"] = result.rows
-        return dg.MaterializeResult(metadata=metadata, check_results=_checked(line, model, first, last))
+        yield dg.MaterializeResult(metadata=metadata, check_results=[_check_result(test) for test in result.tests])
 
     return cast(dg.AssetsDefinition, whole_model)
 
 
-def _checked(line: Line, model: Model, first: date, last: date) -> list[dg.AssetCheckResult]:
-    return [_check_result(result) for result in stages.test_table(line, model.name, first, last)]
+def _built(line: Line, model: Model, first: date, last: date) -> Generator[dg.AssetCheckResult, None, BuildResult]:
+    """Build and test; where a test refuses the rows, its failure table is told before the step fails and nothing is stored."""
+    try:
+        return stages.build_table(line, model.name, first, last)
+    except RejectedError as rejected:
+        for result in rejected.results:
+            yield _check_result(result)
+        raise
 
 
 def _check_result(result: TestResult) -> dg.AssetCheckResult:

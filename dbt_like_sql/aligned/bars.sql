@@ -20,6 +20,7 @@ columns:
   funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
   dividend: "paid for a unit held when the ex-date's session opens in the row's hour, null where none [quote currency]"
 tests:
+  - schema: aligned
   - unique: [asset_id, as_of]
   - not_null: [as_of, asset_id, is_fresh, is_tradable, is_expected, is_readable]
   - relationship: {asset_id: raw.assets.asset_id}

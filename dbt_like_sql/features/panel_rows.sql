@@ -37,8 +37,8 @@ tests:
   - expectation: "is_fresh = (intraday_return is not null)"
 */
 with bars as (select * from aligned.bars),
-finite as (select * from features.window),
-recursive_means as (select * from features.recursive)
+own as (select * from features.bar),
+behind as (select * from features.trailing)
 select
     bars.as_of,
     bars.asset_id,
@@ -51,23 +51,23 @@ select
     bars.quote_volume,
     bars.funding_rate,
     bars.dividend,
-    finite.log_return,
-    finite.gap_return,
-    finite.intraday_return,
-    finite.range_share,
-    finite.relative_volume,
-    finite.volatility,
-    finite.rsi_14,
-    recursive_means.rsi_14_wilder,
-    recursive_means.macd,
-    recursive_means.macd_signal,
-    recursive_means.macd_histogram,
-    finite.pause_hours,
-    finite.bar_age_hours,
-    finite.hour_of_week,
-    finite.hour_of_week_sin,
-    finite.hour_of_week_cos,
-    finite.last_funding_rate
+    own.log_return,
+    own.gap_return,
+    own.intraday_return,
+    own.range_share,
+    behind.relative_volume,
+    behind.volatility,
+    behind.rsi_14,
+    behind.rsi_14_wilder,
+    behind.macd,
+    behind.macd_signal,
+    behind.macd_histogram,
+    own.pause_hours,
+    own.bar_age_hours,
+    own.hour_of_week,
+    own.hour_of_week_sin,
+    own.hour_of_week_cos,
+    own.last_funding_rate
 from bars
-left join finite on bars.position = finite.position and bars.as_of = finite.as_of
-left join recursive_means on bars.position = recursive_means.position and bars.as_of = recursive_means.as_of
+left join own on bars.position = own.position and bars.as_of = own.as_of
+left join behind on bars.position = behind.position and bars.as_of = behind.as_of

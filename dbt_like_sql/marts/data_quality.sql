@@ -10,7 +10,7 @@ columns:
   last_candle: "close of the newest candle, null where there is none [UTC]"
   candles: "candles stored [count]"
   candles_expected: "candles that the calendar calls for between the first and the last [count]"
-  missing_share: "expected hours in which no candle closed [fraction]"
+  missing_share: "expected hours in which no candle closed, null where none was expected [fraction]"
   longest_pause_hours: "longest time between two candles [hours]"
   zero_volume_candles: "candles in which nothing was traded [count]"
   quarantined: "candles that broke a rule and were refused [count]"
@@ -45,8 +45,8 @@ expected as (
     inner join assets on candles.asset_id = assets.asset_id
     inner join aligned.sessions as sessions
         on assets.calendar = sessions.calendar
-        and sessions.as_of > candles.first_candle - interval 1 hour
-        and sessions.as_of <= candles.last_candle + interval 1 hour
+        and sessions.as_of >= candles.first_candle
+        and sessions.as_of < candles.last_candle + interval 1 hour
         and sessions.candles_expected > 0
     group by assets.asset_id
 ),
@@ -73,7 +73,9 @@ select
     candles.last_candle,
     coalesce(candles.candles, 0) as candles,
     coalesce(expected.candles_expected, 0)::bigint as candles_expected,
-    greatest(0, 1 - coalesce(traded.hours_traded, 0) / nullif(expected.hours_expected, 0)) as missing_share,
+    case
+        when expected.hours_expected > 0 then greatest(0, 1 - coalesce(traded.hours_traded, 0) / expected.hours_expected)
+    end as missing_share,
     longest.longest_pause_hours,
     coalesce(candles.zero_volume_candles, 0) as zero_volume_candles,
     coalesce(quarantined.quarantined, 0) as quarantined,

@@ -18,6 +18,7 @@ columns:
   volume: "traded size [base units]"
   quote_volume: "traded value: the source's turnover, else volume at the closing price [quote currency]"
 tests:
+  - schema: candles
   - not_null: [asset_id, closed_at, open, high, low, close]
   - unique: [asset_id, closed_at]
   - relationship: {asset_id: raw.assets.asset_id}

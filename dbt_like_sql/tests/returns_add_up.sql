@@ -1,15 +1,15 @@
 /* test
-model: features.window
+model: features.bar
 description: the returns and gaps of a day add up to the change of the mark (1e-4, since features are stored as FLOAT)
 */
 with moved as (
     select
         bars.asset_id,
         (bars.as_of - interval 1 microsecond)::date as day,
-        sum(finite.log_return::double + finite.gap_return::double) as told,
-        count(*) filter (finite.log_return is null) as untold
+        sum(own.log_return::double + own.gap_return::double) as told,
+        count(*) filter (own.log_return is null) as untold
     from aligned.bars as bars
-    inner join features.window as finite on bars.position = finite.position and bars.as_of = finite.as_of
+    inner join features.bar as own on bars.position = own.position and bars.as_of = own.as_of
     group by all
 ),
 marks as (

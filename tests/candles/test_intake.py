@@ -226,7 +226,7 @@ def test_the_day_before_a_new_one_is_asked_for_again_and_its_revisions_are_found
     feed.at += timedelta(days=1)
     days = take_in(feed, lake, BTC, first=date(2025, 3, 11), last=date(2025, 3, 11))
     assert feed.asked[-1] == ("BTCUSDT", datetime(2025, 3, 10), datetime(2025, 3, 12))
-    assert [(day.day, day.rows, day.complete) for day in days] == [(date(2025, 3, 11), 24, True)]
+    assert [(day.day, day.rows, day.complete, day.requests) for day in days] == [(date(2025, 3, 11), 24, True, 1)]
     assert lake.read_revisions(FIRST, LAST).column("closed_at").to_pylist() == [datetime(2025, 3, 10, 12)]
 
 

@@ -11,7 +11,15 @@ import pytest
 from crossattn_core.errors import ContractError, LookaheadError
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.schemas import BrokenContractError, check_cut_off, check_panel, check_table, check_windows, failures
+from crossattn_core.panel.schemas import (
+    BrokenContractError,
+    TableName,
+    check_cut_off,
+    check_panel,
+    check_table,
+    check_windows,
+    failures,
+)
 from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all
@@ -30,17 +38,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, pd.DataFra
         tables = {
             "candles": "raw.candles",
             "aligned": "aligned.bars",
-            "features": "features.window",
+            "features": "features.bar",
+            "trailing": "features.trailing",
             "panel_rows": "features.panel_rows",
         }
         rows = {name: connection.execute(f"select * from {table}").df() for name, table in tables.items()}
     return rows, open_panel(home, EXPERIMENT)
 
 
-@pytest.mark.parametrize("name", ["candles", "aligned", "features", "panel_rows"])
+@pytest.mark.parametrize("name", ["candles", "aligned", "features", "trailing", "panel_rows"])
 def test_what_the_warehouse_makes_passes(made: tuple[dict[str, pd.DataFrame], Panel], name: str) -> None:
-    check_table(name, made[0][name])  # type: ignore[arg-type]
-    assert failures(name, made[0][name]).empty  # type: ignore[arg-type]
+    schema: TableName = "features" if name == "trailing" else name  # type: ignore[assignment]
+    check_table(schema, made[0][name])
+    assert failures(schema, made[0][name]).empty
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("features", "range_share", -0.1), ("trailing", "rsi_14_wilder", 101.0), ("trailing", "macd", np.inf)],
+)
+def test_a_feature_out_of_its_range_is_refused(
+    made: tuple[dict[str, pd.DataFrame], Panel], table: str, column: str, value: float
+) -> None:
+    rows = made[0][table].copy()
+    rows.loc[7, column] = np.float32(value)
+    found = failures("features", rows)
+    assert {(column, 7)} == set(zip(found["column"], found["row"], strict=True))
 
 
 def test_every_fault_is_told_at_once(made: tuple[dict[str, pd.DataFrame], Panel]) -> None:

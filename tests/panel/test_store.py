@@ -203,3 +203,42 @@ def test_a_narrower_universe_opens_its_part(home: Home) -> None:
     panel, whole = open_panel(home, narrow), open_panel(home, EXPERIMENT)
     assert panel.asset_ids == narrow.asset_ids
     assert np.array_equal(panel.mark_price_TN, whole.mark_price_TN[:, [0, 2]], equal_nan=True)
+
+
+def test_rows_that_break_the_contract_are_refused_before_any_is_written(home: Home) -> None:
+    export(home, [(FIRST, LAST)])
+    before, held = chain_hash(home, EXPERIMENT), arrays(open_panel(home, EXPERIMENT))
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        connection.execute(
+            "update aligned.bars set mark_price = mark_price * 2 where as_of = timestamp '2025-03-05 05:00' and not is_fresh"
+        )
+        with pytest.raises(ContractError, match=r"has a mark that changed although nothing was fresh"):
+            export_days(connection, home, EXPERIMENT, date(2025, 3, 5), LAST)
+    assert chain_hash(home, EXPERIMENT) == before
+    assert all(
+        np.array_equal(values, held[name], equal_nan=values.dtype.kind == "f")
+        for name, values in arrays(open_panel(home, EXPERIMENT)).items()
+    )
+
+
+def test_a_mark_that_jumps_between_two_exports_is_refused(home: Home) -> None:
+    export(home, [(FIRST, FIRST + timedelta(1))])
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        connection.execute(
+            "update aligned.bars set mark_price = mark_price + 1 where asset_id like '%AAPL' and as_of > timestamp '2025-03-05'"
+        )
+        with pytest.raises(ContractError, match=r"AAPL at 2025-03-05T01:00:00\S* has a mark that changed"):
+            export_days(connection, home, EXPERIMENT, FIRST + timedelta(2), LAST)
+    assert list(exported_days(home)) == [FIRST, FIRST + timedelta(1)]
+
+
+def test_the_export_leaves_the_arrays_ready_to_be_mapped(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(home, [(FIRST, LAST)])
+    monkeypatch.setattr("crossattn_core.panel.cache.read_day", _unread)
+    assert open_panel(home, EXPERIMENT).as_of_T[-1] == grid(LAST, LAST)[-1]
+
+
+def _unread(*_: object) -> None:
+    raise AssertionError("a stored day was read")

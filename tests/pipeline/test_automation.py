@@ -1,18 +1,22 @@
 """Schedule and sensors: what they ask for, why they skip, and that one cause fires once."""
 
 import json
+import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import dagster as dg
 import pytest
 
 from crossattn_core.experiment import load_experiment
 from crossattn_pipeline.definitions import build_defs
+from crossattn_pipeline.outlook_sensors import drift_or_degradation, new_complete_day, regime_change
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START
 from crossattn_pipeline.schedules import TRIGGER, daily_data
-from crossattn_pipeline.sensors import missing_days, new_complete_day
+from crossattn_pipeline.sensors import failure_alert, missing_days, missing_forecasts
 
 LIVE = load_experiment(overrides={"period": {"start": "2025-03-01", "end": None}})
 
@@ -47,25 +51,101 @@ def test_the_schedule_skips_days_outside_the_period_and_says_so() -> None:
     assert "outside the experiment's period" in (daily_data(LIVE).evaluate_tick(context).skip_message or "")
 
 
-def test_a_new_day_of_the_panel_launches_the_models_once(instance: dg.DagsterInstance) -> None:
-    sensor = new_complete_day(LIVE)
-    add_days(instance, "feature_windows", "2025-03-01", "2025-03-02")
-    first = tick(sensor, instance)
-    assert first.run_requests is not None
-    assert [request.tags[RANGE_END] for request in first.run_requests] == ["2025-03-02"]
-    assert first.run_requests[0].tags[RANGE_START] == "2025-03-01"
-    assert json.loads(first.cursor or "")["newest_day"] == "2025-03-02"
-    again = tick(sensor, instance, first.cursor)
-    assert not again.run_requests
-    assert "no day was added" in (again.skip_message or "")
+NOW = datetime(2025, 3, 5, 0, 12, tzinfo=UTC)
+
+
+def watch_day(
+    instance: dg.DagsterInstance, day: str, reason: str, *, due_from: str = "", panel: str = "p1", why: str = "w"
+) -> None:
+    told = {"day": day, "due_from": due_from or day, "reason": reason, "why": why, "panel_hash": panel}
+    instance.report_runless_asset_event(dg.AssetMaterialization("monitoring", metadata=told))
+
+
+def launching(clock: datetime = NOW) -> dict[str, dg.SensorDefinition]:
+    return {sensor.name: sensor for sensor in (new_complete_day(lambda: clock), regime_change(), drift_or_degradation())}
+
+
+@pytest.mark.parametrize(
+    ("reason", "owner"),
+    [
+        ("none", "new_complete_day"),
+        ("first", "new_complete_day"),
+        ("scheduled", "new_complete_day"),
+        ("forced", "new_complete_day"),
+        ("rollback", "new_complete_day"),
+        ("history", "new_complete_day"),
+        ("regime_change", "regime_change"),
+        ("drift", "drift_or_degradation"),
+        ("degraded", "drift_or_degradation"),
+    ],
+)
+def test_each_reason_of_the_plan_is_launched_by_one_sensor_once(instance: dg.DagsterInstance, reason: str, owner: str) -> None:
+    watch_day(instance, "2025-03-04", reason)
+    fired = {}
+    for name, sensor in launching().items():
+        first = tick(sensor, instance)
+        again = tick(sensor, instance, first.cursor)
+        assert not again.run_requests
+        assert again.skip_message
+        fired[name] = first.run_requests or []
+    assert {name for name, requests in fired.items() if requests} == {owner}
+    tags = fired[owner][0].tags
+    assert (tags[RANGE_START], tags[RANGE_END]) == ("2025-03-04", "2025-03-04")
+    assert tags[TRIGGER] == (reason if owner != "new_complete_day" else owner)
+    assert tags["crossattn/reason"] == reason
 
 
 def test_a_new_day_brings_along_days_that_were_never_stepped(instance: dg.DagsterInstance) -> None:
-    add_days(instance, "feature_windows", "2025-03-04")
-    add_days(instance, "forecasts", "2025-03-01")
-    requests = tick(new_complete_day(LIVE), instance).run_requests
+    watch_day(instance, "2025-03-04", "none", due_from="2025-03-02")
+    requests = tick(launching()["new_complete_day"], instance).run_requests
     assert requests is not None
     assert (requests[0].tags[RANGE_START], requests[0].tags[RANGE_END]) == ("2025-03-02", "2025-03-04")
+
+
+def test_a_day_watched_twice_has_one_run_key_and_a_revised_panel_another(instance: dg.DagsterInstance) -> None:
+    sensor, keys = launching()["new_complete_day"], []
+    for panel in ("p1", "p1", "p2"):
+        watch_day(instance, "2025-03-04", "none", panel=panel)
+        keys += [request.run_key for request in tick(sensor, instance).run_requests or []]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_day_that_was_stepped_is_not_launched_again_and_the_cursor_moves_on(instance: dg.DagsterInstance) -> None:
+    told = {"day": "2025-03-04", "due_from": "", "reason": "none", "why": "", "panel_hash": "p"}
+    instance.report_runless_asset_event(dg.AssetMaterialization("monitoring", metadata=told))
+    done = tick(launching()["new_complete_day"], instance)
+    assert not done.run_requests
+    assert "stepped already" in (done.skip_message or "")
+    assert json.loads(done.cursor or "")["newest_day"] == "2025-03-04"
+
+
+def test_a_trigger_in_its_cool_down_says_how_long(instance: dg.DagsterInstance) -> None:
+    watch_day(instance, "2025-03-04", "none", why="regime_change (regime 0 -> 2 confirmed) waits: 3 of 14 cool-down days")
+    skipped = tick(launching()["regime_change"], instance)
+    assert not skipped.run_requests
+    assert "3 of 14 cool-down days" in (skipped.skip_message or "")
+
+
+def test_a_day_whose_sensor_is_off_is_taken_over_after_a_while(instance: dg.DagsterInstance) -> None:
+    watch_day(instance, "2025-03-04", "drift")
+    first = tick(launching()["new_complete_day"], instance)
+    assert "belongs to sensor drift_or_degradation" in (first.skip_message or "")
+    soon = tick(launching(NOW + timedelta(minutes=5))["new_complete_day"], instance, first.cursor)
+    assert "taken over at 00:27" in (soon.skip_message or "")
+    late = tick(launching(NOW + timedelta(minutes=16))["new_complete_day"], instance, first.cursor)
+    assert late.run_requests is not None
+    assert late.run_requests[0].tags["crossattn/reason"] == "drift"
+    assert not tick(launching(NOW + timedelta(minutes=17))["new_complete_day"], instance, late.cursor).run_requests
+
+
+def test_forecasts_that_are_missing_behind_the_newest_day_are_asked_for(instance: dg.DagsterInstance) -> None:
+    add_days(instance, "feature_windows", "2025-03-01", "2025-03-02", "2025-03-03", "2025-03-04", "2025-03-06")
+    add_days(instance, "forecasts", "2025-03-01", "2025-03-03")
+    sensor = missing_forecasts(LIVE, clock=lambda: datetime(2025, 3, 7, 1, tzinfo=UTC))
+    requests = tick(sensor, instance).run_requests
+    assert requests is not None
+    spans = [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
+    assert spans == [("2025-03-02", "2025-03-02"), ("2025-03-04", "2025-03-04")]
 
 
 def test_holes_of_the_panel_are_asked_for_as_runs_of_days(instance: dg.DagsterInstance) -> None:
@@ -81,11 +161,71 @@ def test_a_whole_panel_needs_nothing(instance: dg.DagsterInstance) -> None:
     add_days(instance, "feature_windows", "2025-03-01", "2025-03-02")
     done = tick(missing_days(LIVE, clock=lambda: datetime(2025, 3, 3, 1, tzinfo=UTC)), instance)
     assert not done.run_requests
-    assert "holds every day" in (done.skip_message or "")
+    assert "none among 2025-03-01 .. 2025-03-02" in (done.skip_message or "")
 
 
 def test_the_graph_carries_its_automation(tmp_path: Path) -> None:
     definitions = build_defs(LIVE, tmp_path)
     assert definitions.resolve_schedule_def("daily_data").job_name == "data"
-    for name in ("new_complete_day", "missing_days", "failure_alert"):
+    for name in (
+        "new_complete_day",
+        "regime_change",
+        "drift_or_degradation",
+        "missing_days",
+        "missing_forecasts",
+        "failure_alert",
+    ):
         assert definitions.resolve_sensor_def(name).name == name
+
+
+class _Webhook(BaseHTTPRequestHandler):
+    told: ClassVar[list[dict]] = []
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def webhook() -> Iterator[str]:
+    _Webhook.told.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/alert"
+    server.shutdown()
+    server.server_close()
+
+
+def fail(instance: dg.DagsterInstance, tags: dict[str, str], sensor: dg.SensorDefinition) -> object:
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("the venue is gone")
+
+    @dg.job
+    def models() -> None:
+        breaks()
+
+    run = models.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    failure = run.get_run_failure_event()
+    context = dg.build_run_status_sensor_context(sensor.name, failure, instance, run.dagster_run).for_run_failure()
+    return sensor(context)
+
+
+def test_a_run_that_failed_for_good_leaves_a_record_and_calls_the_webhook(
+    instance: dg.DagsterInstance, tmp_path: Path, webhook: str
+) -> None:
+    fail(instance, {TRIGGER: "drift"}, failure_alert(tmp_path, webhook))
+    records = [json.loads(path.read_text()) for path in (tmp_path / "alerts").glob("*.json")]
+    assert records == _Webhook.told
+    assert (records[0]["job"], records[0]["trigger"]) == ("models", "drift")
+    assert "breaks" in records[0]["message"]
+
+
+def test_a_run_that_is_launched_again_raises_no_alert(instance: dg.DagsterInstance, tmp_path: Path, webhook: str) -> None:
+    fail(instance, {"dagster/will_retry": "true"}, failure_alert(tmp_path, webhook))
+    assert not (tmp_path / "alerts").exists()
+    assert _Webhook.told == []

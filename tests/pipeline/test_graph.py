@@ -13,8 +13,8 @@ DATED = {
     "candles/yahoo",
     "candles/bybit_funding",
     "aligned/bars",
-    "features/window",
-    "features/recursive",
+    "features/bar",
+    "features/trailing",
     "feature_windows",
     "retrain_plan",
     "rolling_model",
@@ -38,7 +38,7 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert reads["candles/bybit"] == reads["candles/yahoo"] == reads["candles/bybit_funding"] == set()
     assert {"candles/bybit", "candles/yahoo"} <= reads["staging/candles"]
     assert reads["staging/funding"] == {"candles/bybit_funding"}
-    assert {"aligned/bars", "features/window", "features/recursive"} <= reads["features/panel_rows"]
+    assert {"aligned/bars", "features/bar", "features/trailing"} <= reads["features/panel_rows"]
     assert reads["feature_windows"] == {"features/panel_rows"}
     assert reads["retrain_plan"] == {"feature_windows", "regime_windows"}
     assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
@@ -99,12 +99,12 @@ def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(tmp_pa
 
     shutil.copytree(Path(__file__).parents[2] / "dbt_like_sql", tmp_path / "sql")
     before = load_project(tmp_path / "sql").code_versions
-    changed = tmp_path / "sql" / "features" / "window.sql"
+    changed = tmp_path / "sql" / "features" / "bar.sql"
     text = changed.read_text(encoding="utf-8")
     changed.write_text(
         text.replace("select", "select distinct", 1) if "select distinct" not in text else text + "\nlimit 1000000000"
     )
     after = load_project(tmp_path / "sql").code_versions
     moved = {name for name in before if before[name] != after[name]}
-    assert "features.window" in moved
-    assert not {"aligned.bars", "features.recursive", "staging.candles"} & moved
+    assert "features.bar" in moved
+    assert not {"aligned.bars", "features.trailing", "staging.candles"} & moved

@@ -1,7 +1,8 @@
 """Runs of the graph over a small market: one run a range, only what is stale, failures that lose nothing."""
 
+import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,9 @@ from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.errors import CrossattnError
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
+from crossattn_core.monitoring.watch import outlook
+from crossattn_core.training.rolling_store import read_events, read_plan
+from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.launch import find_stale, materialize, materialize_stale
 from tests.small import past, small_experiment, write_market
 
@@ -114,3 +118,53 @@ def test_a_failed_stage_names_its_cause_and_keeps_what_was_there(line: Line, mon
 
 def _refuse(*_: object) -> None:
     raise CrossattnError("the disk said no")
+
+
+def test_monitoring_tells_sensors_what_the_plan_says_and_nothing_is_due_after_the_walk(line: Line) -> None:
+    materialization = records("monitoring")[0].asset_materialization
+    assert materialization is not None
+    told = {name: value.value for name, value in materialization.metadata.items()}
+    assert (told["day"], told["due_from"]) == (line.last_day.isoformat(), "")
+    assert told["reason"] == read_plan(line.home)["reason"].iloc[-1]
+    assert {"regime", "drift", "rolling_ic/attention", "rolling_ic/momentum"} <= set(told)
+    assert "data:image/png;base64," in str(told["watched"])
+
+
+def test_the_outlook_of_a_day_is_what_the_walk_then_records(line: Line, tmp_path: Path) -> None:
+    shutil.copytree(line.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("dagster"))
+    home = open_home(tmp_path / "home", line.experiment)
+    plan, panel = read_plan(home).drop_duplicates("day"), line.panel()
+    for path in (home.walk_forward / "plan").glob("*.json"):
+        if path.stem >= line.last_day.isoformat():
+            path.unlink()
+    seen = outlook(home, line.experiment, panel, [line.last_day])
+    assert seen is not None
+    assert (seen.day, seen.due) == (line.last_day, (line.last_day,))
+    assert (seen.decision.action, seen.decision.reason, seen.decision.why) == tuple(plan.iloc[-1][["action", "reason", "why"]])
+
+
+@pytest.mark.parametrize(
+    ("clock", "fresh"), [(datetime(2025, 3, 29, 0, 5, tzinfo=UTC), True), (datetime(2025, 3, 31, tzinfo=UTC), False)]
+)
+def test_freshness_asks_for_the_day_that_should_be_there(line: Line, clock: datetime, fresh: bool) -> None:
+    open_ended = line.experiment.model_copy(update={"period": line.experiment.period.model_copy(update={"end": None})})
+    definitions = build_defs(open_ended, line.home.root, clock=lambda: clock)
+    with dg.DagsterInstance.get() as instance:
+        result = definitions.resolve_job_def("freshness").execute_in_process(instance=instance)
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed == fresh
+    assert check.metadata["expected"].value == (clock - timedelta(days=1)).date().isoformat()
+    assert check.metadata["missing_days"].value == (0 if fresh else 2)
+
+
+def test_a_retrain_is_asked_for_in_the_web_ui_by_one_job(line: Line) -> None:
+    definitions = build_defs(line.experiment, line.home.root)
+    config = {"ops": {"record_retrain": {"config": {"note": "new costs"}}}}
+    with dg.DagsterInstance.get() as instance:
+        assert definitions.resolve_job_def("force_retrain").execute_in_process(instance=instance, run_config=config).success
+        (event,) = read_events(line.home)
+        assert (event.kind, event.note, event.day) == ("forced", "new costs", line.last_day + timedelta(days=1))
+        config = {"ops": {"record_rollback": {"config": {"note": "bad week", "family": "ridge_var"}}}}
+        assert definitions.resolve_job_def("rollback").execute_in_process(instance=instance, run_config=config).success
+    assert [event.kind for event in read_events(line.home)] == ["forced", "rollback"]
+    (line.home.walk_forward / "events.json").unlink()

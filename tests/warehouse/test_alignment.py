@@ -156,3 +156,24 @@ def test_a_dividend_stands_on_the_row_whose_hour_holds_the_opening_bell() -> Non
         rows = connection.execute("select as_of, asset_id, dividend from aligned.bars where dividend is not null").fetchall()
         exported = connection.execute("select as_of, asset_id, dividend from features.panel_rows where dividend > 0").fetchall()
     assert rows == exported == [(datetime(2025, 3, 4, 15), APPLE, 0.25)]
+
+
+def test_a_half_day_whose_closing_bar_is_missing_carries_the_bar_before_it() -> None:
+    stamps = [f"2024-11-29 {hour}:30" for hour in (14, 15, 16, 17)]
+    candles = flat_candles(APPLE, stamps[:-1], stamps[1:], [70, 71, 72])
+    rows = aligned([candles], date(2024, 11, 29), date(2024, 11, 29), APPLE)
+    assert rows["29 18:00"] == (True, True, True, 0.5, 72, 72)
+    assert rows["29 19:00"] == (False, False, False, 1.5, None, 72)
+
+
+def test_an_outage_of_one_asset_leaves_the_other_alone() -> None:
+    crypto = flat_candles(BITCOIN, ["2025-03-03 14:00"], ["2025-03-03 15:00"], [5])
+    rows = aligned([crypto, session("2025-03-03", 50)], date(2025, 3, 3), date(2025, 3, 3), APPLE)
+    assert [stamp for stamp, row in rows.items() if row[0]] == [f"03 {hour}:00" for hour in range(16, 22)]
+
+
+def test_a_stock_that_is_listed_in_mid_session_starts_with_its_first_whole_bar() -> None:
+    candles = flat_candles(APPLE, ["2025-03-03 17:30", "2025-03-03 18:30"], ["2025-03-03 18:30", "2025-03-03 19:30"], [9, 10])
+    rows = aligned([candles], date(2025, 3, 3), date(2025, 3, 3), APPLE)
+    assert rows["03 18:00"] == (False, False, True, None, None, None)
+    assert rows["03 19:00"] == (True, True, True, 0.5, 9, 9)

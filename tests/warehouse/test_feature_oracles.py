@@ -14,8 +14,8 @@ from sqlglot import exp, parse_one
 from crossattn_core.candles.dayfiles import FUNDING_SCHEMA
 from crossattn_core.candles.sessions import expected_bars
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.recursive import macd_SJ, wilder_rsi_SJ
 from crossattn_core.warehouse.run import build_all, set_range
+from crossattn_core.warehouse.trailing import trailing_features
 from tests.recorded import RECORDED, needs_recorded
 from tests.warehouse.lakes import APPLE, BITCOIN, ListedLake, candle_table, small_experiment, warehouse_of
 
@@ -151,7 +151,11 @@ def warehouse(candles: dict[str, pd.DataFrame]) -> Iterator[duckdb.DuckDBPyConne
     with warehouse_of(EXPERIMENT, lake, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
         set_range(connection, datetime(2024, 10, 1), datetime(2025, 2, 1), datetime(1970, 1, 1))
-        connection.execute(f"create table wide as {uncast(PROJECT.model('features.window').sql)}")
+        connection.execute(f"create table wide as {uncast(PROJECT.model('features.bar').sql)}")
+        read = connection.sql("select * from aligned.fresh_bars").to_arrow_table()
+        made = trailing_features(read, datetime(2024, 10, 1), datetime(2025, 2, 1), np.float64)
+        connection.register("made", made)
+        connection.execute("create table wide_trailing as from made")
         yield connection
 
 
@@ -165,44 +169,43 @@ def compared(made: pd.DataFrame, oracle: pd.DataFrame, features: list[str], tole
 
 
 @pytest.mark.parametrize("asset_id", [BITCOIN, APPLE])
-def test_finite_windows_agree_with_pandas_and_a_loop(
-    warehouse: duckdb.DuckDBPyConnection, candles: dict[str, pd.DataFrame], asset_id: str
+@pytest.mark.parametrize(
+    ("table", "names", "pandas_only"),
+    [
+        ("wide", ["log_return", "gap_return", "intraday_return", "range_share"], ["pause_hours"]),
+        ("wide_trailing", ["relative_volume", "volatility", "rsi_14", "macd_histogram"], ["macd", "macd_signal"]),
+    ],
+)
+def test_features_agree_with_pandas_and_a_loop(
+    warehouse: duckdb.DuckDBPyConnection,
+    candles: dict[str, pd.DataFrame],
+    asset_id: str,
+    table: str,
+    names: list[str],
+    pandas_only: list[str],
 ) -> None:
-    made = warehouse.execute("select * from wide where asset_id = ? order by as_of", [asset_id]).df()
+    made = warehouse.execute(f"select * from {table} where asset_id = ? order by as_of", [asset_id]).df()
     bars = own_bars(candles[asset_id])
-    names = ["log_return", "gap_return", "intraday_return", "range_share", "relative_volume", "volatility", "rsi_14"]
-    compared(made, pandas_oracle(bars), [*names, "pause_hours"], 1e-9)
+    compared(made, pandas_oracle(bars), [*names, *pandas_only], 1e-9)
     compared(made, loop_oracle(bars), names, 1e-9)
 
 
 @pytest.mark.parametrize("asset_id", [BITCOIN, APPLE])
-def test_recursive_features_agree_with_pandas_and_a_loop(candles: dict[str, pd.DataFrame], asset_id: str) -> None:
-    bars = own_bars(candles[asset_id])
-    close_SJ = bars["close"].to_numpy()[None, :]
-    macd, signal = macd_SJ(close_SJ)
-    columns = {"macd": macd, "macd_signal": signal, "macd_histogram": macd - signal}
-    made = pd.DataFrame(
-        {name: (values / close_SJ)[0] for name, values in columns.items()} | {"rsi_14_wilder": wilder_rsi_SJ(close_SJ)[0]}
-    )
-    made["as_of"] = bars["as_of"]
-    compared(made, pandas_oracle(bars), ["macd", "macd_signal", "macd_histogram"], 1e-9)
-    compared(made, loop_oracle(bars), ["macd_histogram", "rsi_14_wilder"], 1e-9)
-
-
-@pytest.mark.parametrize("asset_id", [BITCOIN, APPLE])
-def test_stored_features_are_the_wide_ones_as_float(
+def test_wilders_rsi_agrees_with_a_loop(
     warehouse: duckdb.DuckDBPyConnection, candles: dict[str, pd.DataFrame], asset_id: str
 ) -> None:
-    stored = warehouse.execute("select * from features.window where asset_id = ? order by as_of", [asset_id]).df()
-    wide = warehouse.execute("select * from wide where asset_id = ? order by as_of", [asset_id]).df()
-    for name in ("log_return", "volatility", "rsi_14", "relative_volume"):
-        assert np.array_equal(stored[name].to_numpy(), wide[name].to_numpy().astype(np.float32), equal_nan=True)
-    recursive = warehouse.execute("select * from features.recursive where asset_id = ? order by as_of", [asset_id]).df()
-    oracle = loop_oracle(own_bars(candles[asset_id]))
-    # Restarting 500 bars before a month changes less than a FLOAT can hold.
-    for name in ("macd_histogram", "rsi_14_wilder"):
-        value, wanted = recursive[name].to_numpy(dtype=float), oracle[name].to_numpy(dtype=float)
-        assert np.nanmax(np.abs(value - wanted)) <= 1e-6 * max(1.0, np.nanmax(np.abs(wanted)))
+    made = warehouse.execute("select * from wide_trailing where asset_id = ? order by as_of", [asset_id]).df()
+    compared(made, loop_oracle(own_bars(candles[asset_id])), ["rsi_14_wilder"], 1e-9)
+
+
+@pytest.mark.parametrize(("table", "wide"), [("features.bar", "wide"), ("features.trailing", "wide_trailing")])
+def test_stored_features_are_the_wide_ones_as_float(warehouse: duckdb.DuckDBPyConnection, table: str, wide: str) -> None:
+    stored = warehouse.execute(f"select * from {table} order by asset_id, as_of").df()
+    before = warehouse.execute(f"select * from {wide} order by asset_id, as_of").df()
+    floats = [name for name in stored if stored[name].dtype == np.float32]
+    assert len(floats) >= 7
+    for name in floats:
+        assert np.array_equal(stored[name].to_numpy(), before[name].to_numpy().astype(np.float32), equal_nan=True), name
 
 
 def test_returns_and_gaps_add_up_to_the_change_of_price(

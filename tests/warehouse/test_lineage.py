@@ -81,12 +81,12 @@ def test_a_path_leads_down_to_candle_columns() -> None:
     steps = lineage_path(load_project(), "features.rsi_14")
     assert (steps[0].table, steps[0].column, steps[0].depth) == ("features.panel_rows", "rsi_14", 0)
     assert ("raw.candles", "close") in {(step.table, step.column) for step in steps}
-    assert "raw.candles.close" in lineage_text(load_project(), "features.window.rsi_14")
+    assert "raw.candles.close" in lineage_text(load_project(), "features.trailing.rsi_14")
 
 
 def test_a_python_models_declared_lineage_is_followed() -> None:
     steps = lineage_path(load_project(), "features.macd_histogram")
-    assert ("features.recursive", "macd_histogram") in {(step.table, step.column) for step in steps}
+    assert ("features.trailing", "macd_histogram") in {(step.table, step.column) for step in steps}
     assert ("raw.candles", "close") in {(step.table, step.column) for step in steps}
 
 

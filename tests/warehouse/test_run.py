@@ -25,7 +25,7 @@ PROJECT = load_project()
 FIRST, LAST = date(2025, 2, 24), date(2025, 3, 14)  # a month's turn, two weekends, a change of clocks
 EXPERIMENT = small_experiment(FIRST, LAST)
 LAKE = random_lake(EXPERIMENT, FIRST, LAST)
-STORED = ("aligned.bars", "features.window", "features.recursive")
+STORED = ("aligned.bars", "features.bar", "features.trailing")
 
 
 def stored_rows(connection: duckdb.DuckDBPyConnection, model: str) -> list[tuple[object, ...]]:
@@ -111,10 +111,10 @@ def test_a_lake_that_cannot_be_read_leaves_the_raw_tables_as_they_were() -> None
 def test_a_new_column_keeps_the_days_that_were_built_before() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
-        connection.execute("alter table features.window drop column rsi_14")
-        build(connection, PROJECT, "features.window", LAST, LAST)
+        connection.execute("alter table features.bar drop column pause_hours")
+        build(connection, PROJECT, "features.bar", LAST, LAST)
         kept, made = connection.execute(
-            "select count(*) filter (as_of <= ?), count(rsi_14) filter (as_of > ?) from features.window", [LAST, LAST]
+            "select count(*) filter (as_of <= ?), count(pause_hours) filter (as_of > ?) from features.bar", [LAST, LAST]
         ).fetchall()[0]
     assert kept > 0
     assert made > 0
@@ -206,7 +206,7 @@ def test_a_model_that_changes_from_view_to_table_and_back_is_built() -> None:
         object.__setattr__(changed.models["staging.funding"], "kind", "table")
         assert build(connection, changed, "staging.funding", FIRST, LAST).rows == LAKE.funding.num_rows
         assert build(connection, PROJECT, "staging.funding", FIRST, LAST).rows is None
-        assert build(connection, PROJECT, "features.window", FIRST, LAST).rows == len(WHOLE["features.window"])
+        assert build(connection, PROJECT, "features.bar", FIRST, LAST).rows == len(WHOLE["features.bar"])
 
 
 def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:
