@@ -361,31 +361,38 @@ def decide_weights(line: Line) -> Decided:
     return Decided(targets, champions, orders)
 
 
-def write_report(line: Line) -> tuple[ReportInputs, ReportPaths]:
-    """Stored weights -> simulated trading -> the page, its numbers and its series.
+def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, ReportPaths]:
+    """Stored weights -> simulated trading -> the page, its numbers and its series, in ``reports/<day>``.
+
+    Args:
+        as_of: the day at whose end the page is written, from what was known then; none: the newest. Decisions, forecasts,
+            plan, snapshots and champions read nothing after their own day, so leaving out the later ones is enough.
 
     Raises:
-        BacktestError: weights are missing or do not fit the panel.
+        BacktestError: weights are missing, do not fit the panel, or begin after ``as_of``.
     """
-    panel = line.panel()
-    targets = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
+    day = as_of or line.last_day
+    panel = line.panel(day)
+    stored = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
+    targets = {strategy: wanted.until(panel.as_of_T[-1]) for strategy, wanted in stored.items()}
     line.report(Progress("backtest_report", 0, 2, note="analysis"))
-    inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line))
+    inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line, day))
     line.report(Progress("backtest_report", 1, 2, note="page"))
-    paths = build_report(inputs, line.home.reports / str(line.last_day))
+    paths = build_report(inputs, line.home.reports / str(day))
     leads = {"truth_known": inputs.planted is not None, "leads": leads_beside_truth(inputs)}
     write_json(paths.html.parent / "leads.json", leads)
     line.report(Progress("backtest_report", 2, 2, note=str(paths.html)))
-    _record_whole(line, "backtest_report", sha256_of(paths.html.read_bytes()))
+    if day == line.last_day:
+        _record_whole(line, "backtest_report", sha256_of(paths.html.read_bytes()))
     return inputs, paths
 
 
-def data_quality(line: Line) -> pd.DataFrame | None:
+def data_quality(line: Line, last: date) -> pd.DataFrame | None:
     """One row an asset: what was expected, stored, refused and revised; none before the mart is there."""
     if "marts.data_quality" not in line.project.models:
         return None
     with connect(line.home.warehouse) as connection:
-        build(connection, line.project, "marts.data_quality", line.experiment.period.start, line.last_day)
+        build(connection, line.project, "marts.data_quality", line.experiment.period.start, last)
         return connection.sql("select * from marts.data_quality").df()
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crossattn_core.errors import CrossattnError
-from crossattn_core.line import Line
+from crossattn_core.line import Line, write_report
 from crossattn_core.report.tables import headline
 from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands
@@ -144,12 +144,20 @@ def backtest(
 def report(
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
+    as_of: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Write the page as of the end of this day (UTC) and show it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the headline of the newest report and where its page is; write it first where it is missing or stale."""
     from crossattn_pipeline.launch import materialize
 
     with _line(experiment, home, "", as_json) as (line, console):
+        if as_of is not None:
+            _, day = _range(line, None, as_of)
+            write_report(line, day)
+            _show_report(line, console, as_json, day)
+            return
         if line.staleness.is_stale("backtest_report"):
             materialize(line, "models", ["target_weights", "backtest_report"], [line.last_day])
         _show_report(line, console, as_json)
@@ -220,8 +228,8 @@ def _range(line: Line, start: datetime | None, end: datetime | None) -> tuple[da
     return first, last
 
 
-def _show_report(line: Line, console: Console, as_json: bool) -> None:
-    folder = line.home.reports / str(line.last_day)
+def _show_report(line: Line, console: Console, as_json: bool, day: date | None = None) -> None:
+    folder = line.home.reports / str(day or line.last_day)
     page, numbers = folder / "report.html", folder / "report.json"
     if not numbers.is_file():
         raise CrossattnError(f"{numbers}: no report yet; run 'crossattn run' over the whole period")

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from crossattn_core.errors import WarehouseError
 from crossattn_core.report.trace import explain as explained
-from crossattn_core.report.trace import trace_tree
+from crossattn_core.report.trace import trace_records, trace_tree
 from crossattn_core.training.events import force_retrain, roll_back
 from crossattn_core.warehouse.docs import write_docs
 from crossattn_core.warehouse.examples import load_examples, run_example
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.trace import lineage_text
 from crossattn_pipeline.leader_commands import leaders
-from crossattn_pipeline.options import ExperimentFile, HomeFolder, open_line
+from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 
 __all__ = ["add_inspect_commands"]
 
@@ -66,13 +66,18 @@ def sql_docs(path: Annotated[Path, typer.Argument(help="HTML file to write")] = 
 def explain(
     date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision (UTC).")],
     symbol: Annotated[str, typer.Option(help="Symbol of the position.")],
-    strategy: Annotated[str, typer.Option(help="Strategy that holds it.")] = "attention",
+    strategy: Annotated[str, typer.Option(help="Strategy that holds it; champion: the one that is followed.")] = "attention",
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Walk from a position to weight, forecast, model, training range, features and candle."""
     line = open_line(experiment, home)
     steps = explained(line.home, line.experiment, line.panel(), date.date(), symbol, strategy)
+    if as_json:
+        told = {"event": "explained", "day": f"{date:%Y-%m-%d}", "symbol": symbol, "strategy": strategy}
+        sys.stdout.write(json.dumps(told | {"steps": trace_records(steps)}) + "\n")
+        return
     Console(width=None if sys.stdout.isatty() else 140).print(trace_tree(steps, f"{strategy} {symbol} on {date:%Y-%m-%d}"))
 
 

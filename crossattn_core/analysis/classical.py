@@ -1,7 +1,7 @@
 """Classical words on who moves first, beside the lagged correlation: Granger's F-test and Hayashi and Yoshida's estimator.
 
-Both count lags in rows of the grid: between venues whose bars end at different minutes a lag of one row can be an overlap
-(``lead_lag.first_clean_lags``).
+Both count lags in rows of the grid: between venues whose bars end at different minutes a lag of one row can be an overlap,
+which ``lead_lag.first_clean_lags`` keeps out.
 
 Axes: T bars, N assets, L lags, E regressors, Z shifts in both directions, F frequencies, S far blocks, P pairs.
 """
@@ -19,9 +19,9 @@ GRANGER_COLUMNS = ("leader", "follower", "f", "p_value", "q_value", "rows")
 """Grain: ordered pair. ``q_value`` after Benjamini-Hochberg over all pairs; ``rows`` hours in the regression."""
 
 SHIFT_COLUMNS = ("leader", "follower", "lag", "correlation", "lead_ratio", "p_value", "q_value")
-"""Grain: ordered pair. ``lag`` hours of the largest correlation among leads of 1 hour and more; ``lead_ratio``: squared
-correlations summed over leads, over those summed over lags; above 1 the leader leads (Huth and Abergel, 2014); ``p_value`` of the
-largest lead against shifts far from the tested ones, ``q_value`` after Benjamini-Hochberg over all pairs."""
+"""Grain: ordered pair. ``lag`` hours of the largest excess over the same lag behind, ``correlation`` there; ``lead_ratio``:
+squared correlations summed over leads, over those summed over lags; above 1 the leader leads (Huth and Abergel, 2014);
+``p_value`` of that excess against shifts far from the tested ones, ``q_value`` after Benjamini-Hochberg over all pairs."""
 
 _CLIP = 6.0
 """Deviations at which a return is cut: one crash must not be the whole regression."""
@@ -32,12 +32,22 @@ _NULL_BLOCKS = 80
 """Blocks of far shifts on either side."""
 
 
-def granger(return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, lags: int) -> pd.DataFrame:
+def granger(
+    return_TN: NDArray[np.float64],
+    asset_ids: tuple[str, ...],
+    *,
+    lags: int,
+    first_lag_NN: NDArray[np.integer] | None = None,
+) -> pd.DataFrame:
     """F-tests of each leader's last ``lags`` returns beside the follower's own (``GRANGER_COLUMNS``), smallest p first.
 
     Rows are the hours in which the follower has a return; a lagged return that is missing counts as zero. The test is
     the plain one (Granger, 1969): it assumes one error variance, so clustered volatility makes it too bold; read it beside the
     permutation test. A pair with under 5 rows a regressor is left out.
+
+    Args:
+        first_lag_NN: (leader, follower) smallest lag of the leader in the regression; none for 1. See
+            ``lead_lag.first_clean_lags``: at a shorter one the two bars overlap and what moves them together passes for a lead.
     """
     bars, assets = return_TN.shape
     known_TN = np.isfinite(return_TN)
@@ -63,11 +73,14 @@ def granger(return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, lags:
         for m in range(assets):
             if m == n or not known_TN[:, m].any():
                 continue
-            both = np.concatenate([own, np.arange(m * lags, (m + 1) * lags)])
-            left = energy - _explained(moment_EE, cross_E, both)
-            free = count - len(both)
-            f = ((own_left - left) / lags) / (left / free)
-            table.append((asset_ids[m], asset_ids[n], float(f), float(stats.f.sf(f, lags, free)), count))
+            first = 1 if first_lag_NN is None else int(first_lag_NN[m, n])
+            others = np.arange(m * lags + first - 1, (m + 1) * lags)
+            if not len(others):
+                continue
+            left = energy - _explained(moment_EE, cross_E, np.concatenate([own, others]))
+            free = count - len(own) - len(others)
+            f = ((own_left - left) / len(others)) / (left / free)
+            table.append((asset_ids[m], asset_ids[n], float(f), float(stats.f.sf(f, len(others), free)), count))
     tests = pd.DataFrame(table, columns=["leader", "follower", "f", "p_value", "rows"])
     tests["q_value"] = benjamini_hochberg(tests["p_value"].to_numpy(dtype=float))
     return tests.sort_values("p_value", ignore_index=True)[list(GRANGER_COLUMNS)]
@@ -118,34 +131,47 @@ def shifted_correlations(price_TN: NDArray[np.float64], *, max_lag: int) -> NDAr
     return correlation_ZNN
 
 
-def hayashi_yoshida(price_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, max_lag: int) -> pd.DataFrame:
+def hayashi_yoshida(
+    price_TN: NDArray[np.float64],
+    asset_ids: tuple[str, ...],
+    *,
+    max_lag: int,
+    first_lag_NN: NDArray[np.integer] | None = None,
+) -> pd.DataFrame:
     """Lead-lag by shifted correlations (``SHIFT_COLUMNS``), largest lead ratio first; for bars that are not synchronous.
 
-    The null of a pair's largest lead is that of blocks of ``max_lag`` shifts in a row, far from the tested ones, on both sides;
-    the blocks run through all hours of a day. A little bold far out (see the tests). Needs some weeks of bars: with less,
-    p-values are NaN.
+    What is tested is asymmetry: the largest excess of |correlation| at a lead over that at the same lag behind. A night's return
+    meets itself at small shifts both ways, and that is no lead. The null is that of blocks of ``max_lag`` shifts in a row, far
+    from the tested ones; they run through all hours of a day. Needs some weeks of bars: with less, p-values are NaN.
+    Far shifts know neither strong same-hour correlation nor crashes: on recorded stocks the p-values are far too bold.
+
+    Args:
+        first_lag_NN: (leader, follower) smallest lag that is looked at; none for 1. See ``lead_lag.first_clean_lags``.
     """
-    bars = len(price_TN)
+    bars, assets = price_TN.shape
     blocks = max(0, min(_NULL_BLOCKS, (bars // 3 - _FAR) // max_lag))
     reach = _FAR + blocks * max_lag if blocks else max_lag
     correlation_ZNN = shifted_correlations(price_TN, max_lag=reach)
-    ahead_LNN, behind_LNN = correlation_ZNN[reach + 1 : reach + 1 + max_lag], correlation_ZNN[reach - max_lag : reach]
-    square_NN = (ahead_LNN**2).sum(axis=0)
+    first_NN = np.ones((assets, assets), dtype=np.int64) if first_lag_NN is None else first_lag_NN
+    lag_S11 = np.arange(1, reach + 1)[:, None, None]
+    # Ahead and behind by the same lag, and only where the two bars do not overlap by their clocks.
+    clean_SNN = lag_S11 >= np.maximum(first_NN, first_NN.T)
+    ahead_SNN = np.where(clean_SNN, correlation_ZNN[reach + 1 :], 0.0)
+    behind_SNN = np.where(clean_SNN, correlation_ZNN[:reach][::-1], 0.0)
+    ahead_LNN, behind_LNN = ahead_SNN[:max_lag], behind_SNN[:max_lag]
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio_NN = square_NN / (behind_LNN**2).sum(axis=0)
-    leader_P, follower_P = np.nonzero(np.isfinite(ratio_NN) & ~np.eye(len(asset_ids), dtype=bool))
-    best_P = np.abs(ahead_LNN[:, leader_P, follower_P]).argmax(axis=0) if len(leader_P) else np.zeros(0, dtype=int)
+        ratio_NN = (ahead_LNN**2).sum(axis=0) / (behind_LNN**2).sum(axis=0)
+    known_NN = np.isfinite(ratio_NN) & np.isfinite(correlation_ZNN[reach]) & ~np.eye(assets, dtype=bool)
+    leader_P, follower_P = np.nonzero(known_NN)
+    excess_SNN = np.abs(ahead_SNN) - np.abs(behind_SNN)
+    best_P = excess_SNN[:max_lag, leader_P, follower_P].argmax(axis=0) if len(leader_P) else np.zeros(0, dtype=int)
     p_P = np.full(len(leader_P), np.nan)
     if blocks and len(leader_P):
         # A shift leaves that many bars without a partner: each is measured by what it has left.
-        left_Z11 = np.sqrt(1 - np.abs(np.arange(-reach, reach + 1)) / bars)[:, None, None]
-        far_ZNN = np.abs(correlation_ZNN) / left_Z11
-        sides = (far_ZNN[: blocks * max_lag], far_ZNN[-blocks * max_lag :])
-        null_SNN = np.concatenate([side.reshape(blocks, max_lag, *side.shape[1:]).max(axis=1) for side in sides])
-        # Logarithms: pairs with few independent shifts have longer tails, and all tails are read together.
-        score_NN, null_SNN = (
-            np.log(np.maximum(np.nan_to_num(value), 1e-12)) for value in (np.abs(ahead_LNN).max(axis=0), null_SNN)
-        )
+        far_SNN = (excess_SNN / np.sqrt(1 - lag_S11 / bars))[-blocks * max_lag :]
+        null_SNN = np.concatenate([side.reshape(blocks, max_lag, assets, assets).max(axis=1) for side in (far_SNN, -far_SNN)])
+        score_NN = np.nan_to_num(excess_SNN[:max_lag].max(axis=0))
+        null_SNN = np.nan_to_num(null_SNN)
         p_P = pooled_p_values(score_NN, null_SNN, leader_P, follower_P)
     table = pd.DataFrame(
         {

@@ -160,16 +160,18 @@ def _statistics(panel: Panel, experiment: Experiment) -> tuple[pd.DataFrame, dic
     """Classical columns by pair, and (N, M) sizes by name for the comparison of orders."""
     settings = experiment.analysis
     start = max(len(panel.as_of_T) - settings.window_days * BARS_A_DAY, 0)
-    return_TN = fresh_returns(panel)[start:]
+    return_TN, first_lag_NN = fresh_returns(panel)[start:], first_clean_lags(panel)
     lagged = lead_lag(
         return_TN,
         panel.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
-        first_lag_NN=first_clean_lags(panel),
+        first_lag_NN=first_lag_NN,
     ).pairs.rename(columns={"lag": "correlation_lag", "q_value": "correlation_q"})
-    tested = granger(return_TN, panel.asset_ids, lags=settings.max_lag).rename(columns={"f": "granger_f", "q_value": "granger_q"})
-    shifted = hayashi_yoshida(np.asarray(panel.trade_price_TN[start:]), panel.asset_ids, max_lag=settings.max_lag).rename(
+    tested = granger(return_TN, panel.asset_ids, lags=settings.max_lag, first_lag_NN=first_lag_NN)
+    tested = tested.rename(columns={"f": "granger_f", "q_value": "granger_q"})
+    price_TN = np.asarray(panel.trade_price_TN[start:])
+    shifted = hayashi_yoshida(price_TN, panel.asset_ids, max_lag=settings.max_lag, first_lag_NN=first_lag_NN).rename(
         columns={"lag": "hy_lag", "correlation": "hy_correlation", "lead_ratio": "hy_ratio", "q_value": "hy_q"}
     )
     keys = ["leader", "follower"]

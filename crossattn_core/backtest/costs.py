@@ -27,16 +27,20 @@ def equity_share_after_trade(
     Raises:
         BacktestError: costs of the wanted position exceed equity, so that no V+ exists.
     """
-    heaviest = float((cost * np.abs(target)).sum(axis=-1).max(initial=0.0))
+    heaviest = float(np.max(_dot(cost, np.abs(target)), initial=0.0))
     if heaviest >= 1:
         raise BacktestError(
             f"trading to the target costs {heaviest:.0%} of the equity it is a share of; lower the weights or the costs"
         )
     share = np.ones(np.broadcast_shapes(target.shape, held.shape)[:-1])
     moving = np.ones(share.shape, dtype=bool)
-    for _ in range(_MOST_STEPS):
+    signed_cost = np.subtract(target, held)
+    for step in range(_MOST_STEPS):
+        if step:
+            np.multiply(target, share[..., None], out=signed_cost)
+            signed_cost -= held
         # While the signs of the trades hold, f is a line, and its root is exact: x = (1 + sum s h) / (1 + sum s w), s = +-c.
-        signed_cost = np.copysign(cost, target * share[..., None] - held)
+        np.copysign(cost, signed_cost, out=signed_cost)
         step_to = (1.0 + _dot(signed_cost, held)) / (1.0 + _dot(signed_cost, target))
         # A row that has arrived stays: its value must not depend on how long its neighbours take.
         moving &= np.abs(step_to - share) > 4e-16
@@ -47,21 +51,29 @@ def equity_share_after_trade(
 
 
 def equity_share_after_impact(
-    target: NDArray[np.float64], held: NDArray[np.float64], cost: NDArray[np.float64], impact: NDArray[np.float64]
+    target: NDArray[np.float64],
+    held: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    root_impact: NDArray[np.float64],
+    linear_impact: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """V+ / V where a trade of |w V+ - h| = m V also costs ``impact`` * m^1.5 (a share of V); still convex, still Newton.
+    """V+ / V where a trade of |w V+ - h| = m V also costs ``root_impact`` * m^1.5 + ``linear_impact`` * m^2 (shares of V).
 
-    0 where closing what is held would cost all equity: ruin.
+    The excess is still convex: still Newton. 0 where closing what is held would cost all equity: ruin.
     """
-    size = np.abs(held)
-    ruined = np.asarray(_dot(cost, size) + _dot(impact, size**1.5) >= 1.0)
+
+    def paid(size: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _dot(cost, size) + _dot(root_impact, size**1.5) + _dot(linear_impact, size**2)
+
+    ruined = np.asarray(paid(np.abs(held)) >= 1.0)
     share = np.where(ruined, 0.0, 1.0)
     moving = ~ruined
     for _ in range(_MOST_STEPS):
         move = target * share[..., None] - held
         size = np.abs(move)
-        excess = share - 1.0 + _dot(cost, size) + _dot(impact, size**1.5)
-        slope = 1.0 + _dot((cost + 1.5 * impact * np.sqrt(size)) * np.sign(move), target)
+        excess = share - 1.0 + paid(size)
+        marginal = cost + 1.5 * root_impact * np.sqrt(size) + 2.0 * linear_impact * size
+        slope = 1.0 + _dot(marginal * np.sign(move), target)
         step = np.divide(excess, slope, out=np.zeros_like(share), where=moving)
         moving &= np.abs(step) > 4e-16
         if not moving.any():

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["HOURS_PER_YEAR", "Market", "market_of", "square_root_impact"]
+__all__ = ["HOURS_PER_YEAR", "Market", "linear_impact", "market_of", "square_root_impact"]
 
 HOURS_PER_YEAR = 8760
 """Rows of the 24/7 hourly grid in a year: what an hourly equity curve is annualised by."""
@@ -39,10 +40,17 @@ class Market:
     borrow_N: NDArray[np.float64]
     """(N,) cost of a unit of short notional held for one hour."""
     impact_TN: NDArray[np.float64] | None = None
-    """(T, N) a trade of m in money also costs this * m ^ 1.5; None: no impact. See ``square_root_impact``."""
+    """(T, N) a trade of m in money also costs this * m ^ 1.5; None: none. See ``square_root_impact``."""
+    linear_impact_TN: NDArray[np.float64] | None = None
+    """(T, N) a trade of m in money also costs this * m ^ 2; None: none. See ``linear_impact``."""
     dividend_TN: NDArray[np.float64] | None = None
     """(T, N) dividend of the row in quote currency per unit held into it: longs receive it, shorts pay it; 0 where there is
     none; None: no dividends. Booked on its row as cash, before the row's trades."""
+    delisted_TN: NDArray[np.bool_] | None = None
+    """(T, N) rows at which what is held of an asset is settled for good, whether it can trade or not (see delisting.py): its
+    target is 0 there, at the row's price and the usual cost; None: never."""
+    delisting_loss: float = 0.0
+    """Share of a delisted position's value that is lost on its row, before the settlement: longs lose it, shorts gain it."""
     unit_impact_TN: NDArray[np.float64] | None = None
     """(T, N) the impact at a coefficient of 1, to ask what more capital would cost; None where volumes are unknown."""
     interest: float = 0.0
@@ -84,14 +92,40 @@ class Market:
         """(N,) one-way cost of a unit of traded notional."""
         return self.fee_N + self.half_spread_N + self.slippage_N
 
+    @property
+    def has_impact(self) -> bool:
+        """Whether a trade moves its own price, so that its cost depends on how much money there is."""
+        return self.impact_TN is not None or self.linear_impact_TN is not None
+
+    def impact_at(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(K, N) square-root and linear impact at the rows, 0 where there is none."""
+        nothing_KN = np.zeros((len(rows), len(self.asset_ids)))
+        root_TN, linear_TN = self.impact_TN, self.linear_impact_TN
+        return nothing_KN if root_TN is None else root_TN[rows], nothing_KN if linear_TN is None else linear_TN[rows]
+
+    @cached_property
+    def fillable_TN(self) -> NDArray[np.bool_]:
+        """(T, N) whether a trade fills at the row: the asset is tradable, or it is settled because it is gone."""
+        return self.tradable_TN if self.delisted_TN is None else self.tradable_TN | self.delisted_TN
+
+    @cached_property
+    def written_off_TN(self) -> NDArray[np.float64] | None:
+        """(T, N) quote currency that a unit held long loses at the row because its asset is gone; None where nothing is."""
+        if self.delisted_TN is None or not self.delisting_loss:
+            return None
+        return self.delisted_TN * self.price_TN * self.delisting_loss
+
     @cached_property
     def carry_paid_TN(self) -> NDArray[np.float64] | None:
-        """(T, N) funding paid less dividends received since the first row by one unit held long; None when there are neither."""
+        """(T, N) funding paid and value written off less dividends received since the first row by one unit held long; None
+        when there is none of them."""
         flows = []
         if self.funding_TN is not None:
             flows.append(self.funding_TN * self.price_TN)
         if self.dividend_TN is not None:
             flows.append(-self.dividend_TN)
+        if self.written_off_TN is not None:
+            flows.append(self.written_off_TN)
         return np.cumsum(sum(flows), axis=0) if flows else None
 
     @cached_property
@@ -123,7 +157,9 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
     tradable_TN = np.isfinite(panel.trade_price_TN)
     price_TN = np.where(tradable_TN, panel.trade_price_TN, panel.mark_price_TN)
     price_TN = np.where(np.isnan(price_TN), 1.0, price_TN)
-    unit_impact_TN = square_root_impact(panel, 1.0)
+    unit_impact_TN, unit_linear_TN = square_root_impact(panel, 1.0), linear_impact(panel, 1.0)
+    delisted_TN = delisted_rows(panel.age_hours_TN, experiment.backtest.delisted_after_hours)
+    unit_impact_TN[delisted_TN] = unit_linear_TN[delisted_TN] = 0.0  # a settlement is no order in a book
     funding_TN = None
     missing = 0
     if experiment.costs.funding and np.isfinite(panel.funding_rate_TN).any():
@@ -142,10 +178,13 @@ def market_of(panel: Panel, experiment: Experiment) -> Market:
         slippage_N=np.array([cost.slippage_bps for cost in costs]) / 1e4,
         borrow_N=np.array([cost.borrow_bps_per_year for cost in costs]) / 1e4 / HOURS_PER_YEAR,
         impact_TN=experiment.costs.impact * unit_impact_TN if experiment.costs.impact > 0 else None,
+        linear_impact_TN=experiment.costs.linear_impact * unit_linear_TN if experiment.costs.linear_impact > 0 else None,
         unit_impact_TN=unit_impact_TN,
         interest=experiment.costs.interest_bps_per_year / 1e4 / HOURS_PER_YEAR,
         margin_leverage=experiment.backtest.margin_leverage,
         missing_funding=missing,
+        delisted_TN=delisted_TN if delisted_TN.any() else None,
+        delisting_loss=1.0 - experiment.backtest.delisting_value,
     )
 
 
@@ -156,15 +195,33 @@ def square_root_impact(panel: Panel, coefficient: float, hours: int = 168) -> ND
     of the trailing ``hours`` rows (grid hours), the row included. The law is empirical (Almgren et al., 2005, and many since).
     An asset whose volume is not known is charged as the most expensive one that is.
     """
-    fresh = pd.DataFrame(panel.quote_volume_TN)
-    volume_TN = fresh.rolling(hours, min_periods=1).mean().to_numpy()
-    change = pd.DataFrame(np.log(panel.mark_price_TN)).diff().where(panel.is_fresh_TN)
-    sigma_TN = np.sqrt((change**2).rolling(hours, min_periods=1).mean().to_numpy())
+    sigma_TN, volume_TN = _volatility_and_volume(panel, hours)
     with np.errstate(divide="ignore", invalid="ignore"):
-        impact_TN = coefficient * sigma_TN / np.sqrt(volume_TN)
-    impact_TN[~np.isfinite(impact_TN)] = np.nan
-    dearest_T1 = np.nanmax(np.where(np.isfinite(impact_TN), impact_TN, 0.0), axis=1, keepdims=True)
-    return np.where(np.isfinite(impact_TN), impact_TN, dearest_T1)
+        return _dearest_where_unknown(coefficient * sigma_TN / np.sqrt(volume_TN))
+
+
+def linear_impact(panel: Panel, coefficient: float, hours: int = 168) -> NDArray[np.float64]:
+    """(T, N) c * sigma / volume, so that a trade of m moves its own price by c * sigma * m / volume (Kyle, 1985).
+
+    ``sigma`` and ``volume`` as in ``square_root_impact``; the law for small trades and patient prices, harsher than the root
+    for trades beyond an hour's volume.
+    """
+    sigma_TN, volume_TN = _volatility_and_volume(panel, hours)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _dearest_where_unknown(coefficient * sigma_TN / volume_TN)
+
+
+def _volatility_and_volume(panel: Panel, hours: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(T, N) standard deviation of an hourly log return and traded value of an hour, over the trailing rows."""
+    volume_TN = pd.DataFrame(panel.quote_volume_TN).rolling(hours, min_periods=1).mean().to_numpy()
+    change = pd.DataFrame(np.log(panel.mark_price_TN)).diff().where(panel.is_fresh_TN)
+    return np.sqrt((change**2).rolling(hours, min_periods=1).mean().to_numpy()), volume_TN
+
+
+def _dearest_where_unknown(impact_TN: NDArray[np.float64]) -> NDArray[np.float64]:
+    known_TN = np.isfinite(impact_TN)
+    dearest_T1 = np.where(known_TN, impact_TN, 0.0).max(axis=1, keepdims=True)
+    return np.where(known_TN, impact_TN, dearest_T1)
 
 
 def _dividends(panel: Panel) -> NDArray[np.float64] | None:

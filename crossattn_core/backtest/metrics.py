@@ -119,6 +119,8 @@ class Metrics:
     impact_share: float
     funding_share: float
     borrow_share: float
+    delisting_share: float
+    """Value written off with assets that were delisted."""
     interest_share: float
     """Interest earned, as a negative cost."""
     dividend_share: float
@@ -175,6 +177,7 @@ def metrics_of(simulation: Simulation) -> Metrics:
         impact_share=paid["impact"],
         funding_share=paid["funding"],
         borrow_share=paid["borrow"],
+        delisting_share=paid["delisting"],
         interest_share=paid["interest"],
         dividend_share=float(simulation.dividend_TN.sum()) / simulation.capital,
         margin_calls=len(simulation.margin_calls),

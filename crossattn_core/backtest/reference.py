@@ -19,7 +19,7 @@ def simulate_by_loop(
     Kinds are ``COST_KINDS``, paid, and ``dividend``, received.
     """
     schedule = schedule_of(market, targets, execution_lag)
-    order_at = dict(zip(schedule.fill_K.tolist(), schedule.target_KN, strict=True))
+    order_at = {fill: target_N.copy() for fill, target_N in zip(schedule.fill_K.tolist(), schedule.target_KN, strict=True)}
     rows, assets = len(market.as_of_T) - schedule.start, len(market.asset_ids)
     equity_T, units_TN = np.zeros(rows), np.zeros((rows, assets))
     paid = {kind: np.zeros(rows) for kind in (*COST_KINDS, "dividend")}
@@ -37,26 +37,34 @@ def simulate_by_loop(
             if market.dividend_TN is not None:
                 paid["dividend"][row] = (units_N * market.dividend_TN[at]).sum()
             cash += paid["dividend"][row]
+            if market.delisted_TN is not None:
+                paid["delisting"][row] = (value_N[market.delisted_TN[at]] * market.delisting_loss).sum()
+                cash -= paid["delisting"][row]
         equity = cash + value_N.sum()
         if equity <= 0:  # ruin: whatever is left is written off, for good
             break
+        gone_N = np.zeros(assets, dtype=bool) if market.delisted_TN is None else market.delisted_TN[at]
+        if row in order_at or (units_N[gone_N] != 0).any():
+            order_at.setdefault(row, np.full(assets, np.nan))[gone_N] = 0.0
         if row in order_at:
             target_N = order_at[row]
-            trades_N = market.tradable_TN[at] & np.isfinite(target_N)
-            impact_N = np.zeros(assets) if market.impact_TN is None else market.impact_TN[at]
+            trades_N = market.fillable_TN[at] & np.isfinite(target_N)
+            root_N = np.zeros(assets) if market.impact_TN is None else market.impact_TN[at]
+            linear_N = np.zeros(assets) if market.linear_impact_TN is None else market.linear_impact_TN[at]
             after = _after_costs(
                 equity,
                 np.where(trades_N, target_N, 0.0),
                 value_N,
                 np.where(trades_N, market.trade_cost_N, 0.0),
-                np.where(trades_N, impact_N, 0.0),
+                np.where(trades_N, root_N, 0.0),
+                np.where(trades_N, linear_N, 0.0),
             )
             trade_N = np.where(trades_N, target_N * after - value_N, 0.0)
             units_N = units_N + trade_N / price_N
             paid["fee"][row] = (np.abs(trade_N) * market.fee_N).sum()
             paid["spread"][row] = (np.abs(trade_N) * market.half_spread_N).sum()
             paid["slippage"][row] = (np.abs(trade_N) * market.slippage_N).sum()
-            paid["impact"][row] = (impact_N * np.abs(trade_N) ** 1.5).sum()
+            paid["impact"][row] = (root_N * np.abs(trade_N) ** 1.5 + linear_N * trade_N**2).sum()
             cash -= trade_N.sum() + sum(paid[kind][row] for kind in ("fee", "spread", "slippage", "impact"))
             equity = cash + (units_N * price_N).sum()
             idle = max(equity - np.abs(units_N * price_N).sum(), 0.0)
@@ -65,7 +73,7 @@ def simulate_by_loop(
         equity_T[row], units_TN[row] = equity, units_N
         gross = np.abs(units_N * price_N).sum() / equity
         over = market.margin_leverage > 0 and gross > market.margin_leverage * (1 + CALL_TOLERANCE)
-        if over and row + 1 < rows and ((units_N != 0) & market.tradable_TN[at + 1]).any():
+        if over and row + 1 < rows and ((units_N != 0) & market.fillable_TN[at + 1]).any():
             called_N = called_weights(units_N * price_N / equity, market.margin_leverage)
             ordered_N = order_at.get(row + 1, np.full(assets, np.nan))
             order_at[row + 1] = np.where(np.isnan(ordered_N), called_N, ordered_N)
@@ -77,14 +85,15 @@ def _after_costs(
     target_N: NDArray[np.float64],
     value_N: NDArray[np.float64],
     cost_N: NDArray[np.float64],
-    impact_N: NDArray[np.float64],
+    root_N: NDArray[np.float64],
+    linear_N: NDArray[np.float64],
 ) -> float:
-    """V+ of V+ = V - sum c m - sum i m^1.5, m = |w V+ - h|, by bisection: slow, and hard to get wrong."""
+    """V+ of V+ = V - sum c m - sum r m^1.5 - sum l m^2, m = |w V+ - h|, by bisection: slow, and hard to get wrong."""
     low, high = 0.0, equity
     for _ in range(200):
         middle = 0.5 * (low + high)
         size_N = np.abs(target_N * middle - value_N)
-        if middle + (cost_N * size_N + impact_N * size_N**1.5).sum() > equity:
+        if middle + (cost_N * size_N + root_N * size_N**1.5 + linear_N * size_N**2).sum() > equity:
             high = middle
         else:
             low = middle

@@ -9,7 +9,9 @@ No sum goes through BLAS where a single strategy is simulated: later rows cannot
 Axes: V variants, K executions, T rows, N assets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +50,9 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
     variants, executions, assets = target_VKN.shape
     row_K = start + fill_K
     price_KN = market.price_TN[row_K]
-    tradable_KN = market.tradable_TN[row_K]
-    active_VKN = np.isfinite(target_VKN) & tradable_KN
-    weight_VKN = np.where(active_VKN, target_VKN, 0.0)
+    active_VKN = np.isfinite(target_VKN) & market.fillable_TN[row_K]
+    everything_active = bool(active_VKN.all())
+    weight_VKN = target_VKN if everything_active else np.where(active_VKN, target_VKN, 0.0)
     held_VKN = np.zeros((variants, executions, assets))
     share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
     change_KN, carry_KN, borrow_KN = np.zeros((3, executions, assets))
@@ -69,7 +71,7 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         everything = len(chosen_K) == executions
         chosen = slice(None) if everything else chosen_K  # views where nothing is picked out
         if everything:
-            before = np.zeros_like(weight_VKN)
+            before = held_VKN
             before[:, 1:] = weight_VKN[:, :-1]
         else:
             before = weight_VKN[:, chosen_K - 1]
@@ -82,28 +84,33 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         if market.interest:
             gain += _idle(before) * market.interest * waited_K[chosen]
         growth = 1.0 + gain
-        before *= (1.0 + change_KN[chosen]) / growth[..., None]
+        before *= 1.0 + change_KN[chosen]
+        before /= growth[..., None]
         active = active_VKN[:, chosen]
         whole = bool(active.all())
         cost = market.trade_cost_N if whole else np.where(active, market.trade_cost_N, 0.0)
-        if market.impact_TN is None:
+        if not market.has_impact:
             share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
         else:
             nonlocal money_V
             money_V = money_V * growth[:, 0]
-            impact = np.where(active, market.impact_TN[row_K[chosen]], 0.0) * np.sqrt(np.maximum(money_V, 0.0))[:, None, None]
-            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, impact)
+            money_V11 = np.maximum(money_V, 0.0)[:, None, None]
+            root, linear = (np.where(active, impact_KN, 0.0) for impact_KN in market.impact_at(row_K[chosen]))
+            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, root * np.sqrt(money_V11), linear * money_V11)
             money_V = money_V * share[:, 0]
         if not whole:
             weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])
-        held_VKN[:, chosen], share_VK[:, chosen], growth_VK[:, chosen] = before, share, growth
+        if not everything:
+            held_VKN[:, chosen] = before
+        share_VK[:, chosen], growth_VK[:, chosen] = share, growth
 
     # An execution depends on the one before it where it leaves an asset alone that may have been held by then.
-    ever_before_VKN = np.zeros_like(active_VKN)
-    ever_before_VKN[:, 1:] = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
-    depends_K = (~active_VKN & ever_before_VKN).any(axis=(0, 2))
+    depends_K = np.zeros(executions, dtype=bool)
+    if not everything_active:
+        ever_before_VKN = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
+        depends_K[1:] = (~active_VKN[:, 1:] & ever_before_VKN).any(axis=(0, 2))
     round_K = np.arange(executions) - np.maximum.accumulate(np.where(depends_K, 0, np.arange(executions)))
-    if market.impact_TN is not None:
+    if market.has_impact:
         # Impact knows how much money there is: every execution depends on all before it.
         for execution in range(executions):
             settle(np.array([execution]))
@@ -116,31 +123,40 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
 
 
 def equity_by_row(
-    market: Market, start: int, fill_K: NDArray[np.int64], path: Executions, capital: float
+    market: Market,
+    start: int,
+    fill_K: NDArray[np.int64],
+    path: Executions,
+    capital: float,
+    out_VT: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(V, T) equity by row and (V, K) equity after each execution."""
+    """(V, T) equity by row, written into ``out_VT`` where that is given, and (V, K) equity after each execution."""
     variants, executions = path.share_VK.shape
     rows = len(market.as_of_T) - start
     after_VK: NDArray[np.float64] = np.multiply(np.cumprod(path.growth_VK * path.share_VK, axis=1), capital)
-    equity_VT = np.full((variants, rows), float(capital))
+    equity_VT = np.empty((variants, rows)) if out_VT is None else out_VT
     if not executions:
+        equity_VT[:] = capital
         return equity_VT, after_VK
+    first, length_K = int(fill_K[0]), np.diff(np.append(fill_K, rows))
     long_TN, short_TN = market.long_worth_TN[start:], market.short_worth_TN
-    units_VKN = path.weight_VKN * after_VK[..., None] / market.price_TN[start + fill_K]
+    units_VKN = path.weight_VKN * after_VK[..., None]
+    units_VKN /= market.price_TN[start + fill_K]
     # A short is worth less by its borrow: (units >= 0) * long worth + (units < 0) * short worth.
     legs = [(long_TN, units_VKN)]
     if short_TN is not None:
         legs = [(long_TN, np.maximum(units_VKN, 0.0)), (short_TN[start:], np.minimum(units_VKN, 0.0))]
-    gain_VT = np.zeros((variants, rows))
-    for worth_TN, held_VKN in legs:
-        gain_VT += _worth_since_fill(worth_TN, held_VKN, fill_K)
+    equity_VT[:, :first] = capital
+    if variants == 1:
+        equity_VT[0, first:] = np.repeat(after_VK[0], length_K)
+        for worth_TN, held_VKN in legs:
+            equity_VT[0, first:] += _gain_since_fill(worth_TN, held_VKN[0], fill_K, length_K)
+    else:
+        _fill_equity(equity_VT, legs, after_VK, fill_K, length_K)
     if market.interest:
-        since_T = np.arange(rows) - fill_K[np.maximum(np.searchsorted(fill_K, np.arange(rows), side="right") - 1, 0)]
+        since_T = np.arange(first, rows) - np.repeat(fill_K, length_K)
         earned_VK = _idle(path.weight_VKN) * after_VK * market.interest
-        length_K = np.diff(np.append(fill_K, rows))
-        gain_VT[:, fill_K[0] :] += np.repeat(earned_VK, length_K, axis=1) * since_T[fill_K[0] :]
-    first = int(fill_K[0])
-    equity_VT[:, first:] = np.repeat(after_VK, np.diff(np.append(fill_K, rows)), axis=1) + gain_VT[:, first:]
+        equity_VT[:, first:] += np.repeat(earned_VK, length_K, axis=1) * since_T
     return equity_VT, after_VK
 
 
@@ -149,23 +165,45 @@ def _idle(weight_VKN: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(1.0 - np.abs(weight_VKN).sum(axis=-1), 0.0)
 
 
-def _worth_since_fill(
-    worth_TN: NDArray[np.float64], held_VKN: NDArray[np.float64], fill_K: NDArray[np.int64]
+def _gain_since_fill(
+    worth_TN: NDArray[np.float64], held_KN: NDArray[np.float64], fill_K: NDArray[np.int64], length_K: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """(V, T) change of worth of the units held since their execution; 0 before the first."""
-    variants, executions, _ = held_VKN.shape
-    rows = len(worth_TN)
-    gain_VT = np.zeros((variants, rows))
-    length_K = np.diff(np.append(fill_K, rows))
-    if variants == 1:
-        at_fill_K = (held_VKN[0] * worth_TN[fill_K]).sum(axis=1)
-        execution_T = np.repeat(np.arange(executions), length_K)
-        first = int(fill_K[0])
-        for block in range(first, rows, _BLOCK_ROWS):
-            execution_B = execution_T[block - first : block - first + _BLOCK_ROWS]
-            worth_B = (held_VKN[0, execution_B] * worth_TN[block : block + _BLOCK_ROWS]).sum(axis=1)
-            gain_VT[0, block : block + _BLOCK_ROWS] = worth_B - at_fill_K[execution_B]
-        return gain_VT
-    for execution, (row, length) in enumerate(zip(fill_K.tolist(), length_K.tolist(), strict=True)):
-        gain_VT[:, row : row + length] = held_VKN[:, execution] @ (worth_TN[row : row + length] - worth_TN[row]).T
-    return gain_VT
+    """(rows from the first execution on,) change of worth of the units held since their execution."""
+    rows, first = len(worth_TN), int(fill_K[0])
+    at_fill_K = (held_KN * worth_TN[fill_K]).sum(axis=1)
+    execution_T = np.repeat(np.arange(len(fill_K)), length_K)
+    gain_T = np.empty(rows - first)
+    for block in range(first, rows, _BLOCK_ROWS):
+        execution_B = execution_T[block - first : block - first + _BLOCK_ROWS]
+        worth_B = (held_KN[execution_B] * worth_TN[block : block + _BLOCK_ROWS]).sum(axis=1)
+        gain_T[block - first : block - first + _BLOCK_ROWS] = worth_B - at_fill_K[execution_B]
+    return gain_T
+
+
+def _fill_equity(
+    equity_VT: NDArray[np.float64],
+    legs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    after_VK: NDArray[np.float64],
+    fill_K: NDArray[np.int64],
+    length_K: NDArray[np.int64],
+) -> None:
+    """Write equity from the first execution on into ``equity_VT``: one batched product a run of equally long segments."""
+    variants, _ = after_VK.shape
+    edges = [0, *(np.flatnonzero(np.diff(length_K)) + 1).tolist(), len(length_K)]
+    cash_VK = after_VK - sum(np.einsum("vkn,kn->vk", held_VKN, worth_TN[fill_K]) for worth_TN, held_VKN in legs)
+    for begin, end in pairwise(edges):
+        segments, length, row = end - begin, int(length_K[begin]), int(fill_K[begin])
+        rows = slice(row, row + segments * length)
+        run_VKL = np.lib.stride_tricks.as_strided(
+            equity_VT[:, rows],
+            (variants, segments, length),
+            (equity_VT.strides[0], length * equity_VT.strides[1], equity_VT.strides[1]),
+        )
+        for leg, (worth_TN, held_VKN) in enumerate(legs):
+            worth_KNL = worth_TN[rows].reshape(segments, length, -1).transpose(0, 2, 1)
+            held_KVN = held_VKN[:, begin:end].transpose(1, 0, 2)
+            if leg == 0:
+                np.matmul(held_KVN, worth_KNL, out=run_VKL.transpose(1, 0, 2))
+            else:
+                run_VKL += (held_KVN @ worth_KNL).transpose(1, 0, 2)
+        run_VKL += cash_VK[:, begin:end, None]

@@ -32,6 +32,7 @@ __all__ = [
     "schedule_of",
     "simulate",
     "simulate_many",
+    "with_settlements",
 ]
 
 
@@ -43,7 +44,7 @@ CALL_CUTS_TO = 0.9
 """A margin call cuts positions to this share of the limit, so that the next small move does not call again."""
 CALL_TOLERANCE = 1e-9
 """Relative excess over the limit that is rounding, not leverage."""
-_BATCH_VARIANTS = 32
+_BATCH_VARIANTS = 8
 """Variants solved together: few enough that their weights stay in cache."""
 
 
@@ -80,14 +81,40 @@ def schedule_of(market: Market, targets: Targets, execution_lag: int) -> Schedul
     return Schedule(start, decided_K, decided_K + execution_lag, targets.target_DN[kept_D])
 
 
+def with_settlements(schedule: Schedule, market: Market) -> Schedule:
+    """The schedule with every delisting: at its row the asset's target is 0, whatever else was decided.
+
+    A settlement of something held, on a row without a fill, becomes an execution of its own, decided at that row, that leaves
+    the rest alone.
+    """
+    if market.delisted_TN is None:
+        return schedule
+    gone_TN = market.delisted_TN[schedule.start :]
+    fill_K, decided_K, target_KN = schedule.fill_K, schedule.decided_K, schedule.target_KN.copy()
+    target_KN[gone_TN[fill_K]] = 0.0
+    for row, asset in np.argwhere(gone_TN).tolist():
+        place = int(np.searchsorted(fill_K, row))
+        if place < len(fill_K) and fill_K[place] == row:
+            target_KN[place, asset] = 0.0
+            continue
+        filled_K = np.isfinite(target_KN[:place, asset]) & market.fillable_TN[schedule.start + fill_K[:place], asset]
+        newest = np.flatnonzero(filled_K)
+        if len(newest) and target_KN[newest[-1], asset] != 0:
+            alone_N = np.full(len(market.asset_ids), np.nan)
+            alone_N[asset] = 0.0
+            fill_K, decided_K = np.insert(fill_K, place, row), np.insert(decided_K, place, row)
+            target_KN = np.insert(target_KN, place, alone_N, axis=0)
+    return Schedule(schedule.start, decided_K, fill_K, target_KN)
+
+
 def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: float) -> Simulation:
     """Simulate one strategy from its first decision to the market's newest row.
 
     An asset is left alone at an execution when its target is NaN or it is not tradable at the fill row: its drifted
-    position stays and the rest is solved around it. Ruin: at the first row where equity is not positive, positions are
-    written off, equity is 0 and stays there. Margin call: at the end of a row where gross exposure exceeds
-    ``market.margin_leverage``, every position is cut in proportion, filled a row later, and keeps its units where it cannot
-    trade.
+    position stays and the rest is solved around it. A delisted asset is settled at its row (see delisting.py). Ruin: at the
+    first row where equity is not positive, positions are written off, equity is 0 and stays there. Margin call: at the end of
+    a row where gross exposure exceeds ``market.margin_leverage``, every position is cut in proportion, filled a row later,
+    and keeps its units where it cannot trade.
 
     Args:
         market: prices and costs (see ``market_of``).
@@ -98,7 +125,7 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
     Raises:
         BacktestError: targets that do not fit the market, or costs that exceed equity.
     """
-    schedule = schedule_of(market, targets, execution_lag)
+    schedule = with_settlements(schedule_of(market, targets, execution_lag), market)
     done = _run(market, targets, schedule, execution_lag, capital, ())
     calls: list[int] = []
     while (call := first_margin_call(done, calls[-1] if calls else -1)) is not None:
@@ -113,10 +140,9 @@ def first_margin_call(done: Simulation, after: int) -> int | None:
     limit = done.market.margin_leverage
     if limit <= 0:
         return None
-    tradable_TN = done.market.tradable_TN[done.start :]
-    over_T = (done.gross_exposure_T[:-1] > limit * (1 + CALL_TOLERANCE)) & ((done.units_TN[:-1] != 0) & tradable_TN[1:]).any(
-        axis=1
-    )
+    fillable_TN = done.market.fillable_TN[done.start :]
+    over_T = done.gross_exposure_T[:-1] > limit * (1 + CALL_TOLERANCE)
+    over_T &= ((done.units_TN[:-1] != 0) & fillable_TN[1:]).any(axis=1)
     over_T[: after + 1] = False
     return int(np.argmax(over_T)) if over_T.any() else None
 
@@ -182,20 +208,44 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
         raise BacktestError("no variants to simulate")
     if market.margin_leverage > 0:
         raise BacktestError("margin calls depend on each variant's own path; simulate the variants one by one")
-    schedule = schedule_of(market, variants[0], execution_lag)
     for variant in variants:
         if not np.array_equal(variant.as_of_D, variants[0].as_of_D) or variant.asset_ids != variants[0].asset_ids:
             raise BacktestError(f"{variant.strategy} decides at other instants or on other assets; simulate it on its own")
+    schedule = schedule_of(market, variants[0], execution_lag)
     equity_VT = np.empty((len(variants), len(market.as_of_T) - schedule.start))
-    for begin in range(0, len(variants), _BATCH_VARIANTS):
-        batch = variants[begin : begin + _BATCH_VARIANTS]
-        target_VKN = np.stack([variant.target_DN[: len(schedule.fill_K)] for variant in batch])
-        with np.errstate(**_PAST_RUIN):
-            path = solve(market, schedule.start, schedule.fill_K, target_VKN, capital)
-            equity_VT[begin : begin + len(batch)], _ = equity_by_row(market, schedule.start, schedule.fill_K, path, capital)
+    if market.delisted_TN is None:
+        targets_V = [variant.target_DN[: len(schedule.fill_K)] for variant in variants]
+        _solve_batches(market, schedule.start, schedule.fill_K, targets_V, capital, equity_VT)
+    else:
+        # Settlements may give variants executions of their own: those that share them go together.
+        schedules = [with_settlements(schedule_of(market, variant, execution_lag), market) for variant in variants]
+        together: dict[bytes, list[int]] = {}
+        for place, each in enumerate(schedules):
+            together.setdefault(each.fill_K.tobytes(), []).append(place)
+        for places in together.values():
+            targets_V = [schedules[place].target_KN for place in places]
+            apart_VT = np.empty((len(places), equity_VT.shape[1]))
+            _solve_batches(market, schedule.start, schedules[places[0]].fill_K, targets_V, capital, apart_VT)
+            equity_VT[places] = apart_VT
     for equity_T in equity_VT:
         _cut_at_ruin(equity_T)
     return equity_VT
+
+
+def _solve_batches(
+    market: Market,
+    start: int,
+    fill_K: NDArray[np.int64],
+    targets_V: Sequence[NDArray[np.float64]],
+    capital: float,
+    equity_VT: NDArray[np.float64],
+) -> None:
+    """Write the equity of each variant, whose targets are ``targets_V``, into its row of ``equity_VT``."""
+    for begin in range(0, len(targets_V), _BATCH_VARIANTS):
+        target_VKN = np.stack(targets_V[begin : begin + _BATCH_VARIANTS])
+        with np.errstate(**_PAST_RUIN):
+            path = solve(market, start, fill_K, target_VKN, capital)
+            equity_by_row(market, start, fill_K, path, capital, equity_VT[begin : begin + _BATCH_VARIANTS])
 
 
 def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:

@@ -15,7 +15,7 @@ from crossattn_core.portfolio.targets import Targets
 
 __all__ = ["COST_KINDS", "Simulation"]
 
-COST_KINDS = ("fee", "spread", "slippage", "impact", "funding", "borrow", "interest")
+COST_KINDS = ("fee", "spread", "slippage", "impact", "funding", "borrow", "delisting", "interest")
 """The parts that costs are split into; each is money paid, negative where received."""
 
 
@@ -96,9 +96,9 @@ class Simulation:
     @cached_property
     def impact_KN(self) -> NDArray[np.float64]:
         """(K, N) money lost to the impact of each trade on its own price."""
-        if self.market.impact_TN is None:
-            return np.zeros_like(self.trade_KN)
-        return self.market.impact_TN[self.start + self.fill_K] * np.abs(self.trade_KN) ** 1.5
+        root_KN, linear_KN = self.market.impact_at(self.start + self.fill_K)
+        size_KN = np.abs(self.trade_KN)
+        return root_KN * size_KN**1.5 + linear_KN * size_KN**2
 
     @cached_property
     def paid_KN(self) -> NDArray[np.float64]:
@@ -130,6 +130,8 @@ class Simulation:
         if self.market.funding_TN is not None:
             costs["funding"][1:] = held_TN * self.market.funding_TN[self.start + 1 :]
         costs["borrow"][1:] = np.maximum(-held_TN, 0.0) * self.market.borrow_N
+        if self.market.written_off_TN is not None:
+            costs["delisting"][1:] = self.units_TN[:-1] * self.market.written_off_TN[self.start + 1 :]
         return costs
 
     @cached_property

@@ -10,7 +10,7 @@ from crossattn_core.backtest.metrics import daily_returns, drawdowns, sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 
-__all__ = ["by_group", "by_month", "by_regime", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
+__all__ = ["by_group", "by_month", "by_regime", "by_year", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
 
 
 def regime_names(regime_windows: pd.DataFrame) -> list[str]:
@@ -27,6 +27,12 @@ def by_month(simulation: Simulation) -> pd.Series:
     return pd.Series(day_return, index=month).groupby(level=0).apply(lambda returns: float(np.prod(1 + returns) - 1))
 
 
+def by_year(simulation: Simulation, benchmark: Simulation | None) -> pd.DataFrame:
+    """Grain: calendar year. As ``by_regime``; the first and the last year may be parts. A row belongs to its day's year."""
+    year_T = (simulation.as_of_T - np.timedelta64(1, "us")).astype("datetime64[Y]").astype(str)[1:]
+    return _by_label("year", year_T.astype(object), simulation, benchmark)
+
+
 def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame) -> NDArray[np.object_]:
     """(T,) regime in force at each row: that of the newest window confirmed on the row's day or before; None before the first."""
     day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
@@ -40,15 +46,19 @@ def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame
 
 def by_regime(simulation: Simulation, benchmark: Simulation | None, regime_windows: pd.DataFrame) -> pd.DataFrame:
     """Grain: regime. Days, net return, Sharpe and deepest fall of the strategy, and the benchmark's return and Sharpe."""
-    regime_T = regime_of_rows(simulation.as_of_T, regime_windows)[1:]
+    return _by_label("regime", regime_of_rows(simulation.as_of_T, regime_windows)[1:], simulation, benchmark)
+
+
+def _by_label(name: str, label_T: NDArray[np.object_], simulation: Simulation, benchmark: Simulation | None) -> pd.DataFrame:
+    """Grain: label, of the rows after the first; rows without a label are left out."""
     rows = []
-    for regime in sorted({value for value in regime_T if value is not None}, key=str):
-        inside_T = regime_T == regime
+    for label in sorted({value for value in label_T if value is not None}, key=str):
+        inside_T = label_T == label
         own_T = simulation.return_T[1:][inside_T]
         grown_T = np.ones(len(own_T) + 1)
         grown_T[1:] = np.cumprod(1.0 + own_T)
         line = {
-            "regime": str(regime),
+            name: str(label),
             "days": inside_T.sum() / 24.0,
             "net_return": float(np.prod(1 + own_T) - 1),
             "sharpe": sharpe(own_T),

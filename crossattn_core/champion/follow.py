@@ -54,8 +54,8 @@ def follow(
     assets = len(past_panel.asset_ids)
     as_of_D = past_panel.as_of_T[rows_D]
     open_DN = expected_tradable(experiment, as_of_D + lag * np.timedelta64(1, "h"))
-    books = {name: Book(past_panel, lag) for name in dict.fromkeys(leader_D)}
-    own = Book(past_panel, lag)
+    books = {name: Book(past_panel, experiment) for name in dict.fromkeys(leader_D)}
+    own = Book(past_panel, experiment)
     groups = groups_of(experiment)
     target_DN, held_DN = np.full((2, len(rows_D), assets), np.nan)
     # Nothing is held at first, by the champion as by its follower.

@@ -113,6 +113,12 @@ class CostSettings(Section):
         le=10,
         description="square-root impact: a trade of one hour's volume costs this many hourly standard deviations; 0: none",
     )
+    linear_impact: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="linear impact: a trade of one hour's volume costs this many hourly standard deviations; 0: none",
+    )
     interest_bps_per_year: float = Field(
         default=0.0, ge=0, le=5_000, description="earned on equity that the last execution left uninvested (1 - gross exposure)"
     )
@@ -124,6 +130,15 @@ class BacktestSettings(Section):
     capital: float = Field(default=100_000.0, gt=0, description="equity at the first bar, quote currency")
     margin_leverage: float = Field(
         default=0.0, ge=0, le=100, description="gross exposure over equity at which a margin call cuts every position; 0: never"
+    )
+    delisted_after_hours: int = Field(
+        default=336, ge=0, le=24 * 365, description="age of its newest candle at which an asset counts as delisted; 0: never"
+    )
+    delisting_value: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of its last price that a delisted asset is worth; 1: closed at the last price, 0: written off",
     )
     bootstrap_samples: int = Field(default=500, ge=50, le=100_000)
     trials: int = Field(

@@ -74,7 +74,7 @@ def momentum(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experimen
     lag = experiment.labels.execution_lag
     open_DN = expected_tradable(experiment, past_panel.as_of_T[rows_D] + lag * np.timedelta64(1, "h"))
     target_DN = np.full(readable_DN.shape, np.nan)
-    book = Book(past_panel, lag)
+    book = Book(past_panel, experiment)
     for decision, row in enumerate(rows_D):
         if row < hours:
             continue

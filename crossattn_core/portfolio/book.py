@@ -3,21 +3,25 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from crossattn_core.backtest.delisting import delisted_rows
+from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 
 __all__ = ["Book"]
 
 
 class Book:
-    """Held weights as a decision sees them: drifted with the marks since the last fill that is already past.
+    """Held weights as a decision sees them: drifted with the marks since the last fill that is already past; gone when delisted.
 
     Costs and funding move weights by a thousandth of themselves; a band needs no more, and so the book leaves them out.
     """
 
-    def __init__(self, past_panel: Panel, execution_lag: int) -> None:
+    def __init__(self, past_panel: Panel, experiment: Experiment) -> None:
         self._mark_TN = past_panel.mark_price_TN
         self._tradable_TN = past_panel.is_tradable_TN
-        self._lag = execution_lag
+        self._delisted_TN = delisted_rows(past_panel.age_hours_TN, experiment.backtest.delisted_after_hours)
+        self._delisting_value = experiment.backtest.delisting_value
+        self._lag = experiment.labels.execution_lag
         self._weight_N = np.zeros(self._mark_TN.shape[1])
         self._row = 0
         self._pending: list[tuple[int, NDArray[np.float64]]] = []
@@ -48,6 +52,9 @@ class Book:
         if row > self._row and held_N.any():
             grown_N = np.zeros_like(self._weight_N)
             grown_N[held_N] = self._weight_N[held_N] * self._mark_TN[row, held_N] / self._mark_TN[self._row, held_N]
-            equity = 1.0 + grown_N.sum() - self._weight_N.sum()
+            gone_N = held_N & self._delisted_TN[self._row + 1 : row + 1].any(axis=0)
+            lost = (1.0 - self._delisting_value) * float(grown_N[gone_N].sum())
+            equity = 1.0 + grown_N.sum() - self._weight_N.sum() - lost
+            grown_N[gone_N] = 0.0
             self._weight_N = grown_N / equity if equity > 0 else np.zeros_like(grown_N)
         self._row = row

@@ -101,7 +101,7 @@ def forecast_decisions(
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
     usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
     rule = Rule(experiment, trade_cost(past_panel.asset_ids, experiment.costs), groups_of(experiment), past_panel.mark_price_TN)
-    book = Book(past_panel, labels.execution_lag)
+    book = Book(past_panel, experiment)
     held_DN, target_DN = np.zeros((2, len(rows_D), assets))
     for decision, row in enumerate(rows_D):
         held_DN[decision] = book.held_at(int(row))

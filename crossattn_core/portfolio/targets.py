@@ -66,6 +66,18 @@ class Targets:
             )
         return row_D.astype(np.int64)
 
+    def until(self, last: np.datetime64) -> "Targets":
+        """The decisions at or before ``last``.
+
+        Raises:
+            BacktestError: there is none.
+        """
+        count = int(np.searchsorted(self.as_of_D, last, side="right"))
+        if not count:
+            raise BacktestError(f"{self.strategy} decided nothing up to {last}; its first decision is at {self.as_of_D[0]}")
+        belief_DN = self.belief_DN[:count] if self.belief_DN.size else self.belief_DN
+        return Targets(self.strategy, self.asset_ids, self.as_of_D[:count], self.target_DN[:count], belief_DN)
+
     @property
     def belief_D(self) -> NDArray[np.float64]:
         """(D,) believed share, averaged over assets; empty for strategies without forecasts."""

@@ -44,7 +44,7 @@ def weight_decisions(
     usable_DN = readable(past_panel, rows_D, experiment) & np.isfinite(past_weight_TN[rows_D])
     usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + lag * np.timedelta64(1, "h"))
     rule = Rule(experiment, trade_cost(past_panel.asset_ids, experiment.costs), groups_of(experiment), past_panel.mark_price_TN)
-    book = Book(past_panel, lag)
+    book = Book(past_panel, experiment)
     target_DN = np.empty(usable_DN.shape)
     for decision, row in enumerate(rows_D):
         held_N = book.held_at(int(row))

@@ -11,10 +11,12 @@ from crossattn_core import __version__
 from crossattn_core.analysis.attention_maps import edge_matrices, read_snapshots
 from crossattn_core.analysis.attention_story import tell_attention
 from crossattn_core.analysis.forecast_quality import forecast_quality
+from crossattn_core.analysis.forecast_tests import forecast_tests
 from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.backtest.market import Market, market_of
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.champion.choose import Champions
 from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import champion_note, read_champions
 from crossattn_core.errors import HistoryError
@@ -28,6 +30,7 @@ from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
 from crossattn_core.training.wanted_store import read_wanted, wanted_array
+from crossattn_core.tuning.ledger import trials_counted
 
 __all__ = [
     "attention_summary",
@@ -98,13 +101,19 @@ def gather_inputs(
     leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
     windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
     feed = experiment.feed
-    champions = read_champions(home)
+    champions = _known_then(read_champions(home), last)
+    tests, decay = forecast_tests(home, experiment, panel, first, last)
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
     return ReportInputs(
         experiment=experiment,
         simulations=simulate_all(market_of(panel, experiment), targets, experiment),
         beliefs={strategy: wanted.belief_D for strategy, wanted in targets.items() if len(wanted.belief_D)},
+        subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
+        benchmark=experiment.champion.fallback,
         forecast_quality=forecast_quality(home, experiment, panel, first, last),
+        accuracy_tests=tests,
+        decay=decay,
+        trials=trials_counted(home, experiment),
         plan=read_plan(home, first, last),
         regime_windows=windows,
         attention=attention_summary(home, experiment, last),
@@ -164,6 +173,14 @@ def attention_summary(home: Home, experiment: Experiment, last: date) -> Attenti
         lags=tuple(int(lag) for lag in by_lag.columns),
         weight_ML=by_lag.to_numpy(np.float64),
     )
+
+
+def _known_then(champions: Champions | None, last: date) -> Champions | None:
+    """The champions of the days up to ``last``: a page as of a day names nobody chosen later."""
+    if champions is None:
+        return None
+    by_day = champions.by_day[pd.to_datetime(champions.by_day["day"]) <= pd.Timestamp(last)]
+    return champions._replace(by_day=by_day) if len(by_day) else None
 
 
 def _days(panel: Panel) -> tuple[date, date]:

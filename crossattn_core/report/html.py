@@ -9,6 +9,9 @@ from markupsafe import Markup, escape
 from crossattn_core.experiment import PlantedLead
 
 __all__ = [
+    "Form",
+    "accuracy_table",
+    "decay_table",
     "forecast_table",
     "leader_table",
     "metrics_table",
@@ -183,6 +186,45 @@ def forecast_table(forecast_quality: pd.DataFrame | None) -> Markup:
         value = "-" if _absent(line["value"]) else f"{line['value']:+.3f}"
         lines.append([words(line["family"]), line["measure"], f"{line['horizon']} h", value, interval, *ends])
     return _table(["family", "measure", "horizon", "average", "interval", "lowest", "highest"], lines, left={0, 1})
+
+
+def accuracy_table(tests: Sequence[Mapping[str, Any]]) -> Markup:
+    """Diebold-Mariano tests: who has the smaller error at each horizon, and how sure that is."""
+    if not tests:
+        return missing("No forecasts were handed to this report to compare.")
+    lines = []
+    for test in tests:
+        first, second = words(test["first"]), words(test["second"])
+        told = "cannot be told apart"
+        if _absent(test["p_value"]):
+            told = "too few rows"
+        elif test["p_value"] < 0.05:
+            told = f"{first if test['statistic'] < 0 else second} is more accurate"
+        p_value = "-" if _absent(test["p_value"]) else f"{test['p_value']:.3f}"
+        lines.append([first, second, f"{test['horizon']} h", ratio(test["statistic"]), p_value, f"{test['rows']:,}", told])
+    return _table(["forecast", "against", "horizon", "statistic", "p", "rows", "at 5%"], lines, left={0, 1, 6})
+
+
+def decay_table(decay: Sequence[Mapping[str, Any]], confidence: float) -> Markup:
+    """IC by hours ahead, one line a family, each with its interval."""
+    if not decay:
+        return missing("No forecasts were handed to this report to follow.")
+    hours = list(dict.fromkeys(line["hours"] for line in decay))
+    lines = []
+    for family in dict.fromkeys(line["family"] for line in decay):
+        cells = {line["hours"]: line for line in decay if line["family"] == family}
+        lines.append(
+            [
+                words(family),
+                *(
+                    "-"
+                    if _absent(cells[hour]["ic"])
+                    else f"{cells[hour]['ic']:+.3f} ±{cells[hour]['high'] - cells[hour]['ic']:.3f}"
+                    for hour in hours
+                ),
+            ]
+        )
+    return _table([f"family (± at {confidence:.0%})", *(f"{hour} h" for hour in hours)], lines, left={0})
 
 
 def plan_table(plan: pd.DataFrame | None) -> Markup:

@@ -45,6 +45,12 @@ class ReportInputs:
     """Strategy -> (D,) share of its forecasts that was believed."""
     forecast_quality: pd.DataFrame | None = None
     """family, horizon, asset_id ('all': the average over assets), measure, value, low, high, pairs."""
+    accuracy_tests: pd.DataFrame | None = None
+    """horizon, first, second, statistic, p_value, rows: see ``analysis.forecast_tests.accuracy_tests``."""
+    decay: pd.DataFrame | None = None
+    """family, hours, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
+    trials: int | None = None
+    """Variants that were looked at, all counted; ``backtest.trials`` where nobody counted."""
     plan: pd.DataFrame | None = None
     """Grain (day, family): day, family, action, reason, why, regime, train_start, cut_off, rows, validation_loss, model_id."""
     regime_windows: pd.DataFrame | None = None

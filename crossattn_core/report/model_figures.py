@@ -53,9 +53,7 @@ def belief_figure(simulation: Simulation, belief_D: NDArray[np.float64]) -> Figu
     """The share of the forecasts that the rule believed, decision by decision."""
     with drawing():
         figure, (axis,) = frame(height=1.7)
-        decided = simulation.as_of_T[simulation.decided_K]
-        count = min(len(decided), len(belief_D))
-        axis.plot(dates(decided[:count]), belief_D[:count], color=SUBJECT, drawstyle="steps-post")
+        axis.plot(dates(simulation.targets.as_of_D), belief_D, color=SUBJECT, drawstyle="steps-post")
         axis.set_ylim(-0.03, 1.03)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.set_ylabel("believed share")

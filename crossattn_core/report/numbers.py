@@ -20,7 +20,7 @@ from crossattn_core.backtest.selection import (
 )
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.backtest.slices import by_group, by_month, by_regime, sensitivity, worst_days
+from crossattn_core.backtest.slices import by_group, by_month, by_regime, by_year, sensitivity, worst_days
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.verdict import verdict_of
@@ -46,7 +46,16 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
         seed=experiment.backtest.seed,
     )
     quality = {name: _quality(inputs.forecast_quality, name, experiment.labels.trade_horizon) for name in simulations}
-    verdict = verdict_of(subject, benchmark, metrics, intervals, quality[subject]["ic"], experiment)
+    verdict = verdict_of(
+        subject,
+        benchmark,
+        metrics,
+        intervals,
+        {name: quality[name]["ic"] for name in simulations},
+        experiment,
+        follows_benchmark=benchmark in simulations
+        and bool(np.allclose(own.return_T, simulations[benchmark].return_T, rtol=0, atol=1e-12)),
+    )
     strategies = {}
     for name, numbers in metrics.items():
         interval, difference = intervals.sharpe[name], intervals.difference.get(name)
@@ -88,6 +97,10 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
                 if name != subject
             },
             "venues": by_group(own, venues).to_dict("records"),
+            "assets": by_group(own, experiment.symbols).to_dict("records"),
+            "years": by_year(own, simulations.get(benchmark)).to_dict("records"),
+            "accuracy_tests": [] if inputs.accuracy_tests is None else inputs.accuracy_tests.to_dict("records"),
+            "decay": [] if inputs.decay is None else inputs.decay.to_dict("records"),
             "months": months.rename_axis("month").reset_index().to_dict("records"),
             "regimes": regimes.to_dict("records"),
             "sensitivity": sensitivity(own).to_dict("records"),
@@ -107,7 +120,7 @@ def _significance(
     daily = {name: daily_returns(simulation)[1] for name, simulation in simulations.items()}
     moving = {name: series for name, series in daily.items() if np.std(series) > 1e-14}
     days = len(daily[inputs.subject])
-    trials = max(settings.trials, len(moving))
+    trials = max(inputs.trials or settings.trials, len(moving))
     ratios = [sharpe(series, 1.0) for series in moving.values()]
     variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
     ratio, shape = sharpe(daily[inputs.subject], 1.0), {"skew": own.skew, "kurtosis": own.kurtosis}

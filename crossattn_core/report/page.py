@@ -62,6 +62,7 @@ def render(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
         prior=f"{experiment.portfolio.shrinkage:.0%}",
         regimes_known=inputs.regime_windows is not None and len(inputs.regime_windows) > 0,
         svg=_figures(inputs),
+        believing=_believing(inputs),
         tables=tables,
         attention_section=attention_section(inputs, tables["leaders"]),
         words=html.words,
@@ -82,8 +83,8 @@ def _figures(inputs: ReportInputs) -> dict[str, Markup | None]:
         "belief": None,
         "retrains": None,
     }
-    if subject in inputs.beliefs and len(inputs.beliefs[subject]):
-        drawn["belief"] = figures.belief_figure(own, np.asarray(inputs.beliefs[subject]))
+    if (family := _believing(inputs)) is not None:
+        drawn["belief"] = figures.belief_figure(simulations[family], np.asarray(inputs.beliefs[family]))
     if inputs.plan is not None and (inputs.plan["action"] == "retrain").any():
         drawn["retrains"] = figures.retrain_figure(inputs.plan, inputs.regime_windows, own.as_of_T[0], own.as_of_T[-1])
     return {name: None if figure is None else Markup(figures.svg(figure, name)) for name, figure in drawn.items()}
@@ -115,6 +116,20 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
         )
         if numbers["regimes"]
         else html.missing("No regime windows were handed to this report."),
+        "years": html.records_table(
+            numbers["years"],
+            [
+                ("year", "year", str),
+                ("days", "days", lambda days: f"{days:.0f}"),
+                ("net_return", own, percent),
+                ("sharpe", "Sharpe", ratio),
+                ("max_drawdown", "max drawdown", percent),
+                ("benchmark_return", beside, percent),
+                ("benchmark_sharpe", "Sharpe", ratio),
+            ],
+        ),
+        "accuracy": html.accuracy_table(numbers["accuracy_tests"]),
+        "decay": html.decay_table(numbers["decay"], numbers["confidence"]),
         "significance": html.significance_table(numbers["significance"], numbers["confidence"]),
         "beside": html.records_table(
             [{"name": html.words(name), **line} for name, line in numbers["beside"].items() if line["correlation"] is not None],
@@ -128,18 +143,8 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
                 ("information_ratio", "information ratio", ratio),
             ],
         ),
-        "venues": html.records_table(
-            numbers["venues"],
-            [
-                ("group", "venue", str),
-                ("assets", "assets", str),
-                ("net_contribution", "net contribution", percent),
-                ("cost_share", "costs", percent),
-                ("gross_exposure", "gross exposure", percent),
-                ("net_exposure", "net exposure", percent),
-                ("trades", "trades", lambda count: f"{count:,}"),
-            ],
-        ),
+        "venues": _group_table(numbers["venues"], "venue", count=True),
+        "assets": _group_table(numbers["assets"], "asset", count=False),
         "worst": html.records_table(
             numbers["worst_days"],
             [
@@ -156,6 +161,26 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
         "metrics": html.metrics_table(numbers["strategies"]),
         "quality": html.plain_table(_without_keys(inputs.data_quality), "No data-quality table was handed to this report."),
     }
+
+
+def _believing(inputs: ReportInputs) -> str | None:
+    """The family whose believed share is drawn: the subject, or the first trained one where the subject forecasts nothing."""
+    wanted = (inputs.subject, *inputs.experiment.retrain.families)
+    return next((name for name in wanted if len(inputs.beliefs.get(name, ())) and name in inputs.simulations), None)
+
+
+def _group_table(lines: list[dict[str, Any]], name: str, *, count: bool) -> Markup:
+    percent = html.percent
+    columns: list[tuple[str, str, html.Form]] = [
+        ("group", name, str),
+        *([("assets", "assets", str)] if count else []),
+        ("net_contribution", "net contribution", percent),
+        ("cost_share", "costs", percent),
+        ("gross_exposure", "gross exposure", percent),
+        ("net_exposure", "net exposure", percent),
+        ("trades", "trades", lambda trades: f"{trades:,}"),
+    ]
+    return html.records_table(lines, columns)
 
 
 def _without_keys(data_quality: pd.DataFrame | None) -> pd.DataFrame | None:

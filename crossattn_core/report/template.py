@@ -106,16 +106,17 @@ outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts o
 <div><h3>Net contribution by asset, share of capital</h3><figure>{{ svg.contribution }}</figure></div>
 </div>
 <h3>By venue</h3>{{ tables.venues }}
+<h3>By asset</h3>{{ tables.assets }}
 <h3>Exposure and turnover of {{ words(r.subject) }}</h3>
 <figure>{{ svg.exposure }}</figure>
-{% if svg.belief %}<h3>How much of the forecast was believed</h3>
+{% if svg.belief %}<h3>How much of the forecasts of {{ words(believing) }} was believed</h3>
 <p class="note">Earlier forecasts whose horizon has passed move this share, from a prior of {{ prior }} less a margin for doubt;
 the mean over assets is shown. What a forecast promises beyond its cost is what is traded.</p>
 <figure>{{ svg.belief }}</figure>{% endif %}
 
 <h2>How sure is it</h2>
 <p class="note">Daily returns. The deflated ratio asks for more than the best of {{ r.significance.trials }} worthless
-trials would show; declare every variant that was looked at in <code>backtest.trials</code>.</p>
+trials would show: the variants that tuning tried, and those declared in <code>backtest.trials</code>.</p>
 {{ tables.significance }}
 <h3>Beside each baseline</h3>
 {{ tables.beside }}
@@ -128,6 +129,7 @@ deviation, smaller ones in proportion to the square root.</p></div>
 <div><h3>By regime</h3>{{ tables.regimes }}</div>
 </div>
 <h3>Worst days</h3>{{ tables.worst }}
+<h3>Years</h3>{{ tables.years }}
 <h3>Months</h3>{{ tables.months }}
 
 <h2>What the model looks at</h2>
@@ -137,6 +139,15 @@ deviation, smaller ones in proportion to the square root.</p></div>
 <p class="note">Out of sample, at the time they were made. IC: time-series correlation per asset, averaged; intervals by
   block bootstrap.</p>
 {{ tables.forecasts }}
+<h3>Which forecast is more accurate</h3>
+<p class="note">Diebold-Mariano tests on squared errors in units of each asset's deviation, averaged over assets row by row, with
+  Newey-West errors over overlapping horizons and the small-sample correction of Harvey, Leybourne and Newbold. Negative: the
+  first has the smaller error. No forecast means zero for every asset.</p>
+{{ tables.accuracy }}
+<h3>How long a forecast holds</h3>
+<p class="note">Correlation of the {{ horizon }}-hour forecast with what the next hours brought, from the fill on; Newey-West
+  errors.</p>
+{{ tables.decay }}
 
 <h2>Models over time</h2>
 {% if svg.retrains %}<p class="note">Every retrain with its reason{% if regimes_known %}, over the regime windows (a window

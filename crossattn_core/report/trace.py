@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from rich.tree import Tree
 
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.simulate import simulate
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import read_champions
 from crossattn_core.days import bounds
 from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.experiment import Experiment
@@ -20,7 +23,7 @@ from crossattn_core.portfolio.weights import Targets, forecast_array, needs_fore
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
 from crossattn_core.training.wanted_store import read_wanted, wanted_array
 
-__all__ = ["Step", "explain", "trace_tree"]
+__all__ = ["Step", "explain", "trace_records", "trace_tree"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def explain(
 ) -> tuple[Step, ...]:
     """Walk from the position in ``symbol`` after the last decision of ``day`` back to its candle.
 
-    Steps: position, target, decision, forecast, model, features, candle; a baseline has no decision, forecast or model.
+    Steps: position, target, decision, forecast, model, features, candle; a baseline has no decision, forecast or model. The
+    champion's way goes on with that of the strategy it followed on that day.
 
     Raises:
         UniverseError: the symbol is not in the universe.
@@ -56,6 +60,11 @@ def explain(
     decision = int(today[-1])
     row = int(targets.rows(panel.as_of_T)[decision])
     steps = [_position(targets, panel, experiment, decision, asset), _target(targets, panel, experiment, decision, asset)]
+    if strategy == CHAMPION:
+        strategy, followed = _followed(home, day)
+        steps.append(followed)
+        targets = read_weights(home, strategy)
+        decision = int(np.searchsorted(targets.as_of_D, panel.as_of_T[row]))
     if needs_forecast(strategy):
         first = panel.as_of_T[0].astype("datetime64[D]").item()
         forecasts = read_forecasts(home, first, day, (strategy,))
@@ -70,6 +79,11 @@ def explain(
     return tuple(steps)
 
 
+def trace_records(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    """The steps for machines: title and facts by name, in order."""
+    return [{"step": step.title, "facts": dict(step.facts)} for step in steps]
+
+
 def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
     """The steps as the terminal shows them, each below the one it led to."""
     root = Tree(f"[bold]{title}")
@@ -79,6 +93,17 @@ def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
         for name, value in step.facts:
             branch.add(f"{name}: {value}")
     return root
+
+
+def _followed(home: Home, day: date) -> tuple[str, Step]:
+    champions = read_champions(home)
+    if champions is None:
+        raise BacktestError("no champion is stored; make the target weights first")
+    chosen = champions.by_day[pd.to_datetime(champions.by_day["day"]) == pd.Timestamp(day)]
+    if chosen.empty:
+        raise BacktestError(f"no champion is stored for {day}; make the target weights first")
+    line = chosen.iloc[-1]
+    return str(line["champion"]), Step("followed", (("strategy", str(line["champion"])), ("why", str(line["why"]))))
 
 
 def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:

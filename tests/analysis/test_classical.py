@@ -96,3 +96,30 @@ def test_an_asset_without_prices_is_left_out() -> None:
     return_TN = fresh_returns(panel)
     return_TN[:, 2] = np.nan
     assert len(granger(return_TN, panel.asset_ids, lags=6)) == 2
+
+
+def test_bars_that_overlap_by_their_clocks_are_no_lead() -> None:
+    """The second asset's bar ends half an hour after the first's: half of what moves both stands one row later."""
+    rng = np.random.default_rng(4)
+    half_hours = rng.standard_normal((2 * 24 * 150, 2)) * 0.003 + 0.004 * rng.standard_normal((2 * 24 * 150, 1))
+    path = np.exp(np.cumsum(half_hours, axis=0))
+    price_TN = np.stack([path[1:-1:2, 0], path[0:-2:2, 1]], axis=1)
+    first_lag_NN = np.array([[1, 2], [1, 1]])
+    return_TN = np.vstack([[np.nan, np.nan], np.diff(np.log(price_TN), axis=0)])
+    key = ["leader", "follower"]
+    for clean, expected in ((None, True), (first_lag_NN, False)):
+        tests = granger(return_TN, ("early", "late"), lags=6, first_lag_NN=clean).set_index(key)
+        assert (tests.loc[("early", "late"), "p_value"] < 1e-6) == expected
+        shifts = hayashi_yoshida(price_TN, ("early", "late"), max_lag=6, first_lag_NN=clean).set_index(key)
+        assert (shifts.loc[("early", "late"), "p_value"] < 0.01) == expected
+
+
+def test_a_night_that_two_assets_share_is_no_lead() -> None:
+    """Returns over closed hours are long: shifted by an hour they still meet, ahead and behind alike."""
+    rng = np.random.default_rng(1)
+    move_TN = 0.004 * rng.standard_normal((24 * 180, 1)) + 0.002 * rng.standard_normal((24 * 180, 4))
+    price_TN = np.exp(np.cumsum(move_TN, axis=0))
+    price_TN[np.arange(24 * 180) % 24 < 17] = np.nan
+    table = hayashi_yoshida(price_TN, ("a", "b", "c", "d"), max_lag=12)
+    assert np.abs(shifted_correlations(price_TN, max_lag=1)[2, 0, 1]) > 0.3
+    assert (table["q_value"] > 0.05).all()

@@ -27,6 +27,9 @@ def market(
     interest=False,
     margin=0.0,
     dividends=False,
+    linear_impact=False,
+    delisted=False,
+    delisting_loss=0.0,
 ):
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
@@ -50,6 +53,9 @@ def market(
         impact_TN=np.abs(1e-5 * draw.standard_normal((rows, assets))) if impact else None,
         interest=0.04 / 8760 if interest else 0.0,
         margin_leverage=margin,
+        linear_impact_TN=np.abs(1e-8 * draw.standard_normal((rows, assets))) if linear_impact else None,
+        delisted_TN=draw.random((rows, assets)) < 3 / rows if delisted else None,
+        delisting_loss=delisting_loss,
         dividend_TN=np.where(draw.random((rows, assets)) < 0.05, 0.01 * price_TN, 0.0) if dividends else None,
     )
 
@@ -82,6 +88,9 @@ def cases(draw, **fixed):
         interest=draw(st.booleans()),
         margin=draw(st.sampled_from([0.0, 0.0, 1.5, 3.0])),
         dividends=draw(st.booleans()),
+        linear_impact=draw(st.booleans()),
+        delisted=draw(st.booleans()),
+        delisting_loss=draw(st.sampled_from([0.0, 0.7, 1.0])),
         **fixed,
     )
     chosen = targets(

@@ -30,6 +30,9 @@ def test_rewriting_future_prices_and_weights_leaves_the_past_alone(case, data):
     row = data.draw(st.integers(0, len(on.as_of_T) - 1))
     draw = np.random.default_rng(1)
     price_TN, tradable_TN = on.price_TN.copy(), on.tradable_TN.copy()
+    delisted_TN = None if on.delisted_TN is None else on.delisted_TN.copy()
+    if delisted_TN is not None:
+        delisted_TN[row + 1 :] = draw.random(delisted_TN[row + 1 :].shape) < 0.1
     price_TN[row + 1 :] *= draw.uniform(0.5, 2.0, price_TN[row + 1 :].shape)
     tradable_TN[row + 1 :] = ~tradable_TN[row + 1 :]
     target_DN = chosen.target_DN.copy()
@@ -37,7 +40,7 @@ def test_rewriting_future_prices_and_weights_leaves_the_past_alone(case, data):
     target_DN[late_D] = -target_DN[late_D]
     before = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
     after = simulate(
-        changed(on, price_TN=price_TN, tradable_TN=tradable_TN),
+        changed(on, price_TN=price_TN, tradable_TN=tradable_TN, delisted_TN=delisted_TN),
         Targets(chosen.strategy, chosen.asset_ids, chosen.as_of_D, target_DN),
         execution_lag=lag,
         capital=CAPITAL,
@@ -59,6 +62,8 @@ def test_a_longer_market_leaves_the_past_alone(case, data):
         funding_TN=None if on.funding_TN is None else on.funding_TN[:rows],
         dividend_TN=None if on.dividend_TN is None else on.dividend_TN[:rows],
         impact_TN=None if on.impact_TN is None else on.impact_TN[:rows],
+        linear_impact_TN=None if on.linear_impact_TN is None else on.linear_impact_TN[:rows],
+        delisted_TN=None if on.delisted_TN is None else on.delisted_TN[:rows],
     )
     known_D = chosen.as_of_D <= short.as_of_T[-1]
     early = Targets(chosen.strategy, chosen.asset_ids, chosen.as_of_D[known_D], chosen.target_DN[known_D])
@@ -81,6 +86,8 @@ def test_the_order_of_assets_does_not_matter(case, random):
         funding_TN=None if on.funding_TN is None else on.funding_TN[:, order],
         dividend_TN=None if on.dividend_TN is None else on.dividend_TN[:, order],
         impact_TN=None if on.impact_TN is None else on.impact_TN[:, order],
+        linear_impact_TN=None if on.linear_impact_TN is None else on.linear_impact_TN[:, order],
+        delisted_TN=None if on.delisted_TN is None else on.delisted_TN[:, order],
     )
     moved = Targets(chosen.strategy, names, chosen.as_of_D, chosen.target_DN[:, order])
     np.testing.assert_allclose(equity(shuffled, moved, lag), equity(on, chosen, lag), rtol=1e-10, atol=1e-6)
@@ -108,7 +115,7 @@ def test_the_unit_of_a_price_does_not_matter(case, unit):
 @given(cases(), st.sampled_from([1.0, 1e9]))
 def test_equity_scales_with_capital_where_trades_move_no_price(case, capital):
     on, chosen, lag = case
-    on = changed(on, impact_TN=None)
+    on = changed(on, impact_TN=None, linear_impact_TN=None)
     np.testing.assert_allclose(
         equity(on, chosen, lag, capital) / capital, equity(on, chosen, lag) / CAPITAL, rtol=1e-10, atol=1e-10
     )
@@ -127,6 +134,8 @@ def test_an_asset_that_is_never_held_does_not_matter(case):
         funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, extra.price_TN * 0]),
         dividend_TN=None if on.dividend_TN is None else np.hstack([on.dividend_TN, extra.price_TN]),
         impact_TN=None if on.impact_TN is None else np.hstack([on.impact_TN, 1 / extra.price_TN]),
+        linear_impact_TN=None if on.linear_impact_TN is None else np.hstack([on.linear_impact_TN, 1 / extra.price_TN]),
+        delisted_TN=None if on.delisted_TN is None else np.hstack([on.delisted_TN, extra.price_TN > 100]),
         **{
             name: np.append(getattr(on, name), getattr(on, name)[0])
             for name in ("fee_N", "half_spread_N", "slippage_N", "borrow_N")
@@ -141,7 +150,7 @@ def test_an_asset_that_is_never_held_does_not_matter(case):
 @given(cases())
 def test_splitting_an_asset_into_two_clones_does_not_matter_where_trades_move_no_price(case):
     on, chosen, lag = case
-    on = changed(on, impact_TN=None)
+    on = changed(on, impact_TN=None, linear_impact_TN=None)
     twice = changed(
         on,
         asset_ids=(*on.asset_ids, "bybit:linear:CLONE"),
@@ -149,6 +158,7 @@ def test_splitting_an_asset_into_two_clones_does_not_matter_where_trades_move_no
         tradable_TN=np.hstack([on.tradable_TN, on.tradable_TN[:, :1]]),
         funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, on.funding_TN[:, :1]]),
         dividend_TN=None if on.dividend_TN is None else np.hstack([on.dividend_TN, on.dividend_TN[:, :1]]),
+        delisted_TN=None if on.delisted_TN is None else np.hstack([on.delisted_TN, on.delisted_TN[:, :1]]),
         **{
             name: np.append(getattr(on, name), getattr(on, name)[0])
             for name in ("fee_N", "half_spread_N", "slippage_N", "borrow_N")

@@ -1,4 +1,4 @@
-"""Metrics by hand, and beside two well-known libraries where they are installed (development only)."""
+"""Metrics by hand; beside other libraries in test_oracles.py."""
 
 import numpy as np
 import pandas as pd
@@ -107,28 +107,3 @@ def test_two_thousand_hours_leave_a_wide_interval():
     series = 0.004 * draw.standard_normal(2000) + 0.004 * 2.8 / np.sqrt(8760)
     interval = sharpe_intervals({"a": series}, None, samples=300, confidence=0.95, seed=1).sharpe["a"]
     assert interval.high - interval.low > 6
-
-
-def test_empyrical_agrees():
-    ep = pytest.importorskip("empyrical", reason="empyrical-reloaded is a development-only oracle")
-    assert sharpe(DAILY, 252) == pytest.approx(ep.sharpe_ratio(DAILY), rel=1e-12)
-    assert sortino(DAILY, 252) == pytest.approx(ep.sortino_ratio(DAILY), rel=1e-12)
-    # empyrical's curve starts at the first return, so a loss on the first day is no fall to it; ours starts at capital.
-    equity_T = np.cumprod(np.append(1.0, 1 + DAILY))
-    assert underwater(equity_T).min() == pytest.approx(ep.max_drawdown(np.append(0.0, DAILY)), rel=1e-12)
-    assert -np.percentile(DAILY, 5) == pytest.approx(-ep.value_at_risk(DAILY), rel=1e-12)
-    assert np.percentile(DAILY, 95) / abs(np.percentile(DAILY, 5)) == pytest.approx(ep.tail_ratio(DAILY), rel=1e-12)
-
-
-def test_quantstats_agrees():
-    qs = pytest.importorskip("quantstats", reason="quantstats is a development-only oracle")
-    series = pd.Series(DAILY, index=pd.date_range("2022-01-03", periods=len(DAILY), freq="D"))
-    assert sharpe(DAILY, 252) == pytest.approx(float(qs.stats.sharpe(series, periods=252)), rel=1e-9)
-    # Its Sortino is ours: the downside about zero over all observations.
-    assert sortino(DAILY, 252) == pytest.approx(float(qs.stats.sortino(series, periods=252)), rel=1e-9)
-    equity_T = np.cumprod(np.append(1.0, 1 + DAILY))
-    assert underwater(equity_T).min() == pytest.approx(float(qs.stats.max_drawdown(series)), rel=1e-9)
-    gains, losses = DAILY[DAILY > 0].sum(), -DAILY[DAILY < 0].sum()
-    assert gains / losses == pytest.approx(float(qs.stats.profit_factor(series)), rel=1e-9)
-    # Its value at risk is the normal law's quantile; ours is the empirical one and differs on fat tails.
-    assert float(qs.stats.value_at_risk(series)) == pytest.approx(DAILY.mean() - 1.6448536 * DAILY.std(ddof=1), rel=1e-6)

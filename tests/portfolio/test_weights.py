@@ -147,7 +147,7 @@ def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_n
 def test_the_book_sees_what_the_simulator_holds():
     targets = weights("attention")
     done = simulated(targets)
-    book = Book(ON, OF.labels.execution_lag)
+    book = Book(ON, OF)
     for decision, row in enumerate(ROWS):
         held_N = book.held_at(int(row))
         np.testing.assert_allclose(held_N, done.weight_TN[row - done.start], atol=0.004)

@@ -1,0 +1,129 @@
+"""Forecasts against each other and against no forecast at all, and how long what they say holds.
+
+Losses and products are averaged over assets row by row, each asset in units of its own deviations, so that errors count what
+assets share; over time they are Newey-West errors with a lag for every row that horizons overlap.
+
+Axes: T bars, N assets.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from crossattn_core.analysis.forecast_quality import forecast_arrays
+from crossattn_core.backtest.comparison import diebold_mariano, newey_west_variance
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.labels import compute_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.training.rolling_store import read_forecasts
+
+__all__ = ["NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
+
+NO_FORECAST = "no forecast"
+"""The forecast of zero: what a family has to beat first."""
+
+_DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
+_LEAST_ROWS = 100
+
+
+def forecast_tests(
+    home: Home, experiment: Experiment, panel: Panel, first: date, last: date
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(``accuracy_tests`` at every horizon, ``decay_by_horizon``) of the stored forecasts of the days first..last."""
+    horizons = experiment.labels.horizons
+    arrays = forecast_arrays(read_forecasts(home, first, last), panel.as_of_T, panel.asset_ids, horizons)
+    outcome_TNH = compute_labels(panel, experiment.labels).value_TNH
+    tests = [
+        accuracy_tests({name: array_TNH[:, :, h] for name, array_TNH in arrays.items()}, outcome_TNH[:, :, h], horizon)
+        for h, horizon in enumerate(horizons)
+    ]
+    traded = horizons.index(experiment.labels.trade_horizon)
+    asked = experiment.labels.model_copy(update={"horizons": _DECAY_HOURS})
+    later_TNH = compute_labels(panel, asked).value_TNH
+    decay = decay_by_horizon(
+        {name: array_TNH[:, :, traded] for name, array_TNH in arrays.items()},
+        later_TNH,
+        _DECAY_HOURS,
+        experiment.backtest.confidence,
+    )
+    return pd.concat(tests, ignore_index=True), decay
+
+
+def accuracy_tests(
+    forecast_by_family_TN: Mapping[str, NDArray[np.floating]], outcome_TN: NDArray[np.floating], horizon: int
+) -> pd.DataFrame:
+    """Diebold-Mariano tests of every family against the forecast of zero and against each later family.
+
+    Grain: (horizon, first, second). ``statistic`` < 0: the first has the smaller squared error; ``p_value`` two-sided;
+    ``rows`` compared. The loss of a row is the mean over assets of (forecast - outcome)^2 / var(outcome of the asset).
+    """
+    zero_TN = np.zeros(outcome_TN.shape)
+    named = {**forecast_by_family_TN, NO_FORECAST: zero_TN}
+    names, lines = list(named), []
+    for place, first in enumerate(names[:-1]):
+        for second in names[place + 1 :]:
+            known_TN = np.isfinite(named[first]) & np.isfinite(named[second]) & np.isfinite(outcome_TN)
+            first_T, second_T = (_mean_loss(named[name], outcome_TN, known_TN) for name in (first, second))
+            found = diebold_mariano(first_T, second_T, horizon)
+            lines.append((horizon, first, second, found.statistic, found.p_value, found.rows))
+    return pd.DataFrame(lines, columns=["horizon", "first", "second", "statistic", "p_value", "rows"])
+
+
+def decay_by_horizon(
+    forecast_by_family_TN: Mapping[str, NDArray[np.floating]],
+    outcome_TNH: NDArray[np.floating],
+    hours: tuple[int, ...],
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """IC of one forecast with the outcome over each horizon, with Newey-West errors.
+
+    Grain: (family, hours). ``ic``: mean over rows of the product of standardised forecast and outcome, averaged over assets
+    first; ``low``, ``high``: its interval; ``rows`` counted.
+    """
+    lines = []
+    for family, forecast_TN in forecast_by_family_TN.items():
+        for h, horizon in enumerate(hours):
+            known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TNH[:, :, h])
+            product_T = _row_mean(_standard(forecast_TN, known_TN) * _standard(outcome_TNH[:, :, h], known_TN), known_TN)
+            product_T = product_T[np.isfinite(product_T)]
+            ic = error = float("nan")
+            if len(product_T) >= max(_LEAST_ROWS, 2 * horizon):
+                ic = float(product_T.mean())
+                error = float(np.sqrt(newey_west_variance(product_T, horizon - 1) / len(product_T)))
+            reach = error * float(stats.norm.ppf(0.5 + confidence / 2))
+            lines.append((family, horizon, ic, ic - reach, ic + reach, len(product_T)))
+    return pd.DataFrame(lines, columns=["family", "hours", "ic", "low", "high", "rows"])
+
+
+def _mean_loss(
+    forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], known_TN: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(T,) mean squared error over assets in units of each one's outcome variance; NaN where nothing is known."""
+    scale_N = np.sqrt(_mean_of(np.asarray(outcome_TN, np.float64) ** 2, known_TN))
+    error_TN = (np.asarray(forecast_TN, np.float64) - outcome_TN) / np.where(scale_N > 0, scale_N, np.nan)
+    return _row_mean(error_TN**2, known_TN)
+
+
+def _standard(value_TN: NDArray[np.floating], known_TN: NDArray[np.bool_]) -> NDArray[np.float64]:
+    centred_TN = np.asarray(value_TN, np.float64) - _mean_of(np.asarray(value_TN, np.float64), known_TN)
+    scale_N = np.sqrt(_mean_of(centred_TN**2, known_TN))
+    return centred_TN / np.where(scale_N > 0, scale_N, np.nan)
+
+
+def _mean_of(value_TN: NDArray[np.float64], known_TN: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N,) mean of the known values of each asset; NaN without any."""
+    count_N = known_TN.sum(axis=0)
+    total_N = np.where(known_TN, value_TN, 0.0).sum(axis=0)
+    return np.divide(total_N, count_N, out=np.full(len(count_N), np.nan), where=count_N > 0)
+
+
+def _row_mean(value_TN: NDArray[np.float64], known_TN: NDArray[np.bool_]) -> NDArray[np.float64]:
+    usable_TN = known_TN & np.isfinite(value_TN)
+    count_T = usable_TN.sum(axis=1)
+    total_T = np.where(usable_TN, value_TN, 0.0).sum(axis=1)
+    return np.divide(total_T, count_T, out=np.full(len(count_T), np.nan), where=count_T > 0)
