@@ -23,7 +23,7 @@ BENCHMARKS = {
     "attention": ("A training step against the pooled layer", ["benchmarks/bench_attention.py"]),
     "planted": ("Markets whose leaders are known", ["benchmarks/bench_planted.py"]),
     "rolling": ("What retraining costs and is worth", ["benchmarks/bench_rolling.py", "HOME", "experiments/recorded.yaml"]),
-    "backtest": ("The simulator", ["benchmarks/bench_backtest.py"]),
+    "backtest": ("The simulator", ["benchmarks/bench_backtest.py", "--peers", "peers/bin/python"]),
 }
 WRITE_THEIR_OWN = {"rolling", "line", "attention", "planted"}
 
