@@ -1,17 +1,16 @@
 """What a training step costs: ours against the pooled layer that it replaces, and as assets and lookback grow.
 
-    python benchmarks/bench_attention.py           everything, some minutes on one core
-    python benchmarks/bench_attention.py --quick   the headline only
+    python benchmarks/bench_attention.py            the headline, two minutes on one core
+    python benchmarks/bench_attention.py --growth   the curves, some minutes
 
 Forward + backward in CPU seconds (one thread, best of several); each case in a process of its own, so that its peak
-memory is its own. Writes results_attention.md beside this file.
+memory is its own. A case that takes too long or more than 8 GB says so. Writes results_attention.md or results_growth.md
+beside this file.
 """
 
 import argparse
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,23 +25,23 @@ from crossattn_core.panel.windows import RecentBars
 
 HEADLINE = {"batch": 32, "assets": 10, "lookback": 168, "features": 6, "width": 64, "layers": 2}
 _MEMORY_LIMIT = 8 * 2**30
+_MOST_SECONDS = 240
+"""Wall time of a case."""
+_ENOUGH_SECONDS = 6
+"""CPU time after which a case is not repeated again."""
+PORTFOLIO = {"own_branch": "portfolio_transformer", "head": "weights"}
 KINDS = ("lag_bias", "sparse", "lagged", "hierarchical", "factorised", "last", "pooled", "uniform", "off")
 
 
 def main() -> None:
-    """Run the cases and write the tables; with --case, run one and print it."""
+    """Run the cases and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_attention.md"))
+    parser.add_argument("--growth", action="store_true", help="the curves against assets and lookback, not the headline")
+    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    if asked.case is not None:
-        print(json.dumps(measure(asked.case)))
-        return
-    text = headline()
-    if not asked.quick:
-        text += growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720))
-    asked.out.write_text(text, encoding="utf-8")
+    name = "growth" if asked.growth else "attention"
+    text = growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720)) if asked.growth else headline()
+    (asked.out or Path(__file__).with_name(f"results_{name}.md")).write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -60,6 +59,9 @@ def headline() -> str:
     ]
     for kind in KINDS:
         lines.append(_line(f"ours, {kind}", in_process({**HEADLINE, "what": kind}), pooled))
+    wanted = {**HEADLINE, "what": "lag_bias"}
+    lines.append(_line("ours, lag_bias, convolution embedding", in_process({**wanted, "embedding": "convolution"}), pooled))
+    lines.append(_line("Portfolio Transformer", in_process({**HEADLINE, "what": "off", **PORTFOLIO}), pooled))
     lines.append(_line("ours, lag_bias + content", in_process({**HEADLINE, "what": "lag_bias", "content": True}), pooled))
     lines.append(_line("ours, lag_bias, patches of 8", in_process({**HEADLINE, "what": "lag_bias", "patch": 8}), pooled))
     as_trained = in_process({**HEADLINE, "what": "lag_bias", "own_every": 16, "run": 16})
@@ -75,7 +77,7 @@ def growth(knob: str, values: tuple[int, ...]) -> str:
         f"| {knob} | " + " | ".join(map(str, values)) + " |",
         "|---|" + "---|" * len(values),
     ]
-    for what in ("pooled layer", "lag_bias", "sparse", "factorised", "last"):
+    for what in ("lag_bias", "sparse", "factorised", "last", "pooled layer"):
         cells = []
         for value in values:
             found = in_process({**HEADLINE, "batch": 8, "what": what, knob: value})
@@ -87,12 +89,19 @@ def growth(knob: str, values: tuple[int, ...]) -> str:
 
 def in_process(case: dict[str, Any]) -> dict[str, float]:
     """Measure one case in a process of its own; empty when it dies or takes too long."""
-    command = [sys.executable, __file__, "--case", json.dumps(case)]
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    child = fork.Process(target=lambda: theirs.send(measure(case)))
+    child.start()
+    theirs.close()
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        # A child that died has closed its end: that is an answer too.
+        return ours.recv() if ours.poll(_MOST_SECONDS) else {}
+    except EOFError:
         return {}
-    return json.loads(run.stdout)
+    finally:
+        child.kill()
+        child.join()
 
 
 def measure(case: dict[str, Any]) -> dict[str, float]:
@@ -102,12 +111,13 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = _pooled_step(case) if case["what"] == "pooled layer" else _our_step(case)
-    step()
-    best = float("inf")
-    for _ in range(5):
+    best, began = float("inf"), time.process_time()
+    for _ in range(6):
         started = time.process_time()
         step()
         best = min(best, time.process_time() - started)
+        if time.process_time() - began > _ENOUGH_SECONDS:
+            break
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"seconds": best, "peak_mb": peak / 1024}
 
@@ -139,6 +149,7 @@ def _our_step(case: dict[str, Any]) -> Callable[[], None]:
             "layers": case["layers"],
             "content": case.get("content", False),
             "patch": case.get("patch", 24),
+            **{knob: case[knob] for knob in ("embedding", "own_branch", "head") if knob in case},
         }
     )
     assets, batch, lags = case["assets"], case["batch"], settings.max_lag
@@ -156,7 +167,7 @@ def _our_step(case: dict[str, Any]) -> Callable[[], None]:
     def step() -> None:
         network.zero_grad()
         bar_U, place_BL = torch.unique(row_B[:, None] - torch.arange(lags), return_inverse=True)
-        cross_BNO, _ = network.cross_part(RecentBars(bar_TNC[bar_U], place_BL, readable_BN))
+        cross_BNO = network.cross_answer(RecentBars(bar_TNC[bar_U], place_BL, readable_BN))
         own_BNO = network.own_part(bar_TNC[own_rows[:, None] + torch.arange(1 - case["lookback"], 1)])
         (cross_BNO.square().mean() + own_BNO.square().mean()).backward()
 
@@ -166,8 +177,8 @@ def _our_step(case: dict[str, Any]) -> Callable[[], None]:
 def _line(name: str, found: dict[str, float], reference: dict[str, float]) -> str:
     if not found:
         return f"| {name} | failed | | |"
-    ratio = reference["seconds"] / found["seconds"]
-    line = f"| {name} | {found['seconds'] * 1e3:.0f} | {ratio:.1f} | {found['peak_mb']:.0f} |"
+    ratio = f"{reference['seconds'] / found['seconds']:.1f}" if reference else "?"
+    line = f"| {name} | {found['seconds'] * 1e3:.0f} | {ratio} | {found['peak_mb']:.0f} |"
     print(line, flush=True)
     return line
 

@@ -138,9 +138,7 @@ class PanelCache:
                 rows = read_day(self._home, self._experiment, day)
                 for name, dtype in _ARRAYS.items():
                     streams[name].write(column_values(rows, name).astype(dtype).tobytes())
-                feature = feature_values(rows, self._features)
-                feature[~column_values(rows, "is_fresh")] = np.nan
-                streams["feature"].write(feature.tobytes())
+                streams["feature"].write(feature_values(rows, self._features).tobytes())
         finally:
             for stream in streams.values():
                 stream.close()
@@ -193,8 +191,10 @@ def panel_of(experiment: Experiment, rows: pa.Table, as_of_T: NDArray[np.datetim
 
 
 def feature_values(rows: pa.Table, features: Iterable[str]) -> NDArray[np.float32]:
-    """(rows, F) the features side by side."""
-    return np.stack([column_values(rows, name).astype(np.float32) for name in features], axis=1)
+    """(rows, F) the features side by side; NaN where nothing was fresh, whatever a column carries there."""
+    feature = np.stack([column_values(rows, name).astype(np.float32) for name in features], axis=1)
+    feature[~column_values(rows, "is_fresh")] = np.nan
+    return feature
 
 
 def _places(held: list[str], assets: tuple[str, ...], path: Path) -> list[int]:

@@ -109,7 +109,8 @@ def bind_model(
     notes = {column.name: column for column in header.columns}
     for name in types:
         if name not in notes:
-            raise WarehouseError(f"{entry.path}:1: column {name!r} has no description; add it under 'columns' in the header")
+            line = header.lines.get("columns", 1)
+            raise WarehouseError(f"{entry.path}:{line}: column {name!r} has no description; add it under 'columns' in the header")
     for name in notes:
         if name not in types:
             line = header.lines.get(name, 1)

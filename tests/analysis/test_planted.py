@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.planted import LEADS_OF_ONE, MARKETS, PlantedEdge, planted_market, planted_suite_market
-from crossattn_core.analysis.planted_trial import run_trial
+from crossattn_core.analysis.planted import (
+    LEADS_OF_ONE,
+    MARKETS,
+    PlantedEdge,
+    planted_experiment,
+    planted_market,
+    planted_suite_market,
+)
+from crossattn_core.analysis.planted_trial import run_trial, walk_forward_weights
 from crossattn_core.panel.windows import hourly_log_returns
 
 BARS = 5000
@@ -56,3 +63,19 @@ def test_nobody_is_named_where_nobody_leads() -> None:
 def test_a_leaked_label_is_seen_at_once() -> None:
     trial = run_trial("attention", planted_suite_market("leaked label", 1, bars=BARS), 0, QUICK)
     assert trial.ic >= 0.95
+
+
+def test_rows_are_weighed_by_age_and_by_the_regime_in_force() -> None:
+    market = planted_suite_market("switching leader", 0)
+    cut_off = 6400
+    weight_T = walk_forward_weights(market.panel, cut_off, planted_experiment(market.panel))
+    assert len(weight_T) == cut_off + 1
+    # The leader and the regime switched at row 4000; the model of row 6400 should listen to what came after.
+    assert weight_T[4500:].mean() > 2 * weight_T[:3900].mean()
+
+
+def test_a_leader_that_switched_with_the_regime_is_followed_by_rows_weighed_as_the_walk_forward_weighs_them() -> None:
+    market = planted_suite_market("switching leader", 0)
+    alike, weighed = (run_trial("ridge_var", market, 0, weigh_rows=weigh) for weigh in (False, True))
+    assert weighed.edges_found == weighed.edges == 4
+    assert weighed.ic > alike.ic

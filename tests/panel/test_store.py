@@ -189,6 +189,28 @@ def test_an_unknown_feature_is_refused_with_those_on_offer(home: Home) -> None:
             export_days(connection, home, wishful, FIRST, LAST)
 
 
+def test_every_feature_can_be_chosen_and_is_what_the_warehouse_holds(home: Home) -> None:
+    rows = PROJECT.model("features.panel_rows").columns
+    names = tuple(column.name for column in rows if column.type == "float")
+    assert {"log_return", "intraday_return", "range_share", "relative_volume", "volatility", "rsi_14", "rsi_14_wilder"} <= set(
+        names
+    )
+    assert {"macd", "macd_signal", "macd_histogram", "gap_return", "hour_of_week", "last_funding_rate", "age_hours"} <= set(names)
+    everything = small_experiment(FIRST, LAST, features={"names": names})
+    with warehouse_of(everything, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        export_days(connection, home, everything, FIRST, LAST)
+        stored = connection.execute(
+            f"select {', '.join(names)} from features.panel_rows where asset_id like '%AAPL' and is_fresh order by as_of"
+        ).fetchnumpy()
+    panel = open_panel(home, everything)
+    asset = next(place for place, asset_id in enumerate(panel.asset_ids) if asset_id.endswith("AAPL"))
+    fresh = panel.is_fresh_TN[:, asset]
+    for place, name in enumerate(names):
+        held = np.ma.filled(stored[name].astype(np.float32), np.nan)
+        assert np.array_equal(panel.feature_TNF[fresh, asset, place], held, equal_nan=True), name
+
+
 def test_other_features_need_no_new_export(home: Home) -> None:
     export(home, [(FIRST, LAST)])
     other = small_experiment(FIRST, LAST, features={"names": ["rsi_14_wilder", "hour_of_week_sin"]})

@@ -111,7 +111,7 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
 def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: Path) -> None:
     examples = crossattn("sql", "test", home=tmp_path)
     assert examples.returncode == 0, examples.stdout + examples.stderr
-    assert "passed  features.bar" in examples.stdout
+    assert "passed  features.window" in examples.stdout
     traced = crossattn("sql", "lineage", "features.rsi_14", home=tmp_path)
     assert "raw.candles.close" in traced.stdout
     assert crossattn("sql", "lineage", "features.no_such_column", home=tmp_path).returncode == 1
@@ -137,14 +137,15 @@ def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(experiment_fil
     table = crossattn(*asked, home=home)
     assert table.returncode == 0, table.stderr
     assert "Predictive leads as of 2025-03-27: no lead found" in table.stdout  # nothing is planted in the small market
-    assert "No lead found: of 12 ordered pairs" in " ".join(table.stdout.split())
+    # A stock has too few hours in common with others in two weeks: the pairs of the three perps are tested.
+    assert "No lead found: of 6 ordered pairs" in " ".join(table.stdout.split())
     told = crossattn(*asked, "--json", "--pictures", str(drawn), home=home)
     assert told.returncode == 0, told.stderr
     head, *rows = [json.loads(row) for row in told.stdout.splitlines()]
     assert (head["event"], head["as_of"], head["named"]) == ("leaders", "2025-03-27", 0)
     assert head["why_none"].startswith("No lead found")
-    assert len(rows) == 12
-    assert {row["leader"] for row in rows} == set(line.experiment.symbols)
+    assert len(rows) == 6
+    assert {row["leader"] for row in rows} == set(line.experiment.symbols) - {"NVDA"}
     assert all(row["why"] and row["named"] is False for row in rows)
     assert all(0 <= row["attention_view"] <= 1 for row in rows)
     assert {path.stem for path in drawn.glob("*.png")} <= set(PICTURES)

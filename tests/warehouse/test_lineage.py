@@ -49,6 +49,9 @@ def test_lineage_is_read_from_the_sql(sql: str, expected: dict[str, Lineage]) ->
         "with recursive r as (select 1 as a, 2 as b union all select a + 1, b from r where a < 3) select a, b from r",
         "select * from raw.t natural join raw.u",
         "select a, s.b from raw.t, (select {'b': 1} as s)",
+        "select a, s.* from (select a, {'b': b} as s from raw.t)",
+        "select a, b from (pivot raw.t on k using sum(b) group by a)",
+        "select columns(*) from raw.t",
         "select k as a, b from read_parquet('x.parquet')",
     ],
 )

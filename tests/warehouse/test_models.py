@@ -85,7 +85,7 @@ def test_a_column_without_unit_is_refused(tmp_path: Path) -> None:
 def test_a_column_that_nobody_describes_is_refused(tmp_path: Path) -> None:
     refused(
         tmp_path,
-        r"ticks\.sql:1: column 'seen_at' has no description",
+        r"ticks\.sql:5: column 'seen_at' has no description",
         staging__ticks=HEADER + "select symbol, seen_at, price from raw.ticks",
     )
 
