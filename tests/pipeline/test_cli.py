@@ -66,6 +66,7 @@ def test_fetch_ends_with_three_where_candles_are_missing(experiment_file: Path, 
         (["fetch", "--start", "2020-01-01", "--end", "2020-01-02"], "does not lie within the experiment's complete days"),
         (["report"], "target_weights"),
         (["train"], "materialise them"),
+        (["rollback", "--note", "bad week", "--family", "ridge_var", "--model", "a1"], "a1 is none of its healthy models"),
     ],
 )
 def test_a_refusal_is_one_message_and_exit_code_one(
