@@ -112,7 +112,7 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
 def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: Path) -> None:
     examples = crossattn("sql", "test", home=tmp_path)
     assert examples.returncode == 0, examples.stdout + examples.stderr
-    assert "passed  features.window" in examples.stdout
+    assert "passed  features.bar" in examples.stdout
     traced = crossattn("sql", "lineage", "features.rsi_14", home=tmp_path)
     assert "raw.candles.close" in traced.stdout
     assert crossattn("sql", "lineage", "features.no_such_column", home=tmp_path).returncode == 1
