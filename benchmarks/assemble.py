@@ -25,7 +25,7 @@ BENCHMARKS = {
     "planted": ("Markets whose leaders are known", ["benchmarks/bench_planted.py"]),
     "rolling": ("What retraining costs and is worth", ["benchmarks/bench_rolling.py", "HOME", "experiments/recorded.yaml"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["benchmarks/bench_leads.py"]),
-    "backtest": ("The simulator", ["benchmarks/bench_backtest.py"]),
+    "backtest": ("The simulator", ["benchmarks/bench_backtest.py", "--peers", "peers/bin/python"]),
 }
 WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted"}
 

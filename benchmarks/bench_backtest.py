@@ -1,20 +1,23 @@
-"""What a simulation costs, beside other engines where they are installed, and whether they agree.
+"""What a simulation costs, beside other engines in an environment of their own, and whether they agree.
 
-    python benchmarks/bench_backtest.py            # this engine alone
-    pip install vectorbt bt skfolio                # in an environment of its own: then they are measured in the same run
+    python benchmarks/bench_backtest.py                                  # this engine alone
+    python -m venv peers && peers/bin/pip install vectorbt bt skfolio
+    python benchmarks/bench_backtest.py --peers peers/bin/python         # all of them in one run, on the same arrays
 
 CPU seconds, best of several, one thread. Every engine trades the same targets at the same closes. Without costs they must
 agree; with costs each has its own settlement, and the difference of the final equity is printed.
 """
 
 import argparse
-import importlib.util
+import json
+import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.reference import simulate_by_loop
@@ -22,6 +25,7 @@ from crossattn_core.backtest.simulate import simulate, simulate_many
 from crossattn_core.portfolio.targets import Targets
 
 HOUR = np.timedelta64(1, "h")
+PEERS = ("vectorbt", "skfolio", "bt")
 
 
 def case(rows: int, assets: int, every: int = 24, cost: float = 1e-3, seed: int = 0) -> tuple[Market, Targets]:
@@ -61,54 +65,27 @@ def ours(market: Market, targets: Targets) -> np.ndarray:
     return simulate(market, targets, execution_lag=1, capital=1e5).equity_T
 
 
-def by_vectorbt(market: Market, targets: Targets) -> np.ndarray:
-    """Equity by row: orders to target percentages of the group's value, sells first, fees from cash."""
-    import vectorbt as vbt
-
-    close = pd.DataFrame(market.price_TN, index=pd.DatetimeIndex(market.as_of_T))
-    size = pd.DataFrame(np.nan, index=close.index, columns=close.columns)
-    size.iloc[targets.rows(market.as_of_T) + 1] = targets.target_DN
-    done = vbt.Portfolio.from_orders(
-        close, size, size_type="targetpercent", group_by=True, cash_sharing=True, call_seq="auto", fees=float(market.fee_N[0]),
-        init_cash=1e5, freq="1h",
-    )  # fmt: skip
-    return done.value().to_numpy()
-
-
-def by_bt(market: Market, targets: Targets) -> np.ndarray:
-    """Equity by row: each asset pays its own commission out of the strategy's cash."""
-    import bt
-
-    close = pd.DataFrame(market.price_TN, index=pd.DatetimeIndex(market.as_of_T), columns=list(market.asset_ids))
-    weight = pd.DataFrame(targets.target_DN, index=close.index[targets.rows(market.as_of_T) + 1], columns=close.columns)
-    strategy = bt.Strategy("bench", [bt.algos.RunOnDate(*weight.index), bt.algos.WeighTarget(weight), bt.algos.Rebalance()])
-    cost = float(market.fee_N[0])
-    test = bt.Backtest(
-        strategy, close, integer_positions=False, commissions=lambda units, price: abs(units) * price * cost, initial_capital=1e5
+def peer(python: Path, name: str, market: Market, targets: Targets, folder: Path) -> tuple[dict, np.ndarray, np.ndarray]:
+    """One engine in another interpreter on the same arrays: what it says of itself, and equity without and with costs."""
+    path = folder / "case.npz"
+    np.savez(
+        path,
+        price_TN=market.price_TN,
+        time_T=market.as_of_T.astype("datetime64[ns]"),
+        fill_K=targets.rows(market.as_of_T) + 1,
+        weight_KN=targets.target_DN,
+        cost=market.fee_N[0],
     )
-    bt.run(test)
-    return test.strategy.values.to_numpy()[1:]
+    command = [str(python), str(Path(__file__).with_name("peer_engines.py")), str(path), name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed under {python}:\n{done.stderr[-2000:]}")
+    with np.load(folder / f"equity_{name}.npz") as stored:
+        return json.loads(done.stdout.splitlines()[-1]), stored["free"], stored["costly"]
 
 
-def by_skfolio(market: Market, targets: Targets) -> np.ndarray:
-    """Equity by row, as one portfolio a segment; its weights do not drift inside a segment, costs are spread over its bars."""
-    from skfolio import MultiPeriodPortfolio, Portfolio
-
-    returns = pd.DataFrame(market.price_TN, index=pd.DatetimeIndex(market.as_of_T)).pct_change().fillna(0.0)
-    rows = [*(targets.rows(market.as_of_T) + 1), len(returns)]
-    parts, before = [], np.zeros(len(market.asset_ids))
-    for weight_N, row, stop in zip(targets.target_DN, rows[:-1], rows[1:], strict=True):
-        if stop - row > 1:
-            segment = returns.iloc[row + 1 : stop + 1] if stop < len(returns) else returns.iloc[row + 1 :]
-            parts.append(
-                Portfolio(segment, weight_N, previous_weights=before, transaction_costs=float(market.fee_N[0]) / len(segment))
-            )
-        before = weight_N
-    return 1e5 * np.cumprod(1.0 + np.asarray(MultiPeriodPortfolio(parts).returns))
-
-
-def compare(times: int) -> None:
-    """Twenty assets, two years, 730 rebalances: every engine that is here."""
+def compare(times: int, python: Path | None) -> None:
+    """Twenty assets, two years, 730 rebalances: this engine, its loop, and the peers where an interpreter has them."""
     market, targets = case(17_520, 20)
     free, _ = case(17_520, 20, cost=0.0)
     first = int(targets.rows(market.as_of_T)[0])
@@ -120,17 +97,14 @@ def compare(times: int) -> None:
     print(f"{'segment algebra (ours)':26}{own_cpu:10.4f}{1:9.1f}{0:23.1e}{0:+23.1e}")
     apart = float(np.abs(np.asarray(loop) / own - 1).max())
     print(f"{'readable loop (ours)':26}{loop_cpu:10.3f}{loop_cpu / own_cpu:9.0f}{'':23}{apart:+23.1e}")
-    engines = {"vectorbt": (by_vectorbt, 3), "skfolio": (by_skfolio, 1), "bt": (by_bt, 1)}
-    for name, (engine, runs) in engines.items():
-        if importlib.util.find_spec(name) is None:
-            print(f"{name:26}{'not installed':>19}")
-            continue
-        engine(*case(240, 3))  # compile and import before the clock starts
-        cpu, equity = best_cpu(lambda engine=engine: engine(market, targets), runs)
-        equity_T, free_T = np.asarray(equity), np.asarray(engine(free, targets))
+    for name in PEERS if python is not None else ():
+        with tempfile.TemporaryDirectory() as folder:
+            told, free_T, equity_T = peer(python, name, market, targets, Path(folder))
         offset = len(own) - len(equity_T)
         difference = float(np.abs(free_T / own_free[first + offset :] - 1).max())
-        print(f"{name:26}{cpu:10.3f}{cpu / own_cpu:9.0f}{difference:23.1e}{equity_T[-1] / own[-1] - 1:+23.1e}")
+        cpu = told["cpu_seconds"]
+        shown = f"{name} {told['version']}"
+        print(f"{shown:26}{cpu:10.3f}{cpu / own_cpu:9.0f}{difference:23.1e}{equity_T[-1] / own[-1] - 1:+23.1e}")
 
 
 def scale(times: int, variants: int) -> None:
@@ -154,7 +128,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=5, help="runs of which the best counts")
     parser.add_argument("--variants", type=int, default=1000)
+    parser.add_argument("--peers", type=Path, help="an interpreter that has vectorbt, bt and skfolio")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
-    compare(chosen.times)
+    compare(chosen.times, chosen.peers)
     scale(chosen.times, chosen.variants)

@@ -77,6 +77,12 @@ class PortfolioSettings(Section):
     venue_caps: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
         default={}, description="venue -> largest sum of |weight| of its assets"
     )
+    volatility_target: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="annual volatility, expected from trailing returns, that wanted weights are scaled to before limits; 0: none",
+    )
     volatility_limit: float = Field(
         default=0.0, ge=0, le=10, description="largest annual volatility expected from trailing returns; 0: no limit"
     )

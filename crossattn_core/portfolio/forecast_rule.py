@@ -179,6 +179,7 @@ class Rule:
     ) -> NDArray[np.float64]:
         """The weights to trade to, once every limit and the no-trade band have spoken; NaN: the position is left alone."""
         settings = self.experiment.portfolio
+        wanted_N = np.where(usable_N, wanted_N * self._to_target(row, wanted_N), wanted_N)
         # What cannot be read or traded stays as it is, and the rest shares what it leaves of each limit.
         limited_N = held_N.copy()
         free = [
@@ -201,10 +202,19 @@ class Rule:
 
     def _calmer(self, row: int, weight_N: NDArray[np.float64]) -> float:
         """The largest multiple, at most 1, at which trailing returns keep the volatility limit."""
+        limit = self.experiment.portfolio.volatility_limit
+        expected = self._expected_volatility(row, weight_N) if limit > 0 else 0.0
+        return min(1.0, limit / expected) if expected > 0 else 1.0
+
+    def _to_target(self, row: int, weight_N: NDArray[np.float64]) -> float:
+        """The multiple at which trailing returns give the volatility target; 1 without a target or a risk to scale."""
+        target = self.experiment.portfolio.volatility_target
+        expected = self._expected_volatility(row, weight_N) if target > 0 else 0.0
+        return target / expected if expected > 0 else 1.0
+
+    def _expected_volatility(self, row: int, weight_N: NDArray[np.float64]) -> float:
+        """Annual volatility that these weights had over the trailing window."""
         settings = self.experiment.portfolio
-        if settings.volatility_limit <= 0:
-            return 1.0
         window = slice(max(0, row - settings.volatility_hours), row + 1)
         portfolio_T = (np.nan_to_num(log_returns(self.past_mark_TN[window])[1:]) * weight_N).sum(axis=1)
-        expected = float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0
-        return min(1.0, settings.volatility_limit / expected) if expected > 0 else 1.0
+        return float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0

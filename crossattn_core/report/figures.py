@@ -159,15 +159,15 @@ def cost_figure(simulation: Simulation) -> Figure:
     with drawing():
         figure, (axis,) = frame(width=5.6, height=2.7)
         every = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
-        # Impact and interest are off unless an experiment asks for them: no empty bars.
-        paid = {kind: share for kind, share in every.items() if share or kind not in ("impact", "interest")}
+        # What an experiment does not have, or does not ask for, gets no empty bar.
+        paid = {kind: share for kind, share in every.items() if share or kind in ("fee", "spread", "slippage")}
         net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
         gross = net + sum(paid.values())
         level = gross
         labels, bars = ["gross"], [(0.0, gross, PROFIT if gross >= 0 else LOSS)]
         for kind, share in paid.items():
             labels.append(kind)
-            bars.append((level - share, share, "#c98a7f" if share >= 0 else "#8fbf9f"))
+            bars.append((level - share, share, "#e2a98b" if share >= 0 else "#8cc5bf"))
             level -= share
         labels.append("net")
         bars.append((0.0, net, PROFIT if net >= 0 else LOSS))

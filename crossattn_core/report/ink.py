@@ -35,7 +35,7 @@ __all__ = [
 
 SUBJECT, BENCHMARK = "#0b5cad", "#20242a"
 INK, MUTED = "#20242a", "#6b7480"
-PROFIT, LOSS = "#2e7d4f", "#b3392f"
+PROFIT, LOSS = "#16796f", "#c0501a"
 PALETTE = ("#d9822b", "#7a4fb5", "#2a9d8f", "#a3576b", "#7f8c3a", "#5b86b5", "#8c8c8c")
 """For strategies that are neither subject nor benchmark."""
 

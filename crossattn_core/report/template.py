@@ -10,7 +10,7 @@ PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{{ r.title }}: {{ r.experiment }}, {{ r.first }} to {{ r.last }}</title>
 <style>
-:root { --ink:#20242a; --muted:#6b7480; --line:#dfe3e8; --tint:#f5f7f9; --accent:#0b5cad; --good:#2e7d4f; --bad:#b3392f; }
+:root { --ink:#20242a; --muted:#6b7480; --line:#dfe3e8; --tint:#f5f7f9; --accent:#0b5cad; --good:#16796f; --bad:#b5480f; }
 * { box-sizing:border-box; }
 html { -webkit-text-size-adjust:100%; }
 body { margin:0; background:#fff; color:var(--ink); font:15px/1.5 "Helvetica Neue",Helvetica,Arial,"DejaVu Sans",sans-serif; }

@@ -45,7 +45,7 @@ def rewritten_after(on, row, seed=4):
     [(name, "long_short") for name in story.STRATEGIES[:-1]] + [("attention", rule) for rule in RULES[1:]],
 )
 def test_rewriting_the_future_moves_no_weight(strategy, rule):
-    of = story.experiment(rule=rule, volatility_limit=0.2)
+    of = story.experiment(rule=rule, volatility_limit=0.2, volatility_target=0.3)
     before = weights(strategy, of)
     for decision in (3, 30, len(ROWS) - 2):
         row = int(ROWS[decision])
@@ -230,6 +230,13 @@ def test_a_lower_volatility_limit_makes_a_calmer_portfolio():
     calm = simulated(weights("attention", story.experiment(rule="tanh", volatility_limit=0.08)))
     assert np.std(calm.return_T) < 0.6 * np.std(wild.return_T)
     assert np.std(calm.return_T) * np.sqrt(8760) < 0.12
+
+
+@pytest.mark.parametrize("target", [0.05, 0.10])
+def test_a_volatility_target_is_what_the_portfolio_comes_to_have(target):
+    of = story.experiment(rule="tanh", volatility_target=target, gross=10.0, max_weight=1.0, no_trade_band=0.0)
+    wild = simulated(weights("attention", of), of)
+    assert np.std(wild.return_T) * np.sqrt(8760) == pytest.approx(target, rel=0.25)
 
 
 def test_a_turnover_limit_holds_at_every_decision():

@@ -1,0 +1,68 @@
+"""``report``, ``backtest`` and ``explain`` as a user runs them, over a home in which the whole line ran."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from crossattn_pipeline.cli import app
+from tests.small import LAST, run_line, small_experiment, write_market
+
+AS_OF = "2025-03-24"
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("reported")
+    write_market(folder / "market")
+    experiment = small_experiment(folder / "market")
+    (folder / "small.yaml").write_text(json.dumps(experiment.model_dump(mode="json")))
+    run_line(experiment, folder / "home")
+    return folder / "home", ["--experiment", str(folder / "small.yaml"), "--home", str(folder / "home")]
+
+
+def told(*words: str) -> list[dict]:
+    done = CliRunner().invoke(app, [*words])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def returns_of(home: Path, day: str):
+    return pq.read_table(home / "reports" / day / "returns.parquet").to_pandas().set_index(["strategy", "as_of"])
+
+
+def test_explain_walks_from_the_champions_position_down_to_the_candle(options: tuple[Path, list[str]]) -> None:
+    _, chosen = options
+    (answer,) = told("explain", "--date", AS_OF, "--symbol", "ETHUSDT", "--strategy", "champion", "--json", *chosen)
+    titles = [step["step"].split()[0] for step in answer["steps"]]
+    assert titles[:3] == ["position", "target", "followed"]
+    assert titles[-2:] == ["features", "candle"]
+
+
+def test_explain_shows_forecast_model_and_training_range_of_a_family(options: tuple[Path, list[str]]) -> None:
+    _, chosen = options
+    (answer,) = told("explain", "--date", AS_OF, "--symbol", "BTCUSDT", "--json", *chosen)
+    steps = {step["step"].split()[0]: step["facts"] for step in answer["steps"]}
+    assert "24 h ahead" in steps["forecast"]
+    assert ".." in steps["model"]["trained on"]
+    assert "close" in steps["candle"]
+
+
+def test_a_report_as_of_a_day_is_the_beginning_of_the_newest_one(options: tuple[Path, list[str]]) -> None:
+    home, chosen = options
+    answer = told("report", "--as-of", AS_OF, "--json", *chosen)[-1]
+    assert Path(answer["page"]) == home / "reports" / AS_OF / "report.html"
+    early, whole = returns_of(home, AS_OF), returns_of(home, LAST)
+    assert early.index.get_level_values("as_of").max().date() == date(2025, 3, 25)
+    np.testing.assert_array_equal(early["equity"], whole.loc[early.index, "equity"])
+
+
+def test_a_report_as_of_a_day_outside_the_period_is_refused(options: tuple[Path, list[str]]) -> None:
+    _, chosen = options
+    done = CliRunner().invoke(app, ["report", "--as-of", "2024-01-01", *chosen])
+    assert done.exit_code != 0
+    assert "does not lie within" in str(done.exception)
