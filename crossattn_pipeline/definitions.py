@@ -41,6 +41,7 @@ def build_defs(
     *,
     webhook: str = "",
     clock: Callable[[], datetime] = wall_clock,
+    daily: dg.ScheduleDefinition | None = None,
 ) -> dg.Definitions:
     """The graph of ``experiment`` over the home at ``home_root``.
 
@@ -48,6 +49,7 @@ def build_defs(
         resources: replaces any of the graph's resources, by name.
         webhook: address that is told of failed runs; empty for none.
         clock: aware UTC; decides which day is the newest that should be there.
+        daily: takes the place of the daily schedule.
     """
     return dg.Definitions(
         assets=[
@@ -61,7 +63,7 @@ def build_defs(
         ],
         asset_checks=[freshness_check(experiment)],
         jobs=all_jobs(),
-        schedules=[daily_data(experiment), daily_freshness()],
+        schedules=[daily or daily_data(experiment), daily_freshness()],
         sensors=all_sensors(experiment, home_root, webhook, clock=clock),
         resources={"line": line_resource(experiment, home_root, clock)} | (resources or {}),
         executor=dg.in_process_executor,

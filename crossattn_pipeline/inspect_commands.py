@@ -97,11 +97,16 @@ def retrain(
 def rollback(
     note: Annotated[str, typer.Option(help="Why; stands in the plan.")],
     day: Day = None,
+    family: Annotated[str, typer.Option(help="Model family that goes back; all when empty.")] = "",
+    model: Annotated[str, typer.Option(help="Model to serve, with --family; the one before when empty.")] = "",
     rewrite: Annotated[bool, typer.Option(help="Allow a day that was stepped already.")] = False,
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
 ) -> None:
-    """Put the earlier healthy model back in force from a day on: a dated event that every later walk replays."""
+    """Put an earlier healthy model back in force from a day on: a dated event that every later walk replays."""
     line = open_line(experiment, home)
-    event = roll_back(line.home, line.experiment, note, day=day.date() if day else None, rewrite=rewrite)
-    Console().print(json.dumps({"event": event.kind, "day": event.day.isoformat(), "note": event.note}), highlight=False)
+    dated = day.date() if day else None
+    event = roll_back(line.home, line.experiment, note, family=family, model_id=model, day=dated, rewrite=rewrite)
+    told = {"event": event.kind, "day": event.day.isoformat(), "note": event.note}
+    told |= {"family": event.family or "all", "model": event.model_id or "the one before"}
+    Console().print(json.dumps(told), highlight=False)

@@ -1,6 +1,7 @@
 """Schedules: after each UTC day closes, its data."""
 
-from datetime import UTC, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -14,19 +15,26 @@ TRIGGER = "crossattn/trigger"
 """Run tag that tells why a run exists."""
 
 
-def daily_data(experiment: Experiment) -> dg.ScheduleDefinition:
-    """Ten minutes after the UTC day closed: candles to panel for that day. Missed days are caught up by a sensor."""
+def daily_data(
+    experiment: Experiment, *, cron: str = "10 0 * * *", clock: Callable[[], datetime] | None = None
+) -> dg.ScheduleDefinition:
+    """Ten minutes after the UTC day closed: candles to panel for that day. Missed days are caught up by a sensor.
+
+    Args:
+        clock: aware UTC, read in place of the time that the tick was scheduled for; for a schedule that is rehearsed.
+    """
 
     @dg.schedule(
         name="daily_data",
         job_name="data",
-        cron_schedule="10 0 * * *",
+        cron_schedule=cron,
         execution_timezone="UTC",
         description="Candles to panel for the day that just closed.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         lag = timedelta(seconds=max(experiment.feed.publication_lag_seconds.values(), default=0))
-        day = newest_complete_day(context.scheduled_execution_time.astimezone(UTC), lag)
+        now = context.scheduled_execution_time if clock is None else clock()
+        day = newest_complete_day(now.astimezone(UTC), lag)
         last = experiment.period.end
         if day < experiment.period.start or (last is not None and day > last):
             return dg.SkipReason(f"{day} lies outside the experiment's period {experiment.period.start} .. {last or 'open'}")

@@ -114,7 +114,11 @@ create table if not exists results.returns (
     spread_paid double,      -- half-spreads [quote currency]
     slippage_paid double,    -- slippage [quote currency]
     funding_paid double,     -- funding, negative where received [quote currency]
-    borrow_paid double       -- borrowing of shorts [quote currency]
+    borrow_paid double,      -- borrowing of shorts [quote currency]
+    impact_paid double,      -- impact of trades on their own prices [quote currency]
+    delisting_paid double,   -- positions written off with dead assets [quote currency]
+    interest_paid double,    -- interest, negative where received [quote currency]
+    dividend_received double -- dividends, negative where a short paid them [quote currency]
 );
 
 create table if not exists results.attention (

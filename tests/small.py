@@ -44,9 +44,9 @@ def small_experiment(folder: Path, **sections: object) -> Experiment:
     return Experiment.model_validate(settings | sections)
 
 
-def write_market(folder: Path) -> None:
-    """Write candles and funding of the small universe in the layout of the files feed."""
-    experiment = small_experiment(folder)
+def write_market(folder: Path, last: str = LAST) -> None:
+    """Write candles and funding of the small universe, up to ``last``, in the layout of the files feed."""
+    experiment = small_experiment(folder, period={"start": FIRST, "end": last})
     feed = SimulatedFeed(
         experiment.feed.simulated.model_copy(update={"leads": (), "missing_share": 0.0}),
         experiment.assets,

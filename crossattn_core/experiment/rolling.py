@@ -59,6 +59,12 @@ class RetrainSettings(Section):
         gt=0,
         description="growth of the features' mean population-stability index since the fit that calls for a new one",
     )
+    max_drift_served: float = Field(
+        default=3.0,
+        gt=0,
+        description="population-stability index of the newest features against the training rows beyond which a fresh model "
+        "never serves; 0 is no drift, all newest rows in one decile about 9",
+    )
     on_degraded: bool = True
     degraded_days: int = Field(
         default=56,

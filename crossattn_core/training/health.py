@@ -25,12 +25,21 @@ class Health(NamedTuple):
     why: str
 
 
-def check_health(model: FittedModel, panel: Panel, cut_off: int) -> Health:
+def check_health(
+    model: FittedModel, panel: Panel, cut_off: int, *, drift: float = math.nan, max_drift: float = math.inf
+) -> Health:
     """Judge ``model`` on the newest rows that it was allowed to know.
 
-    Unhealthy: a validation loss or a forecast that is not finite, nothing forecast at all, forecasts that never
-    move, or attention that stands on a single source and lag for every target.
+    Unhealthy: newest features too far from the rows that it was fitted on, a validation loss or a forecast that is not finite,
+    nothing forecast at all, forecasts that never move, or attention that stands on a single source and lag for every target.
+
+    Args:
+        drift: population-stability index of the newest features against the training rows; NaN where nothing can be compared.
+        max_drift: the most that serves.
     """
+    if drift > max_drift:
+        why = f"stability index {drift:.3f} when fitted, at most {max_drift:g} serves"
+        return Health(False, f"features drifted beyond bounds: {why}")
     loss = model.manifest.get("validation_loss")
     if loss is not None and not math.isfinite(loss):
         return Health(False, f"validation loss is {loss}")

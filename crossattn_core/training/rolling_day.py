@@ -114,13 +114,14 @@ class Walker:
         edge_FQ: NDArray[np.float64] | None = None
         if decision.action == "retrain":
             weight_T = row_weights(cut_off + 1, start.regimes.regime_D, in_force.regime, self.experiment.retrain)
-            for family in self.families:
-                verdicts[family] = self._fit(day, family, known, weight_T, state, trained, epochs)
-            state["attempts"] += 1
-            state["reference_day"] = day.isoformat()
             edge_FQ = drift_edges(known, weight_T)
             self.memory.remember_deciles(day, edge_FQ)
-            state["drift_at_attempt"] = plain(self.memory.drift(known, day.isoformat()))
+            drift = self.memory.drift(known, day.isoformat())
+            for family in self.families:
+                verdicts[family] = self._fit(day, family, known, weight_T, drift, state, trained, epochs)
+            state["attempts"] += 1
+            state["reference_day"] = day.isoformat()
+            state["drift_at_attempt"] = plain(drift)
         elif decision.reason == "rollback":
             decision = Decision(
                 "carry",
@@ -143,6 +144,7 @@ class Walker:
         family: str,
         known: Panel,
         weight_T: NDArray[np.float32],
+        drift: float,
         state: dict[str, Any],
         trained: dict[str, FittedModel],
         epochs: dict[str, list[EpochReport]],
@@ -169,7 +171,8 @@ class Walker:
             model.save(self.home.models / model.model_id)
             # What serves is what was stored: forecasts never depend on whether the fit is still in memory.
             model = self.memory.model(model.model_id)
-            health = check_health(model, known, len(known.as_of_T) - 1)
+            most = self.experiment.retrain.max_drift_served
+            health = check_health(model, known, len(known.as_of_T) - 1, drift=drift, max_drift=most)
         except TrainingError as error:
             return "", Health(False, str(error))
         trained[family], epochs[family] = model, curve

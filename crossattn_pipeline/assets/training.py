@@ -31,6 +31,29 @@ class TrainRequest(dg.Config):
     last_day: str = ""
 
 
+_OUTPUTS = (
+    (
+        "retrain_plan",
+        "json",
+        ("feature_windows", "regime_windows"),
+        "For each day: retrain or carry, and why. One pure function of what is known at the day's start.",
+    ),
+    (
+        "rolling_model",
+        "pytorch",
+        ("retrain_plan", "feature_windows"),
+        "The models in force from that day's 00:00 UTC on; they know nothing later.",
+    ),
+    (
+        "forecasts",
+        "parquet",
+        ("rolling_model", "feature_windows"),
+        "Out-of-sample forecasts of each hour, from the model in force at the day's start.",
+    ),
+)
+"""What the walk gives: key, kind, what it reads, what it is."""
+
+
 def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     """``trained_model``, and the multi-asset ``walk_forward``."""
     owners = [f"team:{experiment.report.owner}"]
@@ -72,32 +95,15 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         name="walk_forward",
         specs=[
             dg.AssetSpec(
-                "retrain_plan",
-                deps=["feature_windows", "regime_windows"],
-                description="For each day: retrain or carry, and why. One pure function of what is known at the day's start.",
+                key,
+                deps=list(deps),
+                description=description,
                 group_name="models",
-                kinds={"json"},
+                kinds={kind},
                 owners=owners,
                 code_version=code_version,
-            ),
-            dg.AssetSpec(
-                "rolling_model",
-                deps=["retrain_plan", "feature_windows"],
-                description="The models in force from that day's 00:00 UTC on; they know nothing later.",
-                group_name="models",
-                kinds={"pytorch"},
-                owners=owners,
-                code_version=code_version,
-            ),
-            dg.AssetSpec(
-                "forecasts",
-                deps=["rolling_model", "feature_windows"],
-                description="Out-of-sample forecasts of each hour, from the model in force at the day's start.",
-                group_name="models",
-                kinds={"parquet"},
-                owners=owners,
-                code_version=code_version,
-            ),
+            )
+            for key, kind, deps, description in _OUTPUTS
         ],
         check_specs=[
             dg.AssetCheckSpec(
@@ -164,6 +170,9 @@ def _day_metadata(result: DayResult) -> dict[str, dict[str, Any]]:
     if result.trained:
         rolling |= {"reason": result.reason, "regime": head["regime"], "seconds": result.seconds, "cut_off": str(head["cut_off"])}
         rolling |= {"rows": head["rows"], "train_start": str(head["train_start"]), "parent": head["parent_id"] or "none"}
+        rolling |= {"regime_window": head["window_id"]}
+        rolling |= {f"epochs/{family}": len(epochs) for family, epochs in result.epochs.items() if epochs}
+        rolling |= {f"data_hash/{family}": manifest["panel_hash"] for family, manifest in result.trained.items()}
     return {
         "retrain_plan": {"action": result.action, "reason": result.reason, "why": head["why"]},
         "rolling_model": rolling,

@@ -9,7 +9,7 @@ columns:
   since_previous: "half the absolute difference from the snapshot before, mean over targets that read in both, null on the first [fraction]"
   since_window: "the same against the mean of the newest regime window that ended by then, null without its snapshots [fraction]"
   mean_entropy: "entropy over its largest possible value, mean over heads; 1 is uniform [fraction]"
-  most_attended: "symbol that receives most attention [name]"
+  most_attended: "symbol that receives most attention, of equals the first by name [name]"
   most_attended_share: "its share of all attention [fraction]"
 tests:
   - unique: [day]
@@ -70,7 +70,7 @@ received as (
 most as (
     select
         day,
-        arg_max(symbol, attention) as most_attended,
+        first(symbol order by attention desc, symbol) as most_attended,
         max(attention) / nullif(sum(attention), 0) as most_attended_share
     from received
     group by day

@@ -11,8 +11,9 @@ columns:
   turnover: "sum of absolute trades, each counted once [fraction of equity]"
   mean_gross_exposure: "mean over the day's hours [fraction of equity]"
   mean_net_exposure: "mean over the day's hours [fraction of equity]"
-  costs_paid: "fees, spreads, slippage, funding and borrowing [quote currency]"
+  costs_paid: "fees, spreads, slippage, impact, funding, borrowing, write-offs, less interest received [quote currency]"
   costs_bps: "the same over the equity at the day's end [basis points]"
+  dividends_received: "dividends, negative where a short paid them; part of the gross return, not of the costs [quote currency]"
 tests:
   - unique: [strategy, day]
   - range: {drawdown: [-1, 0], mean_gross_exposure: [0, null], turnover: [0, null]}
@@ -30,7 +31,10 @@ days as (
         sum(turnover) as turnover,
         avg(gross_exposure) as mean_gross_exposure,
         avg(net_exposure) as mean_net_exposure,
-        sum(fee_paid + spread_paid + slippage_paid + funding_paid + borrow_paid) as costs_paid
+        sum(
+            fee_paid + spread_paid + slippage_paid + impact_paid + funding_paid + borrow_paid + delisting_paid + interest_paid
+        ) as costs_paid,
+        sum(dividend_received) as dividends_received
     from hours
     group by strategy, day
 )
@@ -44,5 +48,6 @@ select
     mean_gross_exposure,
     mean_net_exposure,
     costs_paid,
-    10000 * costs_paid / nullif(equity, 0) as costs_bps
+    10000 * costs_paid / nullif(equity, 0) as costs_bps,
+    dividends_received
 from days

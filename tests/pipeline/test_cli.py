@@ -66,6 +66,7 @@ def test_fetch_ends_with_three_where_candles_are_missing(experiment_file: Path, 
         (["fetch", "--start", "2020-01-01", "--end", "2020-01-02"], "does not lie within the experiment's complete days"),
         (["report"], "target_weights"),
         (["train"], "materialise them"),
+        (["rollback", "--note", "bad week", "--family", "ridge_var", "--model", "a1"], "a1 is none of its healthy models"),
     ],
 )
 def test_a_refusal_is_one_message_and_exit_code_one(
@@ -111,7 +112,7 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
 def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: Path) -> None:
     examples = crossattn("sql", "test", home=tmp_path)
     assert examples.returncode == 0, examples.stdout + examples.stderr
-    assert "passed  features.window" in examples.stdout
+    assert "passed  features.bar" in examples.stdout
     traced = crossattn("sql", "lineage", "features.rsi_14", home=tmp_path)
     assert "raw.candles.close" in traced.stdout
     assert crossattn("sql", "lineage", "features.no_such_column", home=tmp_path).returncode == 1

@@ -1,5 +1,6 @@
 """Runs of the graph over a small market: one run a range, only what is stale, failures that lose nothing."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -57,6 +58,21 @@ def test_candles_tell_rows_gaps_and_requests_of_each_day(line: Line) -> None:
     assert materialization is not None
     assert materialization.metadata["dagster/partition_row_count"].value == 72
     assert {"expected_rows", "gaps", "first", "last", "requests", "retries", "quarantined"} <= set(materialization.metadata)
+
+
+def test_each_retrain_tells_why_in_which_window_on_which_data_and_for_how_long_it_was_fitted(line: Line) -> None:
+    plan = read_plan(line.home)
+    trained = plan[plan["action"] == "retrain"].drop_duplicates("day").set_index("day")
+    assert trained["reason"].iloc[0] == "first"
+    told = {record.partition_key: record.asset_materialization for record in records("rolling_model")}
+    for day, row in trained.iterrows():
+        materialization = told[f"{day:%Y-%m-%d}"]
+        assert materialization is not None
+        metadata = {name: value.value for name, value in materialization.metadata.items()}
+        assert (metadata["reason"], metadata["regime_window"]) == (row["reason"], row["window_id"])
+        assert metadata["epochs/attention"] == 1
+        manifest = json.loads((line.home.models / str(metadata["model/attention"]) / "manifest.json").read_text(encoding="utf-8"))
+        assert metadata["data_hash/attention"] == manifest["panel_hash"] == metadata["data_hash/ridge_var"]
 
 
 def test_pictures_stay_small_and_the_report_is_linked(line: Line) -> None:

@@ -66,3 +66,22 @@ def test_a_report_as_of_a_day_outside_the_period_is_refused(options: tuple[Path,
     done = CliRunner().invoke(app, ["report", "--as-of", "2024-01-01", *chosen])
     assert done.exit_code != 0
     assert "does not lie within" in str(done.exception)
+
+
+def test_report_says_the_verdict_and_where_the_page_is(options: tuple[Path, list[str]]) -> None:
+    home, chosen = options
+    answer = told("report", "--json", *chosen)[-1]
+    assert Path(answer["page"]) == home / "reports" / LAST / "report.html"
+    assert answer["verdict"]
+    assert {"champion", "equal_weight"} <= set(answer["strategies"])
+
+
+def test_backtest_decides_and_trades_anew_from_stored_forecasts(options: tuple[Path, list[str]]) -> None:
+    home, chosen = options
+    weights, page = home / "weights" / "attention.parquet", home / "reports" / LAST / "report.html"
+    decided, shown = weights.read_bytes(), page.read_bytes()
+    weights.unlink()
+    page.unlink()
+    told("backtest", "--json", *chosen)
+    assert weights.read_bytes() == decided
+    assert page.read_bytes() == shown

@@ -48,6 +48,15 @@ def test_attention_that_stands_on_one_source_and_lag_for_all_is_a_collapse(monke
     assert why.startswith("attention collapsed")
 
 
+def test_features_that_left_the_training_rows_behind_keep_a_model_from_serving() -> None:
+    model = FakeModel("ridge_var", {"slope_H": [0.1, 0.2], "validation_loss": 0.5})
+    assert check_health(model, PANEL, CUT_OFF, drift=2.0, max_drift=2.0).healthy
+    assert check_health(model, PANEL, CUT_OFF, drift=float("nan"), max_drift=2.0).healthy
+    healthy, why = check_health(model, PANEL, CUT_OFF, drift=2.5, max_drift=2.0)
+    assert not healthy
+    assert "stability index 2.500 when fitted, at most 2 serves" in why
+
+
 def test_a_model_is_judged_on_rows_that_it_was_allowed_to_know(monkeypatch) -> None:
     asked = []
     plain = FakeModel.forecast

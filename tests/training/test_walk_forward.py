@@ -175,6 +175,23 @@ def test_an_unhealthy_model_never_serves(tmp_path: Path) -> None:
     assert "nan in batch 3" in rows["health"].iloc[2]
 
 
+def test_a_model_fitted_while_features_drift_beyond_bounds_never_serves_and_the_last_healthy_one_does(tmp_path: Path) -> None:
+    panel = synthetic_panel(DAYS)
+    feature_TNF = np.array(panel.feature_TNF)
+    feature_TNF[40 * 24 :, :, 1] += 20.0  # a third of the rows at the end: far outside every decile of the rest
+    moved = dataclasses.replace(panel, feature_TNF=feature_TNF, content_hash="moved")
+    _walk(Home(tmp_path), moved, rolling_experiment(max_drift_served=0.5, on_degraded=False))
+    plan = read_plan(Home(tmp_path))
+    rows = plan[plan["action"] == "retrain"]
+    before = rows["day"] < pd.Timestamp(FIRST_DAY + timedelta(days=40))
+    drifted = rows[rows["health"].str.startswith("features drifted beyond bounds")]
+    assert rows.loc[before, "healthy"].all()
+    assert set(drifted["family"]) == {"attention", "ridge_var"}
+    for family, refused in drifted.groupby("family"):
+        last_healthy = rows[(rows["family"] == family) & rows["healthy"] & (rows["day"] < refused["day"].iloc[0])]
+        assert refused["model_id"].iloc[0] == last_healthy["trained_id"].iloc[-1] != refused["trained_id"].iloc[0]
+
+
 def test_a_missing_forecast_file_is_made_again_without_a_new_fit(tmp_path: Path) -> None:
     home, panel, fit = Home(tmp_path), synthetic_panel(DAYS), FakeFit()
     _walk(home, panel)
