@@ -113,7 +113,7 @@ def main() -> None:
             spent += [cost for _, cost in found]
             cells.append(_cell([trial for trial, _ in found]))
         seconds += sum(spent)
-        lines.append(f"| {model} | " + " | ".join(cells) + f" | {np.mean(spent) if spent else float('nan'):.1f} |")
+        lines.append(f"| {model} | " + " | ".join(cells) + f" | {f'{np.mean(spent):.1f}' if spent else ''} |")
     text = _LEGEND + "\n".join(lines) + "\n"
     if asked.null_markets:
         judged = [model for model in MANY_SEEDS if model in asked.models]
