@@ -60,7 +60,8 @@ def simulate_by_loop(
                 np.where(trades_N, linear_N, 0.0),
             )
             trade_N = np.where(trades_N, target_N * after - value_N, 0.0)
-            units_N = units_N + trade_N / price_N
+            # A closed position is exactly zero: a residue of rounding must not count as something left to settle.
+            units_N = np.where(trades_N & (target_N == 0), 0.0, units_N + trade_N / price_N)
             paid["fee"][row] = (np.abs(trade_N) * market.fee_N).sum()
             paid["spread"][row] = (np.abs(trade_N) * market.half_spread_N).sum()
             paid["slippage"][row] = (np.abs(trade_N) * market.slippage_N).sum()

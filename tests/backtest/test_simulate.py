@@ -17,7 +17,7 @@ def test_the_fast_path_agrees_with_the_loop(case):
     on, chosen, lag = case
     fast = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
     equity_T, units_TN, paid = simulate_by_loop(on, chosen, execution_lag=lag, capital=CAPITAL)
-    np.testing.assert_allclose(fast.equity_T, equity_T, rtol=1e-10, atol=1e-12 * CAPITAL)
+    np.testing.assert_allclose(fast.equity_T, equity_T, rtol=1e-12, atol=1e-12 * CAPITAL)
     np.testing.assert_allclose(fast.units_TN, units_TN, rtol=1e-10, atol=1e-12 * CAPITAL)
     for kind, cost_T in fast.costs.items():
         np.testing.assert_allclose(cost_T, paid[kind], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=kind)
