@@ -60,17 +60,22 @@ def simulate_by_loop(
                 np.where(trades_N, linear_N, 0.0),
             )
             trade_N = np.where(trades_N, target_N * after - value_N, 0.0)
+            size_N = np.abs(trade_N)
+            costs = {
+                "fee": (size_N * market.fee_N).sum(),
+                "spread": (size_N * market.half_spread_N).sum(),
+                "slippage": (size_N * market.slippage_N).sum(),
+                "impact": (root_N * size_N**1.5 + linear_N * size_N**2).sum(),
+            }
+            if equity - sum(costs.values()) <= 0:  # ruin: a trade that nobody can pay for does not happen
+                break
+            for kind, cost in costs.items():
+                paid[kind][row] = cost
             # A closed position is exactly zero: a residue of rounding must not count as something left to settle.
             units_N = np.where(trades_N & (target_N == 0), 0.0, units_N + trade_N / price_N)
-            paid["fee"][row] = (np.abs(trade_N) * market.fee_N).sum()
-            paid["spread"][row] = (np.abs(trade_N) * market.half_spread_N).sum()
-            paid["slippage"][row] = (np.abs(trade_N) * market.slippage_N).sum()
-            paid["impact"][row] = (root_N * np.abs(trade_N) ** 1.5 + linear_N * trade_N**2).sum()
-            cash -= trade_N.sum() + sum(paid[kind][row] for kind in ("fee", "spread", "slippage", "impact"))
+            cash -= trade_N.sum() + sum(costs.values())
             equity = cash + (units_N * price_N).sum()
             idle = max(equity - np.abs(units_N * price_N).sum(), 0.0)
-            if equity <= 0:
-                break
         equity_T[row], units_TN[row] = equity, units_N
         gross = np.abs(units_N * price_N).sum() / equity
         over = market.margin_leverage > 0 and gross > market.margin_leverage * (1 + CALL_TOLERANCE)
