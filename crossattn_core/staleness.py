@@ -92,6 +92,9 @@ class Staleness:
         if stage == "regime_windows":
             return combined_hash(source_hash("regimes"), self.experiment.regimes.content_hash(), panel)
         forecasts = combined_hash(*(value for _, value in sorted(self.receipts.outputs("walk_forward").items())))
+        if stage == "monitoring":
+            asked = combined_hash(settings_hash(self.experiment), repr(read_events(self.home)))
+            return combined_hash(source_hash("monitoring", "champion"), asked, panel, forecasts)
         sections = (
             self.experiment.portfolio,
             self.experiment.baselines,

@@ -108,7 +108,6 @@ def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, Re
     stages.find_regimes(line)
     list(stages.walk_forward(line, first, last))
     stages.watch(line)
-    stages.watch(line)
     stages.snapshot_attention(line, first, last)
     stages.decide_weights(line)
     inputs, paths = stages.write_report(line)
