@@ -100,7 +100,7 @@ outcome per asset at the {{ horizon }}-hour horizon, averaged. Turnover counts o
 <div class="pair">
 <div><h3>Gross to net, share of capital</h3><figure>{{ svg.costs }}</figure>
 <p class="note">Fees, half-spread and slippage are charged on every trade; funding on
-  perpetuals{% if r.missing_funding_settlements %}
+  perpetuals{% if r.missing_funding_settlements %} 
 ({{ r.missing_funding_settlements }} settlements are missing and charged as zero){% endif %}; borrow on shorts of
   shares.</p></div>
 <div><h3>Net contribution by asset, share of capital</h3><figure>{{ svg.contribution }}</figure></div>
