@@ -13,6 +13,7 @@
     ├── ContractError        a stage's output breaks its schema or its contract
     │   └── LookaheadError   a row would use what was not known yet
     ├── HistoryError         too little history for what was asked
+    │   └── NoForecastError  no model has served yet
     ├── CheckpointError      a checkpoint does not fit this experiment, or is damaged
     ├── TrainingError        a fit that cannot go on (non-finite loss, no rows)
     └── BacktestError        weights, prices or costs that cannot be simulated
@@ -32,6 +33,7 @@ __all__ = [
     "HistoryError",
     "HomeError",
     "LookaheadError",
+    "NoForecastError",
     "PermanentFeedError",
     "TrainingError",
     "TransientFeedError",
@@ -90,6 +92,10 @@ class LookaheadError(ContractError):
 
 class HistoryError(CrossattnError):
     """Too little history for what was asked."""
+
+
+class NoForecastError(HistoryError):
+    """No model has served yet, so that there is nothing to decide."""
 
 
 class CheckpointError(CrossattnError):

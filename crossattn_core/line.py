@@ -346,7 +346,7 @@ def decide_weights(line: Line) -> Decided:
     """Forecasts and baselines -> target weights of every strategy and of the champion that is followed, stored.
 
     Raises:
-        HistoryError: there is no forecast yet.
+        NoForecastError: there is no forecast yet.
     """
     panel, experiment = line.panel(), line.experiment
     targets = targets_of(line.home, experiment, panel)

@@ -232,7 +232,10 @@ def _show_report(line: Line, console: Console, as_json: bool, day: date | None =
     folder = line.home.reports / str(day or line.last_day)
     page, numbers = folder / "report.html", folder / "report.json"
     if not numbers.is_file():
-        raise CrossattnError(f"{numbers}: no report yet; run 'crossattn run' over the whole period")
+        raise CrossattnError(
+            f"{numbers}: no report yet; run 'crossattn run' over the whole period, which has to be longer than the "
+            f"{line.experiment.retrain.minimum_days} days of history that the first model needs (retrain.minimum_days)"
+        )
     read = json.loads(numbers.read_text(encoding="utf-8"))
     if as_json:
         sys.stdout.write(

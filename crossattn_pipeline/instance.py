@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from filelock import FileLock
 from sqlalchemy import Engine, event
 
 from crossattn_core.experiment import Experiment, load_experiment
@@ -115,4 +116,18 @@ def adopt_instance(home: Home) -> Path:
     if not settings.is_file() or settings.read_text(encoding="utf-8") != wanted:
         write_text(settings, wanted)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
+    _make_databases(home.dagster)
     return home.dagster
+
+
+def _make_databases(folder: Path) -> None:
+    """Let Dagster make its SQLite databases, one process at a time: made by two at once they stay unusable."""
+    made = folder / "databases_made"
+    if made.is_file():
+        return
+    import dagster as dg  # seconds, which a command that finds its databases need not wait for
+
+    with FileLock(folder / "databases.lock"):
+        if not made.is_file():
+            with dg.DagsterInstance.get():
+                write_text(made, "")

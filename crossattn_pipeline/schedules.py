@@ -7,7 +7,7 @@ import dagster as dg
 
 from crossattn_core.candles.feed import newest_complete_day
 from crossattn_core.experiment import Experiment
-from crossattn_pipeline.partitions import range_tags
+from crossattn_pipeline.partitions import RANGE_END, range_tags
 
 __all__ = ["TRIGGER", "daily_data", "daily_freshness"]
 
@@ -38,6 +38,11 @@ def daily_data(
         last = experiment.period.end
         if day < experiment.period.start or (last is not None and day > last):
             return dg.SkipReason(f"{day} lies outside the experiment's period {experiment.period.start} .. {last or 'open'}")
+        # A schedule's run key holds for its own tick only; the day is asked for once, however often the schedule ticks.
+        asked = dg.RunsFilter(job_name="data", tags={TRIGGER: "schedule", RANGE_END: day.isoformat()})
+        before = context.instance.get_runs(asked, limit=1)
+        if before:
+            return dg.SkipReason(f"{day} was asked for already, by run {before[0].run_id}")
         return dg.RunRequest(run_key=f"data {day}", tags=range_tags([day]) | {TRIGGER: "schedule"})
 
     return schedule

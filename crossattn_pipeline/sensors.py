@@ -1,7 +1,8 @@
 """Sensors: models for each newly complete day (see outlook_sensors.py), days that were missed, a record of each failure.
 
 Sensors read Dagster's own event log and never open DuckDB. A run key names the days and what asked for them, so no sensor
-fires twice for one cause.
+fires twice for one cause. Days are missed when they are missing at two looks in a row and no run is about to make them: what
+is under way, or due to another sensor this minute, is not missed.
 """
 
 import itertools
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 import requests
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES  # not exported by dagster
 from dagster._core.storage.tags import WILL_RETRY_TAG  # not exported by dagster
 
 from crossattn_core.candles.feed import newest_complete_day
@@ -20,14 +22,13 @@ from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_json
 from crossattn_pipeline.outlook_sensors import drift_or_degradation, new_complete_day, regime_change
-from crossattn_pipeline.partitions import range_tags
+from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER
 
 __all__ = ["all_sensors", "failure_alert", "missing_days", "missing_forecasts"]
 
 _PANEL = dg.AssetKey("feature_windows")
 _FORECASTS = dg.AssetKey("forecasts")
-_LOOK_BACK_DAYS = 30
 
 
 def all_sensors(
@@ -39,23 +40,18 @@ def all_sensors(
     return [*launching, *filling, failure_alert(home_root, webhook)]
 
 
-def missing_days(
-    experiment: Experiment, *, look_back_days: int = _LOOK_BACK_DAYS, clock: Callable[[], datetime] = wall_clock
-) -> dg.SensorDefinition:
-    """When recent days have no panel (a missed tick, a failed run): their data, once a day and hole."""
+def missing_days(experiment: Experiment, *, clock: Callable[[], datetime] = wall_clock) -> dg.SensorDefinition:
+    """When days have no panel (a missed tick, a failed run, a home that is new): their data, once a day and hole."""
 
     def holes(instance: dg.DagsterInstance, days: Sequence[date]) -> list[date]:
         present = _materialized(instance, _PANEL)
         return [day for day in days if day not in present]
 
-    said = f"Fill holes of the panel among the newest {look_back_days} days."
-    return _filling("missing_days", "data", said, holes, experiment, look_back_days, clock)
+    return _filling("missing_days", "data", "Fill holes of the panel.", holes, experiment, clock)
 
 
-def missing_forecasts(
-    experiment: Experiment, *, look_back_days: int = _LOOK_BACK_DAYS, clock: Callable[[], datetime] = wall_clock
-) -> dg.SensorDefinition:
-    """When recent days have a panel but no forecasts (a run that failed for good): their models, once a day and hole."""
+def missing_forecasts(experiment: Experiment, *, clock: Callable[[], datetime] = wall_clock) -> dg.SensorDefinition:
+    """When days have a panel but no forecasts (a run that failed for good): their models, once a day and hole."""
 
     def holes(instance: dg.DagsterInstance, days: Sequence[date]) -> list[date]:
         panel, forecasts = _materialized(instance, _PANEL), _materialized(instance, _FORECASTS)
@@ -63,8 +59,7 @@ def missing_forecasts(
         before = list(itertools.takewhile(lambda day: day in panel, days[:-1]))
         return [day for day in before if day not in forecasts]
 
-    said = f"Fill holes of the forecasts among the newest {look_back_days} days, the newest one aside."
-    return _filling("missing_forecasts", "models", said, holes, experiment, look_back_days, clock)
+    return _filling("missing_forecasts", "models", "Fill holes of the forecasts, the newest day aside.", holes, experiment, clock)
 
 
 def _filling(
@@ -73,7 +68,6 @@ def _filling(
     description: str,
     holes: Callable[[dg.DagsterInstance, Sequence[date]], list[date]],
     experiment: Experiment,
-    look_back_days: int,
     clock: Callable[[], datetime],
 ) -> dg.SensorDefinition:
     @dg.sensor(name=name, job_name=job_name, minimum_interval_seconds=600, description=description)
@@ -81,11 +75,16 @@ def _filling(
         now = clock()
         lag = timedelta(seconds=max(experiment.feed.publication_lag_seconds.values(), default=0))
         newest = newest_complete_day(now, lag) if experiment.period.end is None else experiment.period.end
-        first = max(experiment.period.start, newest - timedelta(days=look_back_days - 1))
-        found = holes(context.instance, list(days_between(first, newest)))
+        first = experiment.period.start
+        open_ = holes(context.instance, list(days_between(first, newest)))
+        under_way = _under_way(context.instance, job_name)
+        seen = json.loads(context.cursor).get("missing", []) if context.cursor else []
+        waiting = [day for day in open_ if day not in under_way]
+        found = [day for day in waiting if day.isoformat() in seen]
+        cursor = json.dumps({"checked_until": newest.isoformat(), "missing": [day.isoformat() for day in waiting]})
         if not found:
-            return dg.SkipReason(f"{name}: none among {first} .. {newest}")
-        cursor = json.dumps({"checked_until": newest.isoformat(), "holes": len(found)})
+            told = f"{len(open_)} days, under way or seen for the first time," if open_ else "none"
+            return dg.SensorResult(skip_reason=f"{name}: {told} among {first} .. {newest}", cursor=cursor)
         # One attempt a day for each hole: the key holds today's date.
         requests_ = [
             dg.RunRequest(run_key=f"{name} {span[0]} {span[-1]} {now:%Y-%m-%d}", tags=range_tags(span) | {TRIGGER: name})
@@ -116,6 +115,18 @@ def failure_alert(home_root: Path, webhook: str) -> dg.SensorDefinition:
         return None
 
     return sensor
+
+
+def _under_way(instance: dg.DagsterInstance, job_name: str) -> set[date]:
+    """Days that a run of ``job_name`` which has not ended is to make."""
+    pending = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=list(NOT_FINISHED_STATUSES)))
+    spans = [(run.tags.get(RANGE_START), run.tags.get(RANGE_END)) for run in pending]
+    return {
+        day
+        for first, last in spans
+        if first is not None and last is not None
+        for day in days_between(date.fromisoformat(first), date.fromisoformat(last))
+    }
 
 
 def _materialized(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[date]:

@@ -191,9 +191,11 @@ def _mean(ic_XN: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draws(weeks: int, settings: BacktestSettings) -> NDArray[np.float64]:
-    """(B, W) how often each week is drawn."""
+    """(B, W) how often each week is drawn; without a week there is nothing to draw."""
+    if not weeks:
+        return np.zeros((settings.bootstrap_samples, 0))
     generator = np.random.default_rng(settings.seed)
-    return generator.multinomial(weeks, np.full(weeks, 1 / max(weeks, 1)), size=settings.bootstrap_samples).astype(np.float64)
+    return generator.multinomial(weeks, np.full(weeks, 1 / weeks), size=settings.bootstrap_samples).astype(np.float64)
 
 
 def _interval(value_B: NDArray[np.float64], blocks: int, settings: BacktestSettings) -> tuple[float, float]:

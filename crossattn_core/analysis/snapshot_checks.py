@@ -96,7 +96,7 @@ def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], setting
         rows.append(
             (day, "jump", moved, bound, not moved > bound, f"{moved:.0%} of attention moved since the day before, {whose}")
         )
-    return pd.DataFrame(rows, columns=list(CHECK_COLUMNS))
+    return pd.DataFrame(rows, columns=list(CHECK_COLUMNS)).astype({"passed": bool})
 
 
 def window_attention(

@@ -27,26 +27,41 @@ def equity_share_after_trade(
     Raises:
         BacktestError: costs of the wanted position exceed equity, so that no V+ exists.
     """
-    heaviest = float(np.max(_dot(cost, np.abs(target)), initial=0.0))
-    if heaviest >= 1:
-        raise BacktestError(
-            f"trading to the target costs {heaviest:.0%} of the equity it is a share of; lower the weights or the costs"
-        )
-    share = np.ones(np.broadcast_shapes(target.shape, held.shape)[:-1])
-    moving = np.ones(share.shape, dtype=bool)
-    signed_cost = np.subtract(target, held)
+    # What every asset at the largest weight and cost would cost bounds the sum, and mostly settles it without one.
+    largest = max(float(np.max(target, initial=0.0)), -float(np.min(target, initial=0.0)))
+    if largest * float(np.max(cost, initial=0.0)) * target.shape[-1] >= 1:
+        heaviest = float(np.max(_dot(cost, np.abs(target)), initial=0.0))
+        if heaviest >= 1:
+            raise BacktestError(
+                f"trading to the target costs {heaviest:.0%} of the equity it is a share of; lower the weights or the costs"
+            )
+    shape = np.broadcast_shapes(target.shape, held.shape)
+    target_RN, held_RN = (np.broadcast_to(given, shape).reshape(-1, shape[-1]) for given in (target, held))
+    cost_RN = cost if cost.ndim == 1 else np.broadcast_to(cost, shape).reshape(-1, shape[-1])
+    share = np.ones(shape[:-1])
+    share_R = share.reshape(-1)
+    row_R = np.arange(len(share_R))
+    at_R = share_R
+    signed_RN = np.subtract(target_RN, held_RN)
     for step in range(_MOST_STEPS):
         if step:
-            np.multiply(target, share[..., None], out=signed_cost)
-            signed_cost -= held
+            np.multiply(target_RN, at_R[:, None], out=signed_RN)
+            signed_RN -= held_RN
         # While the signs of the trades hold, f is a line, and its root is exact: x = (1 + sum s h) / (1 + sum s w), s = +-c.
-        np.copysign(cost, signed_cost, out=signed_cost)
-        step_to = (1.0 + _dot(signed_cost, held)) / (1.0 + _dot(signed_cost, target))
+        np.copysign(cost_RN, signed_RN, out=signed_RN)
+        to_R = (1.0 + _dot(signed_RN, held_RN)) / (1.0 + _dot(signed_RN, target_RN))
         # A row that has arrived stays: its value must not depend on how long its neighbours take.
-        moving &= np.abs(step_to - share) > 4e-16
-        if not moving.any():
+        moving_R = np.abs(to_R - at_R) > 4e-16
+        share_R[row_R[moving_R]] = to_R[moving_R]
+        moving = int(moving_R.sum())
+        if not moving:
             break
-        share = np.where(moving, step_to, share)
+        at_R = np.where(moving_R, to_R, at_R)
+        if 2 * moving < len(row_R):
+            # Most rows arrive in one stride: the few others go on alone.
+            row_R, at_R, target_RN, held_RN = row_R[moving_R], at_R[moving_R], target_RN[moving_R], held_RN[moving_R]
+            cost_RN = cost_RN if cost_RN.ndim == 1 else cost_RN[moving_R]
+            signed_RN = np.empty_like(target_RN)
     return share
 
 

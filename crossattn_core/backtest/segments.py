@@ -97,6 +97,9 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
             money_V11 = np.maximum(money_V, 0.0)[:, None, None]
             root, linear = (np.where(active, impact_KN, 0.0) for impact_KN in market.impact_at(row_K[chosen]))
             share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, root * np.sqrt(money_V11), linear * money_V11)
+        # Who is ruined before the trade does not trade: shares of a debt would turn its sign, and ruin into money.
+        share = np.where(growth > 0, share, 1.0)
+        if market.has_impact:
             money_V = money_V * share[:, 0]
         if not whole:
             weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])

@@ -126,10 +126,11 @@ def superior_ability(
 ) -> float:
     """p-value that no strategy beats ``benchmark`` in mean return: Hansen's (2005) consistent test, from ``arch``.
 
-    Small: at least one strategy is better than luck over all of them explains. NaN without another strategy.
+    Small: at least one strategy is better than luck over all of them explains. NaN without another strategy, or
+    with fewer returns than two blocks hold.
     """
     others = [name for name in returns if name != benchmark and np.std(returns[name]) > 0]
-    if not others or benchmark not in returns:
+    if not others or benchmark not in returns or len(returns[benchmark]) < 2 * block:
         return float("nan")
     loss_TS = -np.column_stack([returns[name] for name in others])
     test = SPA(-returns[benchmark], loss_TS, block_size=block, reps=samples, bootstrap="stationary", seed=seed)

@@ -19,7 +19,7 @@ from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.champion.choose import Champions
 from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import champion_note, read_champions
-from crossattn_core.errors import HistoryError
+from crossattn_core.errors import NoForecastError
 from crossattn_core.experiment import FAMILIES, Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
@@ -62,13 +62,13 @@ def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Ta
     """Target weights of every strategy, from the first day with forecasts on; all decide at the same rows.
 
     Raises:
-        HistoryError: there is no forecast yet.
+        NoForecastError: there is no forecast yet.
     """
     first, last = _days(panel)
     forecasts, wanted = read_forecasts(home, first, last), read_wanted(home, first, last)
     answered = [told["as_of"].min() for told in (forecasts, wanted) if len(told)]
     if not answered:
-        raise HistoryError(
+        raise NoForecastError(
             f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
             "walk forward over a longer range, or lower retrain.minimum_days"
         )

@@ -231,7 +231,7 @@ def _cards(numbers: dict[str, Any]) -> list[dict[str, str]]:
         {
             "label": "Costs, share of capital",
             "value": html.percent(own["cost_share"]).lstrip("+"),
-            "beside": f"{own['turnover_per_day']:.1%} turned a day",
+            "beside": "" if own["turnover_per_day"] is None else f"{own['turnover_per_day']:.1%} turned a day",
         },
         {"label": "IC", "value": "-" if own["ic"] is None else f"{own['ic']:+.3f}", "beside": spread},
     ]

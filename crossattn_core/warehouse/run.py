@@ -34,6 +34,15 @@ __all__ = [
 ]
 
 _MONTHS_AT_ONCE = 4
+_VIEWS = "select schema_name || '.' || view_name, comment from duckdb_views() where not internal"
+_TABLES = """
+    select schema_name || '.' || table_name, list(column_name || ' ' || lower(data_type) order by column_index)
+    from duckdb_columns()
+    where not internal and (database_name, schema_name, table_name) in (
+        select (database_name, schema_name, table_name) from duckdb_tables()
+    )
+    group by all
+"""
 
 
 @dataclass(frozen=True)
@@ -120,31 +129,46 @@ def _judged(connection: duckdb.DuckDBPyConnection, project: Project, model: Mode
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, project: Project, model: Model) -> None:
-    """Create what must stand before ``model`` runs: its views, and its stored tables, empty where they are new."""
+    """Create what must stand before ``model`` runs: its views, and its stored tables, empty where they are new.
+
+    What stands already is left alone, so that a day does not pay for every view above it.
+    """
     create_sources(connection, project.folder)
+    views = dict(connection.execute(_VIEWS).fetchall())
+    tables = dict(connection.execute(_TABLES).fetchall())
     for name in (*project.upstream(model.name), model.name):
         above = project.models[name]
+        comment = _comment(project, above)
+        stands = views.get(name) == comment if above.kind == "view" else tables.get(name) == _typed_columns(above)
+        if stands:
+            continue
         connection.execute(f"create schema if not exists {above.schema}")
-        _drop_other_kind(connection, above)
         if above.kind == "view":
-            connection.execute(f"create or replace view {name} as {above.select_text}")
+            # What a table held is stale once its model became a view, and the other way round.
+            connection.execute(f"drop table if exists {name}" if name in tables else f"drop view if exists {name}")
+            connection.execute(f"create view {name} as {above.select_text}")
+            told = comment.replace("'", "''")
+            connection.execute(f"comment on view {name} is '{told}'")
         else:
+            if name in views:
+                connection.execute(f"drop view {name}")
             _shape_table(connection, above)
 
 
-def _drop_other_kind(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Make room where a model changed from view to table or back; what a table held is stale then anyway."""
-    held = connection.execute(
-        "select table_type from information_schema.tables where table_schema || '.' || table_name = ?", [model.name]
-    ).fetchall()
-    if held and (held[0][0] == "VIEW") != (model.kind == "view"):
-        connection.execute(f"drop {'view' if held[0][0] == 'VIEW' else 'table'} {model.name}")
+def _comment(project: Project, model: Model) -> str:
+    """What a view says beside its name in any DuckDB shell; and a hash over all it reads: DuckDB keeps a view's types."""
+    read = [project.models[name] for name in (*project.upstream(model.name), model.name)]
+    made_from = combined_hash(*(text for above in read for text in (above.select_text, *_typed_columns(above))))
+    return f"{model.description} [{made_from[:16]}]"
+
+
+def _typed_columns(model: Model) -> list[str]:
+    return [f"{column.name} {column.type}" for column in model.columns]
 
 
 def _shape_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Bring the stored table to the model's columns; days that were built before keep their rows."""
-    typed = ", ".join(f"{column.name} {column.type}" for column in model.columns)
-    connection.execute(f"create table if not exists {model.name} ({typed})")
+    connection.execute(f"create table if not exists {model.name} ({', '.join(_typed_columns(model))})")
     stored = {row[0]: row[1].lower() for row in connection.execute(f"describe {model.name}").fetchall()}
     for column in model.columns:
         if column.name not in stored:
@@ -187,14 +211,13 @@ def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: date
         behind = "" if hours is None else f"and as_of > timestamp '{anchor - timedelta(hours=hours)}'"
         found = connection.execute(
             f"""
-            select position, count(*), min(as_of)
+            select position, len(newest), newest[-1]
             from (
-                select position, as_of, row_number() over (partition by position order by as_of desc) as place
+                select position, max(as_of, {warm_up.bars}) as newest
                 from {warm_up.of}
                 where as_of <= timestamp '{anchor}' {behind} and position in (select unnest(?::integer[]))
+                group by position
             )
-            where place <= {warm_up.bars}
-            group by position
             """,
             [short],
         ).fetchall()
@@ -254,7 +277,7 @@ def _by_day(
 ) -> tuple[dict[date, int], dict[date, str]]:
     start, end = bounds(first)[0], bounds(last)[1]
     columns = ", ".join(column.name for column in model.columns)
-    typed = ",".join(f"{column.name} {column.type}" for column in model.columns)
+    typed = ",".join(_typed_columns(model))
     found = connection.execute(
         f"""
         select ({model.time_column} - interval 1 microsecond)::date as day, count(*), sum(hash({columns})::hugeint)

@@ -58,9 +58,12 @@ def create_sources(connection: duckdb.DuckDBPyConnection, folder: Path = MODELS_
         WarehouseError: a table that is there has other columns: another version of the project made it.
     """
     declared = (folder / "sources.sql").read_text(encoding="utf-8")
-    connection.execute(declared)
+    wanted = _declared_columns(declared)
     held = dict(connection.execute(_COLUMNS).fetchall())
-    for table, columns in _declared_columns(declared).items():
+    if not wanted.keys() <= held.keys():
+        connection.execute(declared)
+        held = dict(connection.execute(_COLUMNS).fetchall())
+    for table, columns in wanted.items():
         if held[table] != columns:
             different = sorted(set(columns) ^ set(held[table]))
             raise WarehouseError(

@@ -1,6 +1,7 @@
 """Weights, simulated trading and the report."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pandas as pd
 from crossattn_core import line as stages
 from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import champion_note, check_orders, read_orders
+from crossattn_core.errors import NoForecastError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.attention_figures import attention_figure
@@ -31,8 +33,10 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     @dg.asset(
         description=(
             "What each strategy wants to hold at each decision, and the champion's weights as Parquet, CSV and JSON. A decision "
-            "reads nothing after its own row; the champion of a day is chosen from returns realised before it."
+            "reads nothing after its own row; the champion of a day is chosen from returns realised before it. Before the first "
+            "model serves there is nothing to decide: the step says so and is skipped."
         ),
+        output_required=False,
         deps=["forecasts", "retrain_plan", "feature_windows"],
         group_name="portfolio",
         kinds={"parquet"},
@@ -47,15 +51,25 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
             )
         ],
     )
-    def target_weights(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        decided = stages.decide_weights(line)
+    def target_weights(
+        context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        try:
+            decided = stages.decide_weights(line)
+        except NoForecastError as early:
+            context.log.warning(f"nothing is decided: {early}")
+            yield dg.AssetCheckResult(
+                asset_key="target_weights", check_name="fit_to_send", passed=True, metadata={"orders": 0, "why": str(early)}
+            )
+            return
         champions = decided.champions
         newest = pd.DataFrame(
             {"asset": line.experiment.symbols} | {name: wanted.target_DN[-1] for name, wanted in decided.targets.items()},
         )
         as_of_D = decided.targets[CHAMPION].as_of_D
-        faults = check_orders(read_orders(line.home), experiment)
-        return dg.MaterializeResult(
+        orders = read_orders(line.home)
+        faults = check_orders(orders, experiment)
+        yield dg.MaterializeResult(
             metadata={
                 "champion": str(champions.by_day["champion"].iloc[-1]),
                 "why": champion_note(champions),
@@ -71,7 +85,7 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                     asset_key="target_weights",
                     check_name="fit_to_send",
                     passed=faults.empty,
-                    metadata={"faults": len(faults), "failing_rows": table(faults, rows=20)},
+                    metadata={"orders": len(orders), "faults": len(faults), "failing_rows": table(faults, rows=20)},
                 )
             ],
         )

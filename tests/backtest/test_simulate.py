@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,21 @@ def test_the_fast_path_agrees_with_the_loop(case):
     for kind, cost_T in fast.costs.items():
         np.testing.assert_allclose(cost_T, paid[kind], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=kind)
     np.testing.assert_allclose(fast.dividend_TN.sum(axis=1), paid["dividend"], rtol=1e-9, atol=1e-11 * CAPITAL)
+
+
+def test_ruin_before_a_settlement_is_ruin():
+    """All of the equity in an asset that is delisted at no value on a row that also pays funding: a debt is left."""
+    held = market(seed=1, rows=12, assets=1, cost_bps=10.0, closed=0.0, volatility=0.001)
+    gone_TN = np.zeros((12, 1), dtype=bool)
+    gone_TN[6] = True
+    funding_TN = np.where(gone_TN, 1e-4, 0.0)
+    on = replace(held, delisted_TN=gone_TN, delisting_loss=1.0, funding_TN=funding_TN)
+    everything = Targets("everything", on.asset_ids, on.as_of_T[:1], np.ones((1, 1)))
+    done = simulate(on, everything, execution_lag=1, capital=CAPITAL)
+    assert done.ruined_at == 6
+    assert (done.equity_T[6:] == 0).all()
+    assert (done.equity_T[:6] > 0).all()
+    assert (simulate_many(on, [everything] * 2, execution_lag=1, capital=CAPITAL) == done.equity_T).all()
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,8 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ import pytest
 from crossattn_core.experiment import load_experiment
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.outlook_sensors import drift_or_degradation, new_complete_day, regime_change
-from crossattn_pipeline.partitions import RANGE_END, RANGE_START
+from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER, daily_data
 from crossattn_pipeline.sensors import failure_alert, missing_days, missing_forecasts
 
@@ -27,6 +27,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A schedule asks only an instance that another process could open."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as stored:
+        yield stored
+
+
 def add_days(instance: dg.DagsterInstance, asset: str, *days: str) -> None:
     for day in days:
         instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=day))
@@ -37,13 +44,29 @@ def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str 
         return sensor.evaluate_tick(context)
 
 
-def test_the_schedule_asks_for_the_day_that_just_closed() -> None:
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2025, 3, 5, 0, 10, tzinfo=UTC))
+def tick_twice(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> dg.SensorResult:
+    return tick(sensor, instance, tick(sensor, instance).cursor)
+
+
+def test_the_schedule_asks_for_the_day_that_just_closed(durable: dg.DagsterInstance) -> None:
+    context = dg.build_schedule_context(instance=durable, scheduled_execution_time=datetime(2025, 3, 5, 0, 10, tzinfo=UTC))
     asked = daily_data(LIVE).evaluate_tick(context).run_requests
     assert asked is not None
     assert asked[0].tags[RANGE_START] == asked[0].tags[RANGE_END] == "2025-03-04"
     assert asked[0].tags[TRIGGER] == "schedule"
     assert asked[0].run_key == "data 2025-03-04"
+
+
+def test_a_schedule_that_ticks_again_does_not_ask_for_the_same_day_again(durable: dg.DagsterInstance) -> None:
+    schedule = daily_data(LIVE, cron="* * * * *")
+    asked = []
+    for minute in (10, 11, 12):
+        now = datetime(2025, 3, 5, 0, minute, tzinfo=UTC)
+        ticked = schedule.evaluate_tick(dg.build_schedule_context(instance=durable, scheduled_execution_time=now))
+        for request in ticked.run_requests or []:
+            asked.append(durable.add_run(dg.DagsterRun(job_name="data", tags=dict(request.tags))).run_id)
+    assert len(asked) == 1
+    assert f"2025-03-04 was asked for already, by run {asked[0]}" in (ticked.skip_message or "")
 
 
 def test_the_schedule_skips_days_outside_the_period_and_says_so() -> None:
@@ -142,7 +165,7 @@ def test_forecasts_that_are_missing_behind_the_newest_day_are_asked_for(instance
     add_days(instance, "feature_windows", "2025-03-01", "2025-03-02", "2025-03-03", "2025-03-04", "2025-03-06")
     add_days(instance, "forecasts", "2025-03-01", "2025-03-03")
     sensor = missing_forecasts(LIVE, clock=lambda: datetime(2025, 3, 7, 1, tzinfo=UTC))
-    requests = tick(sensor, instance).run_requests
+    requests = tick_twice(sensor, instance).run_requests
     assert requests is not None
     spans = [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
     assert spans == [("2025-03-02", "2025-03-02"), ("2025-03-04", "2025-03-04")]
@@ -151,10 +174,34 @@ def test_forecasts_that_are_missing_behind_the_newest_day_are_asked_for(instance
 def test_holes_of_the_panel_are_asked_for_as_runs_of_days(instance: dg.DagsterInstance) -> None:
     add_days(instance, "feature_windows", "2025-03-01", "2025-03-04")
     sensor = missing_days(LIVE, clock=lambda: datetime(2025, 3, 7, 1, tzinfo=UTC))
-    requests = tick(sensor, instance).run_requests
+    requests = tick_twice(sensor, instance).run_requests
     assert requests is not None
     spans = [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
     assert spans == [("2025-03-02", "2025-03-03"), ("2025-03-05", "2025-03-06")]
+
+
+def test_a_day_is_missed_only_where_it_is_still_missing_at_the_next_look(instance: dg.DagsterInstance) -> None:
+    add_days(instance, "feature_windows", "2025-03-01")
+    sensor = missing_days(LIVE, clock=lambda: datetime(2025, 3, 4, 1, tzinfo=UTC))
+    first = tick(sensor, instance)
+    assert not first.run_requests
+    assert "2 days, under way or seen for the first time" in (first.skip_message or "")
+    add_days(instance, "feature_windows", "2025-03-02")
+    requests = tick(sensor, instance, first.cursor).run_requests
+    assert [request.tags[RANGE_START] for request in requests or []] == ["2025-03-03"]
+
+
+@pytest.mark.parametrize(("make", "job"), [(missing_days, "data"), (missing_forecasts, "models")])
+def test_days_that_a_run_is_about_to_make_are_not_missed(instance: dg.DagsterInstance, make: Callable, job: str) -> None:
+    if job == "models":
+        add_days(instance, "feature_windows", "2025-03-01", "2025-03-02", "2025-03-03", "2025-03-04")
+    sensor = make(LIVE, clock=lambda: datetime(2025, 3, 5, 1, tzinfo=UTC))
+    tags = range_tags([date(2025, 3, 2), date(2025, 3, 4)])
+    pending = instance.add_run(dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED, tags=tags))
+    requests = tick_twice(sensor, instance).run_requests
+    assert [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests or []] == [("2025-03-01", "2025-03-01")]
+    instance.delete_run(pending.run_id)
+    assert len(tick_twice(sensor, instance).run_requests or []) == 1
 
 
 def test_a_whole_panel_needs_nothing(instance: dg.DagsterInstance) -> None:

@@ -11,6 +11,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.training.rolling_store import read_plan
 from crossattn_pipeline.definitions import build_defs
+from crossattn_pipeline.instance import relax_sqlite
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER
 from tests.small import small_experiment, write_market
@@ -99,7 +100,9 @@ def test_days_lived_one_by_one_through_ticks_equal_one_backfill_bit_for_bit(
         period={"start": str(FIRST_DAY), "end": None},
         retrain={"minimum_days": HISTORY.days, "every_days": 2 if days < 7 else 7, "cooldown_days": 1},
     )
-    with dg.DagsterInstance.ephemeral() as instance:
+    relax_sqlite()
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:  # a schedule asks only an instance that is stored
         lived = Live(experiment, tmp_path / "lived", instance)
         lived.run("data", range_tags([FIRST_DAY, live_from - timedelta(days=1)]))
         for ahead in range(days):
@@ -122,6 +125,27 @@ def test_days_lived_one_by_one_through_ticks_equal_one_backfill_bit_for_bit(
         assert any(Path(name).match(pattern) for name in of_days), pattern
     assert of_days.keys() == of_backfill.keys()
     assert [name for name in of_days if of_days[name] != of_backfill[name]] == []
+
+
+def test_days_before_the_first_model_are_stepped_and_nothing_is_decided_or_reported(tmp_path: Path) -> None:
+    last = FIRST_DAY + timedelta(days=2)
+    write_market(tmp_path / "market", str(last))
+    experiment = small_experiment(tmp_path / "market", period={"start": str(FIRST_DAY), "end": None})
+    clock = Clock(last)
+    definitions = build_defs(experiment, tmp_path / "home", clock=clock)
+    silent = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        for job in ("data", "models"):
+            result = definitions.resolve_job_def(job).execute_in_process(
+                instance=instance, tags=range_tags([FIRST_DAY, last]), run_config=silent
+            )
+            assert result.success
+    made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key}
+    assert "forecasts" in made
+    assert not made & {"target_weights", "backtest_report"}
+    (check,) = [found for found in result.get_asset_check_evaluations() if found.check_name == "fit_to_send"]
+    assert "the first model needs 14 days of history" in str(check.metadata["why"].value)
+    assert set(read_plan(Home(tmp_path / "home"))["action"]) == {"wait"}
 
 
 def _stored(home: Path) -> dict[str, bytes]:

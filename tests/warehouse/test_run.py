@@ -209,6 +209,25 @@ def test_a_model_that_changes_from_view_to_table_and_back_is_built() -> None:
         assert build(connection, PROJECT, "features.bar", FIRST, LAST).rows == len(WHOLE["features.bar"])
 
 
+def test_a_view_is_made_again_when_it_or_what_it_reads_changes_and_left_alone_otherwise() -> None:
+    def identity() -> int:
+        found = connection.execute("select view_oid from duckdb_views() where view_name = 'fresh_bars'").fetchall()
+        return int(found[0][0])
+
+    with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
+        build_all(connection, PROJECT, FIRST, LAST)
+        first = identity()
+        build(connection, PROJECT, "features.bar", FIRST, FIRST)
+        assert identity() == first
+        changed = load_project()
+        candles = changed.models["staging.candles"]
+        object.__setattr__(candles, "sql", candles.sql + " -- another")
+        build(connection, changed, "features.bar", FIRST, FIRST)
+        assert identity() != first
+        told = connection.execute("select comment from duckdb_views() where view_name = 'fresh_bars'").fetchall()[0][0]
+        assert told.startswith(PROJECT.models["aligned.fresh_bars"].description)
+
+
 def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         connection.execute("alter table raw.candles drop column known_hour")
