@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.errors import WarehouseError
 from crossattn_core.report.trace import explain as explained
 from crossattn_core.report.trace import trace_records, trace_tree
@@ -66,7 +67,7 @@ def sql_docs(path: Annotated[Path, typer.Argument(help="HTML file to write")] = 
 def explain(
     date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision (UTC).")],
     symbol: Annotated[str, typer.Option(help="Symbol of the position.")],
-    strategy: Annotated[str, typer.Option(help="Strategy that holds it; champion: the one that is followed.")] = "attention",
+    strategy: Annotated[str, typer.Option(help="Strategy that holds it; champion: the one that is followed.")] = CHAMPION,
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
     as_json: AsJson = False,

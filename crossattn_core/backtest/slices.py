@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.backtest.market import HOURS_PER_YEAR
 from crossattn_core.backtest.metrics import daily_returns, drawdowns, sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
@@ -88,19 +89,30 @@ def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5)
 
 
 def by_group(simulation: Simulation, group_N: tuple[str, ...]) -> pd.DataFrame:
-    """Grain: group (a venue, a sector). Net profit and costs as shares of capital, mean exposures, number of trades."""
+    """Grain: group (a venue, a sector). Net profit and costs as shares of capital, mean exposures, number of trades.
+
+    A row's contribution is what the group made over the equity before the row; Sharpe ratio, volatility and deepest fall
+    are those of the contributions, added up.
+    """
     cost_N = np.sum([cost_TN.sum(axis=0) for cost_TN in simulation.asset_costs.values()], axis=0) / simulation.capital
     net_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
     gross_N, signed_N = np.abs(simulation.weight_TN).mean(axis=0), simulation.weight_TN.mean(axis=0)
     traded_N = (simulation.trade_KN != 0).sum(axis=0)
+    before_T1 = simulation.equity_T[:-1, None]
+    made_TN = np.divide(simulation.pnl_TN[1:], before_T1, out=np.zeros_like(simulation.pnl_TN[1:]), where=before_T1 > 0)
     rows = []
     for group in dict.fromkeys(group_N):
         inside_N = np.array([name == group for name in group_N])
+        made_T = made_TN[:, inside_N].sum(axis=1)
+        added_T = np.cumsum(np.append(0.0, made_T))
         rows.append(
             {
                 "group": group,
                 "assets": int(inside_N.sum()),
                 "net_contribution": float(net_N[inside_N].sum()),
+                "sharpe": sharpe(made_T),
+                "annual_volatility": float(np.std(made_T, ddof=1) * np.sqrt(HOURS_PER_YEAR)) if len(made_T) > 1 else float("nan"),
+                "deepest_fall": float((added_T - np.maximum.accumulate(added_T)).min()),
                 "cost_share": float(cost_N[inside_N].sum()),
                 "gross_exposure": float(gross_N[inside_N].sum()),
                 "net_exposure": float(signed_N[inside_N].sum()),

@@ -58,6 +58,16 @@ def test_groups_add_up_to_the_whole():
     assert frame["trades"].sum() == metrics_of(DONE).trades
 
 
+def test_one_group_of_everything_has_the_metrics_of_the_whole():
+    (whole,) = by_group(DONE, ("all",) * 4).to_dict("records")
+    made_T = DONE.return_T[1:] + DONE.costs["interest"][1:] / DONE.equity_T[:-1]
+    assert whole["sharpe"] == pytest.approx(sharpe(made_T), rel=1e-9)
+    assert whole["annual_volatility"] == pytest.approx(np.std(made_T, ddof=1) * np.sqrt(24 * 365), rel=1e-3)
+    added_T = np.append(0.0, np.cumsum(made_T))
+    falls = [added - added_T[: last + 1].max() for last, added in enumerate(added_T)]
+    assert whole["deepest_fall"] == pytest.approx(min(falls), rel=1e-9)
+
+
 def test_regimes_partition_the_days():
     first = pd.Timestamp(DONE.as_of_T[0]).normalize()
     windows = pd.DataFrame(

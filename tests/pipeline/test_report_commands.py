@@ -37,7 +37,7 @@ def returns_of(home: Path, day: str):
 
 def test_explain_walks_from_the_champions_position_down_to_the_candle(options: tuple[Path, list[str]]) -> None:
     _, chosen = options
-    (answer,) = told("explain", "--date", AS_OF, "--symbol", "ETHUSDT", "--strategy", "champion", "--json", *chosen)
+    (answer,) = told("explain", "--date", AS_OF, "--symbol", "ETHUSDT", "--json", *chosen)
     titles = [step["step"].split()[0] for step in answer["steps"]]
     assert titles[:3] == ["position", "target", "followed"]
     assert titles[-2:] == ["features", "candle"]
@@ -45,7 +45,7 @@ def test_explain_walks_from_the_champions_position_down_to_the_candle(options: t
 
 def test_explain_shows_forecast_model_and_training_range_of_a_family(options: tuple[Path, list[str]]) -> None:
     _, chosen = options
-    (answer,) = told("explain", "--date", AS_OF, "--symbol", "BTCUSDT", "--json", *chosen)
+    (answer,) = told("explain", "--date", AS_OF, "--symbol", "BTCUSDT", "--strategy", "attention", "--json", *chosen)
     steps = {step["step"].split()[0]: step["facts"] for step in answer["steps"]}
     assert "24 h ahead" in steps["forecast"]
     assert ".." in steps["model"]["trained on"]
