@@ -81,9 +81,10 @@ def attention_figure(
         image = pairs.imshow(weight_NM, cmap=HEAT, vmin=0, aspect="auto")
         tick_symbols(pairs, symbols, symbols)
         pairs.set_xlabel("source (is read)")
-        pairs.set_ylabel("target (reads)")
-        ordered = {"panel": "", "sector": ", by sector", "leadership": ", strongest net leader first"}[order]
-        pairs.set_title(f"Attention by source, %{ordered}")
+        # The order stands beside the rows: in a title it would run into the next panel where assets are few.
+        ordered = {"panel": "", "sector": ",\nby sector", "leadership": ",\nnet leaders first"}[order]
+        pairs.set_ylabel(f"target (reads){ordered}")
+        pairs.set_title("Attention, %")
         label_cells(pairs, 100 * weight_NM, "{:.0f}", dark_from=55 * weight_NM.max(initial=1e-9))
         if order == "sector":
             _divide(pairs, [str(sectors[n]) for n in place_N])
