@@ -126,8 +126,9 @@ def leader_table(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | 
         return _table(
             ["leader", "follower", "planted lag", "found lag", "", "attention", "correlation", "q"], lines, left={0, 1, 4}
         )
+    # Stable: where many pairs share the largest q, those with the largest z stay first.
     ranked = frame.assign(_named=frame["named"].astype(bool)).sort_values(
-        ["_named", "q_value", "leader", "follower"], ascending=[False, True, True, True]
+        ["_named", "q_value"], ascending=[False, True], kind="stable"
     )
     for line in ranked.head(12).to_dict("records"):
         named = _mark("named", True) if line["named"] else _mark(str(line.get("why") or "not named"), False)

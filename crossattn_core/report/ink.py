@@ -93,8 +93,8 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(<image\b[^>]*?)\sid="[^"]+"', r"\1", text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", text)
-    # Coordinates to a hundredth of a point: nobody sees more, and the page is a third smaller.
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    # Coordinates to a hundredth of a point: nobody sees more, and the page is a third smaller. What is read keeps its digits.
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
     return text.strip()
 
 

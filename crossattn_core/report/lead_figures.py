@@ -119,7 +119,7 @@ def lag_profile_figure(story: AttentionStory) -> Figure:
                 upper[k].text(
                     0.98, 0.95, "not named", transform=upper[k].transAxes, ha="right", va="top", fontsize=7, color=MUTED
                 )
-        upper[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        upper[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if upper[0].get_ylim()[1] > 0.05 else 1))
         upper[0].set_ylabel("attention")
         lower[0].set_ylabel("z of returns")
         return figure

@@ -1,5 +1,6 @@
 """Pictures of attention and leads: small, whole, on one scale, at 5 and at 50 assets."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from crossattn_core.analysis.attention_story import AttentionStory
 from crossattn_core.analysis.stress import correlation_by_regime
 from crossattn_core.report.attention_figures import LINES, attention_figure, order_by, time_figure, views_figure
-from crossattn_core.report.ink import png, svg
+from crossattn_core.report.ink import frame, png, svg
 from crossattn_core.report.lead_figures import edge_graph_figure, lag_profile_figure, stress_figure
 from tests.report.attention_stories import attention_story, summary
 
@@ -117,3 +118,12 @@ def test_correlation_by_regime_is_the_plain_one_over_common_hours() -> None:
     assert np.isnan(calm.correlation_NN[0, 2])
     assert calm.mean == pytest.approx(expected)
     np.testing.assert_array_equal(np.diag(stress.correlation_NN), 1.0)
+
+
+def test_an_svg_shortens_coordinates_and_never_what_is_read() -> None:
+    figure, (axis,) = frame()
+    axis.plot([0.0, 1 / 3], [0.0, 2 / 3])
+    axis.set_title("smallest q 0.9987")
+    drawn = svg(figure, "digits")
+    assert "smallest q 0.9987" in drawn
+    assert not re.search(r'="[^"]*\d\.\d{3}', drawn)
