@@ -51,8 +51,10 @@ dt { color:var(--muted); } dd { margin:0; } code, .hash { font:12px ui-monospace
 @media (max-width:760px) { .cards { grid-template-columns:repeat(2,1fr); } .pair { grid-template-columns:1fr; } main {
   padding:18px 14px 40px; } }
 @media print {
-  body { font-size:11.5px; } main { max-width:none; padding:0; } h2 { break-after:avoid; margin-top:20px; }
-  figure, table, .verdict, .cards { break-inside:avoid; } .scroll { overflow:visible; } @page { size:A4; margin:14mm; }
+  body { font-size:11.5px; } main { max-width:none; padding:0; } h2 { margin-top:20px; }
+  h2, h3, .note { break-after:avoid; } figure, tr, .note, .verdict, .cards, .scroll { break-inside:avoid; }
+  .cards { grid-template-columns:repeat(6,1fr); } .pair { grid-template-columns:1fr 1fr; } .scroll { overflow:visible; }
+  .scroll table { font-size:9.5px; } td.wrap { min-width:110px; } @page { size:A4; margin:12mm; }
 }
 </style>
 </head>
