@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def in_process(case: dict[str, Any]) -> dict[str, float]:
     """Measure one case in a process of its own; empty when it dies or takes too long."""
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    child = fork.Process(target=lambda: theirs.send(measure(case)))
+    child = fork.Process(target=_answer, args=(case, theirs))
     child.start()
     theirs.close()
     try:
@@ -102,6 +103,13 @@ def in_process(case: dict[str, Any]) -> dict[str, float]:
     finally:
         child.kill()
         child.join()
+
+
+def _answer(case: dict[str, Any], theirs: Connection) -> None:
+    try:
+        theirs.send(measure(case))
+    except (MemoryError, RuntimeError):
+        theirs.close()  # out of memory, as torch or Python puts it: the empty pipe says so
 
 
 def measure(case: dict[str, Any]) -> dict[str, float]:
