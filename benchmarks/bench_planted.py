@@ -1,6 +1,6 @@
 """The planted suite: which model finds leads that are known to be there, and which invents some.
 
-    python benchmarks/bench_planted.py                 all of it, at most an hour on one core
+    python benchmarks/bench_planted.py                 all of it, in two processes, at most an hour on 2 cores
     python benchmarks/bench_planted.py --seeds 1       one seed each
     python benchmarks/bench_planted.py --models ridge_var lag_bias --markets "linear 5%" null
 
@@ -11,7 +11,9 @@ column a market.
 
 import argparse
 import json
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -64,19 +66,30 @@ class Trials:
         """Whether the trial was run before."""
         return _asked(model, column, seed, bars) in self._done
 
-    def run(self, model: str, column: str, seed: int, *, bars: int = 8000) -> tuple[PlantedTrial, float]:
+    def run(self, wanted: list[tuple[str, str, int, int]], jobs: int) -> None:
+        """Run the trials (model, column, seed, bars) that were not run before, in so many processes; each is kept as it ends."""
+        missing = [trial for trial in wanted if _asked(*trial) not in self._done]
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(_trial, *trial) for trial in missing]):
+                row = done.result()
+                with self._path.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(row) + "\n")
+                self._done[row["asked"]] = row
+                trial = row["trial"]
+                print(f"{trial['market']:22s} {trial['family']:24s} IC {trial['ic']:+.3f} {row['seconds']:.0f} s", flush=True)
+
+    def found(self, model: str, column: str, seed: int, *, bars: int = 8000) -> tuple[PlantedTrial, float]:
         """The trial, and the CPU seconds that it took."""
-        (family, overrides), (market, weigh_rows) = MODELS[model], COLUMNS[column]
-        asked = _asked(model, column, seed, bars)
-        if asked not in self._done:
-            began = time.process_time()
-            planted = planted_suite_market(market, seed, bars=bars)
-            trial = run_trial(family, planted, seed, overrides, label=model, weigh_rows=weigh_rows)
-            row = {"asked": asked, "seconds": time.process_time() - began, "trial": asdict(trial)}
-            with self._path.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
-            self._done[asked] = row
-        return PlantedTrial(**self._done[asked]["trial"]), self._done[asked]["seconds"]
+        row = self._done[_asked(model, column, seed, bars)]
+        return PlantedTrial(**row["trial"]), row["seconds"]
+
+
+def _trial(model: str, column: str, seed: int, bars: int) -> dict[str, Any]:
+    (family, overrides), (market, weigh_rows) = MODELS[model], COLUMNS[column]
+    began = time.process_time()
+    planted = planted_suite_market(market, seed, bars=bars)
+    trial = run_trial(family, planted, seed, overrides, label=model, weigh_rows=weigh_rows)
+    return {"asked": _asked(model, column, seed, bars), "seconds": time.process_time() - began, "trial": asdict(trial)}
 
 
 def _asked(model: str, column: str, seed: int, bars: int) -> str:
@@ -91,6 +104,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="seeds of lag_bias and ridge_var; every other model gets one")
     parser.add_argument("--null-markets", type=int, default=NULL_MARKETS, help="small null markets for the false-leader rate")
     parser.add_argument("--trials", type=Path, default=Path("planted_trials.jsonl"), help="file of trials, read and appended to")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that run trials at once, a core each")
     parser.add_argument("--stored", action="store_true", help="run nothing: make the table of what was run so far")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_planted.md"))
     asked = parser.parse_args()
@@ -102,25 +116,25 @@ def main() -> None:
     ]
     seeds = {model: asked.seeds if model in MANY_SEEDS else 1 for model in asked.models}
     # Market by market, so that a suite that was stopped has whole columns.
-    for column in [] if asked.stored else asked.markets:
-        for model in asked.models:
-            trial, cost = [trials.run(model, column, seed) for seed in range(seeds[model])][-1]
-            print(f"{column:30s} {model:22s} IC {trial.ic:+.3f} {cost:.0f} s", flush=True)
+    wanted = [(model, column, seed, 8000) for column in asked.markets for model in asked.models for seed in range(seeds[model])]
+    judged = [model for model in MANY_SEEDS if model in asked.models]
+    wanted += [(model, "null", seed, NULL_BARS) for model in judged for seed in _null_seeds(asked.null_markets)]
+    if not asked.stored:
+        trials.run(wanted, asked.jobs)
     for model in asked.models:
         cells, spent = [], []
         for column in asked.markets:
-            found = [trials.run(model, column, seed) for seed in range(seeds[model]) if trials.has(model, column, seed)]
+            found = [trials.found(model, column, seed) for seed in range(seeds[model]) if trials.has(model, column, seed)]
             spent += [cost for _, cost in found]
             cells.append(_cell([trial for trial, _ in found]))
         seconds += sum(spent)
         lines.append(f"| {model} | " + " | ".join(cells) + f" | {f'{np.mean(spent):.1f}' if spent else ''} |")
     text = _LEGEND + "\n".join(lines) + "\n"
     if asked.null_markets:
-        judged = [model for model in MANY_SEEDS if model in asked.models]
-        rates, cost = _null_rates(asked.null_markets, judged, trials, stored=asked.stored)
+        rates, cost = _null_rates(asked.null_markets, judged, trials)
         text += "\n" + "\n".join(rates) + "\n"
         seconds += cost
-    text += f"\nOne core, {seconds / 60:.0f} CPU minutes in all.\n"
+    text += f"\n{seconds / 60:.0f} CPU minutes in all.\n"
     asked.out.write_text(text, encoding="utf-8")
     print(text)
 
@@ -150,7 +164,11 @@ def _cell(trials: list[PlantedTrial]) -> str:
     return cell
 
 
-def _null_rates(markets: int, models: list[str], trials: Trials, *, stored: bool) -> tuple[list[str], float]:
+def _null_seeds(markets: int) -> range:
+    return range(1000, 1000 + markets)
+
+
+def _null_rates(markets: int, models: list[str], trials: Trials) -> tuple[list[str], float]:
     lines = [
         f"False leaders on small null markets ({NULL_BARS} hours x 6 assets):",
         "",
@@ -160,9 +178,9 @@ def _null_rates(markets: int, models: list[str], trials: Trials, *, stored: bool
     seconds = 0.0
     for model in models:
         found = [
-            trials.run(model, "null", seed, bars=NULL_BARS)
-            for seed in range(1000, 1000 + markets)
-            if not stored or trials.has(model, "null", seed, bars=NULL_BARS)
+            trials.found(model, "null", seed, bars=NULL_BARS)
+            for seed in _null_seeds(markets)
+            if trials.has(model, "null", seed, bars=NULL_BARS)
         ]
         named = np.array([trial.named_falsely for trial, _ in found])
         seconds += sum(cost for _, cost in found)
