@@ -120,7 +120,7 @@ def scale(times: int, variants: int) -> None:
         Targets(str(shift), targets.asset_ids, targets.as_of_D, np.roll(targets.target_DN, shift, axis=0))
         for shift in range(variants)
     ]
-    cpu = best_cpu(lambda: simulate_many(market, rolled, execution_lag=1, capital=1e5), 2)[0]
+    cpu = best_cpu(lambda: simulate_many(market, rolled, execution_lag=1, capital=1e5), times)[0]
     print(f"{f'20 x 17,520, {variants:,} variants in one batch':44}{cpu:10.3f}")
 
 

@@ -62,7 +62,13 @@ def run(
         ran = materialize_stale(line, first, last, lambda text: console.print(text, highlight=False) if not as_json else None)
         if not ran and not as_json:
             console.print("Everything is up to date; nothing to recompute.")
-        _show_report(line, console, as_json)
+        if last == line.last_day:
+            _show_report(line, console, as_json)
+        elif not as_json:
+            console.print(
+                f"The page is written once {line.last_day} is there; 'crossattn report --as-of {last}' writes one as of then.",
+                highlight=False,
+            )
         if not as_json:
             console.print(f"{time.monotonic() - began:.0f} s", highlight=False)
 

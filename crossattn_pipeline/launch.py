@@ -60,6 +60,9 @@ def materialize_stale(line: Line, first: date, last: date, tell: Callable[[str],
     ran = False
     for half, names in (("data", None), ("models", set(MODEL_STAGES))):
         stale = [entry for entry in find_stale(line, first, last) if (entry.stage in MODEL_STAGES) == (names is not None)]
+        if last < line.last_day:
+            # The page tells the whole period: it is written when that is there, or as of a day by 'crossattn report --as-of'.
+            stale = [entry for entry in stale if entry.stage != "backtest_report"]
         if not stale:
             continue
         days = sorted(day for entry in stale for day in entry.days)

@@ -53,7 +53,8 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
     active_VKN = np.isfinite(target_VKN) & market.fillable_TN[row_K]
     everything_active = bool(active_VKN.all())
     weight_VKN = target_VKN if everything_active else np.where(active_VKN, target_VKN, 0.0)
-    held_VKN = np.zeros((variants, executions, assets))
+    held_VKN = np.empty((variants, executions, assets))
+    held_VKN[:, :1] = 0.0  # nothing is held before the first; every other one is written below
     share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
     change_KN, carry_KN, borrow_KN = np.zeros((3, executions, assets))
     if executions > 1:

@@ -81,6 +81,15 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @property
+    def version(self) -> bytes:
+        """Differs after every commit: SQLite's own change counter; b'' for an absent ledger."""
+        if not self._path.exists():
+            return b""
+        with self._path.open("rb") as file:
+            file.seek(24)
+            return file.read(4)
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for questions; an absent ledger answers like an empty one."""

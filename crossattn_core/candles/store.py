@@ -84,6 +84,8 @@ class Lake:
     def __init__(self, root: Path, feed: str) -> None:
         self.folder = root / feed
         self.ledger = Ledger(self.folder / "ledger.sqlite")
+        self._hashed_at = b""
+        self._hashes: dict[tuple[str, date, date, Kind], dict[date, str]] = {}
 
     # Reading
 
@@ -126,7 +128,15 @@ class Lake:
         return self.day_hashes(venue, day, day)[day]
 
     def day_hashes(self, venue: str, first: date, last: date, *, kind: Kind = "candles") -> dict[date, str]:
-        """``day_hash`` of each day first..last, in one question."""
+        """``day_hash`` of each day first..last, in one question; remembered until the ledger changes."""
+        version, asked = self.ledger.version, (venue, first, last, kind)
+        if version != self._hashed_at:
+            self._hashed_at, self._hashes = version, {}
+        if asked not in self._hashes:
+            self._hashes[asked] = self._hash_days(*asked)
+        return dict(self._hashes[asked])
+
+    def _hash_days(self, venue: str, first: date, last: date, kind: Kind) -> dict[date, str]:
         found: dict[str, list[str]] = {}
         for row in self.ledger.coverage(kind, first, last, venue=venue):
             found.setdefault(row.day, []).extend((row.asset_id, row.content_hash))

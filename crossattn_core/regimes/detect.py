@@ -7,6 +7,7 @@ complete, so it is in force from d + 1 on.
 Axes: D complete days, N assets.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -35,6 +36,9 @@ DETECTORS: dict[str, Detector] = {
     "absorption": absorption,
 }
 """Detectors by the name that ``regimes.detector`` takes."""
+
+_REMEMBERED: dict[bytes, Detected] = {}
+_MOST_REMEMBERED = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Regimes:
 def daily_regimes(panel: Panel, settings: RegimeSettings) -> Regimes:
     """Name the regime of each complete day of ``panel`` with the detector that ``settings`` ask for."""
     market = market_days(panel)
-    detected = DETECTORS[settings.detector](market, settings)
+    detected = _detected(market, settings)
     return Regimes(
         day_D=market.day_D,
         regime_D=confirm(detected.state_D, settings.confirm_days),
@@ -78,6 +82,18 @@ def daily_regimes(panel: Panel, settings: RegimeSettings) -> Regimes:
         volatility_D=_daily_volatility(market),
         correlation_D=daily_correlation(market),
     )
+
+
+def _detected(market: MarketDays, settings: RegimeSettings) -> Detected:
+    """The detector's answer, remembered for the newest markets: one run asks several times, and some detectors take seconds."""
+    content = hashlib.blake2b(repr((market.day_D, settings.content_hash())).encode())
+    content.update(np.ascontiguousarray(market.return_DHN).tobytes())
+    asked = content.digest()
+    if asked not in _REMEMBERED:
+        while len(_REMEMBERED) >= _MOST_REMEMBERED:
+            _REMEMBERED.pop(next(iter(_REMEMBERED)))
+        _REMEMBERED[asked] = DETECTORS[settings.detector](market, settings)
+    return _REMEMBERED[asked]
 
 
 def confirm(state_D: NDArray[np.int64], days: int) -> NDArray[np.int64]:

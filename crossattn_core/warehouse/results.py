@@ -1,5 +1,6 @@
 """Reading back what later stages stored, so that marts can tell it in SQL."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from crossattn_core.warehouse.connection import transaction
 from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.sources import create_sources
 
-__all__ = ["RESULT_STAGES", "reads_results", "sync_results"]
+__all__ = ["RESULT_STAGES", "reads_results", "result_tables", "sync_results"]
 
 RESULT_STAGES = {
     "results.forecasts": "walk_forward",
@@ -27,12 +28,22 @@ RESULT_STAGES = {
 
 def reads_results(project: Project, name: str) -> bool:
     """Whether model ``name`` (or a view that it reads) reads a result table."""
+    return bool(result_tables(project, name))
+
+
+def result_tables(project: Project, name: str) -> set[str]:
+    """The result tables that model ``name``, or what it reads, reads."""
     read = {table for model in (*project.upstream(name), name) for table in project.models[model].depends_on}
-    return any(table.startswith("results.") for table in read)
+    return {table for table in read if table.startswith("results.")}
 
 
-def sync_results(connection: duckdb.DuckDBPyConnection, home: Home, experiment: Experiment) -> dict[str, int]:
-    """Replace every result table by what ``home`` holds now, in one transaction; a stage that never ran leaves its table empty.
+def sync_results(
+    connection: duckdb.DuckDBPyConnection, home: Home, experiment: Experiment, tables: Collection[str] = tuple(RESULT_STAGES)
+) -> dict[str, int]:
+    """Replace result tables by what ``home`` holds now, in one transaction; a stage that never ran leaves its table empty.
+
+    Args:
+        tables: which of them; ``results.settings`` always.
 
     Returns:
         rows by table.
@@ -54,7 +65,7 @@ def sync_results(connection: duckdb.DuckDBPyConnection, home: Home, experiment: 
     labels = experiment.labels
     settings = {"execution_lag": labels.execution_lag, "max_exit_delay": labels.max_exit_delay}
     with transaction(connection):
-        rows = {table: _load(connection, table, paths) for table, paths in files.items()}
+        rows = {table: _load(connection, table, paths) for table, paths in files.items() if table in tables}
         connection.execute("delete from results.settings")
         connection.executemany("insert into results.settings values (?, ?)", list(settings.items()))
     return rows | {"results.settings": len(settings)}

@@ -154,3 +154,11 @@ def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(experiment_fil
     early = crossattn("leaders", "--experiment", str(experiment_file), "--as-of", "2024-01-01", home=home)
     assert early.returncode == 1
     assert "choose a day in it" in early.stderr
+
+
+def test_a_run_up_to_an_earlier_day_ends_well_and_says_what_waits(experiment_file: Path, tmp_path: Path) -> None:
+    done = crossattn("run", "--experiment", str(experiment_file), "--end", "2025-03-20", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The page is written once 2025-03-28 is there" in done.stdout
+    assert sorted(path.stem for path in (tmp_path / "walk_forward" / "plan").glob("*.json"))[-1] == "2025-03-20"
+    assert not (tmp_path / "reports").exists()
