@@ -81,7 +81,7 @@ def _daemon(log: Path) -> Iterator[None]:
 def _wait(instance: dg.DagsterInstance, job: str, day: date, status: dg.DagsterRunStatus) -> dg.DagsterRun:
     """The first run of ``job`` that ends with ``day`` and has ``status``."""
     wanted = dg.RunsFilter(job_name=job, statuses=[status], tags={RANGE_END: day.isoformat()})
-    for _ in range(300):
+    for _ in range(600):
         found = instance.get_runs(wanted)
         if found:
             return found[-1]
