@@ -18,7 +18,7 @@ from crossattn_core.errors import WarehouseError
 from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.connection import connect, transaction
 from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
-from crossattn_core.warehouse.sources import create_sources, sync_sources
+from crossattn_core.warehouse.sources import create_sources, standing_columns, sync_sources
 from crossattn_core.warehouse.tests import RejectedError, TestResult, run_tests
 
 __all__ = [
@@ -34,14 +34,10 @@ __all__ = [
 ]
 
 _MONTHS_AT_ONCE = 4
-_VIEWS = "select schema_name || '.' || view_name, comment from duckdb_views() where not internal"
-_TABLES = """
-    select schema_name || '.' || table_name, list(column_name || ' ' || lower(data_type) order by column_index)
-    from duckdb_columns()
-    where not internal and (database_name, schema_name, table_name) in (
-        select (database_name, schema_name, table_name) from duckdb_tables()
-    )
-    group by all
+_VIEWS = """
+    select schema_name || '.' || view_name, comment
+    from duckdb_views()
+    where not internal and database_name = current_database()
 """
 
 
@@ -135,11 +131,11 @@ def prepare(connection: duckdb.DuckDBPyConnection, project: Project, model: Mode
     """
     create_sources(connection, project.folder)
     views = dict(connection.execute(_VIEWS).fetchall())
-    tables = dict(connection.execute(_TABLES).fetchall())
+    tables = {name: columns for name, columns in standing_columns(connection).items() if name not in views}
     for name in (*project.upstream(model.name), model.name):
         above = project.models[name]
         comment = _comment(project, above)
-        stands = views.get(name) == comment if above.kind == "view" else tables.get(name) == _typed_columns(above)
+        stands = views.get(name) == comment if above.kind == "view" else _lower(tables.get(name, [])) == _typed_columns(above)
         if stands:
             continue
         connection.execute(f"create schema if not exists {above.schema}")
@@ -160,6 +156,10 @@ def _comment(project: Project, model: Model) -> str:
     read = [project.models[name] for name in (*project.upstream(model.name), model.name)]
     made_from = combined_hash(*(text for above in read for text in (above.select_text, *_typed_columns(above))))
     return f"{model.description} [{made_from[:16]}]"
+
+
+def _lower(columns: list[str]) -> list[str]:
+    return [column.lower() for column in columns]
 
 
 def _typed_columns(model: Model) -> list[str]:
