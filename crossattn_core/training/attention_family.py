@@ -25,14 +25,15 @@ from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import sha256_of
 from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
+from crossattn_core.training.device import threads
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
-from crossattn_core.training.loop import Examples, Resumable, as_tensor, threads, train
+from crossattn_core.training.loop import Examples, Resumable, as_tensor, train
 from crossattn_core.training.objective import ClassFacts, Objective, class_facts
 from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels, output_names
 
 __all__ = ["FittedAttention", "fit_attention"]
 
-_ANSWER_BATCH = 256
+_ANSWER_BATCH = 64
 
 
 class FittedAttention(FittedModel):

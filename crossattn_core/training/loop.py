@@ -4,8 +4,7 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,9 +25,10 @@ from crossattn_core.training.interrupted import TrainingHistory, discard, restor
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
 
-__all__ = ["Examples", "Resumable", "TrainingHistory", "threads", "train"]
+__all__ = ["Examples", "Resumable", "TrainingHistory", "train"]
 
-_EVALUATION_BATCH = 512
+_EVALUATION_BATCH = 64
+"""Rows asked at once: more do not fit the caches of a CPU and take longer."""
 
 
 @dataclass(frozen=True)
@@ -173,18 +173,6 @@ def evaluate(network: CrossAssetNetwork, examples: Examples) -> float:
     order_R = _chained(row_R, objective.step)
     rows = (raw_RNO[order_R], target_RNO[order_R], weight_R[order_R], row_R[order_R])
     return float(objective.loss(*rows, examples.windows.readable(row_R[order_R])))
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Run torch on ``count`` threads (0: as it is) and put the old number back."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _loss(network: CrossAssetNetwork, examples: Examples, row_B: Tensor, settings: TrainingSettings) -> Tensor:
