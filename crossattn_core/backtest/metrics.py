@@ -1,9 +1,10 @@
-"""Numbers that describe a net return series, each with its definition.
+"""Numbers that describe a net return series, each with its definition: of a whole simulation, or of a part of it.
 
 Returns are simple and net of costs, one per row of the hourly grid, so that a year has 8,760 of them. A quantity that a
 series cannot give (zero volatility, no loss, no trade) is NaN, never zero.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,7 +13,18 @@ from numpy.typing import NDArray
 from crossattn_core.backtest.market import HOURS_PER_YEAR
 from crossattn_core.backtest.simulation import COST_KINDS, Simulation
 
-__all__ = ["Drawdown", "Metrics", "daily_returns", "drawdowns", "metrics_of", "sharpe", "sortino", "underwater"]
+__all__ = [
+    "Drawdown",
+    "Metrics",
+    "Track",
+    "daily_returns",
+    "drawdowns",
+    "metrics_of",
+    "metrics_of_track",
+    "sharpe",
+    "sortino",
+    "underwater",
+]
 
 
 def sharpe(return_T: NDArray[np.float64], periods: float = HOURS_PER_YEAR) -> float:
@@ -64,11 +76,39 @@ def drawdowns(equity_T: NDArray[np.float64], deepest: int = 5) -> list[Drawdown]
 
 def daily_returns(simulation: Simulation) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
     """Days and their simple net returns; day D holds the rows in (D 00:00, D+1 00:00]."""
-    day_T = (simulation.as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    return _by_day(simulation.as_of_T, simulation.equity_T, simulation.capital)
+
+
+def _by_day(
+    as_of_T: NDArray[np.datetime64], equity_T: NDArray[np.float64], capital: float
+) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
     last = np.flatnonzero(np.append(day_T[1:] != day_T[:-1], True))
-    equity = np.concatenate([[simulation.capital], simulation.equity_T[last]])
+    equity = np.concatenate([[capital], equity_T[last]])
     day_return = np.divide(equity[1:] - equity[:-1], equity[:-1], out=np.zeros(len(last)), where=equity[:-1] > 0)
     return day_T[last], day_return
+
+
+@dataclass(frozen=True)
+class Track:
+    """What metrics are taken of. Axis T: rows; the first is where the money is counted from and has no return."""
+
+    as_of_T: NDArray[np.datetime64]
+    equity_T: NDArray[np.float64]
+    """Equity after each row, in units of ``capital``'s money."""
+    capital: float
+    return_T: NDArray[np.float64]
+    turnover_T: NDArray[np.float64]
+    gross_T: NDArray[np.float64]
+    net_T: NDArray[np.float64]
+    """Exposures, shares of equity."""
+    paid: Mapping[str, float]
+    """Each of ``COST_KINDS`` -> share of capital."""
+    dividends: float
+    """Share of capital."""
+    trades: int
+    margin_calls: int
+    ruined: bool
 
 
 @dataclass(frozen=True)
@@ -135,18 +175,37 @@ class Metrics:
 
 def metrics_of(simulation: Simulation) -> Metrics:
     """Every metric of one simulation."""
-    return_T = simulation.return_T[1:]
+    return metrics_of_track(
+        Track(
+            as_of_T=simulation.as_of_T,
+            equity_T=simulation.equity_T,
+            capital=simulation.capital,
+            return_T=simulation.return_T,
+            turnover_T=simulation.turnover_T,
+            gross_T=simulation.gross_exposure_T,
+            net_T=simulation.net_exposure_T,
+            paid={kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS},
+            dividends=float(simulation.dividend_TN.sum()) / simulation.capital,
+            trades=int((simulation.trade_KN != 0).sum()),
+            margin_calls=len(simulation.margin_calls),
+            ruined=simulation.ruined_at is not None,
+        )
+    )
+
+
+def metrics_of_track(track: Track) -> Metrics:
+    """Every metric of one track."""
+    return_T, paid = track.return_T[1:], track.paid
     rows = len(return_T)
-    _, day_return = daily_returns(simulation)
-    net = simulation.equity_T[-1] / simulation.capital - 1.0
+    _, day_return = _by_day(track.as_of_T, track.equity_T, track.capital)
+    net = track.equity_T[-1] / track.capital - 1.0
     annual = float("nan")
-    if rows >= 30 * 24:
+    if rows >= 30 * 24 and net >= -1.0:
         annual = float((1.0 + net) ** (HOURS_PER_YEAR / rows) - 1.0)
-    falls = drawdowns(simulation.equity_T, deepest=1)
+    falls = drawdowns(track.equity_T, deepest=1)
     depth = falls[0].depth if falls else 0.0
-    paid = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
     tail = _tail(day_return)
-    turnover = float(simulation.turnover_T.sum())
+    turnover = float(track.turnover_T.sum())
     return Metrics(
         days=rows / 24.0,
         net_return=float(net),
@@ -167,9 +226,9 @@ def metrics_of(simulation: Simulation) -> Metrics:
         tail_ratio=_ratio(float(np.percentile(day_return, 95)), abs(float(np.percentile(day_return, 5)))),
         turnover_per_day=turnover / rows * 24 if rows else float("nan"),
         turnover_per_year=turnover / rows * HOURS_PER_YEAR if rows else float("nan"),
-        average_gross_exposure=float(simulation.gross_exposure_T.mean()),
-        average_net_exposure=float(simulation.net_exposure_T.mean()),
-        trades=int((simulation.trade_KN != 0).sum()),
+        average_gross_exposure=float(track.gross_T.mean()),
+        average_net_exposure=float(track.net_T.mean()),
+        trades=track.trades,
         cost_share=sum(paid.values()),
         fee_share=paid["fee"],
         spread_share=paid["spread"],
@@ -179,9 +238,9 @@ def metrics_of(simulation: Simulation) -> Metrics:
         borrow_share=paid["borrow"],
         delisting_share=paid["delisting"],
         interest_share=paid["interest"],
-        dividend_share=float(simulation.dividend_TN.sum()) / simulation.capital,
-        margin_calls=len(simulation.margin_calls),
-        ruined=simulation.ruined_at is not None,
+        dividend_share=track.dividends,
+        margin_calls=track.margin_calls,
+        ruined=track.ruined,
     )
 
 

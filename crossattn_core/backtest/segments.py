@@ -71,21 +71,26 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         """Solve the executions ``chosen_K``, whose predecessors are solved."""
         everything = len(chosen_K) == executions
         chosen = slice(None) if everything else chosen_K  # views where nothing is picked out
+        # What is held before the first execution is nothing: where everything is solved at once, that row needs no copy.
+        skipped = int(everything)
         if everything:
-            before = held_VKN
-            before[:, 1:] = weight_VKN[:, :-1]
+            before, kept = held_VKN, weight_VKN[:, :-1]
         else:
-            before = weight_VKN[:, chosen_K - 1]
+            before = kept = weight_VKN[:, chosen_K - 1]
             before[:, chosen_K == 0] = 0.0
+        change, carry, borrow = (each_KN[chosen][skipped:] for each_KN in (change_KN, carry_KN, borrow_KN))
         # Sums run over the last axis alone (never through BLAS), so that later rows cannot touch a bit of earlier ones.
-        gain = np.einsum("vkn,kn->vk", before, change_KN[chosen])
+        gain = np.zeros(before.shape[:2])
+        np.einsum("vkn,kn->vk", kept, change, out=gain[:, skipped:])
         if carries:
-            gain -= np.einsum("vkn,kn->vk", before, carry_KN[chosen])
-            gain -= np.einsum("vkn,kn->vk", np.maximum(-before, 0.0), borrow_KN[chosen])
+            gain[:, skipped:] -= np.einsum("vkn,kn->vk", kept, carry)
+            gain[:, skipped:] -= np.einsum("vkn,kn->vk", np.maximum(-kept, 0.0), borrow)
         if market.interest:
-            gain += _idle(before) * market.interest * waited_K[chosen]
+            idle = np.ones(before.shape[:2])
+            idle[:, skipped:] = _idle(kept)
+            gain += idle * market.interest * waited_K[chosen]
         growth = 1.0 + gain
-        before *= 1.0 + change_KN[chosen]
+        np.multiply(kept, 1.0 + change, out=before[:, skipped:])
         before /= growth[..., None]
         active = active_VKN[:, chosen]
         whole = bool(active.all())

@@ -44,7 +44,7 @@ CALL_CUTS_TO = 0.9
 """A margin call cuts positions to this share of the limit, so that the next small move does not call again."""
 CALL_TOLERANCE = 1e-9
 """Relative excess over the limit that is rounding, not leverage."""
-_BATCH_VARIANTS = 12
+_BATCH_VARIANTS = 16
 """Variants solved together: few enough that their weights stay in cache."""
 
 

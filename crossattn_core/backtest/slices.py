@@ -1,4 +1,4 @@
-"""The same result, cut by month, by regime, by day, and under other costs and delays."""
+"""The same result by month and by day, and under other costs and delays; every metric by part is in parts.py."""
 
 from dataclasses import replace
 
@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.market import HOURS_PER_YEAR
 from crossattn_core.backtest.metrics import daily_returns, drawdowns, sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 
-__all__ = ["by_group", "by_month", "by_regime", "by_year", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
+__all__ = ["by_month", "regime_names", "regime_of_rows", "sensitivity", "worst_days"]
 
 
 def regime_names(regime_windows: pd.DataFrame) -> list[str]:
@@ -28,12 +27,6 @@ def by_month(simulation: Simulation) -> pd.Series:
     return pd.Series(day_return, index=month).groupby(level=0).apply(lambda returns: float(np.prod(1 + returns) - 1))
 
 
-def by_year(simulation: Simulation, benchmark: Simulation | None) -> pd.DataFrame:
-    """Grain: calendar year. As ``by_regime``; the first and the last year may be parts. A row belongs to its day's year."""
-    year_T = (simulation.as_of_T - np.timedelta64(1, "us")).astype("datetime64[Y]").astype(str)[1:]
-    return _by_label("year", year_T.astype(object), simulation, benchmark)
-
-
 def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame) -> NDArray[np.object_]:
     """(T,) regime in force at each row: that of the newest window confirmed on the row's day or before; None before the first."""
     day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
@@ -43,33 +36,6 @@ def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame
     confirmed = windows["confirmed"].to_numpy("datetime64[D]")
     regime = np.array([None, *windows["regime"]], dtype=object)
     return regime[np.searchsorted(confirmed, day_T, side="right")]
-
-
-def by_regime(simulation: Simulation, benchmark: Simulation | None, regime_windows: pd.DataFrame) -> pd.DataFrame:
-    """Grain: regime. Days, net return, Sharpe and deepest fall of the strategy, and the benchmark's return and Sharpe."""
-    return _by_label("regime", regime_of_rows(simulation.as_of_T, regime_windows)[1:], simulation, benchmark)
-
-
-def _by_label(name: str, label_T: NDArray[np.object_], simulation: Simulation, benchmark: Simulation | None) -> pd.DataFrame:
-    """Grain: label, of the rows after the first; rows without a label are left out."""
-    rows = []
-    for label in sorted({value for value in label_T if value is not None}, key=str):
-        inside_T = label_T == label
-        own_T = simulation.return_T[1:][inside_T]
-        grown_T = np.ones(len(own_T) + 1)
-        grown_T[1:] = np.cumprod(1.0 + own_T)
-        line = {
-            name: str(label),
-            "days": inside_T.sum() / 24.0,
-            "net_return": float(np.prod(1 + own_T) - 1),
-            "sharpe": sharpe(own_T),
-            "max_drawdown": min((fall.depth for fall in drawdowns(grown_T, 1)), default=0.0),
-        }
-        if benchmark is not None:
-            beside_T = benchmark.return_T[1:][inside_T]
-            line |= {"benchmark_return": float(np.prod(1 + beside_T) - 1), "benchmark_sharpe": sharpe(beside_T)}
-        rows.append(line)
-    return pd.DataFrame(rows)
 
 
 def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5) -> pd.DataFrame:
@@ -86,40 +52,6 @@ def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5)
         moved = [f"{symbols[asset]} {weight_N[asset]:+.0%} made {pnl_N[asset] / before:+.2%}" for asset in largest]
         rows.append({"day": str(day[place]), "net_return": float(day_return[place]), "moved_by": ", ".join(moved)})
     return pd.DataFrame(rows, columns=["day", "net_return", "moved_by"])
-
-
-def by_group(simulation: Simulation, group_N: tuple[str, ...]) -> pd.DataFrame:
-    """Grain: group (a venue, a sector). Net profit and costs as shares of capital, mean exposures, number of trades.
-
-    A row's contribution is what the group made over the equity before the row; Sharpe ratio, volatility and deepest fall
-    are those of the contributions, added up.
-    """
-    cost_N = np.sum([cost_TN.sum(axis=0) for cost_TN in simulation.asset_costs.values()], axis=0) / simulation.capital
-    net_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
-    gross_N, signed_N = np.abs(simulation.weight_TN).mean(axis=0), simulation.weight_TN.mean(axis=0)
-    traded_N = (simulation.trade_KN != 0).sum(axis=0)
-    before_T1 = simulation.equity_T[:-1, None]
-    made_TN = np.divide(simulation.pnl_TN[1:], before_T1, out=np.zeros_like(simulation.pnl_TN[1:]), where=before_T1 > 0)
-    rows = []
-    for group in dict.fromkeys(group_N):
-        inside_N = np.array([name == group for name in group_N])
-        made_T = made_TN[:, inside_N].sum(axis=1)
-        added_T = np.cumsum(np.append(0.0, made_T))
-        rows.append(
-            {
-                "group": group,
-                "assets": int(inside_N.sum()),
-                "net_contribution": float(net_N[inside_N].sum()),
-                "sharpe": sharpe(made_T),
-                "annual_volatility": float(np.std(made_T, ddof=1) * np.sqrt(HOURS_PER_YEAR)) if len(made_T) > 1 else float("nan"),
-                "deepest_fall": float((added_T - np.maximum.accumulate(added_T)).min()),
-                "cost_share": float(cost_N[inside_N].sum()),
-                "gross_exposure": float(gross_N[inside_N].sum()),
-                "net_exposure": float(signed_N[inside_N].sum()),
-                "trades": int(traded_N[inside_N].sum()),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def sensitivity(simulation: Simulation) -> pd.DataFrame:

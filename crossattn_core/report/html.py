@@ -17,6 +17,7 @@ __all__ = [
     "metrics_table",
     "missing",
     "months_table",
+    "parts_table",
     "plain_table",
     "plan_table",
     "records_table",
@@ -41,8 +42,8 @@ def percent(value: Any) -> str:
 
 
 def ratio(value: Any) -> str:
-    """+1.23, '-' where there is none."""
-    return "-" if _absent(value) else f"{value:+.2f}"
+    """+1.23, 0.00 without a sign, '-' where there is none."""
+    return "-" if _absent(value) else f"{0.0 if abs(value) < 0.005 else value:+.2f}".replace("+0.00", "0.00")
 
 
 def missing(what: str) -> Markup:
@@ -100,6 +101,45 @@ def metrics_table(strategies: dict[str, dict[str, Any]]) -> Markup:
                 )
         lines.append(line)
     return _table(["metric", *(words(name) for name in names)], lines, left={0})
+
+
+def parts_table(lines: Sequence[dict[str, Any]], kind: str) -> Markup:
+    """Every metric of the parts of one kind, one line each; costs by kind and counts are in ``report.json``."""
+
+    def share(value: Any) -> str:
+        return percent(value).lstrip("+")
+
+    columns: list[tuple[str, str, Form]] = [
+        ("part", kind, str),
+        ("days", "days", lambda days: f"{days:.0f}"),
+        ("net_return", "net return", percent),
+        ("annual_return", "a year", percent),
+        ("annual_volatility", "volatility", share),
+        ("sharpe", "Sharpe", ratio),
+        ("sortino", "Sortino", ratio),
+        ("calmar", "Calmar", ratio),
+        ("max_drawdown", "deepest fall", share),
+        ("value_at_risk", "VaR 95", share),
+        ("expected_shortfall", "CVaR 95", share),
+        ("skew", "skew", ratio),
+        ("kurtosis", "kurtosis", ratio),
+        ("hit_rate", "hit rate", share),
+        ("profit_factor", "profit factor", ratio),
+        ("tail_ratio", "tail ratio", ratio),
+        ("turnover_per_day", "turnover a day", share),
+        ("average_gross_exposure", "gross", share),
+        ("average_net_exposure", "net", percent),
+        ("cost_share", "costs", share),
+        ("alpha", "alpha", percent),
+        ("beta", "beta", ratio),
+        ("information_ratio", "inform. ratio", ratio),
+    ]
+    if kind == "month":
+        # A month scaled up to a year is no figure to read; report.json has it.
+        columns = [column for column in columns if column[0] not in ("annual_return", "calmar")]
+    if not lines:
+        return missing(f"No {kind} was handed to this report.")
+    return Markup('<div class="dense">{}</div>').format(records_table(lines, columns))
 
 
 def leader_table(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None) -> Markup:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from crossattn_core.backtest.comparison import beside
 from crossattn_core.backtest.metrics import Metrics, daily_returns, metrics_of, sharpe
+from crossattn_core.backtest.parts import metrics_by_part
 from crossattn_core.backtest.selection import (
     deflated_sharpe,
     expected_best_sharpe,
@@ -20,7 +21,7 @@ from crossattn_core.backtest.selection import (
 )
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.backtest.slices import by_group, by_month, by_regime, by_year, sensitivity, worst_days
+from crossattn_core.backtest.slices import by_month, sensitivity, worst_days
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.verdict import verdict_of
@@ -69,10 +70,12 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             else {"estimate": difference.estimate, "low": difference.low, "high": difference.high},
         }
     months = pd.DataFrame({name: by_month(simulation) for name, simulation in simulations.items()})
-    regimes = pd.DataFrame()
-    if inputs.regime_windows is not None and len(inputs.regime_windows):
-        regimes = by_regime(own, simulations.get(benchmark), inputs.regime_windows)
-    venues = tuple(asset.venue for asset in experiment.assets)
+    parts = metrics_by_part(
+        own,
+        simulations.get(benchmark),
+        regime_windows=inputs.regime_windows,
+        groups={"venue": [asset.venue for asset in experiment.assets], "asset": experiment.symbols},
+    )
     return plain(
         {
             "experiment": experiment.name,
@@ -96,13 +99,10 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
                 for name, simulation in simulations.items()
                 if name != subject
             },
-            "venues": by_group(own, venues).to_dict("records"),
-            "assets": by_group(own, experiment.symbols).to_dict("records"),
-            "years": by_year(own, simulations.get(benchmark)).to_dict("records"),
             "accuracy_tests": [] if inputs.accuracy_tests is None else inputs.accuracy_tests.to_dict("records"),
             "decay": [] if inputs.decay is None else inputs.decay.to_dict("records"),
+            "parts": parts.to_dict("records"),
             "months": months.rename_axis("month").reset_index().to_dict("records"),
-            "regimes": regimes.to_dict("records"),
             "sensitivity": sensitivity(own).to_dict("records"),
             "worst_days": worst_days(own, experiment.symbols).to_dict("records"),
             "missing_funding_settlements": own.market.missing_funding,

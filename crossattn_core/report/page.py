@@ -90,9 +90,19 @@ def _figures(inputs: ReportInputs) -> dict[str, Markup | None]:
     return {name: None if figure is None else Markup(figures.svg(figure, name)) for name, figure in drawn.items()}
 
 
-def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
+def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Any]:
     percent, ratio = html.percent, html.ratio
     own, beside = html.words(inputs.subject), html.words(inputs.benchmark)
+    kinds = ("year", "regime", "venue", "asset", "month")
+    by_kind = {kind: [line for line in numbers["parts"] if line["kind"] == kind] for kind in kinds}
+    over_time: list[tuple[str, str, html.Form]] = [
+        ("days", "days", lambda days: f"{days:.0f}"),
+        ("net_return", own, percent),
+        ("sharpe", "Sharpe", ratio),
+        ("max_drawdown", "max drawdown", percent),
+        ("benchmark_return", beside, percent),
+        ("benchmark_sharpe", "Sharpe", ratio),
+    ]
     return {
         "sensitivity": html.records_table(
             numbers["sensitivity"],
@@ -103,31 +113,11 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
                 ("max_drawdown", "max drawdown", percent),
             ],
         ),
-        "regimes": html.records_table(
-            numbers["regimes"],
-            [
-                ("regime", "regime", str),
-                ("days", "days", lambda days: f"{days:.0f}"),
-                ("net_return", own, percent),
-                ("sharpe", "Sharpe", ratio),
-                ("benchmark_return", beside, percent),
-                ("benchmark_sharpe", "Sharpe", ratio),
-            ],
-        )
-        if numbers["regimes"]
+        "regimes": html.records_table(by_kind["regime"], [("part", "regime", str), *over_time])
+        if by_kind["regime"]
         else html.missing("No regime windows were handed to this report."),
-        "years": html.records_table(
-            numbers["years"],
-            [
-                ("year", "year", str),
-                ("days", "days", lambda days: f"{days:.0f}"),
-                ("net_return", own, percent),
-                ("sharpe", "Sharpe", ratio),
-                ("max_drawdown", "max drawdown", percent),
-                ("benchmark_return", beside, percent),
-                ("benchmark_sharpe", "Sharpe", ratio),
-            ],
-        ),
+        "years": html.records_table(by_kind["year"], [("part", "year", str), *over_time]),
+        "parts": {kind: html.parts_table(lines, kind) for kind, lines in by_kind.items()},
         "accuracy": html.accuracy_table(numbers["accuracy_tests"]),
         "decay": html.decay_table(numbers["decay"], numbers["confidence"]),
         "significance": html.significance_table(numbers["significance"], numbers["confidence"]),
@@ -143,8 +133,8 @@ def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Markup]:
                 ("information_ratio", "information ratio", ratio),
             ],
         ),
-        "venues": _group_table(numbers["venues"], "venue", count=True),
-        "assets": _group_table(numbers["assets"], "asset", count=False),
+        "venues": _group_table(by_kind["venue"], "venue", count=True),
+        "assets": _group_table(by_kind["asset"], "asset", count=False),
         "worst": html.records_table(
             numbers["worst_days"],
             [
@@ -172,15 +162,15 @@ def _believing(inputs: ReportInputs) -> str | None:
 def _group_table(lines: list[dict[str, Any]], name: str, *, count: bool) -> Markup:
     percent = html.percent
     columns: list[tuple[str, str, html.Form]] = [
-        ("group", name, str),
+        ("part", name, str),
         *([("assets", "assets", str)] if count else []),
         ("net_contribution", "net contribution", percent),
         ("sharpe", "Sharpe", html.ratio),
         ("annual_volatility", "volatility", lambda value: percent(value).lstrip("+")),
-        ("deepest_fall", "deepest fall", percent),
+        ("max_drawdown", "max drawdown", percent),
         ("cost_share", "costs", percent),
-        ("gross_exposure", "gross exposure", percent),
-        ("net_exposure", "net exposure", percent),
+        ("average_gross_exposure", "gross exposure", percent),
+        ("average_net_exposure", "net exposure", percent),
         ("trades", "trades", lambda trades: f"{trades:,}"),
     ]
     return html.records_table(lines, columns)

@@ -39,6 +39,8 @@ th { text-align:right; font-weight:600; color:var(--muted); border-bottom:1.5px 
 td { text-align:right; border-bottom:1px solid var(--line); padding:4px 8px; vertical-align:top; }
 th.l, td.l { text-align:left; } td.wrap { white-space:normal; } tr.own td { font-weight:600; background:#eef4fb; }
 .up { color:var(--good); } .down { color:var(--bad); }
+.dense { overflow-x:auto; } .dense table { font-size:11px; } .dense th, .dense td { padding:2px 3px; }
+.dense td { white-space:nowrap; }
 .scroll { overflow-x:auto; } .scroll td { white-space:nowrap; }
 .scroll td.wrap { white-space:normal; }
 figure { margin:10px 0 4px; } figure svg { width:100%; height:auto; display:block; }
@@ -54,7 +56,8 @@ dt { color:var(--muted); } dd { margin:0; } code, .hash { font:12px ui-monospace
   body { font-size:11.5px; } main { max-width:none; padding:0; } h2 { margin-top:20px; }
   h2, h3, .note { break-after:avoid; } figure, tr, .note, .verdict, .cards, .scroll { break-inside:avoid; }
   .cards { grid-template-columns:repeat(6,1fr); } .pair { grid-template-columns:1fr 1fr; } .scroll { overflow:visible; }
-  .scroll table { font-size:9.5px; } td.wrap { min-width:110px; } @page { size:A4; margin:12mm; }
+  .scroll table { font-size:9.5px; } .dense table { font-size:7.2px; } .dense th, .dense td { padding:1px 2px; }
+  .dense { overflow:visible; } td.wrap { min-width:110px; } @page { size:A4; margin:12mm; }
 }
 </style>
 </head>
@@ -159,6 +162,14 @@ deviation, smaller ones in proportion to the square root.</p></div>
 
 <h2>All metrics</h2>
 {{ tables.metrics }}
+{% for kind, table in tables.parts.items() %}
+<h3>By {{ kind }}</h3>
+{% if kind == "venue" %}<p class="note">What an account would have earned that held these positions alone, in the same shares of
+  equity; costs and turnover are shares of the equity before each hour, added up.</p>{% endif %}
+{{ table }}
+{% endfor %}
+<p class="note">Returns, ratios and exposures of {{ words(r.subject) }}; alpha, beta and information ratio beside
+  {{ words(r.benchmark) }}. A year, Calmar: from 30 days on. VaR and CVaR are of days, from 20 days on.</p>
 
 <h2>Quality of the candles</h2>
 {{ tables.quality }}

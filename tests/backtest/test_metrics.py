@@ -1,7 +1,6 @@
 """Metrics by hand; beside other libraries in test_oracles.py."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +9,7 @@ from crossattn_core.backtest.metrics import daily_returns, drawdowns, metrics_of
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import COST_KINDS
-from crossattn_core.backtest.slices import by_group, by_month, by_regime, sensitivity, worst_days
+from crossattn_core.backtest.slices import by_month, sensitivity, worst_days
 from tests.backtest.markets import market, targets
 
 DAILY = 0.0004 + 0.01 * np.random.default_rng(0).standard_t(4, 750)
@@ -50,33 +49,6 @@ def test_costs_and_net_add_up_to_gross():
     numbers = metrics_of(DONE)
     assert numbers.gross_return - numbers.cost_share == pytest.approx(numbers.net_return)
     assert sum(getattr(numbers, f"{kind}_share") for kind in COST_KINDS) == pytest.approx(numbers.cost_share)
-
-
-def test_groups_add_up_to_the_whole():
-    frame = by_group(DONE, ("a", "b", "a", "b"))
-    assert frame["net_contribution"].sum() == pytest.approx(DONE.equity_T[-1] / DONE.capital - 1)
-    assert frame["trades"].sum() == metrics_of(DONE).trades
-
-
-def test_one_group_of_everything_has_the_metrics_of_the_whole():
-    (whole,) = by_group(DONE, ("all",) * 4).to_dict("records")
-    made_T = DONE.return_T[1:] + DONE.costs["interest"][1:] / DONE.equity_T[:-1]
-    assert whole["sharpe"] == pytest.approx(sharpe(made_T), rel=1e-9)
-    assert whole["annual_volatility"] == pytest.approx(np.std(made_T, ddof=1) * np.sqrt(24 * 365), rel=1e-3)
-    added_T = np.append(0.0, np.cumsum(made_T))
-    falls = [added - added_T[: last + 1].max() for last, added in enumerate(added_T)]
-    assert whole["deepest_fall"] == pytest.approx(min(falls), rel=1e-9)
-
-
-def test_regimes_partition_the_days():
-    first = pd.Timestamp(DONE.as_of_T[0]).normalize()
-    windows = pd.DataFrame(
-        {"regime": [0, 1, 0], "confirmed": [first, first + pd.Timedelta(days=20), first + pd.Timedelta(days=50)]}
-    )
-    frame = by_regime(DONE, DONE, windows)
-    assert frame["days"].sum() == pytest.approx(metrics_of(DONE).days)
-    assert np.prod(1 + frame["net_return"]) == pytest.approx(DONE.equity_T[-1] / DONE.capital)
-    np.testing.assert_allclose(frame["benchmark_return"], frame["net_return"])
 
 
 def test_higher_costs_earn_less_and_unchanged_costs_the_same():
