@@ -80,7 +80,7 @@ class Staleness:
             made_by = combined_hash(self._code_of("features.panel_rows"), *self.experiment.features.names)
             return self._chained(made_by, self._lake_days)
         if stage == "walk_forward":
-            return self._on_panel(combined_hash(settings_hash(self.experiment), repr(read_events(self.home))))
+            return self._stepped()
         if stage == "attention_snapshot":
             made_by = combined_hash(source_hash("analysis"), self.experiment.analysis.content_hash())
             stepped = {date.fromisoformat(key): value for key, value in self.receipts.outputs("walk_forward").items()}
@@ -143,8 +143,14 @@ class Staleness:
     def _panel_chain(self) -> dict[date, str]:
         return chain_hash(self.home, self.experiment)
 
-    def _on_panel(self, made_by: str) -> dict[date, str]:
-        return {day: combined_hash(made_by, self._panel_chain.get(day, "")) for day in self.days}
+    def _stepped(self) -> dict[date, str]:
+        settings, events = settings_hash(self.experiment), read_events(self.home)
+        stepped: dict[date, str] = {}
+        for day in self.days:
+            # An event rewrites its own day and those after it, nothing before.
+            made_by = combined_hash(settings, repr([event for event in events if event.day <= day]))
+            stepped[day] = combined_hash(made_by, self._panel_chain.get(day, ""))
+        return stepped
 
     def _chained(self, made_by: str, upstream: Mapping[date, str]) -> dict[date, str]:
         chained: dict[date, str] = {}

@@ -1,7 +1,7 @@
 """The whole line on a small market: no look-ahead from candle to equity, and the same bits every time."""
 
 import shutil
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from crossattn_core.regimes.detect import daily_regimes
 from crossattn_core.report.gather import reported_strategies
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
+from crossattn_core.training.events import force_retrain
 from crossattn_core.training.rolling_store import read_forecasts, read_plan
 from tests.small import rewrite_after, run_line, small_experiment, write_market
 
@@ -51,6 +52,17 @@ def test_a_second_run_finds_nothing_stale(ran: Ran) -> None:
         assert staleness.stale_days(stage) == [], stage
     for stage in ("regime_windows", "monitoring", "target_weights", "backtest_report"):
         assert not staleness.is_stale(stage), stage
+
+
+def test_an_event_makes_its_own_day_and_later_ones_stale(ran: Ran) -> None:
+    line, _, _ = ran
+    day = line.last_day - timedelta(days=1)
+    force_retrain(line.home, line.experiment, "new costs", day=day, rewrite=True)
+    try:
+        assert line.staleness.stale_days("walk_forward") == [day, line.last_day]
+        assert line.staleness.stale_days("attention_snapshot") == []
+    finally:
+        (line.home.walk_forward / "events.json").unlink()
 
 
 # Mid-week in the hour after a decision (the champion has changed by then), at a day's end, and on a weekend when stocks rest.
