@@ -194,9 +194,9 @@ def label_cells(axis: Axes, value_NM: NDArray[np.float64], form: str, *, dark_fr
         chosen = np.flatnonzero(known_M) if every else [int(np.nanargmax(value_NM[n]))]
         for m in chosen:
             colour = "white" if abs(value_NM[n, m]) > dark_from else INK
-            axis.text(
-                int(m), n, form.format(value_NM[n, m]), ha="center", va="center", fontsize=6.5 if every else 5.0, color=colour
-            )
+            text = axis.text(int(m), n, form.format(value_NM[n, m]), fontsize=6.5 if every else 5.0, color=colour)
+            # Inside its cell it takes no room, and measuring hundreds of them takes longer than drawing them.
+            text.set(ha="center", va="center", in_layout=False)
 
 
 def _matrix(evidence: pd.DataFrame, column: str, symbols: Sequence[str]) -> NDArray[np.float64]:

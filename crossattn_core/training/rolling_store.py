@@ -11,6 +11,7 @@ Every file is written atomically; the plan of a day is written last and makes th
 import json
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -256,6 +257,18 @@ def read_plan(home: Home, first: date | None = None, last: date | None = None) -
 def read_forecasts(home: Home, first: date, last: date, families: tuple[str, ...] | None = None) -> pd.DataFrame:
     """Stored forecasts of the days first..last (``FORECAST_COLUMNS``), ascending; days without any are left out."""
     days = [date.fromisoformat(record["day"]) for record in linked_days(home)]
-    tables = [pq.ParquetFile(forecast_path(home, day)).read() for day in days if first <= day <= last]
+    tables = [_stored_table(*_stamped(forecast_path(home, day))) for day in days if first <= day <= last]
     forecasts = pa.concat_tables([_FORECAST_SCHEMA.empty_table(), *tables]).to_pandas()
     return forecasts if families is None else forecasts[forecasts["family"].isin(families)].reset_index(drop=True)
+
+
+def _stamped(path: Path) -> tuple[Path, int, int, int]:
+    """What names a file's content without reading it: files are only ever replaced whole."""
+    seen = path.stat()
+    return path, seen.st_ino, seen.st_mtime_ns, seen.st_size
+
+
+@lru_cache(maxsize=4096)
+def _stored_table(path: Path, _inode: int, _modified: int, _size: int) -> pa.Table:
+    # A run asks for all days a dozen times over; tables are immutable, so one reading serves all.
+    return pq.ParquetFile(path).read()

@@ -5,6 +5,7 @@ lineage from the SQL. Whatever is wrong fails here, with file and line.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -27,8 +28,15 @@ def load_project(folder: Path = MODELS_FOLDER) -> Project:
     sources_path = folder / "sources.sql"
     if not sources_path.is_file():
         raise WarehouseError(f"{sources_path}: no such file; it declares the tables that models read and do not make")
-    sources_sql = sources_path.read_text(encoding="utf-8")
-    files = [parse_model(path) for path in sorted(folder.glob("*/*.sql")) if path.parent.name != "tests"]
+    paths = [sources_path, *sorted(folder.glob("*/*.sql"))]
+    return _loaded(folder, tuple((path, path.read_text(encoding="utf-8")) for path in paths))
+
+
+@lru_cache(maxsize=4)
+def _loaded(folder: Path, texts: tuple[tuple[Path, str], ...]) -> Project:
+    """The same texts are bound once a process: the graph and the line both ask."""
+    (sources_path, sources_sql), *_ = texts
+    files = [parse_model(path) for path, _ in texts[1:] if path.parent.name != "tests"]
     parsed = {entry.name: entry for entry in files}
     connection = duckdb.connect(":memory:")
     try:
