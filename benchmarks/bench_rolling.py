@@ -5,7 +5,7 @@
 HOME holds an exported panel (run the pipeline up to ``feature_windows`` first). Each variant walks in a folder of its own
 under ``--scratch``, so the home's own results stay; run again with the same folder, the walks are not made anew and
 their timings are read back. A walk that was stopped goes on, and only the days made anew are timed. CPU seconds are of
-this process; keep OMP_NUM_THREADS at 1.
+this process; keep OMP_NUM_THREADS at 1, or give the cores that --threads may use.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def walk_once(experiment: Experiment, panel: Panel, scratch: Home, last: date, *
     kept = scratch.root / "timings.json"
     if kept.is_file():
         return json.loads(kept.read_text(encoding="utf-8"))
-    started = time.process_time()
+    began, started = time.perf_counter(), time.process_time()
     if once:
         far = experiment.retrain.model_copy(update={"every_days": 365 * 100})
         experiment = experiment.model_copy(update={"retrain": far})
@@ -66,7 +66,7 @@ def walk_once(experiment: Experiment, panel: Panel, scratch: Home, last: date, *
             (warm if result.trained["attention"].get("parent_id") else cold).append(spent)
         elif result.action == "carry":
             carried.append(spent)
-    spent = {"cold": cold, "warm": warm, "carried": carried}
+    spent = {"cold": cold, "warm": warm, "carried": carried, "wall": [time.perf_counter() - began]}
     write_json(kept, spent)
     return spent
 
@@ -106,8 +106,11 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--last", type=date.fromisoformat, default=None)
     parser.add_argument("--scratch", type=Path, default=None)
+    parser.add_argument("--threads", type=int, default=1, help="training.threads of every variant")
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.experiment)
+    training = experiment.training.model_copy(update={"threads": arguments.threads})
+    experiment = experiment.model_copy(update={"training": training})
     panel = open_panel(Home(arguments.home), experiment)
     last = arguments.last or panel.as_of_T[-25].astype("datetime64[D]").item()
     # Nothing after the last walked day is judged: positions without forecasts would run on.
@@ -125,8 +128,8 @@ def main() -> None:
             f"| {name} | {family} | {told} |" for family, told in judged(changed, panel, Home(scratch / name), last).items()
         ]
     print(
-        "| variant | what | retrains timed | CPU s cold | CPU s warm | CPU ms a carried day | CPU s in all |\n"
-        "|---|---|---|---|---|---|---|"
+        "| variant | what | retrains timed | CPU s cold | CPU s warm | CPU ms a carried day | CPU s in all | wall s in all |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
     print("\n".join(costs), "\n")
     print(f"| variant | strategy | IC at {experiment.labels.trade_horizon} h | net Sharpe | net return |\n|---|---|---|---|---|")
@@ -138,10 +141,11 @@ def main() -> None:
 def cost_row(name: str, what: str, spent: Mapping[str, list[float]]) -> str:
     """What a variant cost, in CPU seconds; a retrain is of all families."""
     cold, warm = (f"{np.mean(spent[kind]):.1f}" if spent[kind] else "-" for kind in ("cold", "warm"))
-    total = sum(sum(times) for times in spent.values())
+    total = sum(sum(times) for kind, times in spent.items() if kind != "wall")
+    wall = f"{sum(spent['wall']):.0f}" if spent.get("wall") else "-"
     retrains = len(spent["cold"]) + len(spent["warm"])
     carried = 1e3 * float(np.mean(spent["carried"] or [np.nan]))
-    return f"| {name} | {what} | {retrains} | {cold} | {warm} | {carried:.0f} | {total:.0f} |"
+    return f"| {name} | {what} | {retrains} | {cold} | {warm} | {carried:.0f} | {total:.0f} | {wall} |"
 
 
 def retrain_table(plan: pd.DataFrame) -> str:

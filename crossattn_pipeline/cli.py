@@ -64,7 +64,9 @@ def run(
             console.print("Everything is up to date; nothing to recompute.")
         if last == line.last_day:
             _show_report(line, console, as_json)
-        elif not as_json:
+        elif as_json:
+            sys.stdout.write(json.dumps({"event": "page_waits", "made_up_to": f"{last}", "until": f"{line.last_day}"}) + "\n")
+        else:
             console.print(
                 f"The page is written once {line.last_day} is there; 'crossattn report --as-of {last}' writes one as of then.",
                 highlight=False,

@@ -162,3 +162,9 @@ def test_a_run_up_to_an_earlier_day_ends_well_and_says_what_waits(experiment_fil
     assert "The page is written once 2025-03-28 is there" in done.stdout
     assert sorted(path.stem for path in (tmp_path / "walk_forward" / "plan").glob("*.json"))[-1] == "2025-03-20"
     assert not (tmp_path / "reports").exists()
+    again = crossattn("run", "--experiment", str(experiment_file), "--end", "2025-03-20", "--json", home=tmp_path)
+    assert json.loads(again.stdout.splitlines()[-1]) == {
+        "event": "page_waits",
+        "made_up_to": "2025-03-20",
+        "until": "2025-03-28",
+    }
