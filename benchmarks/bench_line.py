@@ -73,16 +73,18 @@ class Clock:
 
 def measure(experiment_file: str, send: Any) -> None:
     """Run one experiment in a fresh home and send what it took."""
-    from crossattn_core import line as stages
+    from crossattn_core import data_stages, model_stages
+    from crossattn_core.line import Line
     from crossattn_pipeline.launch import materialize_stale
 
     os.environ.pop("DAGSTER_HOME", None)
     experiment = load_experiment(Path(experiment_file))
     clock = Clock()
     for stage in STAGES:
-        setattr(stages, stage, clock.timed(stage, getattr(stages, stage)))
+        module = data_stages if hasattr(data_stages, stage) else model_stages
+        setattr(module, stage, clock.timed(stage, getattr(module, stage)))
     with tempfile.TemporaryDirectory() as folder:
-        line = stages.Line(experiment, open_home(Path(folder) / "home", experiment))
+        line = Line(experiment, open_home(Path(folder) / "home", experiment))
         cpu, wall = time.process_time(), time.perf_counter()
         materialize_stale(line, experiment.period.start, line.last_day, lambda text: None)
         total = (time.process_time() - cpu, time.perf_counter() - wall)

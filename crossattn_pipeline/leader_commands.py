@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.analysis.evidence import read_evidence
 from crossattn_core.analysis.leaders import find_leaders, why_no_lead
 from crossattn_core.errors import CrossattnError, HistoryError
@@ -80,7 +80,7 @@ def _show(found: pd.DataFrame, title: str, no_lead: str) -> None:
 
 
 def _write_pictures(line: Line, last: str, folder: Path, *, quiet: bool) -> None:
-    told = stages.tell_attention_of(line, datetime.fromisoformat(last).date())
+    told = model_stages.tell_attention_of(line, datetime.fromisoformat(last).date())
     if told is None:
         raise HistoryError(f"no attention snapshot up to {last}: nothing to draw; run 'crossattn run' over more days first")
     for name, figure in attention_pictures(*told, line.experiment, order="sector").items():

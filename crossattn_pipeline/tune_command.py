@@ -9,7 +9,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_text
 from crossattn_core.tuning.ledger import Trial, ledger_path, trials_counted
@@ -42,7 +42,7 @@ def tune(
             score = "failed" if trial.score is None else f"{trial.score:+.5f}"
             console.print(f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_told(trial)}", highlight=False)
 
-    tuned = stages.tune(line, report=tell)
+    tuned = model_stages.tune(line, report=tell)
     counted = trials_counted(line.home, line.experiment)
     content = as_experiment_file(tuned.experiment, f"{len(tuned.trials)} settings tried on days before {before}")
     if out is not None:

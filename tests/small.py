@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import data_stages, model_stages
 from crossattn_core.candles.simulated import SimulatedFeed
 from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment
@@ -93,11 +93,11 @@ def export_line(experiment: Experiment, home: Path) -> Line:
     line = Line(experiment, open_home(home, experiment), clock=past)
     first, last = experiment.period.start, line.last_day
     for venue in sorted({asset.venue for asset in experiment.assets}):
-        stages.take_in_candles(line, venue, first, last)
-    stages.take_in_funding(line, first, last)
+        data_stages.take_in_candles(line, venue, first, last)
+    data_stages.take_in_funding(line, first, last)
     for name in STORED_TABLES:
-        stages.build_table(line, name, first, last)
-    stages.export_windows(line, first, last)
+        data_stages.build_table(line, name, first, last)
+    data_stages.export_windows(line, first, last)
     return line
 
 
@@ -105,12 +105,12 @@ def run_line(experiment: Experiment, home: Path) -> tuple[Line, ReportInputs, Re
     """The whole line, without Dagster."""
     line = export_line(experiment, home)
     first, last = experiment.period.start, line.last_day
-    stages.find_regimes(line)
-    list(stages.walk_forward(line, first, last))
-    stages.watch(line)
-    stages.snapshot_attention(line, first, last)
-    stages.decide_weights(line)
-    inputs, paths = stages.write_report(line)
+    model_stages.find_regimes(line)
+    list(model_stages.walk_forward(line, first, last))
+    model_stages.watch(line)
+    model_stages.snapshot_attention(line, first, last)
+    model_stages.decide_weights(line)
+    inputs, paths = model_stages.write_report(line)
     return line, inputs, paths
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.experiment import load_experiment
 from crossattn_core.line import Line
 from crossattn_core.report.page import ReportPaths
@@ -28,16 +28,16 @@ def lived(folder: Path, days_with_forecasts: int, **sections: object) -> Line:
         **sections,
     )
     line = export_line(experiment, folder / "home")
-    stages.find_regimes(line)
-    list(stages.walk_forward(line, START, last))
-    stages.watch(line)
-    stages.snapshot_attention(line, START, last)
-    stages.decide_weights(line)
+    model_stages.find_regimes(line)
+    list(model_stages.walk_forward(line, START, last))
+    model_stages.watch(line)
+    model_stages.snapshot_attention(line, START, last)
+    model_stages.decide_weights(line)
     return line
 
 
 def reported(line: Line) -> tuple[dict, ReportPaths]:
-    _, paths = stages.write_report(line)
+    _, paths = model_stages.write_report(line)
     return json.loads(paths.json.read_text(encoding="utf-8")), paths
 
 

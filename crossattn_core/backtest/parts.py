@@ -42,8 +42,12 @@ def metrics_by_part(
         benchmark: over the same rows.
         regime_windows: as ``regime_windows`` lists them; without, no regimes.
         groups: kind -> the part that each asset belongs to.
+
+    Before the second row there is no return, and no part.
     """
     accounts = _Accounts.of(simulation)
+    if not len(accounts.as_of_T):
+        return pd.DataFrame(columns=["kind", "part"])
     day_T = accounts.as_of_T - np.timedelta64(1, "us")
     times = {"year": day_T.astype("datetime64[Y]").astype(str), "month": day_T.astype("datetime64[M]").astype(str)}
     if regime_windows is not None and len(regime_windows):

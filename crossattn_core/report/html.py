@@ -138,7 +138,7 @@ def parts_table(lines: Sequence[dict[str, Any]], kind: str) -> Markup:
         # A month scaled up to a year is no figure to read; report.json has it.
         columns = [column for column in columns if column[0] not in ("annual_return", "calmar")]
     if not lines:
-        return missing(f"No {kind} was handed to this report.")
+        return missing("Nothing to tell yet.")
     return Markup('<div class="dense">{}</div>').format(records_table(lines, columns))
 
 

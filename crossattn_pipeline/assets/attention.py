@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.analysis.attention_story import AttentionStory
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
@@ -49,7 +49,7 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     )
     def attention_snapshot(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
-        for snapshot in stages.snapshot_attention(line, first, last):
+        for snapshot in model_stages.snapshot_attention(line, first, last):
             net_N = snapshot.net_N
             context.add_asset_metadata(
                 {
@@ -60,10 +60,10 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=snapshot.day.isoformat(),
             )
-        told = stages.tell_attention_of(line, last)
+        told = model_stages.tell_attention_of(line, last)
         if told is not None:
             context.add_asset_metadata(_pictures(line, *told), partition_key=last.isoformat())
-        checked = stages.check_attention(line, first, last)
+        checked = model_stages.check_attention(line, first, last)
         return dg.MaterializeResult(check_results=[_check_result(check, checked) for check in CHECKS])
 
     return [attention_snapshot]

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import data_stages
 from crossattn_core.candles.intake import DayIntake
 from crossattn_core.candles.ledger import Kind
 from crossattn_core.errors import FeedBlockedError, PermanentFeedError
@@ -37,12 +37,12 @@ def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         built.append(_candle_asset(experiment, venue, described, take_in, venue, kinds))
     if any(asset.pays_funding for asset in experiment.assets):
         described = "Funding settlements of the perpetuals: what longs paid shorts."
-        built.append(_candle_asset(experiment, "bybit_funding", described, stages.take_in_funding, "bybit", ("funding",)))
+        built.append(_candle_asset(experiment, "bybit_funding", described, data_stages.take_in_funding, "bybit", ("funding",)))
     return built
 
 
 def _take_in_venue(venue: VenueName, line: Line, first: date, last: date) -> list[DayIntake]:
-    return stages.take_in_candles(line, venue, first, last)
+    return data_stages.take_in_candles(line, venue, first, last)
 
 
 def _candle_asset(
@@ -87,7 +87,7 @@ def _candle_asset(
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
         complete = _completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)
-        strange = _strangeness(key, *stages.strange_candles(line, venue, first, last, kinds))
+        strange = _strangeness(key, *data_stages.strange_candles(line, venue, first, last, kinds))
         return dg.MaterializeResult(check_results=[complete, *strange])
 
     return candles

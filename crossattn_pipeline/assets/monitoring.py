@@ -5,7 +5,7 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.monitoring.watch import freshness, rolling_ic
@@ -34,7 +34,7 @@ def monitoring_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         code_version=experiment.retrain.content_hash(),
     )
     def monitoring(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        seen = stages.watch(line)
+        seen = model_stages.watch(line)
         panel = line.panel()
         if seen is None:
             return dg.MaterializeResult(metadata={"why": "the panel holds no complete day"})

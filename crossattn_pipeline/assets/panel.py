@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import data_stages, model_stages
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
@@ -52,7 +52,7 @@ def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         first, last = day_range(context)
         try:
-            hashes = stages.export_windows(line, first, last)
+            hashes = data_stages.export_windows(line, first, last)
         except ContractError as error:
             told: dict[str, Any] = {"error": str(error)}
             if isinstance(error, BrokenContractError):
@@ -76,7 +76,7 @@ def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         code_version=experiment.regimes.content_hash(),
     )
     def regime_windows(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        windows = stages.find_regimes(line)
+        windows = model_stages.find_regimes(line)
         picture = png(regime_figure(line.panel(), windows, experiment.symbols))
         return dg.MaterializeResult(
             metadata={

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.champion.orders import champion_note, check_orders, read_orders
 from crossattn_core.errors import NoForecastError
@@ -55,7 +55,7 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         try:
-            decided = stages.decide_weights(line)
+            decided = model_stages.decide_weights(line)
         except NoForecastError as early:
             context.log.warning(f"nothing is decided: {early}")
             yield dg.AssetCheckResult(
@@ -108,7 +108,7 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         ],
     )
     def backtest_report(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        inputs, paths = stages.write_report(line)
+        inputs, paths = model_stages.write_report(line)
         report = json.loads(paths.json.read_text(encoding="utf-8"))
         simulations, plan = inputs.simulations, inputs.plan
         metadata: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from crossattn_core import line as stages
+from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.ink import png
@@ -82,7 +82,7 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 )
             )
 
-        model = stages.train(line, config.family, last, report=on_epoch)
+        model = model_stages.train(line, config.family, last, report=on_epoch)
         return dg.MaterializeResult(
             metadata={
                 "model_id": model.model_id,
@@ -126,7 +126,7 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         first, last = day_range(context)
         fitted: dict[str, list[EpochReport]] = {}
         retrains: list[pd.DataFrame] = []
-        for result in stages.walk_forward(line, first, last):
+        for result in model_stages.walk_forward(line, first, last):
             for key, shown in _day_metadata(result).items():
                 context.add_asset_metadata(shown, asset_key=key, partition_key=result.day.isoformat())
             if result.trained:

@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 from sqlglot import exp, parse_one
 
-from crossattn_core import line as stages
+from crossattn_core import data_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.warehouse.project import Column, Model, Project
@@ -138,7 +138,7 @@ def _whole(experiment: Experiment, project: Project, model: Model) -> dg.AssetsD
 def _built(line: Line, model: Model, first: date, last: date) -> Generator[dg.AssetCheckResult, None, BuildResult]:
     """Build and test; where a test refuses the rows, its failure table is told before the step fails and nothing is stored."""
     try:
-        return stages.build_table(line, model.name, first, last)
+        return data_stages.build_table(line, model.name, first, last)
     except RejectedError as rejected:
         for result in rejected.results:
             yield _check_result(result)

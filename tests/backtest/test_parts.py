@@ -84,3 +84,9 @@ def test_without_benchmark_and_regimes_the_rest_is_told():
     frame = metrics_by_part(DONE, None, regime_windows=None, groups={})
     assert set(frame["kind"]) == {"year", "month"}
     assert "beta" not in frame
+
+
+def test_a_simulation_of_one_row_has_no_parts():
+    short = market(seed=3, rows=4)
+    done = simulate(short, targets(short, first=3), execution_lag=1, capital=1e5)
+    assert metrics_by_part(done, None, regime_windows=None, groups={"all": ["all"] * 4}).empty

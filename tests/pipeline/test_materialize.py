@@ -126,7 +126,7 @@ def test_one_day_again_leaves_the_others_alone(line: Line) -> None:
 
 def test_a_failed_stage_names_its_cause_and_keeps_what_was_there(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     held = line.panel().content_hash
-    monkeypatch.setattr("crossattn_core.line.export_days", _refuse)
+    monkeypatch.setattr("crossattn_core.data_stages.export_days", _refuse)
     with pytest.raises(CrossattnError, match="the disk said no"):
         materialize(line, "data", ["feature_windows"], [date(2025, 3, 10)])
     assert line.panel().content_hash == held

@@ -1,0 +1,135 @@
+"""From feed to panel: the stages whose partitions are days of candles. The story is told in line.py."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from crossattn_core.candles.feed import Progress as CandleProgress
+from crossattn_core.candles.feed import told
+from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
+from crossattn_core.candles.intake import take_in_candles as intake_candles
+from crossattn_core.candles.intake import take_in_funding as intake_funding
+from crossattn_core.candles.ledger import Kind
+from crossattn_core.candles.revisions import revisions_beyond
+from crossattn_core.days import days_between
+from crossattn_core.line import Line
+from crossattn_core.panel.store import export_days
+from crossattn_core.progress import Progress
+from crossattn_core.universe import VenueName
+from crossattn_core.warehouse.connection import connect
+from crossattn_core.warehouse.results import reads_results, result_tables, sync_results
+from crossattn_core.warehouse.run import BuildResult, build
+from crossattn_core.warehouse.sources import sync_sources
+
+__all__ = [
+    "build_table",
+    "data_quality",
+    "export_windows",
+    "strange_candles",
+    "take_in_candles",
+    "take_in_funding",
+]
+
+
+def take_in_candles(line: Line, venue: VenueName, first: date, last: date) -> list[DayIntake]:
+    """A feed's candles of one venue, and what dividends came with them -> the lake; one row a day.
+
+    Errors as ``candles.intake.take_in_candles``.
+    """
+    stage = f"candles/{venue}"
+    feed, assets, settings = line.feed(), line.experiment.assets_on(venue), line.experiment.feed
+    days = intake_candles(feed, line.lake, assets, first, last, settings=settings, report=_candle_report(line, stage))
+    if any(asset.pays_dividends for asset in assets):
+        report = _candle_report(line, f"{stage} dividends")
+        paid = take_in_dividends(feed, line.lake, assets, first, last, settings=settings, report=report)
+        days = with_dividends(days, paid)
+    _receive(line, stage, days)
+    return days
+
+
+def take_in_funding(line: Line, first: date, last: date) -> list[DayIntake]:
+    """A feed's funding settlements -> the lake; one row a day."""
+    stage = "candles/bybit_funding"
+    days = intake_funding(
+        line.feed(),
+        line.lake,
+        line.experiment.assets_on("bybit"),
+        first,
+        last,
+        settings=line.experiment.feed,
+        report=_candle_report(line, stage),
+    )
+    _receive(line, stage, days)
+    return days
+
+
+def strange_candles(
+    line: Line, venue: VenueName, first: date, last: date, kinds: Sequence[Kind] = ("candles", "dividends")
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(revisions beyond ``feed.max_revision``, what was refused) of one venue, one row each, for the days first..last."""
+    lake = line.lake
+    revisions = pa.concat_tables([lake.read_revisions(first, last, venue=venue, kind=kind) for kind in kinds])
+    refused = pa.concat_tables([lake.read_quarantine(first, last, venue=venue, kind=kind) for kind in kinds])
+    return revisions_beyond(revisions, line.experiment.feed.max_revision).to_pandas(), refused.to_pandas()
+
+
+def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
+    """The lake -> one SQL model, for the days first..last, tested before it is stored.
+
+    Raises:
+        WarehouseError: DuckDB refused, or (RejectedError) a test that blocks failed; what was stored before is untouched.
+    """
+    with connect(line.home.warehouse) as connection:
+        sync_lake(line, connection, last)
+        if reads_results(line.project, name):
+            sync_results(connection, line.home, line.experiment, result_tables(line.project, name))
+        result = build(connection, line.project, name, first, last, tested=True)
+    if result.rows is not None:
+        line.report(Progress(name, 1, 1, note=f"{result.rows} rows"))
+    if result.content_hash_by_day:
+        line.record(name, {day: result.content_hash_by_day[day] for day in days_between(first, last)})
+    return result
+
+
+def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
+    """Bring the raw tables up to the lake, for every day up to ``last`` that differs from what they were loaded from."""
+    stale = line.staleness.stale_days("raw", last)
+    if stale:
+        sync_sources(connection, line.lake, line.experiment, stale[0], stale[-1])
+        line.record("raw", dict.fromkeys(days_between(stale[0], stale[-1]), ""))
+
+
+def export_windows(line: Line, first: date, last: date) -> dict[date, str]:
+    """DuckDB -> the panel's daily Parquet, validated; returns the hash of each day.
+
+    Raises:
+        ContractError: a row or an array breaks the panel's contract; nothing is written, what was exported before stays.
+    """
+    with connect(line.home.warehouse) as connection:
+        build(connection, line.project, "features.panel_rows", first, last)
+        hashes = export_days(connection, line.home, line.experiment, first, last)
+    line.record("feature_windows", hashes)
+    return hashes
+
+
+def data_quality(line: Line, last: date) -> pd.DataFrame | None:
+    """One row an asset: what was expected, stored, refused and revised; none before the mart is there."""
+    if "marts.data_quality" not in line.project.models:
+        return None
+    with connect(line.home.warehouse) as connection:
+        build(connection, line.project, "marts.data_quality", line.experiment.period.start, last)
+        return connection.sql("select * from marts.data_quality").df()
+
+
+def _candle_report(line: Line, stage: str) -> Callable[[CandleProgress], None]:
+    def tell(step: CandleProgress) -> None:
+        line.report(Progress(stage, step.done, step.total, "windows", told(step)))
+
+    return tell
+
+
+def _receive(line: Line, stage: str, days: list[DayIntake]) -> None:
+    line.record(stage, {row.day: row.content_hash for row in days if row.complete})

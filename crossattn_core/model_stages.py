@@ -1,0 +1,216 @@
+"""From panel to page: regimes, models, attention, weights and the report. The story is told in line.py."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
+from crossattn_core.analysis.attention_story import AttentionStory, tell_attention
+from crossattn_core.analysis.snapshot_checks import check_snapshots
+from crossattn_core.champion.choose import Champions
+from crossattn_core.champion.follow import CHAMPION
+from crossattn_core.champion.orders import orders_of, save_orders
+from crossattn_core.champion.standing import stand
+from crossattn_core.data_stages import data_quality
+from crossattn_core.days import days_between
+from crossattn_core.errors import HistoryError
+from crossattn_core.line import Line
+from crossattn_core.monitoring.watch import Outlook, outlook
+from crossattn_core.portfolio.weights import Targets, read_weights, save_weights
+from crossattn_core.progress import Progress
+from crossattn_core.receipts import combined_hash
+from crossattn_core.regimes.detect import daily_regimes
+from crossattn_core.regimes.windows import regime_windows
+from crossattn_core.report.gather import (
+    attention_summary,
+    gather_inputs,
+    leads_beside_truth,
+    reported_strategies,
+    targets_of,
+)
+from crossattn_core.report.inputs import AttentionSummary, ReportInputs
+from crossattn_core.report.page import ReportPaths, build_report
+from crossattn_core.storage import sha256_of, write_json, write_parquet
+from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
+from crossattn_core.training.fitted import silent as silent_epochs
+from crossattn_core.training.fitting import fit_model
+from crossattn_core.training.rolling_store import read_day, read_forecasts, read_plan
+from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
+from crossattn_core.tuning.ledger import Trial
+from crossattn_core.tuning.search import Tuned, first_test_day, search
+
+__all__ = [
+    "Decided",
+    "check_attention",
+    "decide_weights",
+    "find_regimes",
+    "snapshot_attention",
+    "tell_attention_of",
+    "train",
+    "tune",
+    "walk_forward",
+    "watch",
+    "write_report",
+]
+
+
+def find_regimes(line: Line) -> pd.DataFrame:
+    """The panel -> regime windows, one row a window; see ``regimes.windows.regime_windows``."""
+    windows = regime_windows(daily_regimes(line.panel(), line.experiment.regimes), line.experiment.regimes)
+    write_parquet(line.home.walk_forward / "regime_windows.parquet", pa.Table.from_pandas(windows, preserve_index=False))
+    line.record_whole("regime_windows", combined_hash(windows.to_json(date_format="iso")))
+    return windows
+
+
+def watch(line: Line) -> Outlook | None:
+    """What the plan says to the newest complete day of the panel; see ``monitoring.watch.outlook``."""
+    seen = outlook(line.home, line.experiment, line.panel(), line.staleness.stale_days("walk_forward"))
+    line.record_whole("monitoring", combined_hash(repr(seen)))
+    return seen
+
+
+def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport], None] = silent_epochs) -> FittedModel:
+    """The panel -> one checkpoint that knows every row up to the end of ``last``, for interactive work.
+
+    Raises:
+        TrainingError: too few rows, or a loss that is not finite.
+    """
+    panel = line.panel(last)
+    cut_off = len(panel.as_of_T) - 1
+    request = FitRequest(panel, cut_off, np.ones(len(panel.as_of_T), np.float32), line.experiment.training.seed)
+    model = fit_model(family, request, line.experiment, report=report)
+    model.save(line.home.models / model.model_id)
+    return model
+
+
+def tune(line: Line, *, report: Callable[[Trial], None] = lambda trial: None) -> Tuned:
+    """Search hyper-parameters on the panel before the first test day; every trial goes into the home's ledger.
+
+    Raises:
+        HistoryError: the period ends before the first test day.
+    """
+    before = first_test_day(line.experiment)
+    if line.last_day < before:
+        raise HistoryError(
+            f"the period ends on {line.last_day}, before the first test day {before}: no day is left to test what tuning finds; "
+            "lower retrain.minimum_days or extend the period"
+        )
+    return search(line.home, line.experiment, line.panel(before - timedelta(days=1)), report=report)
+
+
+def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
+    """Step the days first..last, yielding each as it is stored."""
+    panel = line.panel(last)
+    total = (last - first).days + 1
+    note = ""
+
+    def on_epoch(step: EpochOfDay) -> None:
+        line.report(
+            Progress(
+                "fit",
+                step.epoch.epoch,
+                step.epoch.epochs,
+                "epochs",
+                f"{step.day} {step.family} validation loss {step.epoch.validation_loss:.4f}",
+            )
+        )
+
+    for done, result in enumerate(walk(line.home, line.experiment, panel, first, last, report=on_epoch), start=1):
+        if result.trained:
+            note = f"trained {result.day}: {result.reason}"
+        line.report(Progress("walk_forward", done, total, "days", note))
+        yield result
+    stored = {day: read_day(line.home, day) or {} for day in days_between(first, last)}
+    hashes = {day: combined_hash(record["plan_hash"], record["forecast_hash"]) for day, record in stored.items()}
+    line.record("walk_forward", hashes)
+
+
+def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
+    """Who attended to whom on each day; days without an attention model in force have no snapshot."""
+    panel = line.panel(last)
+    models: dict[str, FittedModel] = {}
+    taken: list[Snapshot] = []
+    total = (last - first).days + 1
+    for done, day in enumerate(days_between(first, last), start=1):
+        snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models)
+        if snapshot is not None:
+            taken.append(snapshot)
+        line.report(Progress("attention_snapshot", done, total, "days"))
+    made = {snapshot.day: combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes())) for snapshot in taken}
+    line.record("attention_snapshot", {day: made.get(day, "") for day in days_between(first, last)})
+    return taken
+
+
+def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
+    """Collapse and drift of the snapshots first..last, one row a day and check; see ``snapshot_checks.check_snapshots``."""
+    snapshots = read_snapshots_from_previous(line.home, first, last, ("edge", "entropy"))
+    checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
+    return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
+
+
+def tell_attention_of(line: Line, last: date) -> tuple[AttentionSummary, AttentionStory] | None:
+    """What the pictures of attention tell as of ``last``; none before the first snapshot."""
+    summary = attention_summary(line.home, line.experiment, last)
+    panel = line.panel(last)
+    windows = regime_windows(daily_regimes(panel, line.experiment.regimes), line.experiment.regimes)
+    story = tell_attention(line.home, line.experiment, panel, last, windows)
+    return None if summary is None or story is None else (summary, story)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Target weights by strategy, the champion's among them, and what is handed over."""
+
+    targets: dict[str, Targets]
+    champions: Champions
+    orders: pd.DataFrame
+    """``champion.orders.ORDER_COLUMNS``."""
+
+
+def decide_weights(line: Line) -> Decided:
+    """Forecasts and baselines -> target weights of every strategy and of the champion that is followed, stored.
+
+    Raises:
+        NoForecastError: there is no forecast yet.
+    """
+    panel, experiment = line.panel(), line.experiment
+    targets = targets_of(line.home, experiment, panel)
+    forecasts = read_forecasts(line.home, experiment.period.start, line.last_day)
+    champions, followed = stand(experiment, panel, targets, forecasts, read_plan(line.home))
+    targets[CHAMPION] = followed.targets
+    for wanted in targets.values():
+        save_weights(line.home, wanted)
+    orders = orders_of(followed, forecasts, experiment)
+    save_orders(line.home, orders, champions, experiment)
+    line.record_whole("target_weights", combined_hash(*(wanted.content_hash for wanted in targets.values())))
+    return Decided(targets, champions, orders)
+
+
+def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, ReportPaths]:
+    """Stored weights -> simulated trading -> the page, its numbers and its series, in ``reports/<day>``.
+
+    Args:
+        as_of: the day at whose end the page is written, from what was known then; none: the newest. Decisions, forecasts,
+            plan, snapshots and champions read nothing after their own day, so leaving out the later ones is enough.
+
+    Raises:
+        BacktestError: weights are missing, do not fit the panel, or begin after ``as_of``.
+    """
+    day = as_of or line.last_day
+    panel = line.panel(day)
+    stored = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
+    targets = {strategy: wanted.until(panel.as_of_T[-1]) for strategy, wanted in stored.items()}
+    line.report(Progress("backtest_report", 0, 2, note="analysis"))
+    inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line, day))
+    line.report(Progress("backtest_report", 1, 2, note="page"))
+    paths = build_report(inputs, line.home.reports / str(day))
+    leads = {"truth_known": inputs.planted is not None, "leads": leads_beside_truth(inputs)}
+    write_json(paths.html.parent / "leads.json", leads)
+    line.report(Progress("backtest_report", 2, 2, note=str(paths.html)))
+    if day == line.last_day:
+        line.record_whole("backtest_report", sha256_of(paths.html.read_bytes()))
+    return inputs, paths
