@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -63,9 +64,9 @@ def threads(count: int) -> Iterator[None]:
 def _keep_freed_memory() -> None:
     """Have glibc reuse the tensors of the last batch: given back and mapped anew, they cost a third of a training step.
 
-    Other C libraries have no ``mallopt`` and are left as they are.
+    Other C libraries have no ``mallopt`` and are left as they are. Decision 33.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(-3, _KEPT_BLOCK)  # M_MMAP_THRESHOLD of malloc.h
         mallopt(-1, _KEPT_FREE)  # M_TRIM_THRESHOLD
