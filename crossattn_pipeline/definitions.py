@@ -51,11 +51,12 @@ def build_defs(
         clock: aware UTC; decides which day is the newest that should be there.
         daily: takes the place of the daily schedule.
     """
+    project = load_project()
     return dg.Definitions(
         assets=[
             *candle_assets(experiment),
-            *warehouse_assets(experiment, load_project()),
-            *panel_assets(experiment),
+            *warehouse_assets(experiment, project),
+            *panel_assets(experiment, project),
             *training_assets(experiment),
             *monitoring_assets(experiment),
             *attention_assets(experiment),

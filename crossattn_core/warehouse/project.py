@@ -104,6 +104,13 @@ class Project:
                     frontier.append(table)
         return tuple(model for model in self.models if model in found)
 
+    def behind_views(self, name: str) -> tuple[str, ...]:
+        """The sources and stored models whose rows ``name`` reads through views, sorted."""
+        views = [table for table in self.model(name).depends_on if table in self.models and self.models[table].kind == "view"]
+        read = {table for view in views for table in self.model(view).depends_on}
+        stored = {table for table in read if table not in self.models or self.models[table].kind != "view"}
+        return tuple(sorted(stored.union(*(self.behind_views(view) for view in views))))
+
     def downstream(self, name: str) -> tuple[str, ...]:
         """Every model that reads ``name`` (a model or a source), directly or not, in running order."""
         found: set[str] = {name}

@@ -14,14 +14,18 @@ from crossattn_core.line import Line
 from crossattn_core.panel.schemas import BrokenContractError
 from crossattn_core.report.ink import png
 from crossattn_core.report.stage_figures import regime_figure
+from crossattn_core.warehouse.project import Project
+from crossattn_pipeline.assets.warehouse import model_key
 from crossattn_pipeline.metadata import figure, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 
 __all__ = ["panel_assets"]
 
 
-def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+def panel_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefinition]:
     """``feature_windows`` by day, ``regime_windows`` as a whole."""
+    # The view, and the tables behind it: dated assets are selected without the views between them.
+    read = ("features.panel_rows", *project.model("features.panel_rows").depends_on)
     owners = [f"team:{experiment.report.owner}"]
 
     @dg.asset(
@@ -30,7 +34,7 @@ def panel_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
             f"{experiment.model.lookback} hours as indices into it, never as copies. "
             f"Features: {', '.join(experiment.features.names)}."
         ),
-        deps=[dg.AssetKey(["features", "panel_rows"])],
+        deps=[model_key(name) for name in read],
         group_name="panel",
         kinds={"parquet", "numpy"},
         owners=owners,

@@ -39,7 +39,9 @@ def model_key(name: str) -> dg.AssetKey:
 
 def _upstream_keys(experiment: Experiment, project: Project, model: Model) -> list[dg.AssetKey]:
     keys: list[dg.AssetKey] = []
-    for name in dict.fromkeys((*model.depends_on, *_read_by_tests(project, model))):
+    # Dagster orders what is selected by direct edges alone: dated assets are selected without the views between them.
+    behind = project.behind_views(model.name) if model.is_stored_by_day else ()
+    for name in dict.fromkeys((*model.depends_on, *_read_by_tests(project, model), *behind)):
         if name in project.models:
             keys.append(model_key(name))
         else:
