@@ -119,8 +119,10 @@ def main() -> None:
     wanted = [(model, column, seed, 8000) for column in asked.markets for model in asked.models for seed in range(seeds[model])]
     judged = [model for model in MANY_SEEDS if model in asked.models]
     wanted += [(model, "null", seed, NULL_BARS) for model in judged for seed in _null_seeds(asked.null_markets)]
+    began = time.perf_counter()
     if not asked.stored:
         trials.run(wanted, asked.jobs)
+    wall = time.perf_counter() - began
     for model in asked.models:
         cells, spent = [], []
         for column in asked.markets:
@@ -134,7 +136,8 @@ def main() -> None:
         rates, cost = _null_rates(asked.null_markets, judged, trials)
         text += "\n" + "\n".join(rates) + "\n"
         seconds += cost
-    text += f"\n{seconds / 60:.0f} CPU minutes in all.\n"
+    text += f"\n{seconds / 60:.0f} CPU minutes in all"
+    text += ".\n" if asked.stored else f"; this run took {wall / 60:.0f} minutes in {asked.jobs} processes.\n"
     asked.out.write_text(text, encoding="utf-8")
     print(text)
 
