@@ -27,7 +27,7 @@ from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
 from crossattn_core.training.device import threads
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
-from crossattn_core.training.loop import Examples, Resumable, as_tensor, train
+from crossattn_core.training.loop import Answer, Examples, Resumable, as_tensor, train
 from crossattn_core.training.objective import ClassFacts, Objective, class_facts
 from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels, output_names
 
@@ -216,13 +216,15 @@ def fit_attention(
         resumable = Resumable(request.resume_folder, combined_hash(told, parent_id, weights_hash, *where))
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
-        history = train(network, examples, training, epochs=epochs, generator=generator, report=report, resumable=resumable)
+        history, answer = train(
+            network, examples, training, epochs=epochs, generator=generator, report=report, resumable=resumable
+        )
         row_R = split.validation_R
         gain_PO = np.ones((3, len(target_scaler.deviation_NO[0])), dtype=np.float32)
         if model.head != "weights":
             # Moving to a device and back leaves the resident arrays where the fit was.
             gain_PO = calibrate(
-                _parts(network, examples.windows.to(torch.device("cpu")), target_scaler, classes, experiment, row_R),
+                _parts(network, examples.windows.to(torch.device("cpu")), target_scaler, classes, experiment, row_R, answer),
                 validation_TNO[row_R].numpy(),
                 weight_T[row_R],
                 examples.overlap_O,
@@ -253,8 +255,9 @@ def _parts(
     classes: ClassFacts,
     experiment: Experiment,
     rows: NDArray[np.int64],
+    answer: Answer | None = None,
 ) -> Parts:
-    """The parts of the forecasts at ``rows``, in eval mode."""
+    """The parts of the forecasts at ``rows``, in eval mode; ``answer``: what the network said to these rows already."""
     labels = experiment.labels
     if experiment.model.head == "direction":
         return _direction_parts(network, windows, classes, rows)
@@ -263,12 +266,14 @@ def _parts(
     with torch.inference_mode():
         for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
             recent = windows.gather_recent(row_B, network.max_lag)
-            own.append(network.own_part(windows.gather(row_B)))
-            cross.append(network.cross_answer(recent))
+            if answer is None:
+                own.append(network.own_part(windows.gather(row_B)))
+                cross.append(network.cross_answer(recent))
             ahead.append(functional.pad(network.ahead_part(recent, spans), (1, 0)))
     # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
     per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
-    return Parts(torch.cat(own).numpy(), torch.cat(cross).numpy(), torch.cat(ahead).numpy() * per_unit_NO)
+    said = Answer(torch.cat(own), torch.cat(cross)) if answer is None else answer
+    return Parts(said.own_RNO.numpy(), said.cross_RNO.numpy(), torch.cat(ahead).numpy() * per_unit_NO)
 
 
 def _direction_parts(network: CrossAssetNetwork, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:

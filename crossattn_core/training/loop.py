@@ -25,7 +25,7 @@ from crossattn_core.training.interrupted import TrainingHistory, discard, restor
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
 
-__all__ = ["Examples", "Resumable", "TrainingHistory", "train"]
+__all__ = ["Answer", "Examples", "Resumable", "TrainingHistory", "train"]
 
 _EVALUATION_BATCH = 64
 """Rows asked at once: more do not fit the caches of a CPU and take longer."""
@@ -65,6 +65,14 @@ class Resumable:
     fit_id: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a network says to the validation rows, in eval mode."""
+
+    own_RNO: Tensor
+    cross_RNO: Tensor
+
+
 def train(
     network: CrossAssetNetwork,
     examples: Examples,
@@ -74,10 +82,14 @@ def train(
     generator: torch.Generator,
     report: Callable[[EpochReport], None] = silent,
     resumable: Resumable | None = None,
-) -> TrainingHistory:
+) -> tuple[TrainingHistory, Answer | None]:
     """Train ``network`` in place; afterwards it holds the weights of its best validation epoch, in eval mode.
 
     With ``resumable``, the state is stored after each epoch and picked up from there; the result has the same bits.
+
+    Returns:
+        what happened, and what the network that is left said to the validation rows; none where that was before an
+        interruption or on another device, and has to be asked again.
 
     Raises:
         TrainingError: a loss is not finite; epoch, batch and rows are named.
@@ -94,6 +106,7 @@ def train(
     schedule = _schedule(optimiser, settings, epochs * batches)
     history = TrainingHistory()
     best_loss, best_weights = float("inf"), copy.deepcopy(network.state_dict())
+    best_answer: Answer | None = None
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if resumable is not None:
         found = restore(resumable.folder, resumable.fit_id, network, optimiser, schedule, generator)
@@ -126,7 +139,8 @@ def train(
                 schedule.step()
             summed += value * len(row_B)
         with computing.products():
-            validation_loss = evaluate(network, examples)
+            answer = answer_validation(network, examples)
+        validation_loss = judge(answer, examples)
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
         history.training_loss.append(summed / len(order_R))
@@ -134,7 +148,7 @@ def train(
         is_best = validation_loss < best_loss
         if is_best:
             best_loss, history.best_epoch = validation_loss, epoch
-            best_weights = copy.deepcopy(network.state_dict())
+            best_weights, best_answer = copy.deepcopy(network.state_dict()), answer
         rate = optimiser.param_groups[0]["lr"]
         if resumable is not None:
             store(resumable.folder, resumable.fit_id, network, best_weights, optimiser, schedule, generator, history)
@@ -144,31 +158,37 @@ def train(
     network.load_state_dict(best_weights)
     # Forecasts are made on the CPU, wherever the fit was.
     network.to("cpu").eval()
-    return history
+    return history, best_answer if computing.device.type == "cpu" and not computing.bfloat16 else None
 
 
-def evaluate(network: CrossAssetNetwork, examples: Examples) -> float:
-    """Validation loss in eval mode. Returns are calibrated first: the epoch is chosen by the forecast that will be given.
-
-    Uncalibrated, a part that is right in direction but too loud would end the fit before the leads are learnt. What is
-    no regression has no size to calibrate.
-    """
+def answer_validation(network: CrossAssetNetwork, examples: Examples) -> Answer:
+    """Both parts on every validation row, in eval mode."""
     network.eval()
-    objective, device = examples.objective, examples.weight_T.device
-    row_R = torch.from_numpy(examples.split.validation_R).to(device)
+    row_R = torch.from_numpy(examples.split.validation_R).to(examples.weight_T.device)
     own, cross = [], []
     with torch.no_grad():
         for row_B in row_R.split(_EVALUATION_BATCH):
             own.append(network.own_part(examples.windows.gather(row_B)).float())
             cross.append(network.cross_answer(examples.windows.gather_recent(row_B, network.max_lag)).float())
+    return Answer(torch.cat(own), torch.cat(cross))
+
+
+def judge(answer: Answer, examples: Examples) -> float:
+    """Validation loss. Returns are calibrated first: the epoch is chosen by the forecast that will be given.
+
+    Uncalibrated, a part that is right in direction but too loud would end the fit before the leads are learnt. What is
+    no regression has no size to calibrate.
+    """
+    objective, device = examples.objective, examples.weight_T.device
+    row_R = torch.from_numpy(examples.split.validation_R).to(device)
     target_RNO, weight_R = examples.validation_target_TNO[row_R], examples.weight_T[row_R]
     if objective.settings.loss in ("mse", "huber"):
-        own_RNO, cross_RNO = torch.cat(own).cpu().numpy(), torch.cat(cross).cpu().numpy()
+        own_RNO, cross_RNO = answer.own_RNO.cpu().numpy(), answer.cross_RNO.cpu().numpy()
         parts = Parts(own_RNO, cross_RNO, np.zeros_like(own_RNO))
         gain_PO = calibrate(parts, target_RNO.cpu().numpy(), weight_R.cpu().numpy(), examples.overlap_O)
         raw_RNO = torch.from_numpy(combine(parts, gain_PO)).to(device)
     else:
-        raw_RNO = torch.cat(own) + torch.cat(cross)
+        raw_RNO = answer.own_RNO + answer.cross_RNO
     # Decisions that follow each other stand side by side.
     order_R = _chained(row_R, objective.step)
     rows = (raw_RNO[order_R], target_RNO[order_R], weight_R[order_R], row_R[order_R])
