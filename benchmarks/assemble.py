@@ -21,13 +21,14 @@ BENCHMARKS = {
         ["benchmarks/bench_warehouse.py", "--symbols", "100", "--hours", "43800"],
     ),
     "attention": ("A training step against the pooled layer", ["benchmarks/bench_attention.py"]),
+    "pooled": ("The pooled layer and ours on planted leads", ["benchmarks/bench_pooled.py"]),
     "growth": ("A training step as assets and lookback grow", ["benchmarks/bench_attention.py", "--growth"]),
     "planted": ("Markets whose leaders are known", ["benchmarks/bench_planted.py"]),
     "rolling": ("What retraining costs and is worth", ["benchmarks/bench_rolling.py", "HOME", "experiments/recorded.yaml"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["benchmarks/bench_leads.py"]),
     "backtest": ("The simulator", ["benchmarks/bench_backtest.py", "--peers", "peers/bin/python"]),
 }
-WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted"}
+WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled"}
 
 HEAD = """\
 # Benchmarks

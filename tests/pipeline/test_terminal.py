@@ -1,5 +1,6 @@
 """Progress on a terminal, in a file, and for machines."""
 
+import contextlib
 import io
 import json
 import os
@@ -14,6 +15,16 @@ from crossattn_pipeline.terminal import own_output, reporting
 STEP = Progress("candles/bybit", 3, 9, "windows", "BTCUSDT, 2,880 rows")
 
 
+def everything_on(terminal: int) -> str:
+    # One read gives one page of a terminal's buffer: a slow machine draws more bars than fit it.
+    os.set_blocking(terminal, False)
+    parts = []
+    with contextlib.suppress(OSError):  # nothing more, or the other side is closed
+        while part := os.read(terminal, 100_000):
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
 def test_bars_stay_on_the_terminal_with_rate_and_time_left_while_the_process_output_goes_to_a_file(tmp_path):
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as stream, (tmp_path / "step.log").open("w") as log:
@@ -23,7 +34,7 @@ def test_bars_stay_on_the_terminal_with_rate_and_time_left_while_the_process_out
             report(Progress("candles/bybit", 1, 9, "windows"))
             time.sleep(0.2)
             report(STEP)
-    shown = os.read(ours, 100_000).decode()
+    shown = everything_on(ours)
     assert "3/9" in shown
     assert "BTCUSDT, 2,880 rows" in shown
     assert "/s" in shown
