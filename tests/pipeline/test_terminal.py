@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import time
 
 import pytest
@@ -37,7 +38,7 @@ def test_bars_stay_on_the_terminal_with_rate_and_time_left_while_the_process_out
     shown = everything_on(ours)
     assert "3/9" in shown
     assert "BTCUSDT, 2,880 rows" in shown
-    assert "/s" in shown
+    assert re.search(r"\d/s|\d s each", shown)  # a slow machine makes less than one a second
     assert "0:00:00" in shown
     assert (tmp_path / "step.log").read_text() == ""
     os.close(ours)
