@@ -169,7 +169,8 @@ deviation, smaller ones in proportion to the square root.</p></div>
 {{ table }}
 {% endfor %}
 <p class="note">Returns, ratios and exposures of {{ words(r.subject) }}; alpha, beta and information ratio beside
-  {{ words(r.benchmark) }}. A year, Calmar: from 30 days on. VaR and CVaR are of days, from 20 days on.</p>
+  {{ words(r.benchmark) }}. A year, Calmar: from 30 days on. VaR and CVaR are of days, from 20 days on. Over a
+  single month a Sharpe ratio of plus or minus 7 is within luck.</p>
 
 <h2>Quality of the candles</h2>
 {{ tables.quality }}

@@ -27,13 +27,11 @@ from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.checkpoint import model_id_of, stamp, write_checkpoint
 from crossattn_core.training.device import threads
 from crossattn_core.training.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel, silent
-from crossattn_core.training.loop import Answer, Examples, Resumable, as_tensor, train
+from crossattn_core.training.loop import ROWS_AT_ONCE, Answer, Examples, Resumable, as_tensor, train
 from crossattn_core.training.objective import ClassFacts, Objective, class_facts
 from crossattn_core.training.targets import TargetScaler, fit_target_scaler, output_labels, output_names
 
 __all__ = ["FittedAttention", "fit_attention"]
-
-_ANSWER_BATCH = 64
 
 
 class FittedAttention(FittedModel):
@@ -98,7 +96,7 @@ class FittedAttention(FittedModel):
             return np.zeros((0, len(panel.asset_ids)), dtype=np.float32)
         windows, given = self._windows(panel, rows), []
         with threads(self.experiment.training.threads), torch.inference_mode():
-            for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+            for row_B in torch.from_numpy(rows).split(ROWS_AT_ONCE):
                 score_BN1 = self.network(windows.gather(row_B), windows.gather_recent(row_B, self.network.max_lag)).forecast_BNO
                 readable_BN = windows.readable(row_B)
                 weight_BN = portfolio_weights(score_BN1[..., 0], readable_BN, self.experiment.model.weight_shape)
@@ -113,7 +111,7 @@ class FittedAttention(FittedModel):
         if len(rows):
             windows = self._windows(panel, rows)
             with threads(self.experiment.training.threads), torch.inference_mode():
-                for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+                for row_B in torch.from_numpy(rows).split(ROWS_AT_ONCE):
                     recent = windows.gather_recent(row_B, self.network.max_lag)
                     weights.append(self.network.cross_part(recent)[1].numpy())
         names, heads = output_names(self.experiment.labels), self.experiment.model.heads
@@ -264,7 +262,7 @@ def _parts(
     spans = tuple((labels.execution_lag, labels.execution_lag + horizon - 1) for horizon in labels.horizons)
     own, cross, ahead = [], [], []
     with torch.inference_mode():
-        for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+        for row_B in torch.from_numpy(rows).split(ROWS_AT_ONCE):
             recent = windows.gather_recent(row_B, network.max_lag)
             if answer is None:
                 own.append(network.own_part(windows.gather(row_B)))
@@ -280,7 +278,7 @@ def _direction_parts(network: CrossAssetNetwork, windows: Windows, classes: Clas
     """Expected moves: of the own logits alone, and what the others' logits add to them."""
     own, whole = [], []
     with torch.inference_mode():
-        for row_B in torch.from_numpy(rows).split(_ANSWER_BATCH):
+        for row_B in torch.from_numpy(rows).split(ROWS_AT_ONCE):
             own_BNR = network.own_part(windows.gather(row_B))
             cross_BNR = network.cross_answer(windows.gather_recent(row_B, network.max_lag))
             own.append(expected_move(own_BNR, classes.prior_OC, classes.mean_OC))

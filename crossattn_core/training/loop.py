@@ -25,10 +25,10 @@ from crossattn_core.training.interrupted import TrainingHistory, discard, restor
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
 
-__all__ = ["Answer", "Examples", "Resumable", "TrainingHistory", "train"]
+__all__ = ["ROWS_AT_ONCE", "Answer", "Examples", "Resumable", "TrainingHistory", "train"]
 
-_EVALUATION_BATCH = 64
-"""Rows asked at once: more do not fit the caches of a CPU and take longer."""
+ROWS_AT_ONCE = 64
+"""Rows that a trained network is asked at once: more do not fit the caches of a CPU and take longer."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def answer_validation(network: CrossAssetNetwork, examples: Examples) -> Answer:
     row_R = torch.from_numpy(examples.split.validation_R).to(examples.weight_T.device)
     own, cross = [], []
     with torch.no_grad():
-        for row_B in row_R.split(_EVALUATION_BATCH):
+        for row_B in row_R.split(ROWS_AT_ONCE):
             own.append(network.own_part(examples.windows.gather(row_B)).float())
             cross.append(network.cross_answer(examples.windows.gather_recent(row_B, network.max_lag)).float())
     return Answer(torch.cat(own), torch.cat(cross))

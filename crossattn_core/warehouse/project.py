@@ -106,10 +106,13 @@ class Project:
 
     def behind_views(self, name: str) -> tuple[str, ...]:
         """The sources and stored models whose rows ``name`` reads through views, sorted."""
-        views = [table for table in self.model(name).depends_on if table in self.models and self.models[table].kind == "view"]
-        read = {table for view in views for table in self.model(view).depends_on}
-        stored = {table for table in read if table not in self.models or self.models[table].kind != "view"}
-        return tuple(sorted(stored.union(*(self.behind_views(view) for view in views))))
+
+        def is_view(table: str) -> bool:
+            return table in self.models and self.models[table].kind == "view"
+
+        views = filter(is_view, self.model(name).depends_on)
+        read = {table for view in views for table in (*self.model(view).depends_on, *self.behind_views(view))}
+        return tuple(sorted(table for table in read if not is_view(table)))
 
     def downstream(self, name: str) -> tuple[str, ...]:
         """Every model that reads ``name`` (a model or a source), directly or not, in running order."""
