@@ -1,7 +1,7 @@
 """What a training step costs: ours against the pooled layer that it replaces, and as assets and lookback grow.
 
-    python benchmarks/bench_attention.py            the headline, two minutes on one core
-    python benchmarks/bench_attention.py --growth   the curves, some minutes
+    python -m benchmarks.bench_attention            the headline, two minutes on one core
+    python -m benchmarks.bench_attention --growth   the curves, some minutes
 
 Forward + backward in CPU seconds (one thread, best of several); each case in a process of its own, so that its peak
 memory is its own. A case that takes too long or more than 8 GB says so. Writes results_attention.md or results_growth.md
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pooled_layer import PooledNetwork
 
+from benchmarks.pooled_layer import PooledNetwork
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.network import NetworkShape, build_network
 from crossattn_core.panel.windows import RecentBars
@@ -65,7 +65,7 @@ def headline() -> str:
     lines.append(_line("Portfolio Transformer", in_process({**HEADLINE, "what": "off", **PORTFOLIO}), pooled))
     lines.append(_line("ours, lag_bias + content", in_process({**HEADLINE, "what": "lag_bias", "content": True}), pooled))
     lines.append(_line("ours, lag_bias, patches of 8", in_process({**HEADLINE, "what": "lag_bias", "patch": 8}), pooled))
-    as_trained = in_process({**HEADLINE, "what": "lag_bias", "own_every": 16, "run": 16})
+    as_trained = in_process({**HEADLINE, "what": "lag_bias", "own_branch_stride": 16, "run": 16})
     lines.append(_line("ours, lag_bias, as trained (neighbouring rows, own branch on every 16th)", as_trained, pooled))
     return "\n".join(lines) + "\n\n"
 
@@ -170,7 +170,7 @@ def _our_step(case: dict[str, Any]) -> Callable[[], None]:
     # Rows 200 bars apart share no bar: the dear case. Runs of neighbours do, as in training.
     row_B = torch.cat([torch.arange(run) + case["lookback"] + 200 * start for start in range(batch // run)])
     readable_BN = torch.ones(batch, assets, dtype=torch.bool)
-    own_rows = row_B[:: case.get("own_every", 1)]
+    own_rows = row_B[:: case.get("own_branch_stride", 1)]
 
     def step() -> None:
         network.zero_grad()

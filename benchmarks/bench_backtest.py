@@ -1,8 +1,8 @@
 """What a simulation costs, beside other engines in an environment of their own, and whether they agree.
 
-    python benchmarks/bench_backtest.py                                  # this engine alone
+    python -m benchmarks.bench_backtest                                  # this engine alone
     python -m venv peers && peers/bin/pip install vectorbt bt skfolio
-    python benchmarks/bench_backtest.py --peers peers/bin/python         # all of them in one run, on the same arrays
+    python -m benchmarks.bench_backtest --peers peers/bin/python         # all of them in one run, on the same arrays
 
 CPU seconds, best of several, one thread. Every engine trades the same targets at the same closes. Without costs they must
 agree; with costs each has its own settlement, and the difference of the final equity is printed.
@@ -22,7 +22,7 @@ import numpy as np
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 
 HOUR = np.timedelta64(1, "h")
 PEERS = ("vectorbt", "skfolio", "bt")

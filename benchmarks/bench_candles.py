@@ -20,11 +20,11 @@ from pathlib import Path
 
 import requests
 
-from crossattn_core.candles.bybit import BybitFeed
-from crossattn_core.candles.intake import take_in_candles
-from crossattn_core.candles.patience import Waiting
-from crossattn_core.candles.simulated import SimulatedFeed
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.feeds.bybit import BybitFeed
+from crossattn_core.candles.feeds.retry import Waiting
+from crossattn_core.candles.feeds.simulated import SimulatedFeed
+from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import Experiment, FeedSettings, Period, SimulatedMarket
 from crossattn_core.universe import Asset
 from tests.servers.bybit import TRANSIENT, BybitServer, Listing

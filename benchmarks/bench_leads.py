@@ -1,7 +1,7 @@
 """Who finds leads that are known to be there, and who invents some: three views and the gate beside classical statistics.
 
-    python benchmarks/bench_leads.py             all of it
-    python benchmarks/bench_leads.py --seeds 1   one seed a market
+    python -m benchmarks.bench_leads             all of it
+    python -m benchmarks.bench_leads --seeds 1   one seed a market
 
 Writes results_leads.md beside this file.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crossattn_core.analysis.lead_trial import METHODS, Score, days_until_followed, find_edges, score_edges
-from crossattn_core.analysis.planted import planted_suite_market
+from benchmarks.planted.lead_trial import METHODS, Score, days_until_followed, find_edges, score_edges
+from benchmarks.planted.markets import planted_suite_market
 
 MARKETS = ("linear 5%", "linear 1%", "squared 5%", "two leaders", "hidden driver", "sessions")
 BARS, NULL_BARS, SWITCH_BARS = 6000, 3000, 6000

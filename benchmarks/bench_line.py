@@ -1,7 +1,7 @@
 """The whole line through Dagster, stage by stage: CPU and wall seconds, peak memory, and what Dagster itself costs.
 
-    python benchmarks/bench_line.py                                       # demo and, where its files are, recorded
-    python benchmarks/bench_line.py --experiment experiments/demo.yaml
+    python -m benchmarks.bench_line                                       # demo and, where its files are, recorded
+    python -m benchmarks.bench_line --experiment experiments/demo.yaml
 
 Each experiment runs in a process and a home of its own. Writes benchmarks/results_line.md. What no stage accounts for
 is Dagster's own: definitions, events, checks, metadata and pictures.

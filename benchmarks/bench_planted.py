@@ -1,8 +1,8 @@
 """The planted suite: which model finds leads that are known to be there, and which invents some.
 
-    python benchmarks/bench_planted.py                 all of it, in two processes, at most an hour on 2 cores
-    python benchmarks/bench_planted.py --seeds 1       one seed each
-    python benchmarks/bench_planted.py --models ridge_var lag_bias --markets "linear 5%" null
+    python -m benchmarks.bench_planted                 all of it, in two processes, at most an hour on 2 cores
+    python -m benchmarks.bench_planted --seeds 1       one seed each
+    python -m benchmarks.bench_planted --models ridge_var lag_bias --markets "linear 5%" null
 
 Each trial is appended to a file as it ends (--trials), and what that file holds is not run again: a suite that was
 stopped goes on. Delete the file to measure anew. Writes results_planted.md beside this file: one row a model, one
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from crossattn_core.analysis.planted import MARKETS, planted_suite_market
-from crossattn_core.analysis.planted_trial import PlantedTrial, run_trial
+from benchmarks.planted.markets import MARKETS, planted_suite_market
+from benchmarks.planted.trial import PlantedTrial, run_trial
 
 _HOUR = {"horizons": [1], "trade_horizon": 1}
 """Families that give weights are trained on the one hour after the fill, an hour after the decision: a lead of one hour is

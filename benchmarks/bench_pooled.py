@@ -1,6 +1,6 @@
 """The pooled layer trained on planted markets, beside lag-bias attention: does what costs more also find more?
 
-    python benchmarks/bench_pooled.py          a quarter of an hour on one core
+    python -m benchmarks.bench_pooled          a quarter of an hour on one core
 
 Both are fitted on the first 80% of the same bars and judged on the rest, by the mean time-series IC of the next bar over the
 followers. The pooled layer is given every help: a window of 24 bars (each planted lag lies in it, and a step costs a
@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pooled_layer import PooledNetwork
 from torch import Tensor
 
-from crossattn_core.analysis.planted import PlantedMarket, planted_suite_market
-from crossattn_core.analysis.planted_trial import run_trial
+from benchmarks.planted.markets import PlantedMarket, planted_suite_market
+from benchmarks.planted.trial import run_trial
+from benchmarks.pooled_layer import PooledNetwork
 from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.windows import Windows, fit_scaler
 

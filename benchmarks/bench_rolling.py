@@ -1,6 +1,6 @@
 """The walk-forward: what a retrain and a carried day cost, and what retraining is worth, out of sample.
 
-    python benchmarks/bench_rolling.py HOME EXPERIMENT.yaml [--variants base static ...] [--last 2025-06-30] [--scratch FOLDER]
+    python -m benchmarks.bench_rolling HOME EXPERIMENT.yaml [--variants base static ...] [--last 2025-06-30] [--scratch FOLDER]
 
 HOME holds an exported panel (run the pipeline up to ``feature_windows`` first). Each variant walks in a folder of its own
 under ``--scratch``, so the home's own results stay; run again with the same folder, the walks are not made anew and
@@ -27,10 +27,10 @@ from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import open_panel
-from crossattn_core.report.gather import simulate_all, targets_of
+from crossattn_core.report.data import simulate_all, targets_of
 from crossattn_core.storage import write_json
-from crossattn_core.training.rolling_store import read_plan
-from crossattn_core.training.walk_forward import walk
+from crossattn_core.walk_forward.store import read_plan
+from crossattn_core.walk_forward.walk import walk
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("as the experiment says", {}),

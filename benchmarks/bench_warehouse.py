@@ -1,6 +1,6 @@
 """The warehouse measured: features against pandas and polars, one more day at any age, panel open, lineage.
 
-    python benchmarks/bench_warehouse.py --symbols 100 --hours 43800
+    python -m benchmarks.bench_warehouse --symbols 100 --hours 43800
 
 Contestants take turns within one run and each round gives a ratio; the median of those survives a busy machine, where
 wall times alone say little. DuckDB, Arrow and polars get two threads each. polars is compared with where it is installed
@@ -24,8 +24,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from warehouse_peers import pandas_features, polars_features
 
+from benchmarks.warehouse_peers import pandas_features, polars_features
 from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home

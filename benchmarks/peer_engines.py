@@ -1,6 +1,6 @@
 """The simulator's case in other engines, each in an environment of its own (see bench_backtest.py --peers).
 
-    /peers/bin/python benchmarks/peer_engines.py case.npz vectorbt
+    /peers/bin/python -m benchmarks.peer_engines case.npz vectorbt
 
 Reads price_TN, fill_K, weight_KN, time_T and costs from the file; prints one JSON line: version, CPU seconds (best of several
 runs after one that warms up on a small case), and writes equity by cost into equity_<engine>.npz beside the case.

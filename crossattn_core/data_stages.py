@@ -7,13 +7,13 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.candles.feed import Progress as CandleProgress
-from crossattn_core.candles.feed import told
-from crossattn_core.candles.intake import DayIntake, take_in_dividends, with_dividends
-from crossattn_core.candles.intake import take_in_candles as intake_candles
-from crossattn_core.candles.intake import take_in_funding as intake_funding
-from crossattn_core.candles.ledger import Kind
-from crossattn_core.candles.revisions import revisions_beyond
+from crossattn_core.candles.feeds.feed import Progress as CandleProgress
+from crossattn_core.candles.feeds.feed import told
+from crossattn_core.candles.ingest.ingest import DayIntake, take_in_dividends, with_dividends
+from crossattn_core.candles.ingest.ingest import take_in_candles as intake_candles
+from crossattn_core.candles.ingest.ingest import take_in_funding as intake_funding
+from crossattn_core.candles.lake.ledger import Kind
+from crossattn_core.candles.lake.revisions import revisions_beyond
 from crossattn_core.days import days_between
 from crossattn_core.line import Line
 from crossattn_core.panel.store import export_days

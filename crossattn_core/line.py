@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from crossattn_core.candles.feed import Feed, newest_complete_day
-from crossattn_core.candles.opening import open_feed, wall_clock
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.feeds.feed import Feed, newest_complete_day
+from crossattn_core.candles.feeds.registry import open_feed, wall_clock
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel

@@ -8,24 +8,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.analysis.attention_maps import Snapshot, read_snapshots_from_previous, snapshot_day
-from crossattn_core.analysis.attention_story import AttentionStory, tell_attention
+from crossattn_core.analysis.attention_overview import AttentionStory, tell_attention
 from crossattn_core.analysis.snapshot_checks import check_snapshots
-from crossattn_core.champion.choose import Champions
-from crossattn_core.champion.follow import CHAMPION
-from crossattn_core.champion.orders import orders_of, save_orders
-from crossattn_core.champion.standing import stand
+from crossattn_core.analysis.snapshot_store import Snapshot, read_snapshots_from_previous, snapshot_day
 from crossattn_core.data_stages import data_quality
 from crossattn_core.days import days_between
 from crossattn_core.errors import HistoryError
+from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
+from crossattn_core.families.fitted import silent as silent_epochs
+from crossattn_core.families.registry import fit_model
 from crossattn_core.line import Line
-from crossattn_core.monitoring.watch import Outlook, outlook
-from crossattn_core.portfolio.weights import Targets, read_weights, save_weights
+from crossattn_core.portfolio.decide import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress
 from crossattn_core.receipts import combined_hash
-from crossattn_core.regimes.detect import daily_regimes
+from crossattn_core.regimes.detectors.registry import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.gather import (
+from crossattn_core.report.data import (
     attention_summary,
     gather_inputs,
     leads_beside_truth,
@@ -34,14 +32,16 @@ from crossattn_core.report.gather import (
 )
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.page import ReportPaths, build_report
+from crossattn_core.selection.champion import stand
+from crossattn_core.selection.choose import Champions
+from crossattn_core.selection.follow import CHAMPION
+from crossattn_core.selection.handover import orders_of, save_orders
 from crossattn_core.storage import sha256_of, write_json, write_parquet
-from crossattn_core.training.fitted import EpochReport, FitRequest, FittedModel
-from crossattn_core.training.fitted import silent as silent_epochs
-from crossattn_core.training.fitting import fit_model
-from crossattn_core.training.rolling_store import read_day, read_forecasts, read_plan
-from crossattn_core.training.walk_forward import DayResult, EpochOfDay, walk
 from crossattn_core.tuning.ledger import Trial
 from crossattn_core.tuning.search import Tuned, first_test_day, search
+from crossattn_core.walk_forward.monitor import Outlook, outlook
+from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan
+from crossattn_core.walk_forward.walk import DayResult, EpochOfDay, walk
 
 __all__ = [
     "Decided",

@@ -10,14 +10,14 @@ from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.store import chain_hash
 from crossattn_core.receipts import Receipts, combined_hash
-from crossattn_core.training.rolling_inputs import settings_hash
-from crossattn_core.training.rolling_store import read_events
+from crossattn_core.walk_forward.fingerprint import settings_hash
+from crossattn_core.walk_forward.store import read_events
 from crossattn_core.warehouse.project import Project
 
 __all__ = ["DATED_STAGES", "WHOLE", "WHOLE_STAGES", "Staleness", "source_hash"]
@@ -94,17 +94,17 @@ class Staleness:
         forecasts = combined_hash(*(value for _, value in sorted(self.receipts.outputs("walk_forward").items())))
         if stage == "monitoring":
             asked = combined_hash(settings_hash(self.experiment), repr(read_events(self.home)))
-            return combined_hash(source_hash("monitoring", "champion"), asked, panel, forecasts)
+            return combined_hash(source_hash("walk_forward", "selection"), asked, panel, forecasts)
         sections = (
             self.experiment.portfolio,
             self.experiment.baselines,
             self.experiment.labels,
             self.experiment.costs,
-            self.experiment.champion,
+            self.experiment.selection,
             self.experiment.backtest,
         )
         weights = combined_hash(
-            source_hash("portfolio", "backtest", "champion"), panel, forecasts, *(section.content_hash() for section in sections)
+            source_hash("portfolio", "backtest", "selection"), panel, forecasts, *(section.content_hash() for section in sections)
         )
         if stage == "target_weights":
             return weights
@@ -115,7 +115,9 @@ class Staleness:
     def _asked(self, venue: str) -> str:
         feed = self.experiment.feed
         assets = [asset.asset_id for asset in self.experiment.assets if venue.startswith(asset.venue)]
-        made_by = source_hash("candles/simulated.py", "candles/market.py") if feed.kind == "simulated" else ""
+        made_by = (
+            source_hash("candles/feeds/simulated.py", "candles/feeds/simulated_market.py") if feed.kind == "simulated" else ""
+        )
         return combined_hash(feed.content_hash(), made_by, *assets)
 
     def _code_of(self, model: str) -> str:

@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crossattn_core.candles.coverage import AssetCoverage, coverage_of, kinds_of
-from crossattn_core.candles.feed import Progress as CandleProgress
-from crossattn_core.candles.feed import told
-from crossattn_core.candles.intake import take_in_candles, take_in_dividends, take_in_funding
-from crossattn_core.candles.revisions import adopt_revisions, retire_history, revisions_beyond
+from crossattn_core.candles.feeds.feed import Progress as CandleProgress
+from crossattn_core.candles.feeds.feed import told
+from crossattn_core.candles.ingest.ingest import take_in_candles, take_in_dividends, take_in_funding
+from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of, kinds_of
+from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line

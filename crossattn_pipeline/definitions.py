@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from crossattn_core.candles.opening import wall_clock
+from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.experiment import Experiment
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.assets.attention import attention_assets

@@ -8,7 +8,7 @@ from datetime import date
 import dagster as dg
 
 from crossattn_core.line import Line
-from crossattn_core.training.events import force_retrain, roll_back
+from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 
 __all__ = ["RetrainRequest", "RollbackRequest", "retrain_job", "rollback_job"]
 

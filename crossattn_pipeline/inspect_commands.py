@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from crossattn_core.champion.follow import CHAMPION
 from crossattn_core.errors import WarehouseError
-from crossattn_core.report.trace import explain as explained
-from crossattn_core.report.trace import trace_records, trace_tree
-from crossattn_core.training.events import force_retrain, roll_back
+from crossattn_core.report.explain import explain as explained
+from crossattn_core.report.explain import trace_records, trace_tree
+from crossattn_core.selection.follow import CHAMPION
+from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 from crossattn_core.warehouse.docs import write_docs
 from crossattn_core.warehouse.examples import load_examples, run_example
 from crossattn_core.warehouse.models import load_project

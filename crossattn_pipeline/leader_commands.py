@@ -17,7 +17,7 @@ from crossattn_core.analysis.leaders import find_leaders, why_no_lead
 from crossattn_core.errors import CrossattnError, HistoryError
 from crossattn_core.line import Line
 from crossattn_core.report.attention_section import attention_pictures
-from crossattn_core.report.ink import png
+from crossattn_core.report.figures.style import png
 from crossattn_core.storage import write_bytes
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 
@@ -28,7 +28,7 @@ Pictures = Annotated[Path | None, typer.Option(help="Folder to write the picture
 
 _VIEWS = ("attention", "gradient", "occlusion")
 _SHOWN_BESIDE = 5
-_LEAST_SHOWN = 10
+_MIN_SHOWN = 10
 
 
 def leaders(
@@ -70,7 +70,7 @@ def _show(found: pd.DataFrame, title: str, no_lead: str) -> None:
     shown = Table(title=f"{title}: " + (f"{named} named" if named else "no lead found"), title_justify="left")
     for column in ("leader", "follower", "lag", "correlation", "q", "attention", "gradient", "occlusion", "named", "why"):
         shown.add_column(column, overflow="fold")
-    for row in found.head(max(named + _SHOWN_BESIDE, _LEAST_SHOWN)).to_dict("records"):
+    for row in found.head(max(named + _SHOWN_BESIDE, _MIN_SHOWN)).to_dict("records"):
         views = ["-" if pd.isna(row[f"{view}_view"]) else f"{row[f'{view}_view']:.0%}" for view in _VIEWS]
         numbers = (f"{row['lag']} h", f"{row['correlation']:+.3f}", f"{row['q_value']:.3g}", *views)
         shown.add_row(str(row["leader"]), str(row["follower"]), *numbers, "yes" if row["named"] else "no", str(row["why"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from crossattn_core.candles.opening import wall_clock
+from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from crossattn_core.candles.feed import newest_complete_day
+from crossattn_core.candles.feeds.feed import newest_complete_day
 from crossattn_core.experiment import Experiment
 from crossattn_pipeline.partitions import RANGE_END, range_tags
 

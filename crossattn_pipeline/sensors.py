@@ -16,8 +16,8 @@ import requests
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES  # not exported by dagster
 from dagster._core.storage.tags import WILL_RETRY_TAG  # not exported by dagster
 
-from crossattn_core.candles.feed import newest_complete_day
-from crossattn_core.candles.opening import wall_clock
+from crossattn_core.candles.feeds.feed import newest_complete_day
+from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_json

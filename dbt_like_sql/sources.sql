@@ -124,7 +124,7 @@ create table if not exists results.returns (
 create table if not exists results.attention (
     day timestamp,         -- day of the snapshot [UTC day]
     model_id varchar,      -- the model that attended [hash]
-    quantity varchar,      -- what is told, see analysis/attention_maps.py [name]
+    quantity varchar,      -- what is told, see analysis/snapshot_store.py [name]
     target varchar,        -- who attends [asset key or empty]
     source varchar,        -- who is attended to [asset key or empty]
     lag integer,           -- hours of lead, -1 where the quantity has none [hours]

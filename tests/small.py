@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core import data_stages, model_stages
-from crossattn_core.candles.simulated import SimulatedFeed
+from crossattn_core.candles.feeds.simulated import SimulatedFeed
 from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
@@ -36,7 +36,7 @@ def small_experiment(folder: Path, **sections: object) -> Experiment:
         "regimes": {"minimum_days": 10, "volatility_days": 3, "confirm_days": 2},
         "retrain": {"minimum_days": 14, "every_days": 7, "cooldown_days": 3},
         "baselines": {"momentum_hours": 48, "volatility_hours": 96, "ridge_lags": 6},
-        "champion": {"every_days": 1, "window_days": 7, "minimum_days": 5, "confidence": 0.51, "block_days": 2},
+        "selection": {"every_days": 1, "window_days": 7, "minimum_days": 5, "confidence": 0.51, "block_days": 2},
         "portfolio": {"volatility_hours": 96},
         "backtest": {"bootstrap_samples": 50},
         "analysis": {"permutations": 20, "window_days": 14, "max_lag": 6},

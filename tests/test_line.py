@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.analysis.attention_maps import read_snapshots
-from crossattn_core.champion.orders import read_champions, read_orders
+from crossattn_core.analysis.snapshot_store import read_snapshots
 from crossattn_core.errors import HistoryError
 from crossattn_core.home import Home
 from crossattn_core.line import Line
-from crossattn_core.portfolio.weights import read_weights
-from crossattn_core.regimes.detect import daily_regimes
-from crossattn_core.report.gather import reported_strategies
+from crossattn_core.portfolio.decide import read_weights
+from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.report.data import reported_strategies
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
-from crossattn_core.training.events import force_retrain
-from crossattn_core.training.rolling_store import read_forecasts, read_plan
+from crossattn_core.selection.handover import read_champions, read_orders
+from crossattn_core.walk_forward.overrides import force_retrain
+from crossattn_core.walk_forward.store import read_forecasts, read_plan
 from tests.small import rewrite_after, run_line, small_experiment, write_market
 
 Ran = tuple[Line, ReportInputs, ReportPaths]

@@ -25,7 +25,7 @@ squared correlations summed over leads, over those summed over lags; above 1 the
 
 _CLIP = 6.0
 """Deviations at which a return is cut: one crash must not be the whole regression."""
-_LEAST_ROWS_PER_REGRESSOR = 5
+_MIN_ROWS_PER_REGRESSOR = 5
 _FAR = 168
 """Hours beyond which a shift counts as far."""
 _NULL_BLOCKS = 80
@@ -64,7 +64,7 @@ def granger(
         rows_T = known_TN[:, n].copy()
         rows_T[:lags] = False
         count = int(rows_T.sum())
-        if count < _LEAST_ROWS_PER_REGRESSOR * 2 * lags:
+        if count < _MIN_ROWS_PER_REGRESSOR * 2 * lags:
             continue
         x_RE, y_R = design_TE[rows_T], filled_TN[rows_T, n]
         moment_EE, cross_E, energy = x_RE.T @ x_RE, x_RE.T @ y_R, float(y_R @ y_R)

@@ -21,16 +21,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from crossattn_core.analysis.attribution import agreement, attention_view, gradient_view, occlusion_view, shares
 from crossattn_core.analysis.classical import granger, hayashi_yoshida
-from crossattn_core.analysis.influence import agreement, attention_view, gradient_view, occlusion_view, shares
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
 from crossattn_core.experiment import Experiment
+from crossattn_core.families.fitted import FittedModel
+from crossattn_core.families.network import FittedAttention
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
 from crossattn_core.storage import write_parquet
-from crossattn_core.training.attention_family import FittedAttention
-from crossattn_core.training.fitted import FittedModel
 
 __all__ = [
     "AGREEMENT_COLUMNS",

@@ -20,7 +20,7 @@ from crossattn_core.experiment import BacktestSettings, Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.training.rolling_store import read_forecasts
+from crossattn_core.walk_forward.store import read_forecasts
 
 __all__ = [
     "ALL_ASSETS",
@@ -40,8 +40,8 @@ QUALITY_COLUMNS = ("family", "horizon", "asset_id", "measure", "value", "low", "
 ``low``, ``high``: bootstrap interval, NaN with fewer than 4 blocks. ``pairs`` of forecast and outcome, in ``blocks`` weeks."""
 
 _BLOCK_HOURS = 168
-_LEAST_PAIRS = 48
-_LEAST_BLOCKS = 4
+_MIN_PAIRS = 48
+_MIN_BLOCKS = 4
 
 
 def forecast_arrays(
@@ -181,7 +181,7 @@ def _ic(sums_XNS: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = (xx - x * x / n) * (yy - y * y / n)
         ic = (xy - x * y / n) / np.sqrt(spread)
-    return np.where((n >= _LEAST_PAIRS) & (spread > 1e-12 * n * n), ic, np.nan)
+    return np.where((n >= _MIN_PAIRS) & (spread > 1e-12 * n * n), ic, np.nan)
 
 
 def _mean(ic_XN: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -200,7 +200,7 @@ def _draws(weeks: int, settings: BacktestSettings) -> NDArray[np.float64]:
 
 def _interval(value_B: NDArray[np.float64], blocks: int, settings: BacktestSettings) -> tuple[float, float]:
     value_B = value_B[np.isfinite(value_B)]
-    if blocks < _LEAST_BLOCKS or len(value_B) < 20:
+    if blocks < _MIN_BLOCKS or len(value_B) < 20:
         return float("nan"), float("nan")
     tail = (1 - settings.confidence) / 2
     low, high = np.quantile(value_B, (tail, 1 - tail))

@@ -20,7 +20,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.training.rolling_store import read_forecasts
+from crossattn_core.walk_forward.store import read_forecasts
 
 __all__ = ["NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
 
@@ -28,7 +28,7 @@ NO_FORECAST = "no forecast"
 """The forecast of zero: what a family has to beat first."""
 
 _DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
-_LEAST_ROWS = 100
+_MIN_ROWS = 100
 
 
 def forecast_tests(
@@ -92,7 +92,7 @@ def decay_by_horizon(
             product_T = _row_mean(_standard(forecast_TN, known_TN) * _standard(outcome_TNH[:, :, h], known_TN), known_TN)
             product_T = product_T[np.isfinite(product_T)]
             ic = error = float("nan")
-            if len(product_T) >= max(_LEAST_ROWS, 2 * horizon):
+            if len(product_T) >= max(_MIN_ROWS, 2 * horizon):
                 ic = float(product_T.mean())
                 error = float(np.sqrt(newey_west_variance(product_T, horizon - 1) / len(product_T)))
             reach = error * float(stats.norm.ppf(0.5 + confidence / 2))

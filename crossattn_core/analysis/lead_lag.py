@@ -26,7 +26,7 @@ PAIR_COLUMNS = ("leader", "follower", "lag", "shape", "correlation", "z", "pairs
 ``p_value`` of the largest |z| over all lags and shapes, ``q_value`` after Benjamini-Hochberg over all pairs."""
 
 _WEEK = 168
-_LEAST_PAIRS = 100
+_MIN_PAIRS = 100
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,13 @@ def _linear(
     z_LN = _z(product_LN, crossed(x_T**2, y_TN**2), count_LN)
     scale_LN = np.sqrt(np.maximum(crossed(x_T**2, both[1]) * crossed(both[0], y_TN**2), 0.0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return z_LN, np.where(count_LN >= _LEAST_PAIRS, product_LN / scale_LN, np.nan), count_LN.round()
+        return z_LN, np.where(count_LN >= _MIN_PAIRS, product_LN / scale_LN, np.nan), count_LN.round()
 
 
 def _z(product: NDArray[np.float64], square: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         z = product / np.sqrt(np.maximum(square, 0.0))
-    return np.where((count >= _LEAST_PAIRS - 0.5) & np.isfinite(z), z, np.nan)
+    return np.where((count >= _MIN_PAIRS - 0.5) & np.isfinite(z), z, np.nan)
 
 
 def _table(

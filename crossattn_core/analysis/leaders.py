@@ -21,9 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.analysis.attention_maps import read_next_bar, read_snapshots
 from crossattn_core.analysis.forecast_quality import compare_ic
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
+from crossattn_core.analysis.snapshot_store import read_next_bar, read_snapshots
 from crossattn_core.days import bounds
 from crossattn_core.experiment import AnalysisSettings, Experiment, PlantedLead
 from crossattn_core.home import Home

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.training.fitted import AttentionWeights
+from crossattn_core.families.fitted import AttentionWeights
 
 __all__ = ["QUANTITIES", "SNAPSHOT_COLUMNS", "Snapshot", "own_share", "summarise"]
 

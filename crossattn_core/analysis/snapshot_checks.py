@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attention_maps import edge_matrices
+from crossattn_core.analysis.snapshot_store import edge_matrices
 from crossattn_core.experiment import AnalysisSettings
 
 __all__ = ["CHANGE_COLUMNS", "CHECKS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share", "window_attention"]
@@ -85,13 +85,13 @@ def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], setting
         total = received_M.sum()
         share = float(received_M.max() / total) if total > 0 else float("nan")
         source = asset_ids[int(received_M.argmax())]
-        bound = settings.most_on_one_source
+        bound = settings.max_source_share
         rows.append((day, "one_source", share, bound, not share > bound, f"{source} takes {share:.0%} of all attention"))
         mean = float(entropy.get(day, float("nan")))
-        low, high = settings.least_entropy, settings.most_entropy
+        low, high = settings.min_entropy, settings.max_entropy
         rows.append((day, "entropy_low", mean, low, not mean < low, f"mean entropy {mean:.3f} of its largest value"))
         rows.append((day, "entropy_uniform", mean, high, not mean > high, f"mean entropy {mean:.3f} of its largest value"))
-        moved, bound = float(changes["since_previous"].iloc[d]), settings.most_change
+        moved, bound = float(changes["since_previous"].iloc[d]), settings.max_change
         whose = "the same model" if changes["same_model"].iloc[d] else "another model"
         rows.append(
             (day, "jump", moved, bound, not moved > bound, f"{moved:.0%} of attention moved since the day before, {whose}")

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.simulate import CALL_TOLERANCE, called_weights, schedule_of
 from crossattn_core.backtest.simulation import COST_KINDS
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = ["simulate_by_loop"]
 

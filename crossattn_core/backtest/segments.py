@@ -16,8 +16,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.costs import equity_share_after_impact, equity_share_after_trade
 from crossattn_core.backtest.market import Market
+from crossattn_core.backtest.self_financing import equity_share_after_impact, equity_share_after_trade
 
 __all__ = ["Executions", "equity_by_row", "solve"]
 

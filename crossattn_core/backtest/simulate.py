@@ -21,7 +21,7 @@ from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.segments import equity_by_row, solve
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = [
     "CALL_CUTS_TO",

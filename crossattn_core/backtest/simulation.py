@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.market import Market
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = ["COST_KINDS", "Simulation"]
 

@@ -8,7 +8,7 @@ valid one, and ``Experiment.content_hash`` names the result: two experiments wit
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.feed import FeedSettings, Period, PlantedLead, SimulatedMarket
 from crossattn_core.experiment.model import FAMILIES, FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
-from crossattn_core.experiment.rolling import ChampionSettings, RegimeSettings, RetrainSettings
+from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
 from crossattn_core.experiment.tuning import Choice, TuningSettings
@@ -19,7 +19,6 @@ __all__ = [
     "AnalysisSettings",
     "BacktestSettings",
     "BaselineSettings",
-    "ChampionSettings",
     "Choice",
     "CostSettings",
     "Experiment",
@@ -34,6 +33,7 @@ __all__ = [
     "ReportSettings",
     "RetrainSettings",
     "Section",
+    "SelectionSettings",
     "SimulatedMarket",
     "TrainingSettings",
     "TuningSettings",

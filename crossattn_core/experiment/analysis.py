@@ -13,16 +13,16 @@ class AnalysisSettings(Section):
     permutations: int = Field(default=200, ge=20, le=10_000, description="shifts in the null of each pair's lagged correlation")
     window_days: int = Field(default=180, ge=14, le=3650, description="newest days that a leader's name rests on")
     max_lag: int = Field(default=24, ge=1, le=168, description="hours of lead that are tested")
-    most_on_one_source: float = Field(
+    max_source_share: float = Field(
         default=0.9, gt=0, le=1, description="share of all attention on one source beyond which it counts as collapsed"
     )
-    least_entropy: float = Field(
+    min_entropy: float = Field(
         default=0.05, ge=0, lt=1, description="mean entropy over its largest value under which attention counts as collapsed"
     )
-    most_entropy: float = Field(
+    max_entropy: float = Field(
         default=0.995, gt=0, le=1, description="mean entropy over its largest value above which attention tells nothing apart"
     )
-    most_change: float = Field(
+    max_change: float = Field(
         default=0.5, gt=0, le=1, description="share of attention that may move between two days before it is flagged"
     )
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)

@@ -21,7 +21,7 @@ FAMILIES = (
     "ridge_var",
     "lightgbm",
 )
-"""Model families that can be fitted (see training/fitting.py); each can be asked for by name."""
+"""Model families that can be fitted (see families/registry.py); each can be asked for by name."""
 
 LOSSES_OF_HEAD = {"returns": ("mse", "huber", "rank_ic"), "direction": ("cross_entropy",), "weights": ("sharpe",)}
 """model.head -> the values of training.loss that can train it."""
@@ -131,7 +131,7 @@ class TrainingSettings(Section):
     )
     batch_size: int = Field(default=128, ge=1, le=65536, description="decision rows in a batch")
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
-    logit_rate_multiple: float = Field(default=50.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
+    attention_lr_multiplier: float = Field(default=50.0, ge=1, le=100, description="learning-rate multiple of the lag logits")
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
     schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
     loss: Literal["mse", "huber", "rank_ic", "cross_entropy", "sharpe"] = Field(
@@ -156,8 +156,10 @@ class TrainingSettings(Section):
     embargo: int = Field(default=24, ge=0, le=24 * 30, description="bars between the last training label and the validation rows")
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before the fit stops")
     stride: int = Field(default=1, ge=1, le=168, description="bars between training rows")
-    run: int = Field(default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens")
-    own_every: int = Field(
+    contiguous_rows: int = Field(
+        default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens"
+    )
+    own_branch_stride: int = Field(
         default=16, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
     )
     device: Literal["cpu", "cuda", "auto"] = Field(

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from crossattn_core.experiment.section import Section
 
-__all__ = ["ChampionSettings", "RegimeSettings", "RetrainSettings"]
+__all__ = ["RegimeSettings", "RetrainSettings", "SelectionSettings"]
 
 
 class RegimeSettings(Section):
@@ -77,7 +77,7 @@ class RetrainSettings(Section):
     )
 
 
-class ChampionSettings(Section):
+class SelectionSettings(Section):
     """Which strategy is followed: chosen from realised walk-forward results only."""
 
     fallback: str = Field(default="equal_weight", description="followed while no family is shown to beat it")

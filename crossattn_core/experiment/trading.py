@@ -22,8 +22,8 @@ class BaselineSettings(Section):
     ridge_penalty: float = Field(default=100.0, gt=0, description="L2 penalty on standardised lagged returns")
     boosted_trees: int = Field(default=100, ge=1, le=10_000, description="lightgbm: most trees an asset and output")
     boosted_leaves: int = Field(default=8, ge=2, le=1024, description="lightgbm: leaves of a tree")
-    boosted_rate: float = Field(default=0.05, gt=0, le=1, description="lightgbm: share of each tree that is added")
-    boosted_least_rows: int = Field(default=50, ge=1, description="lightgbm: rows in a leaf, at least")
+    boosted_learning_rate: float = Field(default=0.05, gt=0, le=1, description="lightgbm: share of each tree that is added")
+    boosted_min_rows: int = Field(default=50, ge=1, description="lightgbm: rows in a leaf, at least")
     boosted_patience: int = Field(
         default=15, ge=1, description="lightgbm: trees without a better validation loss before it stops"
     )
@@ -50,19 +50,19 @@ class PortfolioSettings(Section):
         ge=0,
         description="opening must promise this multiple of its one-way cost over the trade horizon; 2 pays for in and out",
     )
-    belief_caution: float = Field(
+    shrinkage_confidence: float = Field(
         default=0.5,
         ge=0,
         le=3,
         description="standard deviations of doubt taken off the believed share, so that luck earns less trust",
     )
-    exit_patience: float = Field(
+    holding_horizons: float = Field(
         default=5.0,
         ge=1,
         le=100,
         description="a position without edge is closed when its risk over this many trade horizons outweighs the cost of closing",
     )
-    belief_uncertainty: float = Field(
+    shrinkage_prior_sd: float = Field(
         default=0.35,
         ge=0,
         le=10,

@@ -46,7 +46,7 @@ class TuningSettings(Section):
     space: dict[str, Choice] = Field(
         default={
             "training.learning_rate": Choice(low=3e-4, high=3e-3, log=True),
-            "training.logit_rate_multiple": Choice(low=10, high=100, log=True),
+            "training.attention_lr_multiplier": Choice(low=10, high=100, log=True),
             "training.weight_decay": Choice(low=1e-4, high=1e-1, log=True),
             "training.epochs": Choice(low=3, high=12, whole=True),
             "model.dropout": Choice(values=(0.0, 0.1, 0.2)),

@@ -19,13 +19,30 @@ from crossattn_core.experiment.model import (
     ModelSettings,
     TrainingSettings,
 )
-from crossattn_core.experiment.rolling import ChampionSettings, RegimeSettings, RetrainSettings
+from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
 from crossattn_core.experiment.tuning import TuningSettings
 from crossattn_core.universe import VENUES, Asset, VenueName
 
-__all__ = ["Experiment", "load_experiment"]
+__all__ = ["RENAMED", "Experiment", "load_experiment"]
+
+RENAMED = {
+    "champion": "selection",
+    "training.run": "contiguous_rows",
+    "training.own_every": "own_branch_stride",
+    "training.logit_rate_multiple": "attention_lr_multiplier",
+    "baselines.boosted_least_rows": "boosted_min_rows",
+    "baselines.boosted_rate": "boosted_learning_rate",
+    "portfolio.belief_caution": "shrinkage_confidence",
+    "portfolio.belief_uncertainty": "shrinkage_prior_sd",
+    "portfolio.exit_patience": "holding_horizons",
+    "analysis.most_on_one_source": "max_source_share",
+    "analysis.least_entropy": "min_entropy",
+    "analysis.most_entropy": "max_entropy",
+    "analysis.most_change": "max_change",
+}
+"""Knobs by an earlier name -> today's: a file that still says the old one is refused with the new one."""
 
 
 class Experiment(Section):
@@ -56,7 +73,7 @@ class Experiment(Section):
     training: TrainingSettings = TrainingSettings()
     regimes: RegimeSettings = RegimeSettings()
     retrain: RetrainSettings = RetrainSettings()
-    champion: ChampionSettings = ChampionSettings()
+    selection: SelectionSettings = SelectionSettings()
     baselines: BaselineSettings = BaselineSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     costs: CostSettings = CostSettings()
@@ -211,6 +228,8 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, given: 
     name = ".".join(str(part) for part in location)
     if kind != "extra_forbidden":
         return f"{name}: {message.removeprefix('Value error, ')}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+    if name in RENAMED:
+        return f"{name}: is called {RENAMED[name]!r} now; the meaning is the same"
     fields = _fields_at(location[:-1])
     near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""

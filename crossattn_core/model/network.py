@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention import AssetTokens, CrossAttention, NoCrossAttention
+from crossattn_core.model.attention.base import AssetTokens, CrossAttention, NoCrossAttention
+from crossattn_core.model.attention.hierarchical import HierarchicalAttention
+from crossattn_core.model.attention.lag_bias import LagBiasAttention
+from crossattn_core.model.attention.plain import LastStepAttention, PooledAttention, UniformAttention
+from crossattn_core.model.attention.sparse import SparseLagAttention
+from crossattn_core.model.attention.timed import FactorisedAttention, LaggedAttention
 from crossattn_core.model.baselines.portfolio_transformer import PortfolioTransformer
 from crossattn_core.model.baselines.sequence import DecomposedLinear, MultiAssetGRU, SingleAssetLSTM
 from crossattn_core.model.encoder import BarEmbedding, TemporalEncoder
 from crossattn_core.model.heads import raw_outputs
-from crossattn_core.model.hierarchy import HierarchicalAttention
-from crossattn_core.model.lag_attention import LagBiasAttention
-from crossattn_core.model.plain_attention import LastStepAttention, PooledAttention, UniformAttention
-from crossattn_core.model.sparse_attention import SparseLagAttention
-from crossattn_core.model.timed_attention import FactorisedAttention, LaggedAttention
 from crossattn_core.panel.windows import RecentBars
 
 __all__ = ["CrossAssetNetwork", "NetworkOutput", "NetworkShape", "build_network"]
@@ -112,7 +112,7 @@ class CrossAssetNetwork(nn.Module):
         parts = [torch.einsum("bnhk,nhk->bn", self.cross.ahead(tokens, *span), readout_NHK) for span in spans]
         return torch.stack(parts, dim=-1)
 
-    def parameter_groups(self, learning_rate: float, logit_rate_multiple: float, weight_decay: float) -> list[dict]:
+    def parameter_groups(self, learning_rate: float, attention_lr_multiplier: float, weight_decay: float) -> list[dict]:
         """AdamW groups: matrices decay, vectors do not, attention logits run faster and never decay."""
         logits = self.cross.logit_parameters()
         logit_ids = {id(parameter) for parameter in logits}
@@ -120,7 +120,7 @@ class CrossAssetNetwork(nn.Module):
         groups = [
             {"params": [p for p in others if p.ndim >= 2], "lr": learning_rate, "weight_decay": weight_decay},
             {"params": [p for p in others if p.ndim < 2], "lr": learning_rate, "weight_decay": 0.0},
-            {"params": logits, "lr": learning_rate * logit_rate_multiple, "weight_decay": 0.0},
+            {"params": logits, "lr": learning_rate * attention_lr_multiplier, "weight_decay": 0.0},
         ]
         return [group for group in groups if group["params"]]
 

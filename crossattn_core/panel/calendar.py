@@ -1,6 +1,6 @@
 """What each calendar calls for, as rows: the spine of the grid and the hours in which a market is open.
 
-Sessions come from ``candles/sessions.py``; here they become the table that the SQL models join.
+Sessions come from ``trading_calendar.py``; here they become the table that the SQL models join.
 """
 
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from crossattn_core.candles.sessions import ALWAYS_OPEN, expected_bars
 from crossattn_core.days import bounds
+from crossattn_core.trading_calendar import ALWAYS_OPEN, expected_bars
 
 __all__ = ["session_rows"]
 

@@ -16,7 +16,7 @@ from crossattn_core.panel.panel import Panel
 __all__ = ["BARS_A_DAY", "MarketDays", "daily_correlation", "fresh_returns", "market_days", "panel_days"]
 
 BARS_A_DAY = 24
-_LEAST_COMMON_HOURS = 6
+_MIN_COMMON_HOURS = 6
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,6 @@ def daily_correlation(market: MarketDays) -> NDArray[np.float64]:
     common_DNN = np.swapaxes(known_DHN, 1, 2) @ known_DHN
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation_DNN = product_DNN / np.sqrt(square_DNN * np.swapaxes(square_DNN, 1, 2))
-        counted_DNN = (common_DNN >= _LEAST_COMMON_HOURS) & np.isfinite(correlation_DNN)
+        counted_DNN = (common_DNN >= _MIN_COMMON_HOURS) & np.isfinite(correlation_DNN)
         counted_DNN &= ~np.eye(correlation_DNN.shape[1], dtype=bool)
         return np.where(counted_DNN, correlation_DNN, 0.0).sum(axis=(1, 2)) / counted_DNN.sum(axis=(1, 2))

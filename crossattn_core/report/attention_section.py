@@ -7,13 +7,13 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from crossattn_core.analysis.attention_story import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.experiment import Experiment
-from crossattn_core.report.attention_figures import Order, attention_figure, time_figure, views_figure
-from crossattn_core.report.ink import svg
+from crossattn_core.report.figures.attention import Order, attention_figure, time_figure, views_figure
+from crossattn_core.report.figures.leads import edge_graph_figure, lag_profile_figure, stress_figure
+from crossattn_core.report.figures.style import svg
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
-from crossattn_core.report.lead_figures import edge_graph_figure, lag_profile_figure, stress_figure
 
 __all__ = ["PICTURES", "attention_pictures", "attention_section"]
 

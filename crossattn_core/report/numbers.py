@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crossattn_core.backtest.breakdown import metrics_by_part
 from crossattn_core.backtest.comparison import beside
 from crossattn_core.backtest.metrics import Metrics, daily_returns, metrics_of, sharpe
-from crossattn_core.backtest.parts import metrics_by_part
-from crossattn_core.backtest.selection import (
+from crossattn_core.backtest.overfitting import (
     deflated_sharpe,
     expected_best_sharpe,
     minimum_track_record,

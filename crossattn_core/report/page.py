@@ -11,11 +11,12 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from crossattn_core.experiment import PlantedLead
-from crossattn_core.report import figures, html
+from crossattn_core.report import html_tables as html
 from crossattn_core.report.attention_section import attention_section
+from crossattn_core.report.figures import performance as figures
+from crossattn_core.report.headline import HEADLINE, headline_rows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.numbers import report_numbers
-from crossattn_core.report.tables import HEADLINE, headline_rows
 from crossattn_core.report.template import PAGE
 from crossattn_core.storage import write_json, write_parquet, write_text
 

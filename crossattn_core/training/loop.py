@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
+from crossattn_core.families.calibration import Parts, calibrate, combine
+from crossattn_core.families.fitted import EpochReport, silent
 from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
-from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.device import Computing
-from crossattn_core.training.fitted import EpochReport, silent
 from crossattn_core.training.interrupted import TrainingHistory, discard, restore, store
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
@@ -101,7 +101,7 @@ def train(
     passes = -(-settings.minimum_batches // -(-len(row_R) // settings.batch_size))
     batches = -(-passes * len(row_R) // settings.batch_size)
     optimiser = torch.optim.AdamW(
-        network.parameter_groups(settings.learning_rate, settings.logit_rate_multiple, settings.weight_decay), fused=True
+        network.parameter_groups(settings.learning_rate, settings.attention_lr_multiplier, settings.weight_decay), fused=True
     )
     schedule = _schedule(optimiser, settings, epochs * batches)
     history = TrainingHistory()
@@ -118,7 +118,7 @@ def train(
             break
         network.train()
         step = examples.objective.step
-        order_R = torch.cat([_shuffled_runs(row_R, settings.run, generator, step=step) for _ in range(passes)])
+        order_R = torch.cat([_shuffled_runs(row_R, settings.contiguous_rows, generator, step=step) for _ in range(passes)])
         summed = 0.0
         for batch in range(batches):
             row_B = order_R[batch * settings.batch_size : (batch + 1) * settings.batch_size]
@@ -204,12 +204,12 @@ def _loss(network: CrossAssetNetwork, examples: Examples, row_B: Tensor, setting
     else:
         cross_BNO = network.cross_answer(recent)
     # What weights earn hangs on all of them at once: there the own part speaks on every row.
-    own_every = 1 if settings.loss == "sharpe" else settings.own_every
-    if network.training and own_every > 1:
+    own_branch_stride = 1 if settings.loss == "sharpe" else settings.own_branch_stride
+    if network.training and own_branch_stride > 1:
         # Drop-path: the own part speaks on every n-th row only. Its windows hardly change from bar to bar, and the
         # cross part must be right without it.
         own_BNO = torch.zeros_like(cross_BNO)
-        place_R = torch.arange(0, len(row_B), own_every, device=row_B.device)
+        place_R = torch.arange(0, len(row_B), own_branch_stride, device=row_B.device)
         own_BNO = own_BNO.index_copy(0, place_R, network.own_part(examples.windows.gather(row_B[place_R])).to(own_BNO.dtype))
     else:
         own_BNO = network.own_part(examples.windows.gather(row_B))

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import ExperimentError, HistoryError, TrainingError
 from crossattn_core.experiment import Choice, Experiment
+from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
+from crossattn_core.families.targets import output_labels
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
-from crossattn_core.training.fitting import FitRequest, FittedModel, fit_model
 from crossattn_core.training.loss import sharpe_loss
-from crossattn_core.training.targets import output_labels
 from crossattn_core.tuning.ledger import Trial, read_trials, record_trial
 
 __all__ = ["Tuned", "first_test_day", "judge", "search", "study_name", "with_settings"]

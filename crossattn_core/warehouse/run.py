@@ -16,10 +16,10 @@ import pyarrow as pa
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import WarehouseError
 from crossattn_core.receipts import combined_hash
+from crossattn_core.warehouse.checks import RejectedError, TestResult, run_tests
 from crossattn_core.warehouse.connection import connect, transaction
 from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
 from crossattn_core.warehouse.sources import create_sources, standing_columns, sync_sources
-from crossattn_core.warehouse.tests import RejectedError, TestResult, run_tests
 
 __all__ = [
     "BuildResult",

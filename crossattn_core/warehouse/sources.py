@@ -41,7 +41,7 @@ _TIME = {"raw.candles": "closed_at, asset_id", "raw.funding": "settled_at, asset
 
 
 class CandleSource(Protocol):
-    """What is read of the lake; tables as ``crossattn_core.candles.store.Lake`` gives them."""
+    """What is read of the lake; tables as ``crossattn_core.candles.lake.store.Lake`` gives them."""
 
     def read_candles(self, venue: str | None, first: date, last: date) -> pa.Table: ...
     def read_funding(self, first: date, last: date) -> pa.Table: ...

@@ -6,13 +6,13 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import model_stages
-from crossattn_core.analysis.attention_story import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.attention_section import attention_pictures
-from crossattn_core.report.ink import png
+from crossattn_core.report.figures.style import png
 from crossattn_core.report.inputs import AttentionSummary
 from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range

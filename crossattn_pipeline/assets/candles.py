@@ -9,8 +9,8 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import data_stages
-from crossattn_core.candles.intake import DayIntake
-from crossattn_core.candles.ledger import Kind
+from crossattn_core.candles.ingest.ingest import DayIntake
+from crossattn_core.candles.lake.ledger import Kind
 from crossattn_core.errors import FeedBlockedError, PermanentFeedError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line

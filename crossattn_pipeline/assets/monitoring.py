@@ -8,12 +8,12 @@ import pandas as pd
 from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.monitoring.watch import freshness, rolling_ic
-from crossattn_core.regimes.detect import daily_regimes
+from crossattn_core.regimes.detectors.registry import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.ink import png
-from crossattn_core.report.stage_figures import monitor_figure
-from crossattn_core.training.rolling_store import read_plan
+from crossattn_core.report.figures.stages import monitor_figure
+from crossattn_core.report.figures.style import png
+from crossattn_core.walk_forward.monitor import freshness, rolling_ic
+from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.metadata import figure, number
 
 __all__ = ["freshness_check", "monitoring_assets"]

@@ -12,8 +12,8 @@ from crossattn_core.errors import ContractError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.panel.schemas import BrokenContractError
-from crossattn_core.report.ink import png
-from crossattn_core.report.stage_figures import regime_figure
+from crossattn_core.report.figures.stages import regime_figure
+from crossattn_core.report.figures.style import png
 from crossattn_core.warehouse.project import Project
 from crossattn_pipeline.assets.warehouse import model_key
 from crossattn_pipeline.metadata import figure, table

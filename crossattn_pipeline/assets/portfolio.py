@@ -8,16 +8,16 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import model_stages
-from crossattn_core.champion.follow import CHAMPION
-from crossattn_core.champion.orders import champion_note, check_orders, read_orders
 from crossattn_core.errors import NoForecastError
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.report.attention_figures import attention_figure
-from crossattn_core.report.figures import equity_figure, underwater_figure
-from crossattn_core.report.ink import png
-from crossattn_core.report.model_figures import retrain_figure
-from crossattn_core.report.tables import headline_markdown
+from crossattn_core.report.figures.attention import attention_figure
+from crossattn_core.report.figures.models import retrain_figure
+from crossattn_core.report.figures.performance import equity_figure, underwater_figure
+from crossattn_core.report.figures.style import png
+from crossattn_core.report.headline import headline_markdown
+from crossattn_core.selection.follow import CHAMPION
+from crossattn_core.selection.handover import champion_note, check_orders, read_orders
 from crossattn_pipeline.metadata import figure, number, table
 
 __all__ = ["portfolio_assets"]

@@ -9,15 +9,15 @@ import pandas as pd
 
 from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
+from crossattn_core.families.fitted import EpochReport
 from crossattn_core.line import Line
-from crossattn_core.report.ink import png
-from crossattn_core.report.stage_figures import loss_figure
-from crossattn_core.training.fitted import EpochReport
-from crossattn_core.training.leak_check import check_no_forecast_saw_its_label
-from crossattn_core.training.replay_check import check_replay, sampled_days
-from crossattn_core.training.rolling_inputs import settings_hash
-from crossattn_core.training.walk_forward import DayResult
-from crossattn_core.training.wanted_store import read_answers
+from crossattn_core.report.figures.stages import loss_figure
+from crossattn_core.report.figures.style import png
+from crossattn_core.walk_forward.fingerprint import settings_hash
+from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
+from crossattn_core.walk_forward.replay_check import check_replay, sampled_days
+from crossattn_core.walk_forward.walk import DayResult
+from crossattn_core.walk_forward.wanted_store import read_answers
 from crossattn_pipeline.metadata import figure, number, table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 

@@ -12,10 +12,10 @@ from sqlglot import exp, parse_one
 from crossattn_core import data_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
+from crossattn_core.warehouse.checks import RejectedError, TestResult, failing_query
 from crossattn_core.warehouse.project import Column, Model, Project
 from crossattn_core.warehouse.results import RESULT_STAGES, reads_results
 from crossattn_core.warehouse.run import BuildResult
-from crossattn_core.warehouse.tests import RejectedError, TestResult, failing_query
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import daily_partitions, day_range
 

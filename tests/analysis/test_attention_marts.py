@@ -12,7 +12,7 @@ from crossattn_core.analysis.snapshot import Snapshot
 from crossattn_core.analysis.snapshot_checks import attention_changes
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.sources import create_sources
-from tests.training.rolling_fakes import FIRST_DAY
+from tests.walk_forward.fakes import FIRST_DAY
 
 NAMES = ("a", "b", "c", "d")
 DAYS = 24

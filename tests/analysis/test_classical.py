@@ -7,7 +7,7 @@ from statsmodels.tsa.stattools import grangercausalitytests
 
 from crossattn_core.analysis.classical import granger, hayashi_yoshida, shifted_correlations
 from crossattn_core.regimes.market_days import fresh_returns
-from tests.training.rolling_fakes import synthetic_panel
+from tests.walk_forward.fakes import synthetic_panel
 
 LEADS = ((0, 1, 2, 0.3), (0, 2, 5, 0.3))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.attention_maps import snapshot_day
+from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import (
     AGREEMENT_COLUMNS,
     EVIDENCE_COLUMNS,
@@ -17,12 +17,12 @@ from crossattn_core.analysis.evidence import (
     sampled_rows,
     take_evidence,
 )
-from crossattn_core.analysis.influence import VIEWS
+from crossattn_core.analysis.snapshot_store import snapshot_day
+from crossattn_core.families.registry import FitRequest, fit_model
 from crossattn_core.home import Home
-from crossattn_core.training.fitting import FitRequest, fit_model
-from crossattn_core.training.rolling_store import read_plan
-from crossattn_core.training.walk_forward import walk
-from tests.training.rolling_fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
+from crossattn_core.walk_forward.store import read_plan
+from crossattn_core.walk_forward.walk import walk
+from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
 
 LEADS = ((0, 1, 2, 0.8), (0, 2, 4, 0.8), (0, 3, 1, 0.8))
 DAY = FIRST_DAY + timedelta(days=99)

@@ -7,7 +7,7 @@ import pytest
 
 from crossattn_core.analysis.lead_lag import benjamini_hochberg, first_clean_lags, lead_lag
 from crossattn_core.regimes.market_days import fresh_returns
-from tests.training.rolling_fakes import synthetic_panel
+from tests.walk_forward.fakes import synthetic_panel
 
 
 def _pairs(panel, **changes):

@@ -11,7 +11,7 @@ from crossattn_core.analysis.leaders import LEADER_COLUMNS, compare_with_truth, 
 from crossattn_core.experiment import PlantedLead
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import next_bar_labels
-from tests.training.rolling_fakes import FIRST_DAY, rolling_experiment, synthetic_panel
+from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel
 
 DAYS, ASSETS = 60, 5
 LAST = FIRST_DAY + timedelta(days=DAYS - 1)

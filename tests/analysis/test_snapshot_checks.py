@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.analysis.attention_maps import Snapshot
 from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots, moved_share, window_attention
+from crossattn_core.analysis.snapshot_store import Snapshot
 from crossattn_core.experiment import AnalysisSettings
-from tests.training.rolling_fakes import FIRST_DAY
+from tests.walk_forward.fakes import FIRST_DAY
 
 NAMES = ("a", "b", "c", "d")
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from crossattn_core.backtest.market import Market
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 
 START = np.datetime64("2025-01-01T01:00:00", "us")
 

@@ -14,9 +14,9 @@ from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.metrics import metrics_of
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
-from crossattn_core.portfolio.book import Book
-from crossattn_core.portfolio.targets import Targets
-from crossattn_core.portfolio.weights import decision_rows, target_weights
+from crossattn_core.portfolio.decide import decision_rows, target_weights
+from crossattn_core.portfolio.positions import Book
+from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.markets import market, targets
 from tests.report import story
 

@@ -10,7 +10,7 @@ from crossattn_core.backtest.metrics import metrics_of
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.errors import BacktestError
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.markets import cases, market
 
 CAPITAL = 50_000.0

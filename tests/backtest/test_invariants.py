@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crossattn_core.backtest.simulate import simulate
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.markets import cases, market, targets
 
 CAPITAL = 50_000.0

@@ -17,7 +17,7 @@ from crossattn_core.backtest.comparison import beside
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.metrics import sharpe, sortino, underwater
 from crossattn_core.backtest.simulate import simulate
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.oracles import case
 
 DAILY = 0.0004 + 0.01 * np.random.default_rng(0).standard_t(4, 750)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
 from crossattn_core.errors import BacktestError
-from crossattn_core.portfolio.targets import Targets
+from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.markets import cases, market, targets
 
 CAPITAL = 50_000.0

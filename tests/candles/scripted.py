@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_dividends, empty_funding
-from crossattn_core.candles.sessions import expected_bars
+from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_dividends, empty_funding
 from crossattn_core.days import to_naive
+from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.bybit import BybitFeed
-from crossattn_core.candles.intake import take_in_candles
-from crossattn_core.candles.patience import Waiting
-from crossattn_core.candles.store import Lake
-from crossattn_core.candles.windows import INTERVALS, bar_end, opens_in
+from crossattn_core.candles.feeds.bybit import BybitFeed
+from crossattn_core.candles.feeds.page_windows import INTERVALS, bar_end, opens_in
+from crossattn_core.candles.feeds.retry import Waiting
+from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import ExperimentError, FeedBlockedError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
@@ -245,7 +245,7 @@ def test_an_unknown_interval_is_refused_with_the_list():
 
 
 def test_the_limiter_never_lets_more_through_than_its_rate():
-    from crossattn_core.candles.patience import TokenBucket
+    from crossattn_core.candles.feeds.retry import TokenBucket
 
     time = Time()
     bucket = TokenBucket(10, 5, time.waiting())

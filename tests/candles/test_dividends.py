@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 
 from crossattn_core.backtest.market import market_of
-from crossattn_core.candles.feed import DIVIDEND_COLUMNS
-from crossattn_core.candles.files import FilesFeed
-from crossattn_core.candles.intake import take_in_candles, take_in_dividends, with_dividends
-from crossattn_core.candles.sessions import session_bounds
-from crossattn_core.candles.simulated import SimulatedFeed
-from crossattn_core.candles.store import Lake
-from crossattn_core.candles.validate import judge_dividends
+from crossattn_core.candles.feeds.feed import DIVIDEND_COLUMNS
+from crossattn_core.candles.feeds.files import FilesFeed
+from crossattn_core.candles.feeds.simulated import SimulatedFeed
+from crossattn_core.candles.ingest.ingest import take_in_candles, take_in_dividends, with_dividends
+from crossattn_core.candles.lake.store import Lake
+from crossattn_core.candles.quality import judge_dividends
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import FeedSettings, Period, SimulatedMarket
 from crossattn_core.home import Home
 from crossattn_core.panel.store import export_days, open_panel
+from crossattn_core.trading_calendar import session_bounds
 from crossattn_core.universe import Asset
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all

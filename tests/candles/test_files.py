@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.files import FilesFeed
-from crossattn_core.candles.intake import take_in_candles
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.feeds.files import FilesFeed
+from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import HistoryError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset

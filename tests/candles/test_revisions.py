@@ -5,9 +5,9 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.intake import take_in_candles
-from crossattn_core.candles.revisions import adopt_revisions, retire_history, revisions_beyond
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
 from tests.candles.scripted import ScriptedFeed, plain_candles

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.sessions import expected_bars
-from crossattn_core.candles.simulated import SimulatedFeed, planted_truth
-from crossattn_core.candles.validate import judge_candles, judge_funding
+from crossattn_core.candles.feeds.simulated import SimulatedFeed, planted_truth
+from crossattn_core.candles.quality import judge_candles, judge_funding
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import Period, PlantedLead, SimulatedMarket
+from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset
 
 BTC = Asset(venue="bybit", symbol="BTCUSDT")

@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from crossattn_core.candles.api import ApiFeed
-from crossattn_core.candles.bybit import BybitFeed
-from crossattn_core.candles.files import FilesFeed
-from crossattn_core.candles.intake import take_in_candles, take_in_funding
-from crossattn_core.candles.simulated import SimulatedFeed
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.feeds.api import ApiFeed
+from crossattn_core.candles.feeds.bybit import BybitFeed
+from crossattn_core.candles.feeds.files import FilesFeed
+from crossattn_core.candles.feeds.simulated import SimulatedFeed
+from crossattn_core.candles.ingest.ingest import take_in_candles, take_in_funding
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import days_between, to_aware
 from crossattn_core.experiment import FeedSettings, Period, SimulatedMarket
 from crossattn_core.universe import Asset

@@ -5,12 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.patience import Waiting
-from crossattn_core.candles.sessions import expected_bars
-from crossattn_core.candles.validate import judge_candles
-from crossattn_core.candles.yahoo import YahooFeed
+from crossattn_core.candles.feeds.retry import Waiting
+from crossattn_core.candles.feeds.yahoo import YahooFeed
+from crossattn_core.candles.quality import judge_candles
 from crossattn_core.errors import ExperimentError, FeedBlockedError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
+from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset
 from tests.candles.scripted import plain_candles
 from tests.servers.yahoo import TRANSIENT, YahooServer

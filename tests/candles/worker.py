@@ -7,10 +7,10 @@ from datetime import date
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from crossattn_core.candles.bybit import BybitFeed
-from crossattn_core.candles.intake import take_in_candles
-from crossattn_core.candles.patience import Waiting
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.feeds.bybit import BybitFeed
+from crossattn_core.candles.feeds.retry import Waiting
+from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossattn_core.model.attention import AssetTokens, CrossAttention
-from crossattn_core.model.hierarchy import HierarchicalAttention
-from crossattn_core.model.lag_attention import LagBiasAttention
-from crossattn_core.model.plain_attention import LastStepAttention, PooledAttention, UniformAttention
-from crossattn_core.model.sparse_attention import SparseLagAttention
-from crossattn_core.model.timed_attention import FactorisedAttention, LaggedAttention
+from crossattn_core.model.attention.base import AssetTokens, CrossAttention
+from crossattn_core.model.attention.hierarchical import HierarchicalAttention
+from crossattn_core.model.attention.lag_bias import LagBiasAttention
+from crossattn_core.model.attention.plain import LastStepAttention, PooledAttention, UniformAttention
+from crossattn_core.model.attention.sparse import SparseLagAttention
+from crossattn_core.model.attention.timed import FactorisedAttention, LaggedAttention
 from crossattn_core.panel.windows import RecentBars
 
 BATCH, ASSETS, LAGS, WIDTH, HEADS, STEPS = 4, 5, 6, 24, 6, 3

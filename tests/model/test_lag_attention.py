@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossattn_core.model.attention import AssetTokens, CrossAttention
-from crossattn_core.model.lag_attention import LagBiasAttention
+from crossattn_core.model.attention.base import AssetTokens, CrossAttention
+from crossattn_core.model.attention.lag_bias import LagBiasAttention
 from crossattn_core.panel.windows import RecentBars
 
 BATCH, ASSETS, LAGS, WIDTH, HEADS = 6, 4, 5, 16, 4

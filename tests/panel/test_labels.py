@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossattn_core.analysis.planted import planted_suite_market
+from benchmarks.planted.markets import planted_suite_market
 from crossattn_core.experiment import LabelSettings
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from crossattn_core.analysis.planted import planted_market, planted_suite_market
+from benchmarks.planted.markets import planted_market, planted_suite_market
 from crossattn_core.panel.windows import Scaler, Windows, fit_scaler, hourly_log_returns, hourly_volatility
 
 PANEL = planted_suite_market("sessions", 2, bars=900).panel

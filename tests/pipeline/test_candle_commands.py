@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from crossattn_core.candles.store import Lake
+from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_pipeline.cli import app
 from tests.pipeline.test_cli import crossattn

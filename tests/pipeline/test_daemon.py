@@ -17,7 +17,7 @@ import pytest
 
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
-from crossattn_core.training.rolling_store import read_plan
+from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import EXPERIMENT_VARIABLE, HOME_VARIABLE, adopt_instance
 from crossattn_pipeline.launch import find_stale

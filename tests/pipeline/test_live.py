@@ -9,7 +9,7 @@ import pytest
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.training.rolling_store import read_plan
+from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import relax_sqlite
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags

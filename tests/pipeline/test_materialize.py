@@ -13,8 +13,8 @@ from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.errors import CrossattnError
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
-from crossattn_core.monitoring.watch import outlook
-from crossattn_core.training.rolling_store import read_events, read_plan
+from crossattn_core.walk_forward.monitor import outlook
+from crossattn_core.walk_forward.store import read_events, read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.launch import find_stale, materialize, materialize_stale
 from tests.small import past, small_experiment, write_market

@@ -9,8 +9,8 @@ from crossattn_core.backtest.metrics import sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.errors import BacktestError
 from crossattn_core.home import Home
-from crossattn_core.portfolio.book import Book
-from crossattn_core.portfolio.weights import decision_rows, forecast_array, read_weights, save_weights, target_weights
+from crossattn_core.portfolio.decide import decision_rows, forecast_array, read_weights, save_weights, target_weights
+from crossattn_core.portfolio.positions import Book
 from tests.report import story
 
 OF = story.experiment()
@@ -117,7 +117,7 @@ def test_forecasts_that_turn_out_worthless_lose_belief():
     upside_down = weights("attention", forecast=-5 * FORECAST)
     honest = weights("attention", forecast=FORECAST)
     assert upside_down.belief_D[-1] < 0.15 < honest.belief_D[-1]
-    first = OF.portfolio.shrinkage - OF.portfolio.belief_caution * OF.portfolio.belief_uncertainty / 2
+    first = OF.portfolio.shrinkage - OF.portfolio.shrinkage_confidence * OF.portfolio.shrinkage_prior_sd / 2
     np.testing.assert_allclose(upside_down.belief_DN[0], first)
 
 
@@ -129,7 +129,7 @@ def test_an_asset_that_is_forecast_well_keeps_more_belief_than_one_that_is_not()
 
 
 def test_without_uncertainty_the_believed_share_never_moves():
-    belief_DN = weights("attention", story.experiment(belief_uncertainty=0.0)).belief_DN
+    belief_DN = weights("attention", story.experiment(shrinkage_prior_sd=0.0)).belief_DN
     assert (belief_DN == OF.portfolio.shrinkage).all()
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import RegimeSettings
-from crossattn_core.regimes.detect import DETECTORS, confirm, daily_regimes
+from crossattn_core.regimes.detectors.registry import DETECTORS, confirm, daily_regimes
 from crossattn_core.regimes.windows import regime_in_force, regime_windows
-from tests.training.rolling_fakes import FIRST_DAY, synthetic_panel
+from tests.walk_forward.fakes import FIRST_DAY, synthetic_panel
 
 DAYS = 120
 

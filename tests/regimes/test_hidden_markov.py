@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossattn_core.regimes.hidden_markov import GaussianChain, filter_forward, fit_chain
+from crossattn_core.regimes.detectors.hidden_markov import GaussianChain, filter_forward, fit_chain
 
 CHAIN = GaussianChain(
     start_K=np.array([0.5, 0.5]),

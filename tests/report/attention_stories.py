@@ -5,10 +5,10 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from crossattn_core.analysis.attention_story import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
-from crossattn_core.analysis.influence import VIEWS
-from crossattn_core.analysis.stress import RegimeCorrelation
+from crossattn_core.analysis.regime_correlation import RegimeCorrelation
 from crossattn_core.report.inputs import AttentionSummary
 
 LAGS, DAYS = 24, 120

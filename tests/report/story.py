@@ -10,7 +10,7 @@ from crossattn_core.backtest.simulate import simulate
 from crossattn_core.days import grid
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.weights import decision_rows, target_weights
+from crossattn_core.portfolio.decide import decision_rows, target_weights
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from tests.report.attention_stories import attention_story
 

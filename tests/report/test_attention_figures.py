@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from crossattn_core.analysis.attention_story import AttentionStory
-from crossattn_core.analysis.stress import correlation_by_regime
-from crossattn_core.report.attention_figures import LINES, attention_figure, order_by, time_figure, views_figure
-from crossattn_core.report.ink import frame, png, svg
-from crossattn_core.report.lead_figures import edge_graph_figure, lag_profile_figure, stress_figure
+from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.regime_correlation import correlation_by_regime
+from crossattn_core.report.figures.attention import LINES, attention_figure, order_by, time_figure, views_figure
+from crossattn_core.report.figures.leads import edge_graph_figure, lag_profile_figure, stress_figure
+from crossattn_core.report.figures.style import frame, png, svg
 from tests.report.attention_stories import attention_story, summary
 
 DRAWN: dict[str, Callable[[AttentionStory], Figure]] = {

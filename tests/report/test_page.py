@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from crossattn_core.errors import BacktestError
-from crossattn_core.report import figures
-from crossattn_core.report.attention_figures import attention_figure
+from crossattn_core.report.figures import performance as figures
+from crossattn_core.report.figures.attention import attention_figure
+from crossattn_core.report.headline import headline, headline_markdown
 from crossattn_core.report.page import build_report
-from crossattn_core.report.tables import headline, headline_markdown
 from tests.report import story
 
 
@@ -81,7 +81,7 @@ def test_noise_is_called_not_distinguishable(tmp_path):
 
 
 def test_a_strategy_that_loses_for_sure_is_called_worse(tmp_path):
-    of = story.experiment(shrinkage=1.0, belief_uncertainty=0.0)
+    of = story.experiment(shrinkage=1.0, shrinkage_prior_sd=0.0)
     report = json.loads(build_report(story.inputs(of, ic=-0.6), tmp_path).json.read_text())
     assert report["verdict"]["stance"] == "worse"
 

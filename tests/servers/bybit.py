@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.windows import INTERVALS, bar_end
+from crossattn_core.candles.feeds.page_windows import INTERVALS, bar_end
 from tests.servers.faults import Answer, FaultyServer
 
 TRANSIENT = ("429", "500", "503", "truncated", "dropped", "cut_short", "wrong_type", "empty_body", "10006", "10016", "10002")

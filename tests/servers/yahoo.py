@@ -13,7 +13,7 @@ from email.utils import format_datetime
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.sessions import session_bounds
+from crossattn_core.trading_calendar import session_bounds
 from tests.servers.faults import Answer, FaultyServer
 
 TRANSIENT = ("429", "500", "truncated", "dropped", "cut_short", "wrong_type", "empty_body")

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.planted import planted_experiment, planted_market
+from benchmarks.planted.markets import planted_experiment, planted_market
 from crossattn_core.errors import CheckpointError, TrainingError
-from crossattn_core.training.fitted import EpochReport
-from crossattn_core.training.fitting import FitRequest, FittedModel, fit_model
+from crossattn_core.families.fitted import EpochReport
+from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
 
 PANEL = planted_market(bars=700, assets=4, seed=2, edges=())
 SMALL = {
     "model": {"lookback": 24, "patch": 8, "max_lag": 6, "width": 16, "heads": 4, "layers": 1},
-    "training": {"epochs": 4, "minimum_batches": 1, "batch_size": 64, "run": 8, "patience": 4},
+    "training": {"epochs": 4, "minimum_batches": 1, "batch_size": 64, "contiguous_rows": 8, "patience": 4},
 }
 REQUEST = FitRequest(PANEL, 600, np.ones(700, np.float32), seed=5)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from crossattn_core.analysis.planted import PlantedEdge, planted_experiment, planted_market
+from benchmarks.planted.markets import PlantedEdge, planted_experiment, planted_market
 from crossattn_core.errors import TrainingError
+from crossattn_core.families.fitted import EpochReport, FittedModel
+from crossattn_core.families.registry import FitRequest, fit_model
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
-from crossattn_core.training.fitted import EpochReport, FittedModel
-from crossattn_core.training.fitting import FitRequest, fit_model
 
 # Leads long enough ago that they are still to come at the fill, an hour after the decision.
 EDGES = (PlantedEdge(0, 1, 3, share=0.3), PlantedEdge(0, 2, 4, share=0.3), PlantedEdge(3, 4, 2, share=0.3))
@@ -20,7 +20,7 @@ ROWS = np.arange(CUT_OFF + 1, 2190)
 SMALL: dict[str, Any] = {
     "labels": {"horizons": (1,), "trade_horizon": 1},
     "model": {"lookback": 24, "patch": 8, "max_lag": 6, "width": 16, "heads": 4, "layers": 1, "dropout": 0.0},
-    "training": {"epochs": 4, "minimum_batches": 40, "batch_size": 64, "run": 8, "turnover_cost_bps": 1.0},
+    "training": {"epochs": 4, "minimum_batches": 40, "batch_size": 64, "contiguous_rows": 8, "turnover_cost_bps": 1.0},
 }
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crossattn_core.candles.dayfiles import CANDLE_SCHEMA, DIVIDEND_SCHEMA, FUNDING_SCHEMA
-from crossattn_core.candles.sessions import expected_bars
-from crossattn_core.candles.store import COVERAGE_SCHEMA, QUARANTINE_SCHEMA, REVISION_SCHEMA
+from crossattn_core.candles.lake.day_files import CANDLE_SCHEMA, DIVIDEND_SCHEMA, FUNDING_SCHEMA
+from crossattn_core.candles.lake.store import COVERAGE_SCHEMA, QUARANTINE_SCHEMA, REVISION_SCHEMA
 from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.warehouse.run import connect, sync_sources
 
 BITCOIN, APPLE = "bybit:linear:BTCUSDT", "yahoo:equity:AAPL"

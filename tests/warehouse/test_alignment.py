@@ -6,7 +6,7 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from crossattn_core.candles.dayfiles import DIVIDEND_SCHEMA
+from crossattn_core.candles.lake.day_files import DIVIDEND_SCHEMA
 from crossattn_core.experiment import Experiment
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from sqlglot import exp, parse_one
 
-from crossattn_core.candles.dayfiles import FUNDING_SCHEMA
-from crossattn_core.candles.sessions import expected_bars
+from crossattn_core.candles.lake.day_files import FUNDING_SCHEMA
+from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all, set_range
 from crossattn_core.warehouse.trailing import trailing_features

@@ -17,10 +17,10 @@ from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.storage import write_bytes, write_parquet
+from crossattn_core.warehouse.checks import run_tests
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.results import reads_results, sync_results
 from crossattn_core.warehouse.run import build, build_all
-from crossattn_core.warehouse.tests import run_tests
 from tests.warehouse.lakes import APPLE, BITCOIN, random_lake, small_experiment, warehouse_of
 
 FIRST, LAST = date(2025, 3, 3), date(2025, 3, 16)

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from crossattn_core.candles.feed import CANDLE_COLUMNS
-from crossattn_core.candles.sessions import closing_times
-from crossattn_core.candles.validate import judge_candles
+from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS
+from crossattn_core.candles.quality import judge_candles
+from crossattn_core.trading_calendar import closing_times
 from crossattn_core.universe import Asset
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all

@@ -1,0 +1,183 @@
+"""One trial of finding leads: a market whose edges are known, and what each method says they are.
+
+    attention, gradient, occlusion       a view's share over 1.5 times the fair share; lag of its largest value
+    correlation, granger, hayashi_yoshida    false-discovery rate over pairs at most 5%
+    gate                                 the house's: returns, beside other leads, out-of-sample IC gain, attention
+
+Views look at held-out rows of a model fitted before them; statistics look at all rows. Granger's test and occlusion tell no
+lag. Axes: N followers, M leaders, L lags.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.planted.markets import PlantedMarket, planted_experiment
+from crossattn_core.analysis.attribution import attention_view, gradient_view, occlusion_view, shares
+from crossattn_core.analysis.classical import granger, hayashi_yoshida
+from crossattn_core.analysis.lead_lag import lead_lag
+from crossattn_core.analysis.leaders import judge_leads
+from crossattn_core.analysis.snapshot import summarise
+from crossattn_core.analysis.snapshot_store import next_bar_frame
+from crossattn_core.families.network import FittedAttention
+from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
+from crossattn_core.walk_forward.drift import row_weights
+
+__all__ = ["METHODS", "Score", "days_until_followed", "find_edges", "score_edges"]
+
+METHODS = ("attention", "gradient", "occlusion", "gate", "correlation", "granger", "hayashi_yoshida")
+
+Edges = dict[tuple[int, int], float]
+"""(leader, follower) -> lag in hours, NaN where the method tells none."""
+
+_FALSE_DISCOVERY = 0.05
+_FAIR_MULTIPLE = 1.5
+_MAX_LAG = 24
+_VIEW_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Score:
+    """Edges of one method on one market."""
+
+    planted: int
+    named: int
+    found: int
+    """Named edges that are planted."""
+    lag_error: float
+    """Mean absolute error over the edges found, hours; NaN where none is or the method tells no lag."""
+
+
+def find_edges(
+    market: PlantedMarket, seed: int, overrides: Mapping[str, Any] | None = None, *, train_share: float = 0.8
+) -> dict[str, Edges]:
+    """What each of ``METHODS`` says the edges of ``market`` are."""
+    panel, experiment = market.panel, planted_experiment(market.panel, overrides)
+    bars = len(panel.as_of_T)
+    cut_off = int(bars * train_share)
+    model = fit_model("attention", FitRequest(panel, cut_off, np.ones(bars, dtype=np.float32), seed), experiment)
+    if not isinstance(model, FittedAttention):
+        raise TypeError(f"family 'attention' fitted a {type(model).__name__}; views need the network's")
+    held_R = np.arange(cut_off + 1, bars - 1)
+    edges = {view: _above_fair(value_NM, lag_NM) for view, value_NM, lag_NM in _views(model, panel, held_R)}
+
+    day = panel.as_of_T[-1].astype("datetime64[D]").item()
+    snapshot = summarise(_weights(model, panel, held_R), day, model.model_id).to_frame()
+    forecast_RN, alone_RN = model.forecast_next_bar(panel, held_R), model.forecast_without_others(panel, held_R)
+    next_bar = next_bar_frame(panel, held_R, forecast_RN, alone_RN, model.model_id)
+    judged = judge_leads(panel, 0, snapshot, next_bar, experiment)
+    edges["gate"] = _edges(judged[judged["named"]], panel, "lag")
+    return edges | _statistics(panel)
+
+
+def score_edges(edges: Edges, market: PlantedMarket) -> Score:
+    """Hold the edges that a method names against the planted ones."""
+    planted = {(edge.leader, edge.follower): edge.lag for edge in market.edges}
+    found = [pair for pair in edges if pair in planted]
+    errors = [abs(edges[pair] - planted[pair]) for pair in found if np.isfinite(edges[pair])]
+    return Score(len(planted), len(edges), len(found), float(np.mean(errors)) if errors else float("nan"))
+
+
+def days_until_followed(
+    market: PlantedMarket,
+    switch: int,
+    seed: int,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    old_leader: int = 0,
+    every_days: int = 14,
+) -> dict[str, float]:
+    """Days from a switch of leaders until each method puts the new one before the old for most followers; inf if never.
+
+    The model is refitted every ``every_days``, warm, as the walk-forward does: on rows weighted by age, up to its own day.
+    Statistics look at the newest ``analysis.window_days``. Nothing is asked before the first refit after the switch.
+
+    Args:
+        switch: bar at which the leader changes; ``market.edges`` are those in force afterwards.
+    """
+    panel, experiment = market.panel, planted_experiment(market.panel, overrides)
+    asked = ("attention", "gradient", "occlusion", "correlation", "granger", "hayashi_yoshida")
+    days: dict[str, float] = dict.fromkeys(asked, float("inf"))
+    model = None
+    step = every_days * BARS_A_DAY
+    for cut_off in range(switch, len(panel.as_of_T), step):
+        known = panel.until(cut_off + 1)
+        weight_T = row_weights(cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain)
+        fitted = fit_model("attention", FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
+        if not isinstance(fitted, FittedAttention):
+            raise TypeError(f"family 'attention' fitted a {type(fitted).__name__}; views need the network's")
+        model = fitted
+        if cut_off == switch:
+            continue
+        recent_R = np.arange(cut_off - 28 * BARS_A_DAY, cut_off + 1)
+        strength = {view: value_NM for view, value_NM, _ in _views(model, known, recent_R)}
+        strength |= _strengths(known, experiment.analysis.window_days)
+        for method in asked:
+            ahead = [strength[method][e.follower, e.leader] > strength[method][e.follower, old_leader] for e in market.edges]
+            if np.isinf(days[method]) and sum(ahead) > len(ahead) / 2:
+                days[method] = (cut_off - switch) / BARS_A_DAY
+        if all(np.isfinite(value) for value in days.values()):
+            break
+    return days
+
+
+def _views(
+    model: FittedAttention, panel: Panel, row_R: NDArray[np.int64]
+) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """(name, (N, M) shares, (N, M) lag of the largest value)."""
+    few_R = row_R[np.linspace(0, len(row_R) - 1, _VIEW_ROWS).round().astype(int)]
+    for name, value_NML in (("attention", attention_view(model, panel, few_R)), ("gradient", gradient_view(model, panel, few_R))):
+        if value_NML is not None:
+            yield name, shares(value_NML.sum(axis=2)), value_NML.argmax(axis=2) + 1.0
+    occluded_NM = shares(occlusion_view(model, panel, few_R, weeks=(4,)))
+    yield "occlusion", occluded_NM, np.full(occluded_NM.shape, np.nan)
+
+
+def _weights(model: FittedAttention, panel: Panel, row_R: NDArray[np.int64]) -> Any:
+    return model.attention(panel, row_R[:: max(1, len(row_R) // 48)])
+
+
+def _above_fair(share_NM: NDArray[np.float64], lag_NM: NDArray[np.float64]) -> Edges:
+    fair = 1 / max(len(share_NM) - 1, 1)
+    n_P, m_P = np.nonzero(np.nan_to_num(share_NM) >= _FAIR_MULTIPLE * fair)
+    return {(int(m), int(n)): float(lag_NM[n, m]) for n, m in zip(n_P, m_P, strict=True)}
+
+
+def _statistics(panel: Panel) -> dict[str, Edges]:
+    return {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], panel, "lag") for name, table in _tables(panel, 0).items()}
+
+
+def _strengths(panel: Panel, window_days: int) -> dict[str, NDArray[np.float64]]:
+    """Statistic -> (N, M) size by follower and leader, over the newest days."""
+    tables = _tables(panel, max(0, len(panel.as_of_T) - window_days * BARS_A_DAY))
+    place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
+    strength = {}
+    for name, column in (("correlation", "z"), ("granger", "f"), ("hayashi_yoshida", "correlation")):
+        value_NM = np.zeros((len(place), len(place)))
+        table = tables[name]
+        value_NM[table["follower"].map(place), table["leader"].map(place)] = table[column].abs()
+        strength[name] = value_NM
+    return strength
+
+
+def _tables(panel: Panel, start: int) -> dict[str, pd.DataFrame]:
+    return_TN, ids = fresh_returns(panel)[start:], panel.asset_ids
+    return {
+        "correlation": lead_lag(return_TN, ids, max_lag=_MAX_LAG, permutations=200).pairs,
+        "granger": granger(return_TN, ids, lags=_MAX_LAG),
+        "hayashi_yoshida": hayashi_yoshida(np.asarray(panel.trade_price_TN[start:]), ids, max_lag=_MAX_LAG),
+    }
+
+
+def _edges(table: pd.DataFrame, panel: Panel, lag: str) -> Edges:
+    place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
+    return {
+        (place[row["leader"]], place[row["follower"]]): float(row[lag]) if lag in row else float("nan")
+        for row in table.to_dict("records")
+    }

@@ -1,0 +1,181 @@
+"""One trial of the planted suite: fit a family on a market, then ask what it found.
+
+Axes: R held-out rows, N assets, M sources, L lags.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.planted.markets import PlantedMarket, planted_experiment
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.fitted import AttentionWeights
+from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
+from crossattn_core.panel.labels import compute_labels, next_bar_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.walk_forward.drift import row_weights
+
+__all__ = ["PlantedTrial", "run_trial", "walk_forward_weights"]
+
+_SHIFTS = 400
+"""Circular shifts behind each p-value."""
+_FALSE_DISCOVERY = 0.05
+_FAIR_MULTIPLE = 1.5
+"""A named leader draws at least this multiple of an equal share of its follower's attention."""
+
+
+@dataclass(frozen=True)
+class PlantedTrial:
+    """What one family found on one market."""
+
+    market: str
+    family: str
+    seed: int
+    ic: float
+    """Time-series IC of the next bar on held-out rows, averaged over the followers (all assets where none is planted); of
+    weights and the return over the trade horizon, for a family that gives weights."""
+    edges: int
+    edges_found: int
+    """Edges whose leader and lag are the strongest pair of their follower; -1 for a family that points at no pair."""
+    lag_error: float
+    """Mean distance in hours between planted and found lag; NaN for a family that points at no pair."""
+    named: int
+    """Leaders that pass the gate."""
+    named_falsely: int
+    """Of these, pairs (leader, follower) that were not planted."""
+
+
+def run_trial(
+    family: str,
+    market: PlantedMarket,
+    seed: int,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    label: str | None = None,
+    train_share: float = 0.8,
+    weigh_rows: bool = False,
+) -> PlantedTrial:
+    """Fit on the first ``train_share`` of the bars, judge on the rest.
+
+    Args:
+        family: as for ``fit_model``.
+        market: panel and truth.
+        seed: of the fit.
+        overrides: experiment sections that differ from the defaults.
+        label: name in the table, where it is not the family's.
+        train_share: share of the bars up to the cut-off.
+        weigh_rows: weigh training rows by age and regime as the walk-forward does; off: all alike.
+    """
+    panel = market.panel
+    experiment = planted_experiment(panel, overrides)
+    cut_off = int(len(panel.as_of_T) * train_share)
+    weight_T = walk_forward_weights(panel, cut_off, experiment) if weigh_rows else np.ones(len(panel.as_of_T), dtype=np.float32)
+    request = FitRequest(panel, cut_off, weight_T, seed)
+    model = fit_model(family, request, experiment)
+    row_R = np.arange(cut_off + 1, len(panel.as_of_T) - 1)
+    outcome_RN = next_bar_labels(panel).value_TNH[row_R, :, 0]
+    forecast_RN = model.forecast_next_bar(panel, row_R)
+    weight_RN = model.weights(panel, row_R)
+    if weight_RN is not None:
+        # Weights speak of the return that they were trained to earn, which starts at the fill.
+        labels = experiment.labels
+        forecast_RN = weight_RN
+        outcome_RN = compute_labels(panel, labels).value_TNH[row_R, :, labels.horizons.index(labels.trade_horizon)]
+    judged = sorted({edge.follower for edge in market.edges}) or list(range(len(panel.asset_ids)))
+    ic = float(np.mean([_correlation(forecast_RN[:, n], outcome_RN[:, n]) for n in judged]))
+    pairs_NML = _pairs(model, experiment, market, row_R)
+    edges_found, lag_errors = -1, [float("nan")]
+    if pairs_NML is not None:
+        strongest = [np.unravel_index(int(pairs_NML[edge.follower].argmax()), pairs_NML.shape[1:]) for edge in market.edges]
+        if len({edge.follower for edge in market.edges}) < len(market.edges):
+            # A follower of two leaders: the edge counts when its pair is the strongest of its own leader.
+            strongest = [(edge.leader, int(pairs_NML[edge.follower, edge.leader].argmax())) for edge in market.edges]
+        edges_found = sum(
+            int(source) == edge.leader and int(lag) + 1 == edge.lag
+            for (source, lag), edge in zip(strongest, market.edges, strict=True)
+        )
+        lag_errors = [abs(int(lag) + 1 - edge.lag) for (_, lag), edge in zip(strongest, market.edges, strict=True)]
+    named = _named(model, market, row_R, forecast_RN, outcome_RN, pairs_NML)
+    planted = {(edge.leader, edge.follower) for edge in market.edges}
+    return PlantedTrial(
+        market.name,
+        label or family,
+        seed,
+        ic,
+        len(market.edges),
+        edges_found,
+        float(np.mean(lag_errors)) if lag_errors else float("nan"),
+        len(named),
+        len(named - planted),
+    )
+
+
+def walk_forward_weights(panel: Panel, cut_off: int, experiment: Experiment) -> NDArray[np.float32]:
+    """(cut_off + 1,) what the walk-forward would give each row of a fit at ``cut_off``: by age, and by the regime in force."""
+    known = panel.until(cut_off + 1)
+    regimes = daily_regimes(known, experiment.regimes)
+    newest = int(regimes.regime_D[-1]) if len(regimes.regime_D) else -1
+    return row_weights(cut_off + 1, regimes.regime_D, newest, experiment.retrain)
+
+
+def _pairs(
+    model: FittedModel, experiment: Experiment, market: PlantedMarket, row_R: NDArray[np.int64]
+) -> NDArray[np.floating] | None:
+    """(N, M, L) strength of each (target, source, lag): mean attention, or the size of ridge's coefficients."""
+    weights: AttentionWeights | None = model.attention(market.panel, row_R[::24])
+    if weights is not None:
+        return weights.serving("next_bar").mean(axis=0)
+    coefficient_ENO = getattr(model, "weight_ENO", None)
+    if coefficient_ENO is None:
+        return None
+    assets = len(market.panel.asset_ids)
+    lags = experiment.baselines.ridge_lags
+    size_LMN = np.abs(coefficient_ENO[:, :, 0]).reshape(lags, assets, assets)
+    size_NML = size_LMN.transpose(2, 1, 0).copy()
+    size_NML[np.arange(assets), np.arange(assets)] = 0.0
+    return size_NML
+
+
+def _named(
+    model: FittedModel,
+    market: PlantedMarket,
+    row_R: NDArray[np.int64],
+    forecast_RN: NDArray[np.float32],
+    outcome_RN: NDArray[np.float32],
+    pairs_NML: NDArray[np.floating] | None,
+) -> set[tuple[int, int]]:
+    """(leader, follower) pairs that pass the gate: the others' part of the forecast beats its own circular shifts out of
+    sample, under false-discovery control over followers, and the leader draws more than its share of attention."""
+    if pairs_NML is None:
+        return set()
+    alone_RN = model.forecast_without_others(market.panel, row_R)
+    part_RN = forecast_RN - alone_RN if alone_RN is not None else forecast_RN
+    assets = part_RN.shape[1]
+    rng = np.random.default_rng(0)
+    shift_K = rng.integers(48, len(row_R) - 48, size=_SHIFTS)
+    p_N = np.ones(assets)
+    for n in range(assets):
+        found = _correlation(part_RN[:, n], outcome_RN[:, n])
+        by_chance_K = np.array([_correlation(np.roll(part_RN[:, n], k), outcome_RN[:, n]) for k in shift_K])
+        p_N[n] = (1 + np.sum(by_chance_K >= found)) / (1 + _SHIFTS) if np.isfinite(found) else 1.0
+    order_N = np.argsort(p_N)
+    passed_N = p_N[order_N] <= _FALSE_DISCOVERY * np.arange(1, assets + 1) / assets
+    followers = order_N[: int(np.flatnonzero(passed_N).max(initial=-1)) + 1]
+    share_NM = pairs_NML.sum(axis=-1) / np.maximum(pairs_NML.sum(axis=(-2, -1)), 1e-12)[:, None]
+    named = set()
+    for n in followers:
+        leader = int(share_NM[n].argmax())
+        if share_NM[n, leader] >= _FAIR_MULTIPLE / max(assets - 1, 1):
+            named.add((leader, int(n)))
+    return named
+
+
+def _correlation(a_R: NDArray[np.floating], b_R: NDArray[np.floating]) -> float:
+    seen_R = np.isfinite(a_R) & np.isfinite(b_R)
+    if seen_R.sum() < 3 or a_R[seen_R].std() == 0 or b_R[seen_R].std() == 0:
+        return float("nan")
+    return float(np.corrcoef(a_R[seen_R], b_R[seen_R])[0, 1])

@@ -1,0 +1,213 @@
+"""Three views of what a forecast rests on, side by side, and how far they agree.
+
+    attention      the weights that were used
+    gradient       |gradient x input| of the next-bar forecast, summed over a source's features, by lag
+    occlusion      how far the forecast moves when a source's recent history is replaced by that of other weeks
+
+Attention says where a model looks, the gradient what a small change would do, occlusion what the source is worth to the
+forecast. None of them speaks of cause. Each view is a share: over the sources other than itself a target's values sum to
+one.
+
+Axes: R rows asked for, N targets, M sources, L lags, U distinct bars, C channels.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from crossattn_core.analysis.snapshot import summarise
+from crossattn_core.errors import HistoryError, TrainingError
+from crossattn_core.families.fitted import FittedModel
+from crossattn_core.families.network import FittedAttention
+from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.windows import Windows
+
+__all__ = [
+    "VIEWS",
+    "Influence",
+    "agreement",
+    "attention_view",
+    "gradient_view",
+    "influence_views",
+    "occlusion_view",
+    "shares",
+    "with_other_history",
+]
+
+VIEWS = ("attention", "gradient", "occlusion")
+
+_WEEK = 168
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The views of one model at some rows."""
+
+    asset_ids: tuple[str, ...]
+    share_by_view_NM: dict[str, NDArray[np.float64]]
+    """View -> (N, M) share of target n's reliance that falls on source m; 0 on the diagonal, NaN rows where nothing is known."""
+    gradient_NML: NDArray[np.float64]
+    """(N, M, L) the gradient view by lag; lag index l is the bar l bars before as_of."""
+
+
+def influence_views(
+    model: FittedAttention, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
+) -> Influence:
+    """All three views at ``rows`` (panel rows, each with enough history behind it).
+
+    Cost: one backward pass a target and one forecast a source and week; some dozens of rows spread over weeks say as much
+    as a whole day of neighbours.
+    """
+    attention_NML = attention_view(model, panel, rows)
+    if attention_NML is None:
+        raise TrainingError(f"model {model.model_id} has no cross-attention to look at; set model.cross_attention")
+    gradient_NML = gradient_view(model, panel, rows)
+    value_by_view_NM = {
+        "attention": attention_NML.sum(axis=2),
+        "gradient": gradient_NML.sum(axis=2),
+        "occlusion": occlusion_view(model, panel, rows, weeks=weeks),
+    }
+    return Influence(panel.asset_ids, {view: shares(value_NM) for view, value_NM in value_by_view_NM.items()}, gradient_NML)
+
+
+def attention_view(model: FittedModel, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64] | None:
+    """(N, M, L) mean over rows and heads of the weights that the next-bar forecast uses; none for a family without."""
+    weights = model.attention(panel, rows)
+    if weights is None:
+        return None
+    day = panel.as_of_T[rows[-1]].astype("datetime64[D]").item()
+    return summarise(weights, day, model.model_id).weight_NML.astype(np.float64)
+
+
+def gradient_view(model: FittedAttention, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(N, M, L) mean over rows of |sum over channels of gradient x input| of target n's next-bar cross part.
+
+    In scaled units, before calibration (which multiplies a target's whole cross part by one number).
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    network, settings = model.network, model.experiment.model
+    windows = Windows(
+        panel,
+        model.scaler,
+        lookback=settings.lookback,
+        max_age_hours=model.experiment.features.max_age_hours,
+        first=int(rows.min()),
+        last=int(rows.max()),
+    )
+    assets = len(panel.asset_ids)
+    total_NML = np.zeros((assets, assets, network.max_lag))
+    for row in rows:
+        recent = windows.gather_recent(torch.tensor([int(row)]), network.max_lag)
+        bar_UNC = recent.bar_UNC.clone().requires_grad_()
+        next_bar_N = network.cross_part(replace(recent, bar_UNC=bar_UNC))[0][0, :, 0]
+        if not next_bar_N.requires_grad:
+            continue
+        slope_NUMC = torch.stack([torch.autograd.grad(value, bar_UNC, retain_graph=True)[0] for value in next_bar_N])
+        # In a row of its own each lag is one distinct bar; place_BL says which.
+        total_NML += (slope_NUMC * bar_UNC).sum(dim=-1).abs()[:, recent.place_BL[0]].transpose(1, 2).detach().numpy()
+    return total_NML / len(rows)
+
+
+def occlusion_view(
+    model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
+) -> NDArray[np.float64]:
+    """(N, M) root mean square move of target n's next-bar forecast, over its usual size, when source m lives in another week.
+
+    Args:
+        weeks: how many weeks back the other history lies; the mean over them is returned. Whole weeks keep open hours open.
+
+    Raises:
+        HistoryError: the panel has too little history before the rows for the farthest week.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    known = panel.until(int(rows.max()) + 1)
+    plain_RN = model.forecast_next_bar(known, rows).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        usual_N = np.sqrt(np.nanmean(plain_RN**2, axis=0))
+    moved_NM = np.zeros((len(panel.asset_ids),) * 2)
+    for week in weeks:
+        for m in range(len(panel.asset_ids)):
+            other_RN = model.forecast_next_bar(with_other_history(known, m, week * _WEEK), rows).astype(np.float64)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                moved_NM[:, m] += np.sqrt(np.nanmean((other_RN - plain_RN) ** 2, axis=0)) / usual_N / len(weeks)
+    np.fill_diagonal(moved_NM, 0.0)
+    return moved_NM
+
+
+def with_other_history(panel: Panel, asset: int, shift: int) -> Panel:
+    """``panel`` in which one asset lives ``shift`` bars in the past: its features, freshness and returns are those of then.
+
+    Its prices are carried on from the first row by the returns of then. The first ``shift`` rows stay as they are.
+
+    Raises:
+        HistoryError: the panel is not longer than ``shift``.
+    """
+    if shift >= len(panel.as_of_T):
+        raise HistoryError(
+            f"another week's history lies {shift} bars back, the panel has {len(panel.as_of_T)}; ask for fewer weeks"
+        )
+
+    def moved(value_TX: NDArray) -> NDArray:
+        changed_TX = np.array(value_TX)
+        changed_TX[shift:, asset] = value_TX[:-shift, asset]
+        return changed_TX
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        move_T = np.diff(np.log(np.asarray(panel.mark_price_TN[:, asset])), prepend=np.nan)
+    then_T = np.where(np.isfinite(move_T), move_T, 0.0)[: len(move_T) - shift]
+    mark_TN = np.array(panel.mark_price_TN)
+    mark_TN[shift:, asset] = mark_TN[shift - 1, asset] * np.exp(np.cumsum(then_T))
+    is_fresh_TN = moved(panel.is_fresh_TN)
+    trade_TN = np.array(panel.trade_price_TN)
+    trade_TN[shift:, asset] = np.where(is_fresh_TN[shift:, asset], mark_TN[shift:, asset], np.nan)
+    return replace(
+        panel,
+        feature_TNF=moved(panel.feature_TNF),
+        trade_price_TN=trade_TN,
+        mark_price_TN=mark_TN,
+        is_fresh_TN=is_fresh_TN,
+        age_hours_TN=moved(panel.age_hours_TN),
+        quote_volume_TN=moved(panel.quote_volume_TN),
+        funding_rate_TN=moved(panel.funding_rate_TN),
+        dividend_TN=None if panel.dividend_TN is None else moved(panel.dividend_TN),
+        content_hash=f"{panel.content_hash}, asset {asset} {shift} bars back",
+    )
+
+
+def agreement(value_by_view_NM: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """Spearman rank correlation between views over all ordered pairs, and within each target averaged over targets.
+
+    Returns:
+        first, second, rank_correlation, within_target: one row a pair of views; NaN where a view does not vary.
+    """
+    names = list(value_by_view_NM)
+    assets = len(next(iter(value_by_view_NM.values())))
+    off_NM = ~np.eye(assets, dtype=bool)
+    rows = []
+    for k, first in enumerate(names):
+        for second in names[k + 1 :]:
+            x_NM, y_NM = value_by_view_NM[first], value_by_view_NM[second]
+            within_N = [_rank_correlation(x_NM[n, off_NM[n]], y_NM[n, off_NM[n]]) for n in range(assets)]
+            known = [value for value in within_N if np.isfinite(value)]
+            mean = float(np.mean(known)) if known else float("nan")
+            rows.append((first, second, _rank_correlation(x_NM[off_NM], y_NM[off_NM]), mean))
+    return pd.DataFrame(rows, columns=["first", "second", "rank_correlation", "within_target"])
+
+
+def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(x[known]), stats.rankdata(y[known]))[0, 1])
+
+
+def shares(value_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, M) each target's values over their sum, 0 on the diagonal; NaN where they sum to nothing."""
+    others_NM = np.where(np.eye(len(value_NM), dtype=bool), 0.0, value_NM)
+    total_N1 = others_NM.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total_N1 > 0, others_NM / total_N1, np.nan)

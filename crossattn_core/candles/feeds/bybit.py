@@ -1,0 +1,296 @@
+"""Bybit's REST v5 as a feed: klines, funding, instruments, by the server's own clock.
+
+https://bybit-exchange.github.io/docs/v5/market/kline. What this module knows about the source:
+
+- rows come newest first, as strings; ``start`` is floored to its bar; a range wider than the limit loses its
+  *oldest* part: windows are aligned, disjoint and at most a page long;
+- the newest row may still be forming: it is dropped unless it ends at or before the ``time`` that the same answer
+  carries;
+- linear and spot give volume in base and turnover in quote units, inverse the reverse;
+- most errors come as HTTP 200 with a ``retCode``; 403 means that the address is refused for a while.
+"""
+
+import difflib
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import requests
+
+from crossattn_core.candles.feeds.feed import (
+    CANDLE_COLUMNS,
+    FUNDING_COLUMNS,
+    Traffic,
+    empty_candles,
+    empty_dividends,
+    empty_funding,
+)
+from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end, page_windows
+from crossattn_core.candles.feeds.retry import Breaker, RetryableError, TokenBucket, Waiting, with_patience
+from crossattn_core.days import to_naive
+from crossattn_core.errors import ExperimentError, PermanentFeedError
+from crossattn_core.experiment import FeedSettings
+from crossattn_core.universe import Asset
+
+__all__ = ["BybitFeed"]
+
+_KLINE_LIMIT = 1000
+_FUNDING_LIMIT = 200
+_BLOCK_REST_SECONDS = 600.0
+"""Bybit lifts an address limit after ten minutes without a request."""
+_RATE_LIMITED = {10006, 10018, 10429}
+_TRANSIENT = {10000, 10002, 10016, 30034, 30035, 130035, 130150}
+_REGION = {10009, 10024}
+_EPOCH = datetime(1970, 1, 1)
+
+
+class BybitFeed:
+    """Public market data of Bybit.
+
+    Args:
+        settings: base URL, rate limit, time-out and attempts.
+        interval: one of ``INTERVALS``; the lake of an experiment holds '60'.
+        session: an open ``requests.Session``; a new one where none is given.
+        waiting: clock, sleep and chance.
+    """
+
+    kind = "api"
+    gap_attempts = 3
+    rechecks_gaps = True
+    parallel = 4
+
+    def __init__(
+        self,
+        settings: FeedSettings,
+        *,
+        interval: str = "60",
+        session: requests.Session | None = None,
+        waiting: Waiting | None = None,
+    ) -> None:
+        if interval not in INTERVALS:
+            raise ExperimentError(f"Bybit has no interval {interval!r}; choose from {', '.join(INTERVALS)}")
+        self._settings, self._interval = settings, interval
+        self._waiting = waiting or Waiting()
+        self._session = session or requests.Session()
+        self._bucket = TokenBucket(settings.requests_per_second, max(settings.requests_per_second / 4, 1), self._waiting)
+        self._breaker = Breaker(_BLOCK_REST_SECONDS, self._waiting)
+        self._clock_lock = threading.Lock()
+        self._server_time: tuple[datetime, float] | None = None
+        self._instruments: dict[str, dict[str, dict[str, Any]]] = {}
+        self.traffic = Traffic()
+
+    def now(self) -> datetime:
+        """The server's clock: what its newest answer said plus the time since; asked for once at the start."""
+        with self._clock_lock:
+            if self._server_time is None:
+                self._get("/v5/market/time", {}, "server time")
+            assert self._server_time is not None
+            moment, heard_at = self._server_time
+            return (moment + timedelta(seconds=self._waiting.monotonic() - heard_at)).replace(tzinfo=UTC)
+
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
+        """Days that one page holds; funding is settled every eight hours at the rarest."""
+        if kind == "funding":
+            return _FUNDING_LIMIT // 3
+        return max(int(_KLINE_LIMIT * INTERVALS[self._interval] / timedelta(days=1)), 1)
+
+    def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Closed candles with closed_at in (start, end], oldest first, asked for in pages."""
+        pages = [self._kline_page(asset, window) for window in page_windows(start, end, self._interval, _KLINE_LIMIT)]
+        pages = [page for page in pages if len(page)]
+        return pd.concat(pages, ignore_index=True) if pages else empty_candles()
+
+    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Settlements in (start, end], oldest first; paged backwards, since the newest rows of a range come first."""
+        settled: dict[int, float] = {}
+        first, last = _milliseconds(start) + 1, _milliseconds(end)
+        while first <= last:
+            asked = {"category": asset.category, "symbol": asset.symbol, "startTime": first, "endTime": last}
+            rows = self._get("/v5/market/funding/history", asked | {"limit": _FUNDING_LIMIT}, asset.asset_id)["list"]
+            moments = [int(row["fundingRateTimestamp"]) for row in rows]
+            settled |= {
+                moment: float(row["fundingRate"]) for moment, row in zip(moments, rows, strict=True) if first <= moment <= last
+            }
+            if len(rows) < _FUNDING_LIMIT:
+                break
+            last = min(moments) - 1
+        if not settled:
+            return empty_funding()
+        moments = sorted(settled)
+        rows = pd.DataFrame({"settled_at": np.array(moments, "datetime64[ms]").astype("datetime64[us]")})
+        rows["rate"] = [settled[moment] for moment in moments]
+        rows["asset_id"], rows["fetched_at"] = asset.asset_id, self._fetched_at()
+        return rows[list(FUNDING_COLUMNS)]
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Coins and their derivatives pay none."""
+        return empty_dividends()
+
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Host and interval."""
+        return {"url": self._settings.bybit_url, "interval": self._interval}
+
+    def listed(self, asset: Asset) -> datetime | None:
+        """The instrument's launch; none where Bybit does not say (spot).
+
+        Raises:
+            PermanentFeedError: the category has no such symbol, or it has not begun to trade.
+        """
+        return _instant(self._instrument(asset).get("launchTime"))
+
+    def ended(self, asset: Asset) -> datetime | None:
+        """When a closed contract was delivered; none for one that trades."""
+        row = self._instrument(asset)
+        return _instant(row.get("deliveryTime")) if row.get("status") == "Closed" else None
+
+    def _instrument(self, asset: Asset) -> dict[str, Any]:
+        row = self._category(asset.category).get(asset.symbol)
+        if row is None and asset.category != "spot":
+            # Without a filter only what trades is listed.
+            row = self._category(asset.category, "Closed").get(asset.symbol)
+        if row is None:
+            raise PermanentFeedError(_unknown(asset, self._category(asset.category)))
+        if row.get("status") == "PreLaunch":
+            raise PermanentFeedError(f"{asset.asset_id}: Bybit has announced it and does not trade it yet; add it once it trades")
+        return row
+
+    def _category(self, category: str, status: str = "") -> dict[str, dict[str, Any]]:
+        """Every instrument of a category by symbol (those that trade, or those of one status), read once, page by page."""
+        key = f"{category} {status}"
+        if key not in self._instruments:
+            found: dict[str, dict[str, Any]] = {}
+            cursor = ""
+            while True:
+                asked: dict[str, Any] = {"category": category, "limit": 1000} | ({"status": status} if status else {})
+                if cursor:
+                    asked["cursor"] = cursor
+                page = self._get("/v5/market/instruments-info", asked, f"{category} instruments")
+                found |= {row["symbol"]: row for row in page["list"]}
+                cursor = page.get("nextPageCursor") or ""
+                if not cursor:
+                    break
+            self._instruments[key] = found
+        return self._instruments[key]
+
+    def _kline_page(self, asset: Asset, window: Window) -> pd.DataFrame:
+        asked = {
+            "category": asset.category,
+            "symbol": asset.symbol,
+            "interval": self._interval,
+            "start": _milliseconds(window.first_open),
+            "end": _milliseconds(window.last_open),
+            "limit": _KLINE_LIMIT,
+        }
+        answer = self._get("/v5/market/kline", asked, asset.asset_id)
+        if answer.get("symbol", asset.symbol) != asset.symbol:
+            raise PermanentFeedError(f"{asset.asset_id}: Bybit answered with {answer['symbol']}; nothing of it was stored")
+        rows = [row for row in reversed(answer["list"]) if asked["start"] <= int(row[0]) <= asked["end"]]
+        if not rows:
+            return empty_candles()
+        columns = list(zip(*rows, strict=True))
+        opened = [_EPOCH + timedelta(milliseconds=int(moment)) for moment in columns[0]]
+        table = pd.DataFrame({"opened_at": np.array(opened, "datetime64[us]")})
+        table["closed_at"] = np.array([bar_end(moment, self._interval) for moment in opened], "datetime64[us]")
+        for name, values in zip(("open", "high", "low", "close", "volume", "turnover"), columns[1:7], strict=True):
+            table[name] = np.array(values, dtype=float)
+        if asset.category == "inverse":
+            # Inverse contracts count dollars and pay coins: their volume is quote, their turnover base.
+            table["volume"], table["turnover"] = table["turnover"], table["volume"].copy()
+        table["asset_id"], table["fetched_at"] = asset.asset_id, self._fetched_at()
+        is_closed = table["closed_at"] <= answer["server_time"]
+        return table.loc[is_closed, list(CANDLE_COLUMNS)]
+
+    def _get(self, path: str, asked: dict[str, Any], what: str) -> dict[str, Any]:
+        """One answered question: the ``result`` plus ``server_time``."""
+        return with_patience(
+            lambda: self._attempt(path, asked, what), what, self._settings.max_attempts, self.traffic, self._waiting
+        )
+
+    def _attempt(self, path: str, asked: dict[str, Any], what: str) -> dict[str, Any]:
+        self._breaker.check()
+        self.traffic.count_wait(self._bucket.take())
+        self.traffic.count_request()
+        url = self._settings.bybit_url.rstrip("/") + path
+        try:
+            with self._session.get(url, params=asked, timeout=self._settings.timeout_seconds, stream=True) as response:
+                body = b"".join(self._in_time(response))
+        except requests.RequestException as error:
+            raise RetryableError(f"{type(error).__name__} at {url}") from error
+        if response.status_code == 403:
+            raise self._breaker.trip(
+                f"{what}: HTTP 403 from {url}: too many requests from this address, or a region that Bybit refuses; "
+                "wait ten minutes, lower feed.requests_per_second, or set feed.bybit_url to your region's host"
+            )
+        if response.status_code == 429 or response.status_code >= 500:
+            raise RetryableError(f"HTTP {response.status_code}", self._named_wait(response))
+        if response.status_code != 200:
+            raise PermanentFeedError(
+                f"{what}: HTTP {response.status_code} from {url}; check feed.bybit_url (now {self._settings.bybit_url})"
+            )
+        try:
+            answer = json.loads(body)
+            code, moment = int(answer["retCode"]), int(answer["time"])
+            result = answer["result"] or {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RetryableError(f"not Bybit's JSON ({response.headers.get('Content-Type', 'no content type')})") from error
+        self._refuse(code, str(answer.get("retMsg", "")), what, response)
+        server_time = _EPOCH + timedelta(milliseconds=moment)
+        self._server_time = (server_time, self._waiting.monotonic())
+        return result | {"server_time": server_time}
+
+    def _refuse(self, code: int, message: str, what: str, response: requests.Response) -> None:
+        if code == 0:
+            return
+        if code in _RATE_LIMITED:
+            raise RetryableError(f"retCode {code}: {message}", self._named_wait(response))
+        if code in _TRANSIENT:
+            raise RetryableError(f"retCode {code}: {message}")
+        if code in _REGION:
+            raise self._breaker.trip(
+                f"{what}: Bybit refuses this region or address (retCode {code}: {message}); "
+                "set feed.bybit_url to your region's host"
+            )
+        raise PermanentFeedError(f"{what}: Bybit says {message!r} (retCode {code}); check the symbol and its category")
+
+    def _named_wait(self, response: requests.Response) -> float | None:
+        """Seconds until the instant that the source names, where it names one."""
+        reset = response.headers.get("X-Bapi-Limit-Reset-Timestamp", "")
+        after = response.headers.get("Retry-After", "")
+        if reset.isdigit() and self._server_time is not None:
+            moment, heard_at = self._server_time
+            now = _milliseconds(moment) + (self._waiting.monotonic() - heard_at) * 1000
+            return max((int(reset) - now) / 1000, 0.0)
+        return float(after) if after.isdigit() else None
+
+    def _in_time(self, response: requests.Response) -> Iterator[bytes]:
+        """The body in pieces; a source that drips is given up after twice the time-out."""
+        stop_at = self._waiting.monotonic() + 2 * self._settings.timeout_seconds
+        for piece in response.iter_content(65536):
+            yield piece
+            if self._waiting.monotonic() > stop_at:
+                raise requests.Timeout("the answer drips")
+
+    def _fetched_at(self) -> pd.Timestamp:
+        return pd.Timestamp(to_naive(self.now())).as_unit("us")
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _instant(milliseconds: str | None) -> datetime | None:
+    """Bybit's count since 1970; none for '' and '0'."""
+    return _EPOCH + timedelta(milliseconds=int(milliseconds)) if milliseconds and int(milliseconds) else None
+
+
+def _unknown(asset: Asset, known: dict[str, dict[str, Any]]) -> str:
+    near = difflib.get_close_matches(asset.symbol, known, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return (
+        f"{asset.asset_id}: Bybit has no {asset.category} instrument of this name; {hint}"
+        "It may be delisted or of another category"
+    )

@@ -1,0 +1,211 @@
+"""A folder of candles as a feed: one Parquet or CSV file a symbol.
+
+    <folder>/bybit_1h/BTCUSDT.parquet          linear, the venue's default category
+    <folder>/bybit_spot_1h/BTCUSDT.csv         another category
+    <folder>/yahoo_1h/AAPL.parquet
+    <folder>/bybit_funding/BTCUSDT.parquet     optional: funding rates
+    <folder>/yahoo_dividends/AAPL.parquet      optional: dividends
+
+A candle file has the columns ``timestamp`` (or ``opened_at``: when the candle opened, as ISO 8601 or as a count of
+s, ms, us or ns since 1970; without a zone it means UTC), ``open``,
+``high``, ``low``, ``close``, ``volume`` (base units) and optionally ``turnover`` (quote currency). A funding file has
+``timestamp`` (or ``settled_at``) and ``funding_rate`` (or ``rate``). A dividend file has ``timestamp`` (or ``ex_date``:
+the day, or any instant of it, UTC) and ``amount`` (quote currency a share, on the scale of the prices; one row an ex-date);
+leave it out where prices are adjusted for dividends already. When a candle closed follows from the venue's
+calendar: an hour later, and at the bell for the last of a session. Rows are handed on as they are; the intake
+refuses what breaks a rule.
+"""
+
+import difflib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.candles.feeds.feed import (
+    CANDLE_COLUMNS,
+    DIVIDEND_COLUMNS,
+    FUNDING_COLUMNS,
+    PRICE_COLUMNS,
+    Traffic,
+    empty_dividends,
+    empty_funding,
+)
+from crossattn_core.days import to_naive
+from crossattn_core.errors import PermanentFeedError
+from crossattn_core.trading_calendar import closing_times, opening_bells
+from crossattn_core.universe import VENUES, Asset
+
+__all__ = ["FilesFeed"]
+
+_SUFFIXES = (".parquet", ".csv")
+
+
+class FilesFeed:
+    """Candles from the files under ``folder``.
+
+    Args:
+        folder: root of the files, laid out as the module says.
+        clock: aware UTC; a candle that closes after it is still forming.
+    """
+
+    kind = "files"
+    parallel = 1
+    gap_attempts = 1000  # someone may complete the file, and looking costs next to nothing
+    rechecks_gaps = False
+
+    def __init__(self, folder: Path, clock: Callable[[], datetime]) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._read: dict[Path, tuple[int, pd.DataFrame]] = {}
+        self.traffic = Traffic()
+
+    def now(self) -> datetime:
+        """The injected clock: a folder has none of its own."""
+        return self._clock()
+
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
+        """A file is read whole."""
+        return 100_000
+
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Where the files lie."""
+        return {"folder": str(self._folder)}
+
+    def listed(self, asset: Asset) -> datetime | None:
+        """When the asset's first candle in the file opened."""
+        rows = self._candle_rows(asset)
+        return rows["opened_at"].min().to_pydatetime() if len(rows) else None
+
+    def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Candles with closed_at in (start, end] that are closed by the clock, as they stand in the file."""
+        self.traffic.count_request()
+        now = to_naive(self._clock())
+        rows = self._candle_rows(asset)
+        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, now))
+        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(CANDLE_COLUMNS)].reset_index(drop=True)
+
+    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Settlements in (start, end]; none when there is no file for the asset: the ledger counts what is missing."""
+        self.traffic.count_request()
+        path = _file_of(self._folder / f"{_prefix(asset)}_funding", asset.symbol)
+        if path is None:
+            return empty_funding()
+        rows = self._cached(path, _funding_rows)
+        now = to_naive(self._clock())
+        keep = (rows["settled_at"] > start) & (rows["settled_at"] <= min(end, now))
+        rows = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
+        return rows[list(FUNDING_COLUMNS)].reset_index(drop=True)
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end]; none when there is no file for the asset."""
+        self.traffic.count_request()
+        path = _file_of(self._folder / f"{_prefix(asset)}_dividends", asset.symbol) if asset.pays_dividends else None
+        if path is None:
+            return empty_dividends()
+        rows = self._cached(path, _dividend_rows)
+        rows = rows.assign(ex_at=opening_bells(asset.calendar, rows["ex_at"].to_numpy()))
+        now = to_naive(self._clock())
+        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, now))
+        rows = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
+        return rows[list(DIVIDEND_COLUMNS)].reset_index(drop=True)
+
+    def _candle_rows(self, asset: Asset) -> pd.DataFrame:
+        if not self._folder.is_dir():
+            raise PermanentFeedError(
+                f"{self._folder}: no such folder; feed.folder must name the root of the candle files "
+                "(<venue>_1h/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
+            )
+        folder = self._folder / f"{_prefix(asset)}_1h"
+        path = _file_of(folder, asset.symbol)
+        if path is None:
+            raise PermanentFeedError(_absent(folder, asset))
+        rows = self._cached(path, _candle_rows)
+        return rows.assign(asset_id=asset.asset_id, closed_at=closing_times(asset.calendar, rows["opened_at"].to_numpy()))
+
+    def _cached(self, path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+        changed = path.stat().st_mtime_ns
+        held = self._read.get(path)
+        if held is None or held[0] != changed:
+            held = (changed, read(path))
+            self._read[path] = held
+        return held[1]
+
+
+def _prefix(asset: Asset) -> str:
+    """Folder name of the asset's venue, with the category where it is not the venue's default."""
+    is_default = asset.category == VENUES[asset.venue].default_category
+    return asset.venue if is_default else f"{asset.venue}_{asset.category}"
+
+
+def _file_of(folder: Path, symbol: str) -> Path | None:
+    return next((path for suffix in _SUFFIXES if (path := folder / f"{symbol}{suffix}").is_file()), None)
+
+
+def _absent(folder: Path, asset: Asset) -> str:
+    if not folder.is_dir():
+        return (
+            f"{folder}: no such folder, so there are no candles of {asset.asset_id}; put {asset.symbol}.parquet or "
+            f"{asset.symbol}.csv there, or drop the symbol"
+        )
+    present = sorted({path.stem for path in folder.iterdir() if path.suffix in _SUFFIXES})
+    near = difflib.get_close_matches(asset.symbol, present, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]}? Present: {', '.join(present)}. " if near else "the folder holds no candle file. "
+    return f"{folder}: no file for {asset.symbol}; {hint}Add {asset.symbol}.parquet or drop the symbol"
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise PermanentFeedError(f"{path}: cannot be read as {path.suffix[1:]} ({error}); replace the file") from error
+
+
+def _candle_rows(path: Path) -> pd.DataFrame:
+    table = _table(path)
+    opened = _instants(path, table, "opened_at", "timestamp")
+    missing = [name for name in (*PRICE_COLUMNS, "volume") if name not in table]
+    if missing:
+        raise PermanentFeedError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    rows = pd.DataFrame({"opened_at": opened})
+    for name in (*PRICE_COLUMNS, "volume", "turnover"):
+        rows[name] = pd.to_numeric(table[name], errors="coerce").astype(float) if name in table else np.nan
+    return rows
+
+
+def _funding_rows(path: Path) -> pd.DataFrame:
+    table = _table(path)
+    settled = _instants(path, table, "settled_at", "timestamp")
+    name = next((name for name in ("rate", "funding_rate") if name in table), None)
+    if name is None:
+        raise PermanentFeedError(f"{path}: no column funding_rate; it has {', '.join(map(str, table.columns))}")
+    return pd.DataFrame({"settled_at": settled, "rate": pd.to_numeric(table[name], errors="coerce").astype(float)})
+
+
+def _dividend_rows(path: Path) -> pd.DataFrame:
+    table = _table(path)
+    ex_dates = _instants(path, table, "ex_date", "timestamp")
+    if "amount" not in table:
+        raise PermanentFeedError(f"{path}: no column amount; it has {', '.join(map(str, table.columns))}")
+    return pd.DataFrame({"ex_at": ex_dates, "amount": pd.to_numeric(table["amount"], errors="coerce").astype(float)})
+
+
+def _epoch_unit(counts: pd.Series) -> Literal["s", "ms", "us", "ns"]:
+    """The unit of instants since 1970, told by size: each is good for the years 1973 to 5138."""
+    largest = counts.abs().max()
+    return "s" if largest < 1e11 else "ms" if largest < 1e14 else "us" if largest < 1e17 else "ns"
+
+
+def _instants(path: Path, table: pd.DataFrame, *names: str) -> np.ndarray:
+    name = next((name for name in names if name in table), None)
+    if name is None:
+        raise PermanentFeedError(f"{path}: no column {' or '.join(names)}; it has {', '.join(map(str, table.columns))}")
+    try:
+        unit = _epoch_unit(table[name]) if pd.api.types.is_numeric_dtype(table[name]) else None
+        moments = pd.to_datetime(table[name], utc=True, unit=unit)
+    except (ValueError, TypeError) as error:
+        raise PermanentFeedError(f"{path}: column {name} holds no instants ({error}); use ISO 8601 in UTC") from error
+    return moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]")

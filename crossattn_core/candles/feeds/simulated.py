@@ -1,0 +1,132 @@
+"""The simulated market as a feed: no network, no account, the truth known. What it simulates: see ``market.py``."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.candles.feeds.feed import (
+    DIVIDEND_COLUMNS,
+    FUNDING_COLUMNS,
+    Traffic,
+    empty_candles,
+    empty_dividends,
+    empty_funding,
+)
+from crossattn_core.candles.feeds.simulated_market import Market, Series, is_stress, leaders_first, planted_truth
+from crossattn_core.days import bounds, to_naive
+from crossattn_core.errors import PermanentFeedError
+from crossattn_core.experiment import Period, SimulatedMarket
+from crossattn_core.universe import Asset
+
+__all__ = ["SimulatedFeed", "planted_truth"]
+
+
+class SimulatedFeed:
+    """The embedded market as a feed: no network, no account, the truth known.
+
+    Args:
+        settings: seed, planted leads, regimes.
+        assets: the universe; leads that name others are left out.
+        period: its first day is where every price starts.
+        clock: aware UTC; candles after it do not exist yet. None: the end of the period, or of the day asked for.
+    """
+
+    kind = "simulated"
+    parallel = 1
+    gap_attempts = 1
+    rechecks_gaps = False
+
+    def __init__(
+        self, settings: SimulatedMarket, assets: Sequence[Asset], period: Period, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._settings = settings
+        self._assets = {asset.asset_id: asset for asset in assets}
+        self._leads = planted_truth(settings, assets)
+        self._order = leaders_first(assets, self._leads)
+        self._start = bounds(period.start)[0]
+        self._clock = clock
+        self._end = bounds(period.end or period.start)[1]
+        self._simulated: Market | None = None
+        self.traffic = Traffic()
+
+    def now(self) -> datetime:
+        """The injected clock, or the end of the period where there is none."""
+        return self._clock() if self._clock is not None else self._end.replace(tzinfo=UTC)
+
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
+        """Any span is one cheap read."""
+        return 100_000
+
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """The market's knobs by their hash."""
+        return {"simulated": self._settings.content_hash()}
+
+    def listed(self, asset: Asset) -> datetime:
+        """The first instant of the simulated market."""
+        return self._start
+
+    def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Candles with closed_at in (start, end] that are closed by the clock."""
+        series = self._series(asset, end)
+        if series is None:
+            return empty_candles()
+        rows = series.candles
+        end = min(end, to_naive(self.now()))
+        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= end)
+        return rows[keep].assign(fetched_at=pd.Timestamp(to_naive(self.now())).as_unit("us")).reset_index(drop=True)
+
+    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Settlements with settled_at in (start, end]; every eight hours for perpetuals, none for others."""
+        series = self._series(asset, end)
+        if series is None or not asset.pays_funding:
+            return empty_funding()
+        end = min(end, to_naive(self.now()))
+        keep = (series.settled_T > np.datetime64(start, "us")) & (series.settled_T <= np.datetime64(end, "us"))
+        rows = pd.DataFrame({"settled_at": series.settled_T[keep], "rate": series.rate_T[keep]})
+        rows["asset_id"] = asset.asset_id
+        rows["fetched_at"] = pd.Timestamp(to_naive(self.now())).as_unit("us")
+        return rows[list(FUNDING_COLUMNS)]
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end]; four a year for shares where the market has a dividend yield."""
+        series = self._series(asset, end)
+        if series is None or not asset.pays_dividends:
+            return empty_dividends()
+        end = min(end, to_naive(self.now()))
+        keep = (series.ex_T > np.datetime64(start, "us")) & (series.ex_T <= np.datetime64(end, "us"))
+        rows = pd.DataFrame({"ex_at": series.ex_T[keep], "amount": series.amount_T[keep]})
+        rows["asset_id"] = asset.asset_id
+        rows["fetched_at"] = pd.Timestamp(to_naive(self.now())).as_unit("us")
+        return rows[list(DIVIDEND_COLUMNS)]
+
+    def truth(self, end: datetime) -> dict[str, object]:
+        """Planted leads (with asset keys) and regime spells up to ``end`` (naive UTC), ready for JSON."""
+        by_symbol = {asset.symbol: asset.asset_id for asset in self._assets.values()}
+        leads = [
+            {**lead.model_dump(), "leader_id": by_symbol[lead.leader], "follower_id": by_symbol[lead.follower]}
+            for lead in self._leads
+        ]
+        hours = max(int((end - self._start).total_seconds() // 3600), 0)
+        is_stress_T = is_stress(self._settings, hours)
+        changes = np.flatnonzero(np.diff(is_stress_T.astype(int), prepend=-1))
+        spells = [
+            {"start": (self._start + timedelta(hours=int(hour))).isoformat(), "regime": "stress" if is_stress_T[hour] else "calm"}
+            for hour in changes
+        ]
+        knobs = self._settings.model_dump(mode="json", exclude={"leads"})
+        until = (self._start + timedelta(hours=hours)).isoformat()
+        return {"seed": self._settings.seed, "until": until, "leads": leads, "regimes": spells, "settings": knobs}
+
+    def _series(self, asset: Asset, end: datetime) -> "Series | None":
+        self.traffic.count_request()
+        if asset.asset_id not in self._assets:
+            known = ", ".join(sorted(self._assets))
+            raise PermanentFeedError(f"{asset.asset_id}: not in this simulated market ({known}); add it under 'assets'")
+        if end <= self._start:
+            return None
+        if self._simulated is None or self._simulated.end < min(end, to_naive(self.now())):
+            horizon = max(min(end, to_naive(self.now())), self._end if self._clock is None else self._start)
+            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._order, self._start, horizon)
+        return self._simulated.series[asset.asset_id]

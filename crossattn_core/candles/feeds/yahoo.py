@@ -1,0 +1,322 @@
+"""Yahoo's chart endpoint through yfinance as a feed: stocks and funds, hourly or daily.
+
+What this module knows about the source:
+
+- hourly candles reach back 730 days, daily ones to the listing;
+- yfinance keeps *failed* answers of past ranges in a cache: it is emptied before every request;
+- errors are raised only when ``hide_exceptions`` is off and ``Ticker.history`` is used; each is mapped to ours;
+- hour bars open at :30 and the last of a session lasts 30 minutes; half days may lack their closing bar; a closing
+  print can follow the bell. Closing instants come from the exchange's calendar, never from the next row;
+- a candle counts when it closed by the server's ``Date``, not by the machine's clock;
+- the answer that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
+  prices are adjusted for splits and never for dividends, so these are cash that a holder gets; daily ones are adjusted for
+  dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to book.
+"""
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+import pandas as pd
+
+from crossattn_core.candles.feeds.feed import (
+    CANDLE_COLUMNS,
+    DIVIDEND_COLUMNS,
+    Traffic,
+    empty_candles,
+    empty_dividends,
+    empty_funding,
+)
+from crossattn_core.candles.feeds.retry import Breaker, RetryableError, TokenBucket, Waiting, with_patience
+from crossattn_core.days import to_aware, to_naive
+from crossattn_core.errors import ExperimentError, PermanentFeedError
+from crossattn_core.experiment import FeedSettings
+from crossattn_core.trading_calendar import closing_times, exchange_timezone, expected_bars, opening_bells, session_bounds
+from crossattn_core.universe import Asset
+
+__all__ = ["YahooFeed"]
+
+_REACH_DAYS = {"1h": 729, "1d": 36_500}
+"""How far back each interval goes; Yahoo says 730 days and counts its own way, so one less."""
+_REQUESTS_PER_SECOND, _BURST = 4.0, 8.0
+_BLOCK_REST_SECONDS = 600.0
+_CHART = "/v8/finance/chart/"
+
+
+class YahooFeed:
+    """Candles of listed shares and funds.
+
+    Args:
+        settings: another base URL, time-out, attempts, and whether prices are adjusted.
+        clock: aware UTC; used until the server's first answer brings its own.
+        interval: '1h' or '1d' (one candle a session, from bell to bell).
+        waiting: clock, sleep and chance for back-off.
+    """
+
+    kind = "api"
+    gap_attempts = 3
+    rechecks_gaps = True
+    parallel = 1  # yfinance is one session behind a singleton
+
+    def __init__(
+        self,
+        settings: FeedSettings,
+        clock: Callable[[], datetime],
+        *,
+        interval: str = "1h",
+        waiting: Waiting | None = None,
+    ) -> None:
+        if interval not in _REACH_DAYS:
+            raise ExperimentError(f"the Yahoo feed has no interval {interval!r}; choose from {', '.join(_REACH_DAYS)}")
+        self._settings, self._clock, self._interval = settings, clock, interval
+        self._waiting = waiting or Waiting()
+        self._bucket = TokenBucket(_REQUESTS_PER_SECOND, _BURST, self._waiting)
+        self._breaker = Breaker(_BLOCK_REST_SECONDS, self._waiting)
+        self._heard: tuple[datetime, float] | None = None
+        self._status = 0
+        self._first_trade: dict[str, datetime] = {}
+        self._paid: dict[str, list[_Paid]] = {}
+        self._newest_dividends = _amounts(None)
+        self._session: Any = None
+        self.traffic = Traffic()
+
+    def now(self) -> datetime:
+        """The server's clock as its newest answer said, plus the time since; the injected one before that."""
+        if self._heard is None:
+            return self._clock()
+        moment, heard_at = self._heard
+        return moment + timedelta(seconds=self._waiting.monotonic() - heard_at)
+
+    def window_days(self, asset: Asset, kind: str = "candles") -> int:
+        """One request answers all that Yahoo keeps."""
+        return _REACH_DAYS[self._interval]
+
+    def origin(self, asset: Asset) -> dict[str, object]:
+        """Host, interval and whether prices are adjusted."""
+        url = self._settings.yahoo_url or "yfinance"
+        return {"url": url, "interval": self._interval, "dividend_adjusted": self._is_dividend_adjusted}
+
+    def listed(self, asset: Asset) -> datetime | None:
+        """The first trade, which Yahoo says with the prices; none before they were asked for."""
+        return self._first_trade.get(asset.asset_id)
+
+    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Shares pay none."""
+        return empty_funding()
+
+    def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Closed candles with closed_at in (start, end], adjusted as ``feed.adjust_splits`` says.
+
+        Raises:
+            PermanentFeedError: the range starts before Yahoo's reach, or the symbol is unknown.
+        """
+        step = timedelta(hours=1) if self._interval == "1h" else timedelta(days=1)
+        bars = expected_bars(asset.calendar, start, end, step)
+        if not len(bars):
+            return empty_candles()  # weekends and holidays: Yahoo answers them with an error
+        self._within_reach(asset, bars.opened_T[0].item())
+        # Up to and including ``end``: a session that has just opened has no closed candle yet, but may owe a dividend.
+        first, last = bars.opened_T[0].item(), end + timedelta(seconds=1)
+        if self._interval == "1d":
+            first, last = first - timedelta(days=1), last + timedelta(days=1)
+        history = self._history(asset, first, last, self._interval)
+        self._paid.setdefault(asset.asset_id, []).append(_Paid(start, end, self._newest_dividends))
+        if history.empty:
+            return empty_candles()
+        now = to_naive(self.now())
+        rows = self._as_candles(asset, history)
+        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, now))
+        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(CANDLE_COLUMNS)].reset_index(drop=True)
+
+    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        """Dividends with ex_at in (start, end], out of the answers that brought the candles where they cover the range.
+
+        None where prices are adjusted for dividends. A dividend in another currency than the price has no amount.
+        """
+        opens_S = session_bounds(asset.calendar)[0]
+
+        def sessions(after: datetime, until: datetime) -> int:
+            first, stop = np.searchsorted(opens_S, np.array([after, until], dtype="datetime64[us]"), side="right")
+            return stop - first
+
+        if self._is_dividend_adjusted or not sessions(start, end):
+            return empty_dividends()
+        held = next((p for p in self._paid.get(asset.asset_id, ()) if p.start <= start and not sessions(p.end, end)), None)
+        if held is None:
+            self._history(asset, start, end + timedelta(days=1), "1d")  # events of any age, unlike hourly candles
+            held = _Paid(start, end, self._newest_dividends)
+        opened_T = opening_bells(asset.calendar, held.amounts.index.to_numpy().astype("datetime64[us]"))
+        rows = pd.DataFrame({"asset_id": asset.asset_id, "ex_at": opened_T, "amount": held.amounts.to_numpy(dtype=float)})
+        now = to_naive(self.now())
+        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, now))
+        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(DIVIDEND_COLUMNS)].reset_index(drop=True)
+
+    @property
+    def _is_dividend_adjusted(self) -> bool:
+        return self._interval == "1d" and self._settings.adjust_splits
+
+    def _history(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
+        """An answered question; its dividends lie in ``_newest_dividends``."""
+        attempts = self._settings.max_attempts
+        return with_patience(
+            lambda: self._attempt(asset, first, last, interval), asset.asset_id, attempts, self.traffic, self._waiting
+        )
+
+    def _within_reach(self, asset: Asset, first_open: datetime) -> None:
+        earliest = to_naive(self.now()) - timedelta(days=_REACH_DAYS[self._interval] + 1)
+        if first_open < earliest:
+            raise PermanentFeedError(
+                f"{asset.asset_id}: Yahoo keeps hourly candles for 730 days; asked from {first_open:%Y-%m-%d}, "
+                f"the earliest now is {earliest + timedelta(days=1):%Y-%m-%d}: set period.start to that or later, "
+                "or bring older candles with feed.kind 'files'"
+            )
+
+    def _as_candles(self, asset: Asset, history: pd.DataFrame) -> pd.DataFrame:
+        rows = history.rename(columns=str.lower)[["open", "high", "low", "close", "volume"]].astype(float)
+        index = pd.DatetimeIndex(history.index)
+        if self._interval == "1d":
+            opened, closed = _session_of(index, asset.calendar)
+        else:
+            opened = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+            closed = closing_times(asset.calendar, opened)
+        return rows.assign(asset_id=asset.asset_id, opened_at=opened, closed_at=closed, turnover=np.nan)
+
+    def _attempt(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
+        """One call of yfinance, its errors told apart."""
+        import yfinance
+        from yfinance import exceptions
+        from yfinance.data import YfData
+
+        self._breaker.check()
+        yfinance.config.debug.hide_exceptions = False
+        ticker = yfinance.Ticker(asset.symbol, session=self._open_session())
+        # Known from the calendar: saves yfinance a probe per symbol, whose failures it would report as "delisted".
+        ticker._tz = exchange_timezone(asset.calendar)
+        YfData.cache_get.cache_clear()
+        self._status, self._newest_dividends = 0, _amounts(None)
+        try:
+            with warnings.catch_warnings():
+                # What pandas has to tell yfinance about its next version is no news to our user.
+                warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+                history = ticker.history(
+                    start=to_aware(first),
+                    end=to_aware(last),
+                    interval=interval,
+                    auto_adjust=self._is_dividend_adjusted,
+                    actions=False,
+                    prepost=False,
+                    timeout=self._settings.timeout_seconds,
+                )
+            first_trade = ticker.history_metadata.get("firstTradeDate")
+            if first_trade is not None:
+                self._first_trade[asset.asset_id] = to_naive(pd.Timestamp(first_trade).to_pydatetime())
+            # Not the column that actions=True gives: yfinance hangs a dividend on the day before where the first bar is missing.
+            self._newest_dividends = _amounts(ticker._lazy_load_price_history()._dividends, ticker.history_metadata["currency"])
+            return history
+        except exceptions.YFRateLimitError as error:
+            raise RetryableError("HTTP 429", 5.0) from error
+        except exceptions.YFPricesMissingError as error:
+            if self._status == 403:
+                raise self._blocked(asset) from error
+            if error.yahoo_reason is None and self._status < 400:
+                return pd.DataFrame()  # the source has nothing there: an empty answer, not a failure
+            if self._status >= 500:
+                raise RetryableError(f"HTTP {self._status}") from error
+            raise PermanentFeedError(
+                f"{asset.asset_id}: Yahoo says {error.yahoo_reason or error.rationale!r} (HTTP {self._status}); check the symbol"
+            ) from error
+        except exceptions.YFTzMissingError as error:
+            raise PermanentFeedError(f"{asset.asset_id}: Yahoo knows no time zone for it; check the symbol") from error
+        except (exceptions.YFException, OSError, json.JSONDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
+            # yfinance has no error of its own for an answer that it cannot read: any of these may come out of its parser.
+            if self._status == 403:
+                raise self._blocked(asset) from error
+            status = f" (HTTP {self._status})" if self._status else ""
+            raise RetryableError(f"{type(error).__name__}{status}: {error}"[:200]) from error
+
+    def _blocked(self, asset: Asset) -> Exception:
+        return self._breaker.trip(
+            f"{asset.asset_id}: Yahoo refuses this address (HTTP 403); wait ten minutes, or set feed.yahoo_url to another host"
+        )
+
+    def _open_session(self) -> Any:
+        if self._session is None:
+            self._session = _session(self)
+        return self._session
+
+    def _sent(self, url: str) -> str:
+        """Account for a request and point it at the configured host."""
+        if _CHART in url:
+            self.traffic.count_wait(self._bucket.take())
+            self.traffic.count_request()
+        if not self._settings.yahoo_url:
+            return url
+        base, asked = urlsplit(self._settings.yahoo_url), urlsplit(url)
+        return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + asked.path, asked.query, ""))
+
+    def _received(self, url: str, response: Any) -> None:
+        if _CHART in url:
+            self._status = response.status_code
+        stamp = response.headers.get("Date")
+        if stamp:
+            try:
+                self._heard = (parsedate_to_datetime(stamp).astimezone(UTC), self._waiting.monotonic())
+            except ValueError:
+                return
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """The dividends that one answer told of, for ex_at in (start, end]."""
+
+    start: datetime
+    end: datetime
+    amounts: pd.Series
+    """By the instant that Yahoo gives, naive UTC."""
+
+
+def _amounts(told: pd.Series | pd.DataFrame | None, currency: str | None = None) -> pd.Series:
+    """yfinance's dividends as amounts by naive UTC instant; NaN for one in another currency than the price."""
+    if told is None or told.empty:
+        return pd.Series(dtype=float, index=pd.DatetimeIndex([]))
+    if isinstance(told, pd.DataFrame):
+        told = told["Dividends"].where(told["currency"].isin(["", currency]))
+    index = pd.DatetimeIndex(told.index)
+    return told.set_axis(index.tz_convert("UTC").tz_localize(None)) if index.tz is not None else told
+
+
+def _session(feed: YahooFeed) -> Any:
+    """yfinance's own kind of session (it imitates a browser where it can), watched."""
+    from yfinance._http import new_session
+
+    plain = new_session()
+    base: Any = type(plain)
+
+    class Watched(base):
+        def request(self, method: str, url: str, *given: Any, **options: Any) -> Any:
+            response = super().request(method, feed._sent(url), *given, **options)
+            feed._received(url, response)
+            return response
+
+    options = {"impersonate": "chrome"} if hasattr(plain, "impersonate") else {}
+    watched = Watched(**options)
+    watched.headers.update(plain.headers)
+    return watched
+
+
+def _session_of(index: pd.DatetimeIndex, calendar: str) -> tuple[np.ndarray, np.ndarray]:
+    """Bells of the sessions that daily rows (midnight, exchange time) stand for; a plain day where there is none."""
+    opens_S, closes_S = session_bounds(calendar)
+    day_T = index.tz_localize(None).to_numpy().astype("datetime64[D]")
+    day_S = opens_S.astype("datetime64[D]")
+    place_T = np.minimum(np.searchsorted(day_S, day_T), len(day_S) - 1)
+    is_session_T = day_S[place_T] == day_T
+    midnight_T = day_T.astype("datetime64[us]")
+    opened_T = np.where(is_session_T, opens_S[place_T], midnight_T)
+    return opened_T, np.where(is_session_T, closes_S[place_T], midnight_T + np.timedelta64(1, "D"))

@@ -1,0 +1,179 @@
+"""What an intake did: counts by venue and day, and the errors that stop a run which has nothing to go on with."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from crossattn_core.candles.feeds.feed import Feed
+from crossattn_core.candles.ingest.fetch import Question
+from crossattn_core.candles.lake.ledger import Coverage, Kind
+from crossattn_core.candles.lake.store import Lake
+from crossattn_core.candles.lake.writer import Answer, Stored
+from crossattn_core.candles.quality import REASONS
+from crossattn_core.days import bounds, day_of, days_between
+from crossattn_core.errors import FeedError, HistoryError, PermanentFeedError, TransientFeedError
+from crossattn_core.trading_calendar import expected_bars
+from crossattn_core.universe import Asset
+
+__all__ = ["DayIntake", "Tally", "VenuePlan", "failure", "outcome", "refuse_silence"]
+
+_SILENT_DAYS = 7
+"""So long a range without any candle is a mistake; a shorter one is a gap, for the checks to judge."""
+
+
+@dataclass(frozen=True)
+class DayIntake:
+    """One venue's day after an intake: what the lake holds, and what this intake did for it."""
+
+    venue: str
+    day: date
+    rows: int
+    expected_rows: int
+    gaps: int
+    """Expected candles that the lake does not have."""
+    first: datetime | None
+    last: datetime | None
+    requests: int
+    """Of this intake; a window's requests are booked on its first day, and on the range's where it begins before."""
+    retries: int
+    quarantined: int
+    revisions: int
+    """Candles whose later value differs from the stored one, found by this intake."""
+    complete: bool
+    """Every asset was asked for after the day was over."""
+    content_hash: str
+    dividends: int = 0
+    """Dividends that the lake holds for the day, where they were taken in with its candles."""
+
+
+@dataclass
+class Tally:
+    """What one intake did, by (venue, day)."""
+
+    requests: Counter[tuple[str, date]] = field(default_factory=Counter)
+    retries: Counter[tuple[str, date]] = field(default_factory=Counter)
+    quarantined: Counter[tuple[str, date]] = field(default_factory=Counter)
+    revisions: Counter[tuple[str, date]] = field(default_factory=Counter)
+    refused_whole: set[str] = field(default_factory=set)
+    """Assets with an answer of which nothing could be stored."""
+    rows: int = 0
+    done: int = 0
+    total: int = 0
+
+    def book(self, answer: Answer, stored: Stored) -> None:
+        venue = answer.asset.venue
+        self.requests[venue, answer.first] += answer.requests
+        self.retries[venue, answer.first] += answer.retries
+        self.revisions.update({(venue, day): count for day, count in stored.revisions.items()})
+        self.quarantined.update((venue, day_of(closed_at)) for closed_at in answer.refused["closed_at"])
+        self.rows += stored.rows
+        if answer.is_refused_whole:
+            self.refused_whole.add(answer.asset.asset_id)
+
+
+@dataclass(frozen=True)
+class VenuePlan:
+    """What one venue's source will be asked."""
+
+    source: Feed
+    assets: Sequence[Asset]
+    asked: Sequence[Question]
+    published: datetime
+    """The source's clock at the start, less the publication lag; naive UTC."""
+    lag: timedelta
+
+
+def failure(failures: dict[str, FeedError], asked: int) -> FeedError:
+    """One error for all assets that failed; permanent when any is."""
+    lines = list(dict.fromkeys(str(error) for error in failures.values()))
+    is_permanent = any(isinstance(error, PermanentFeedError) for error in failures.values())
+    message = lines[0]
+    if len(lines) > 1 or len(failures) < asked:
+        message = f"{len(failures)} of {asked} assets failed; what arrived is stored:\n  " + "\n  ".join(lines)
+    return PermanentFeedError(message) if is_permanent else TransientFeedError(message)
+
+
+def refuse_silence(lake: Lake, plan: VenuePlan, first: date, last: date) -> None:
+    """A range that is empty for everyone, or an asset that never had a candle, is a mistake to name at once."""
+    until = min(bounds(last)[1], plan.published)
+    rows: Counter[str] = Counter()
+    for row in lake.ledger.coverage("candles", first, last):
+        rows[row.asset_id] += row.rows
+    empty = [
+        asset for asset in plan.assets if not rows[asset.asset_id] and len(expected_bars(asset.calendar, bounds(first)[0], until))
+    ]
+    is_all_empty = not any(rows[asset.asset_id] for asset in plan.assets)
+    if not is_all_empty or (last - first).days + 1 < _SILENT_DAYS:
+        empty = [
+            asset
+            for asset in empty
+            if not lake.ledger.has_rows("candles", asset.asset_id) and (is_all_empty or _trades(plan.source, asset, until))
+        ]
+    if empty:
+        named = [f"{asset.asset_id}{_extent(plan, asset)}" for asset in empty]
+        refused = _refused(lake, empty, first, last)
+        raise HistoryError(
+            f"no candle between {first} and {last} for {', '.join(named)} in feed {plan.source.kind!r}{refused}; "
+            "choose a period that the source covers (period.start, period.end) or drop the symbol"
+        )
+
+
+def _extent(plan: VenuePlan, asset: Asset) -> str:
+    """From when to when the source has the asset, as far as it says so without much asking."""
+    if not plan.source.rechecks_gaps:
+        rows = plan.source.candles(asset, datetime(1990, 1, 1), plan.published)
+        return f" (it has {rows['closed_at'].min():%Y-%m-%d} to {rows['closed_at'].max():%Y-%m-%d})" if len(rows) else ""
+    listed = plan.source.listed(asset)
+    return f" (listed {listed:%Y-%m-%d})" if listed is not None else ""
+
+
+def _refused(lake: Lake, assets: Sequence[Asset], first: date, last: date) -> str:
+    """How many candles of these assets were refused, and why."""
+    names = {asset.asset_id for asset in assets}
+    reasons = Counter(row["reason"] for row in lake.read_quarantine(first, last).to_pylist() if row["asset_id"] in names)
+    return "".join(f"; {count} candles were refused: {REASONS[reason]}" for reason, count in reasons.most_common(2))
+
+
+def _trades(feed: Feed, asset: Asset, until: datetime) -> bool:
+    listed = feed.listed(asset)
+    return listed is None or listed < until
+
+
+def outcome(kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: date, tally: Tally) -> list[DayIntake]:
+    wanted = {asset.asset_id for asset in assets}
+    by_day: dict[tuple[str, str], list[Coverage]] = {}
+    for row in lake.ledger.coverage(kind, first, last):
+        if row.asset_id in wanted:
+            by_day.setdefault((row.venue, row.day), []).append(row)
+    days: list[DayIntake] = []
+    for venue in dict.fromkeys(asset.venue for asset in assets):
+        hashes = lake.day_hashes(venue, first, last, kind=kind)
+        count = sum(asset.venue == venue for asset in assets)
+        for day in days_between(first, last):
+            rows = by_day.get((venue, day.isoformat()), [])
+            days.append(
+                DayIntake(
+                    venue=venue,
+                    day=day,
+                    rows=sum(row.rows for row in rows),
+                    expected_rows=sum(row.expected for row in rows),
+                    gaps=sum(row.gaps for row in rows),
+                    first=min((datetime.fromisoformat(row.first) for row in rows if row.first), default=None),
+                    last=max((datetime.fromisoformat(row.last) for row in rows if row.last), default=None),
+                    requests=_booked(tally.requests, venue, day, first),
+                    retries=_booked(tally.retries, venue, day, first),
+                    quarantined=tally.quarantined.get((venue, day), 0),
+                    revisions=tally.revisions.get((venue, day), 0),
+                    complete=len(rows) == count and all(row.is_complete for row in rows),
+                    content_hash=hashes[day],
+                )
+            )
+    return days
+
+
+def _booked(counts: Counter[tuple[str, date]], venue: str, day: date, first: date) -> int:
+    """What was counted for the day; for the range's first day also what was counted before it."""
+    if day != first:
+        return counts.get((venue, day), 0)
+    return sum(count for (asked, on), count in counts.items() if asked == venue and on <= first)

@@ -1,0 +1,113 @@
+"""What a lake has of each asset over some days, and where it has holes: never asked for, or asked for and missing."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from crossattn_core.candles.lake.ledger import Coverage, Kind
+from crossattn_core.candles.lake.store import Lake
+from crossattn_core.days import days_between
+from crossattn_core.universe import Asset
+
+__all__ = ["AssetCoverage", "Hole", "coverage_of", "kinds_of"]
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Consecutive days that lack something, for one reason."""
+
+    first: date
+    last: date
+    why: str
+    """'never asked', 'not over when asked' or 'missing'."""
+    missing: int
+    """Rows that the calendar calls for and the source did not give; 0 where nobody asked."""
+
+
+@dataclass(frozen=True)
+class AssetCoverage:
+    """One asset and kind over some days."""
+
+    asset_id: str
+    kind: Kind
+    days: int
+    rows: int
+    expected: int
+    """Rows that the calendar calls for, on the days asked for."""
+    first: datetime | None
+    last: datetime | None
+    quarantined: int
+    revisions_waiting: int
+    """Values that the source told differently later and that nobody has adopted."""
+    holes: tuple[Hole, ...]
+
+    @property
+    def missing(self) -> int:
+        """Rows that the source did not give."""
+        return sum(hole.missing for hole in self.holes)
+
+    def is_complete(self, tolerance: float) -> bool:
+        """Whether every day was asked for when it was over, and at most ``tolerance`` of the rows are missing."""
+        is_asked = all(hole.why == "missing" for hole in self.holes)
+        return is_asked and self.missing <= tolerance * self.expected
+
+
+def kinds_of(asset: Asset) -> tuple[Kind, ...]:
+    """What is kept of an asset: candles, and the payments that its holders make or get."""
+    return ("candles", *(("funding",) if asset.pays_funding else ()), *(("dividends",) if asset.pays_dividends else ()))
+
+
+def coverage_of(lake: Lake, assets: Sequence[Asset], first: date, last: date) -> list[AssetCoverage]:
+    """One row an asset and kind, in the order of ``assets``."""
+    kinds = dict.fromkeys(kind for asset in assets for kind in kinds_of(asset))
+    refused = {kind: Counter(lake.read_quarantine(first, last, kind=kind)["asset_id"].to_pylist()) for kind in kinds}
+    waiting = {kind: _waiting(lake, kind, first, last) for kind in kinds}
+    return [
+        _of_asset(lake, asset, kind, first, last, refused[kind], waiting[kind]) for asset in assets for kind in kinds_of(asset)
+    ]
+
+
+def _of_asset(
+    lake: Lake, asset: Asset, kind: Kind, first: date, last: date, refused: Counter[str], waiting: Counter[str]
+) -> AssetCoverage:
+    known = {row.day: row for row in lake.ledger.coverage(kind, first, last, asset_id=asset.asset_id)}
+    return AssetCoverage(
+        asset_id=asset.asset_id,
+        kind=kind,
+        days=(last - first).days + 1,
+        rows=sum(row.rows for row in known.values()),
+        expected=sum(row.expected for row in known.values()),
+        first=min((datetime.fromisoformat(row.first) for row in known.values() if row.first), default=None),
+        last=max((datetime.fromisoformat(row.last) for row in known.values() if row.last), default=None),
+        quarantined=refused[asset.asset_id],
+        revisions_waiting=waiting[asset.asset_id],
+        holes=tuple(_holes(known, first, last)),
+    )
+
+
+def _waiting(lake: Lake, kind: Kind, first: date, last: date) -> Counter[str]:
+    revisions = lake.read_revisions(first, last, kind=kind)
+    return Counter(revisions.filter(revisions["adopted_at"].is_null())["asset_id"].to_pylist())
+
+
+def _holes(known: dict[str, Coverage], first: date, last: date) -> Iterator[Hole]:
+    open_hole: Hole | None = None
+    for day in days_between(first, last):
+        why, missing = _lacks(known.get(day.isoformat()))
+        if open_hole is not None and why == open_hole.why and open_hole.last + timedelta(days=1) == day:
+            open_hole = Hole(open_hole.first, day, why, open_hole.missing + missing)
+            continue
+        if open_hole is not None:
+            yield open_hole
+        open_hole = Hole(day, day, why, missing) if why else None
+    if open_hole is not None:
+        yield open_hole
+
+
+def _lacks(row: Coverage | None) -> tuple[str, int]:
+    if row is None:
+        return "never asked", 0
+    if not row.is_complete:
+        return "not over when asked", row.gaps
+    return ("missing", row.gaps) if row.gaps else ("", 0)

@@ -1,0 +1,101 @@
+"""What to do when a source changes its mind: nothing by itself, and two explicit acts.
+
+History uses the first closed value. A later different one waits in the ledger until someone adopts it for the days
+that they name. When a whole series moves to another scale (a split that the source adjusted for backwards), the
+asset's history is retired as a whole and taken in again.
+"""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from crossattn_core.candles.lake.day_files import SCHEMAS, asset_folder, content_hash, read_day_files, time_column
+from crossattn_core.candles.lake.ledger import Coverage, Kind, coverage_rows, iso, put_coverage
+from crossattn_core.candles.lake.store import Lake
+from crossattn_core.candles.lake.writer import put_day_file
+from crossattn_core.days import bounds
+from crossattn_core.universe import Asset
+
+__all__ = ["adopt_revisions", "retire_history", "revisions_beyond"]
+
+_PRICES = ("open", "high", "low", "close", "rate", "amount")
+
+
+def revisions_beyond(revisions: pa.Table, max_revision: float) -> pa.Table:
+    """The price revisions (rows of ``Lake.read_revisions``) larger than ``max_revision``, not adopted.
+
+    Volume is revised as a matter of course and does not count; funding rates count by their absolute change.
+    """
+    first, later = revisions["first_value"].to_numpy(), revisions["later_value"].to_numpy()
+    name = np.array(revisions["field"].to_pylist(), dtype=object)
+    scale = np.where(name == "rate", 1.0, np.abs(first))
+    with np.errstate(invalid="ignore"):
+        is_large = np.isin(name, _PRICES) & (np.abs(later - first) > max_revision * scale)
+    is_waiting = revisions["adopted_at"].is_null().to_numpy()
+    return revisions.filter(pa.array(is_large & is_waiting))
+
+
+def adopt_revisions(lake: Lake, asset: Asset, first: date, last: date, at: datetime, *, kind: Kind = "candles") -> int:
+    """Let history use the newest later values of the days first..last from now on; returns the values changed.
+
+    The days' hashes change, so everything made from them becomes stale. Both values stay in the ledger.
+
+    Args:
+        at: naive UTC, noted as ``adopted_at``.
+    """
+    schema = SCHEMAS[kind]
+    key = time_column(schema)
+    adopted = 0
+    with lake.ledger.writing() as connection:
+        rows: list[Coverage] = []
+        for row in coverage_rows(connection, kind, first, last, asset_id=asset.asset_id):
+            if row.file is None:
+                continue
+            start, end = (iso(edge) for edge in bounds(date.fromisoformat(row.day)))
+            where = "kind = ? and asset_id = ? and closed_at > ? and closed_at <= ? and adopted_at is null"
+            given = (kind, asset.asset_id, start, end)
+            question = f"select closed_at, field, later_value from revisions where {where} order by later_fetched_at"
+            waiting = connection.execute(question, given).fetchall()
+            if not waiting:
+                continue
+            table = _with_values(read_day_files(lake.folder, [row.file], schema), key, waiting)
+            rows.append(put_day_file(lake, row, table, content_hash(table)))
+            connection.execute(f"update revisions set adopted_at = ? where {where}", (iso(at), *given))
+            adopted += len({(moment, name) for moment, name, _ in waiting})
+        put_coverage(connection, rows)
+    return adopted
+
+
+def retire_history(lake: Lake, asset: Asset, at: datetime, *, kind: Kind = "candles") -> Path | None:
+    """Set the asset's whole history aside, so that the next intake asks for all of it; returns where it went.
+
+    For a split that the source has adjusted for backwards: stored prices and new ones are then on two scales. The
+    files are kept under ``retired/``; quarantine and revisions stay in the ledger, the latter as adopted: what is taken in
+    next is what the source says by then. Killed half-way, a second call ends it.
+    """
+    folder = lake.folder / asset_folder(kind, asset.asset_id)
+    aside = lake.folder / "retired" / f"{at:%Y%m%dT%H%M%S}" / asset_folder(kind, asset.asset_id)
+    with lake.ledger.writing() as connection:
+        given = (kind, asset.asset_id)
+        connection.execute("delete from coverage where kind = ? and asset_id = ?", given)
+        waiting = "kind = ? and asset_id = ? and adopted_at is null"
+        connection.execute(f"update revisions set adopted_at = ? where {waiting}", (iso(at), *given))
+        if not folder.exists():
+            return None
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside)
+    return aside
+
+
+def _with_values(table: pa.Table, key: str, waiting: list[tuple[str, str, float]]) -> pa.Table:
+    """The table with later values in place of first ones; of several for one field the newest."""
+    place_of = {iso(moment): place for place, moment in enumerate(table[key].to_pylist())}
+    columns = {name: table[name].to_numpy().copy() for name in {name for _, name, _ in waiting}}
+    for moment, name, later in waiting:
+        columns[name][place_of[moment]] = later
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values, type=pa.float64(), from_pandas=False))
+    return table

@@ -1,0 +1,232 @@
+"""The lake: raw candles, funding and dividends as one Parquet file per asset and day, with a ledger beside them.
+
+    <root>/<feed>/candles/<venue>/<category>/<symbol>/2025-03-01.parquet
+    <root>/<feed>/funding/<venue>/<category>/<symbol>/2025-03-01.parquet
+    <root>/<feed>/dividends/<venue>/<category>/<symbol>/2025-03-10.parquet
+    <root>/<feed>/ledger.sqlite     what was asked, stored, refused and revised
+    <root>/<feed>/compact/          month files that make long reads fast: a cache, safe to delete
+    <root>/<feed>/truth.json        a simulated market's planted truth
+
+Files are only ever added: a day that gains candles gets a new file (``2025-03-01.1.parquet``) and the ledger
+points to it. The first closed value stored is the one that history uses; a later different one is a revision,
+kept beside it. Nothing is filled, shifted or made up.
+"""
+
+import json
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from crossattn_core.candles.lake.day_files import DAYS_WORTH_A_CACHE, SCHEMAS, compacted, read_day_files
+from crossattn_core.candles.lake.ledger import Coverage, Kind, Ledger, iso
+from crossattn_core.days import bounds, days_between
+from crossattn_core.receipts import combined_hash
+from crossattn_core.storage import sha256_of, write_json
+
+__all__ = ["COVERAGE_SCHEMA", "QUARANTINE_SCHEMA", "REVISION_SCHEMA", "Lake"]
+
+_INSTANT = pa.timestamp("us")
+
+REVISION_SCHEMA = pa.schema(
+    [
+        ("asset_id", pa.string()),
+        ("opened_at", _INSTANT),
+        ("closed_at", _INSTANT),
+        ("field", pa.string()),
+        ("first_value", pa.float64()),
+        ("later_value", pa.float64()),
+        ("first_fetched_at", _INSTANT),
+        ("later_fetched_at", _INSTANT),
+        ("adopted_at", _INSTANT),
+    ]
+)
+"""One row a changed field: history uses ``first_value`` unless ``adopted_at`` is set."""
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("asset_id", pa.string()),
+        ("opened_at", _INSTANT),
+        ("closed_at", _INSTANT),
+        *((name, pa.float64()) for name in ("open", "high", "low", "close", "volume", "turnover")),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("fetched_at", _INSTANT),
+    ]
+)
+"""One row a refused candle and reason."""
+
+COVERAGE_SCHEMA = pa.schema(
+    [
+        ("asset_id", pa.string()),
+        ("venue", pa.string()),
+        ("day", pa.date32()),
+        ("asked_until", _INSTANT),
+        ("rows", pa.int64()),
+        ("expected", pa.int64()),
+        ("gaps", pa.int64()),
+        ("first", _INSTANT),
+        ("last", _INSTANT),
+        ("content_hash", pa.string()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("attempts", pa.int64()),
+        ("fetched_at", _INSTANT),
+    ]
+)
+"""One row an asset and day that was asked for."""
+
+
+class Lake:
+    """The candles of one feed under ``root``. Reading needs no lock; writers take turns at the ledger."""
+
+    def __init__(self, root: Path, feed: str) -> None:
+        self.folder = root / feed
+        self.ledger = Ledger(self.folder / "ledger.sqlite")
+        self._hashed_at = b""
+        self._hashes: dict[tuple[str, date, date, Kind], dict[date, str]] = {}
+
+    # Reading
+
+    def read_candles(self, venue: str | None, first: date, last: date) -> pa.Table:
+        """First closed values with closed_at in the days first..last, by asset and closed_at.
+
+        Args:
+            venue: one venue, or none for all.
+
+        Raises:
+            CandleError: a file that the ledger names is missing or damaged.
+        """
+        return self._read("candles", venue, first, last)
+
+    def read_funding(self, first: date, last: date) -> pa.Table:
+        """Settlements of the days first..last, by asset and settled_at."""
+        return self._read("funding", None, first, last)
+
+    def read_dividends(self, first: date, last: date) -> pa.Table:
+        """Dividends of the days first..last, by asset and ex_at."""
+        return self._read("dividends", None, first, last)
+
+    def read_revisions(self, first: date, last: date, *, venue: str | None = None, kind: Kind = "candles") -> pa.Table:
+        """Values that the source changed after they were stored (``REVISION_SCHEMA``)."""
+        return self._events("revisions", REVISION_SCHEMA, kind, venue, first, last)
+
+    def read_quarantine(self, first: date, last: date, *, venue: str | None = None, kind: Kind = "candles") -> pa.Table:
+        """Candles that were refused, with the reason (``QUARANTINE_SCHEMA``)."""
+        return self._events("quarantine", QUARANTINE_SCHEMA, kind, venue, first, last)
+
+    def read_coverage(self, first: date, last: date, *, venue: str | None = None, kind: Kind = "candles") -> pa.Table:
+        """What the ledger knows of each asset and day (``COVERAGE_SCHEMA``)."""
+        rows = self.ledger.coverage(kind, first, last, venue=venue)
+        return _typed({name: [getattr(row, name) for row in rows] for name in COVERAGE_SCHEMA.names}, COVERAGE_SCHEMA)
+
+    # Hashes
+
+    def day_hash(self, venue: str, day: date) -> str:
+        """Names the day's candles of every asset of the venue, whenever fetched; '' when never asked for."""
+        return self.day_hashes(venue, day, day)[day]
+
+    def day_hashes(self, venue: str, first: date, last: date, *, kind: Kind = "candles") -> dict[date, str]:
+        """``day_hash`` of each day first..last, in one question; remembered until the ledger changes."""
+        version, asked = self.ledger.version, (venue, first, last, kind)
+        if version != self._hashed_at:
+            self._hashed_at, self._hashes = version, {}
+        if asked not in self._hashes:
+            self._hashes[asked] = self._hash_days(*asked)
+        return dict(self._hashes[asked])
+
+    def _hash_days(self, venue: str, first: date, last: date, kind: Kind) -> dict[date, str]:
+        found: dict[str, list[str]] = {}
+        for row in self.ledger.coverage(kind, first, last, venue=venue):
+            found.setdefault(row.day, []).extend((row.asset_id, row.content_hash))
+        hashed = {day: combined_hash(*parts) for day, parts in found.items()}
+        return {day: hashed.get(day.isoformat(), "") for day in days_between(first, last)}
+
+    def funding_day_hash(self, day: date, *, venue: str = "bybit") -> str:
+        """Names the day's settlements; '' when never asked for."""
+        return self.day_hashes(venue, day, day, kind="funding")[day]
+
+    def last_covered_day(self, venue: str, kind: Kind = "candles") -> date | None:
+        """The newest complete day in the ledger of the venue; none when nothing was fetched."""
+        rows = [row.day for row in self.ledger.coverage(kind, date.min, date.max, venue=venue) if row.is_complete]
+        return date.fromisoformat(max(rows)) if rows else None
+
+    # Upkeep
+
+    def store_truth(self, truth: dict[str, object]) -> None:
+        """Write a simulated market's truth beside its candles; one that reaches further is left as it is."""
+        known = self.read_truth()
+        if known is None or known.get("until", "") < truth["until"] or known.get("settings") != truth["settings"]:
+            write_json(self.folder / "truth.json", truth)
+
+    def read_truth(self) -> dict[str, Any] | None:
+        """The planted truth of a simulated market; none for other feeds."""
+        path = self.folder / "truth.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def verify(self) -> list[str]:
+        """Every file that the ledger names and that is missing or not what was written."""
+        faults: list[str] = []
+        for kind in SCHEMAS:
+            for row in self.ledger.coverage(kind, date.min, date.max):
+                if row.file is None:
+                    continue
+                path = self.folder / row.file
+                if not path.is_file():
+                    faults.append(f"{path}: missing; {row.asset_id} {row.day} has {row.rows} rows in the ledger")
+                elif sha256_of(path.read_bytes()) != row.sha256:
+                    faults.append(f"{path}: not the bytes that were written ({row.asset_id} {row.day})")
+        return faults
+
+    def write_manifest(self) -> Path:
+        """Every stored file with its sha256, and every question asked with its parameters, as JSON."""
+        files = {
+            row.file: {"rows": row.rows, "sha256": row.sha256}
+            for kind in SCHEMAS
+            for row in self.ledger.coverage(kind, date.min, date.max)
+            if row.file is not None
+        }
+        columns = ("kind", "asset_id", "first", "last", "request", "rows", "requests", "retries", "fetched_at")
+        asked = [dict(zip(columns, row, strict=True)) for row in self.ledger.rows("windows", columns, "1 = 1", ())]
+        return write_json(self.folder / "manifest.json", {"files": files, "requests": asked})
+
+    # Inside
+
+    def _read(self, kind: Kind, venue: str | None, first: date, last: date) -> pa.Table:
+        schema = SCHEMAS[kind]
+        months: dict[tuple[str, str], list[Coverage]] = {}
+        for row in self.ledger.coverage(kind, first.replace(day=1), _month_end(last), venue=venue):
+            if row.file is not None:
+                months.setdefault((row.asset_id, row.day[:7]), []).append(row)
+        tables = []
+        for (_, month), days in sorted(months.items()):
+            asked = [row for row in days if first.isoformat() <= row.day <= last.isoformat()]
+            if len(asked) < DAYS_WORTH_A_CACHE:
+                tables.append(read_day_files(self.folder, [row.file for row in asked if row.file], schema))
+            else:
+                tables.append(compacted(self.folder, kind, month, days, schema, (first, last)))
+        return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
+
+    def _events(self, table: str, schema: pa.Schema, kind: Kind, venue: str | None, first: date, last: date) -> pa.Table:
+        where = "kind = ? and closed_at > ? and closed_at <= ? and asset_id like ?"
+        given = (kind, iso(bounds(first)[0]), iso(bounds(last)[1]), f"{venue or ''}%")
+        rows = self.ledger.rows(table, schema.names, where, given)
+        return _typed({name: [row[place] for row in rows] for place, name in enumerate(schema.names)}, schema)
+
+
+def _month_end(day: date) -> date:
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def _typed(columns: dict[str, list], schema: pa.Schema) -> pa.Table:
+    """Ledger values (ISO text, numbers) as an Arrow table."""
+    arrays = []
+    for field in schema:
+        values = columns[field.name]
+        if pa.types.is_timestamp(field.type):
+            values = [None if value is None else datetime.fromisoformat(value) for value in values]
+        elif pa.types.is_date(field.type):
+            values = [date.fromisoformat(value) for value in values]
+        arrays.append(pa.array(values, type=field.type))
+    return pa.table(arrays, schema=schema)

@@ -1,0 +1,264 @@
+"""Writing to the lake: one answered window becomes day files and ledger rows, in one transaction.
+
+Order: day files, one sync, ledger. Killed at any moment, the ledger knows either the whole window or nothing of
+it. Writers take turns at the ledger, so two fetches of the same days store the first one's values and note the
+second's differences as revisions.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from crossattn_core.candles.lake.day_files import (
+    SCHEMAS,
+    asset_folder,
+    cache_months,
+    content_hash,
+    read_day_files,
+    time_column,
+    to_table,
+    write_day_file,
+)
+from crossattn_core.candles.lake.ledger import Coverage, Kind, coverage_rows, iso, put_coverage, put_window
+from crossattn_core.candles.lake.store import Lake
+from crossattn_core.days import bounds, days_between
+from crossattn_core.universe import Asset
+
+__all__ = ["Answer", "Stored", "put_day_file", "store_answer"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a feed answered for one asset over whole days, after validation."""
+
+    kind: Kind
+    asset: Asset
+    first: date
+    last: date
+    rows: pd.DataFrame
+    """Accepted rows in time order, all inside the days."""
+    refused: pd.DataFrame
+    """Refused candles with ``reason`` and ``detail``."""
+    expected: dict[date, tuple[int, int]]
+    """Day -> (rows the calendar calls for so far, of these waived)."""
+    asked_until: datetime
+    """How far the question reached, naive UTC: min(end of the window, the source's clock)."""
+    fetched_at: datetime
+    """The source's clock at the answer, naive UTC."""
+    request: dict[str, object] = field(default_factory=dict)
+    requests: int = 0
+    retries: int = 0
+
+    @property
+    def is_refused_whole(self) -> bool:
+        """Whether something came and nothing of it was accepted."""
+        return self.rows.empty and not self.refused.empty
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of an answer."""
+
+    rows: int
+    revisions: dict[date, int]
+
+
+def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
+    """Store one answer; candles already in the lake keep their first closed value.
+
+    Args:
+        compare: whether a different later value is noted as a revision.
+    """
+    schema = SCHEMAS[answer.kind]
+    table = to_table(answer.rows.assign(fetched_at=answer.fetched_at), schema)
+    days = [day for day in days_between(answer.first, answer.last) if bounds(day)[0] < answer.asked_until]
+    edges = np.array([bounds(day)[0] for day in days] + [bounds(days[-1])[1]], dtype="datetime64[us]") if days else None
+    cuts = np.searchsorted(table[time_column(schema)].to_numpy(), edges, side="right") if edges is not None else []
+    revisions: dict[date, int] = {}
+    with lake.ledger.writing() as connection:
+        known = {
+            row.day: row
+            for row in coverage_rows(connection, answer.kind, answer.first, answer.last, asset_id=answer.asset.asset_id)
+        }
+        rows: list[Coverage] = []
+        for place, day in enumerate(days):
+            fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
+            before = known.get(day.isoformat())
+            if before is not None and answer.is_refused_whole:
+                continue  # nothing was learnt about a day that is known: it stays as old as it is
+            if before is not None and before.file is not None:
+                stored = read_day_files(lake.folder, [before.file], schema)
+                fresh, changed = _merged(stored, fresh)
+                if compare and changed:
+                    revisions[day] = len({key for key, *_ in changed})
+                    _note_revisions(connection, answer, changed)
+            rows.append(_covered(lake, answer, day, fresh, before))
+        # The files must be on disk before the row that makes them count.
+        os.sync()
+        put_coverage(connection, rows)
+        _note_refused(connection, answer)
+        put_window(
+            connection,
+            answer.kind,
+            answer.asset.asset_id,
+            (answer.first, answer.last),
+            answer.request,
+            (table.num_rows, answer.requests, answer.retries),
+            answer.fetched_at,
+        )
+    if not known:
+        cache_months(lake.folder, answer.kind, rows, table)
+    return Stored(rows=table.num_rows, revisions=revisions)
+
+
+def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Coverage:
+    """Write the day's rows to a new file, where they changed; returns the ledger row that points to it.
+
+    Args:
+        row: the day in the ledger so far; its ``version`` is -1 when it has no file yet.
+        named: ``content_hash`` of the table.
+    """
+    if named == row.content_hash and row.file is not None:
+        return row
+    if not table.num_rows:
+        return replace(row, rows=0, first=None, last=None, content_hash=named)
+    version = row.version + 1
+    suffix = f".{version}" if version else ""
+    file = f"{asset_folder(row.kind, row.asset_id)}/{row.day}{suffix}.parquet"
+    digest = write_day_file(lake.folder / file, table)
+    keys = table[time_column(table.schema)]
+    return replace(
+        row,
+        rows=table.num_rows,
+        first=iso(keys[0].as_py()),
+        last=iso(keys[-1].as_py()),
+        content_hash=named,
+        file=file,
+        sha256=digest,
+        version=version,
+    )
+
+
+def _covered(lake: Lake, answer: Answer, day: date, table: pa.Table, before: Coverage | None) -> Coverage:
+    asked_until = iso(min(answer.asked_until, bounds(day)[1]))
+    called_for, waived = answer.expected.get(day, (0, 0))
+    expected = max(called_for - waived, table.num_rows)
+    row = before or Coverage(
+        kind=answer.kind,
+        asset_id=answer.asset.asset_id,
+        venue=answer.asset.venue,
+        day=day.isoformat(),
+        asked_until=asked_until,
+        rows=0,
+        expected=0,
+        gaps=0,
+        first=None,
+        last=None,
+        content_hash="",
+        file=None,
+        sha256=None,
+        version=-1,
+        attempts=0,
+        fetched_at="",
+    )
+    if asked_until < row.asked_until:
+        # A clock that went back knows of fewer bars; what was called for once stays called for.
+        expected = max(expected, row.expected)
+    return replace(
+        put_day_file(lake, row, table, content_hash(table)),
+        asked_until=max(asked_until, row.asked_until),
+        expected=expected,
+        gaps=max(expected - table.num_rows, 0),
+        attempts=row.attempts + 1,
+        fetched_at=iso(answer.fetched_at),
+    )
+
+
+Change = tuple[object, str, float, float, object, object]
+"""(key, field, first value, later value, opened_at, first fetched_at)"""
+
+
+def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
+    """The stored rows plus the fresh ones that are new; and what differs where both have a row."""
+    key = time_column(stored.schema)
+    key_stored, key_fresh = stored[key].to_numpy(), fresh[key].to_numpy()
+    shared, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
+    changes: list[Change] = []
+    for column in stored.schema:
+        if not pa.types.is_floating(column.type):
+            continue
+        first, later = stored[column.name].to_numpy()[at_stored], fresh[column.name].to_numpy()[at_fresh]
+        for place in np.flatnonzero((first != later) & ~(np.isnan(first) & np.isnan(later))):
+            row = int(at_stored[place])
+            opened = stored["opened_at"][row].as_py() if "opened_at" in stored.schema.names else None
+            changes.append(
+                (
+                    shared[place].item(),
+                    column.name,
+                    float(first[place]),
+                    float(later[place]),
+                    opened,
+                    stored["fetched_at"][row].as_py(),
+                )
+            )
+    added = fresh.filter(pa.array(~np.isin(key_fresh, key_stored)))
+    if not added.num_rows:
+        return stored, changes
+    return pa.concat_tables([stored, added]).sort_by(key).combine_chunks(), changes
+
+
+def _note_revisions(connection, answer: Answer, changes: Sequence[Change]) -> None:
+    connection.executemany(
+        "insert or ignore into revisions values (?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
+        [
+            (
+                answer.kind,
+                answer.asset.asset_id,
+                iso(opened if isinstance(opened, datetime) else _moment(key)),
+                iso(_moment(key)),
+                name,
+                first,
+                later,
+                iso(_moment(first_fetched)),
+                iso(answer.fetched_at),
+            )
+            for key, name, first, later, opened, first_fetched in changes
+        ],
+    )
+
+
+def _note_refused(connection, answer: Answer) -> None:
+    if answer.refused.empty:
+        return
+    values = ("open", "high", "low", "close", "volume", "turnover")
+    rows = []
+    for row in answer.refused.to_dict("records"):
+        numbers = [None if pd.isna(row[name]) else float(row[name]) for name in values]
+        times = [iso(pd.Timestamp(row[name]).to_pydatetime()) for name in ("opened_at", "closed_at")]
+        fingerprint = sha256(repr((times, numbers)).encode()).hexdigest()[:16]
+        rows.append(
+            (
+                answer.kind,
+                answer.asset.asset_id,
+                *times,
+                *numbers,
+                row["reason"],
+                row["detail"],
+                iso(answer.fetched_at),
+                fingerprint,
+            )
+        )
+    marks = ", ".join("?" * 14)
+    connection.executemany(f"insert or ignore into quarantine values ({marks})", rows)
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    raise TypeError(f"{value!r} is not an instant")

@@ -1,0 +1,110 @@
+"""Several seeds of one family as one model: members are checkpoints of their own, their answers are averaged.
+
+<models>/<ensemble id>/manifest.json lists the members; each member lies in <models>/<member id>.
+
+Axes: R rows, N assets, H horizons.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.checkpoint import model_id_of, stamp, write_checkpoint
+from crossattn_core.families.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel
+from crossattn_core.panel.panel import Panel
+
+__all__ = ["MEMBERS", "FittedEnsemble", "fit_ensemble"]
+
+MEMBERS = "members"
+"""Key of a manifest that lists the members of an ensemble."""
+
+_SEED_STEP = 1_000_003
+"""Distance between members' seeds: farther apart than the days that a walk adds to its seed."""
+
+
+class FittedEnsemble(FittedModel):
+    """The mean of its members, which differ by seed alone."""
+
+    def __init__(self, members: Sequence[FittedModel], manifest: dict[str, Any]) -> None:
+        self.members = tuple(members)
+        self.family = self.members[0].family
+        self.manifest = manifest
+        self.model_id = manifest.setdefault("model_id", model_id_of(self._arrays(), manifest))
+
+    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._mean([member.forecast(panel, rows) for member in self.members])
+
+    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._mean([member.forecast_next_bar(panel, rows) for member in self.members])
+
+    def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
+        return self._mean_or_none([member.forecast_without_others(panel, rows) for member in self.members])
+
+    def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
+        return self._mean_or_none([member.weights(panel, rows) for member in self.members])
+
+    def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
+        answers = [member.attention(panel, rows) for member in self.members]
+        given = [answer for answer in answers if answer is not None]
+        if len(given) < len(answers):
+            return None
+        return replace(given[0], weight_RHNML=self._mean([answer.weight_RHNML for answer in given]))
+
+    def save(self, folder: Path) -> Path:
+        """Write the members beside ``folder``, then the list of them: a reader sees a whole ensemble or none."""
+        for member in self.members:
+            member.save(folder.parent / member.model_id)
+        return write_checkpoint(folder, self._arrays(), self.manifest)
+
+    def _arrays(self) -> dict[str, NDArray[np.int64]]:
+        return {"seeds": np.array([member.manifest["seed"] for member in self.members], dtype=np.int64)}
+
+    @staticmethod
+    def _mean(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.mean(np.stack(answers).astype(np.float64), axis=0).astype(np.float32)
+
+    def _mean_or_none(self, answers: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+        given = [answer for answer in answers if answer is not None]
+        return self._mean(given) if len(given) == len(answers) else None
+
+
+def fit_ensemble(
+    fit: Callable[..., FittedModel],
+    family: str,
+    request: FitRequest,
+    experiment: Experiment,
+    seeds: int,
+    *,
+    report: Callable[[EpochReport], None],
+) -> FittedEnsemble:
+    """Fit ``seeds`` members, each warm from its counterpart in the predecessor where that has as many.
+
+    Args:
+        fit: fits one member; same call as ``fit_model``.
+    """
+    before = request.warm_from
+    parents: Sequence[FittedModel | None] = [None] * seeds
+    if isinstance(before, FittedEnsemble) and len(before.members) == seeds:
+        parents = before.members
+    members = []
+    for n, parent in enumerate(parents):
+        folder = None if request.resume_folder is None else request.resume_folder / str(n)
+        asked = replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent, resume_folder=folder)
+        members.append(fit(family, asked, experiment, report=report))
+    first = members[0].manifest
+    losses = [float(member.manifest["validation_loss"]) for member in members]
+    shared = ("panel_hash", "cut_off", "train_start", "train_rows", "validation_rows")
+    manifest = {
+        **stamp(family, experiment),
+        **{key: first[key] for key in shared},
+        "seed": request.seed,
+        "validation_loss": float(np.mean(losses)),
+        "parent_id": before.model_id if before is not None and parents[0] is not None else None,
+        MEMBERS: [member.model_id for member in members],
+    }
+    return FittedEnsemble(members, manifest)

@@ -1,0 +1,95 @@
+"""Lag-bias attention: one softmax over every (source, lag) pair, so that a lead has a place to be learnt.
+
+Attention over a time mean cannot see a lead: permuting time leaves it unchanged. Here each head holds one learned
+logit per (target, source, lag); a content term lets the target's newest token raise or lower pairs by what they hold.
+
+Axes: B decision rows, U distinct bars, N targets, M sources, L lags, S = L * M pairs,
+Z batch or 1, E batch * head width, D width, H heads, K head width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crossattn_core.model.attention.base import AssetTokens, CrossAttention, copy_head_rows
+
+__all__ = ["LagBiasAttention"]
+
+_NEVER = -1e9
+"""A logit whose weight underflows to exactly 0 beside any other; finite, so that gradients are."""
+
+
+class LagBiasAttention(CrossAttention):
+    """Learned logits over (target, source, lag), an optional content term, nonlinear values."""
+
+    self_mask_1NLM: Tensor
+
+    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, value_width: int | None = None) -> None:
+        super().__init__()
+        self._heads, self.head_width = heads, value_width or width // heads
+        self.logit_HNLM = nn.Parameter(torch.zeros(heads, assets, lags, assets))
+        self.value = nn.Linear(width, heads * self.head_width, bias=False)
+        self.query = nn.Linear(width, width, bias=False) if content else None
+        self.key = nn.Linear(width, width, bias=False) if content else None
+        never_NM = torch.eye(assets) * _NEVER
+        never_1NLM = never_NM[None, :, None, :].expand(1, assets, lags, assets).clone()
+        self.register_buffer("self_mask_1NLM", never_1NLM, persistent=False)
+        # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
+        self._gain = math.sqrt(max(assets - 1, 1) * lags)
+
+    def logit_parameters(self) -> list[nn.Parameter]:
+        return [self.logit_HNLM]
+
+    def share_values(self, first: int, second: int) -> None:
+        copy_head_rows(self.value, self._heads, first, second)
+
+    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        weight_ZHNLM = self._weights(tokens)
+        batch = len(tokens.bars.place_BL)
+        return self._context(weight_ZHNLM, tokens), weight_ZHNLM.transpose(-2, -1).expand(batch, -1, -1, -1, -1)
+
+    def ahead(self, tokens: AssetTokens, first: int, last: int) -> Tensor:
+        if self.query is not None:
+            return super().ahead(tokens, first, last)
+        # Without content the weights at later rows are known today: a bar that is l back now is l + j back then.
+        weight_ZHNLM = self._weights(tokens)
+        lags = weight_ZHNLM.shape[-2]
+        tail_ZHNLM = functional.pad(weight_ZHNLM.flip(-2).cumsum(-2).flip(-2), (0, 0, 0, last + 1))
+        summed_ZHNLM = tail_ZHNLM[..., first : first + lags, :] - tail_ZHNLM[..., last + 1 : last + 1 + lags, :]
+        return self._context(summed_ZHNLM, tokens)
+
+    def _weights(self, tokens: AssetTokens) -> Tensor:
+        """(Z, H, N, L, M): Z is 1 where every row shares one softmax (no content, every asset readable), else B."""
+        bars = tokens.bars
+        heads, assets, lags, _ = self.logit_HNLM.shape
+        batch, pairs = len(bars.place_BL), lags * assets
+        logit_ZHNS = (self.logit_HNLM + self.self_mask_1NLM).view(1, heads, assets, pairs)
+        if self.query is not None and self.key is not None:
+            query_BHNK = self.query(tokens.newest_BND).view(batch, assets, heads, -1).transpose(1, 2)
+            key_BHSK = bars.spread(self.key(tokens.token_UMD)).view(batch, pairs, heads, -1).transpose(1, 2)
+            logit_ZHNS = logit_ZHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(key_BHSK.shape[-1])
+        if bool(bars.readable_BN.all()):
+            weight_ZHNS = logit_ZHNS.softmax(dim=-1)
+        else:
+            never_BM = (~bars.readable_BN).float() * _NEVER
+            logit_ZHNS = logit_ZHNS + never_BM[:, None, :].expand(batch, lags, assets).reshape(batch, 1, 1, pairs)
+            others_BN = bars.readable_BN.sum(dim=1, keepdim=True) - bars.readable_BN.long()
+            weight_ZHNS = logit_ZHNS.softmax(dim=-1).masked_fill((others_BN == 0)[:, None, :, None], 0.0)
+        return weight_ZHNS.view(-1, heads, assets, lags, assets)
+
+    def _context(self, weight_ZHNLM: Tensor, tokens: AssetTokens) -> Tensor:
+        """(B, N, H, K) what the pairs say, weighted."""
+        heads, assets, lags = weight_ZHNLM.shape[1:4]
+        batch = len(tokens.bars.place_BL)
+        # A silent bar keeps its place in the softmax, so weights do not jump as sessions open and close, but says nothing.
+        value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
+        value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self.head_width)
+        if len(weight_ZHNLM) == 1:
+            # One matrix product a head for the whole batch: attention as a convolution over time.
+            value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self.head_width)
+            context_HNBK = (weight_ZHNLM[0].flatten(2) @ value_HSE).view(heads, assets, batch, self.head_width)
+            return self._gain * context_HNBK.permute(2, 1, 0, 3)
+        value_BHSK = value_BLMHK.permute(0, 3, 1, 2, 4).reshape(batch, heads, lags * assets, self.head_width)
+        return self._gain * (weight_ZHNLM.flatten(3) @ value_BHSK).transpose(1, 2)

@@ -1,0 +1,31 @@
+"""Lag-bias attention that reads only its k strongest sources: every other weight is exactly zero.
+
+Axes: N targets, M sources, L lags, H heads, Z batch or 1.
+"""
+
+import torch
+from torch import Tensor
+
+from crossattn_core.model.attention.base import AssetTokens
+from crossattn_core.model.attention.lag_bias import LagBiasAttention
+
+__all__ = ["SparseLagAttention"]
+
+
+class SparseLagAttention(LagBiasAttention):
+    """Each head keeps, per target, the ``sources`` assets with the largest learned mass over all lags."""
+
+    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, sources: int) -> None:
+        super().__init__(assets, lags, width, heads, content=content)
+        self._sources = min(sources, max(assets - 1, 1))
+
+    def _weights(self, tokens: AssetTokens) -> Tensor:
+        weight_ZHNLM = super()._weights(tokens)
+        # Chosen by mass among what is readable.
+        mass_ZHNM = weight_ZHNLM.detach().sum(dim=-2)
+        chosen_ZHNS = mass_ZHNM.topk(self._sources, dim=-1).indices
+        kept_ZHNM = torch.zeros_like(mass_ZHNM).scatter_(-1, chosen_ZHNS, 1.0)
+        kept_ZHNLM = weight_ZHNLM * kept_ZHNM.unsqueeze(-2)
+        sparse_ZHNLM = kept_ZHNLM / kept_ZHNLM.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+        # Straight through: used sparse, learnt dense, or a source that was dropped early could never come back.
+        return weight_ZHNLM + (sparse_ZHNLM - weight_ZHNLM).detach() if self.training else sparse_ZHNLM

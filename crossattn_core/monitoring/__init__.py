@@ -1,1 +1,0 @@
-"""What is watched from day to day: regime, drift, how forecasts turn out, whether data is late."""

@@ -1,0 +1,55 @@
+"""Correlation stress: how much of the universe's movement a few directions absorb.
+
+Absorption ratio (Kritzman, Li, Page, Rigobon, "Principal Components as a Measure of Systemic Risk", 2011): the share
+of the correlation matrix's trace in its largest fifth of eigenvalues. Near one, everything moves together and spreading
+money over assets protects little.
+
+Axes: D complete days, H hours, N assets.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.experiment import RegimeSettings
+from crossattn_core.regimes.detectors.terciles import Detected, expanding_terciles
+from crossattn_core.regimes.market_days import MarketDays
+
+__all__ = ["absorption", "absorption_ratio"]
+
+_MIN_HOURS = 24
+"""Common hours under which a pair counts as uncorrelated."""
+
+
+def absorption(market: MarketDays, settings: RegimeSettings) -> Detected:
+    """Detector: each day's absorption ratio in thirds of all ratios up to it; the last third is stress."""
+    ratio_D = absorption_ratio(market, settings.correlation_days)
+    return Detected(ratio_D, expanding_terciles(ratio_D[:, None], settings.minimum_days, settings.rank_band).state_D)
+
+
+def absorption_ratio(market: MarketDays, days: int) -> NDArray[np.float64]:
+    """(D,) share of the trace in the largest fifth of eigenvalues over the trailing ``days``; NaN with under 3 assets.
+
+    Correlations are pairwise, over hours in which both assets have a return; negative eigenvalues that this can
+    leave are cut at zero.
+    """
+    known_DHN = np.isfinite(market.return_DHN)
+    return_DHN = np.where(known_DHN, market.return_DHN, 0.0)
+    known_DHN = known_DHN.astype(np.float64)
+    # One small product a day: a day's bits do not depend on how many days follow.
+    product_DNN = np.swapaxes(return_DHN, 1, 2) @ return_DHN
+    square_DNN = np.swapaxes(return_DHN**2, 1, 2) @ known_DHN
+    count_DNN = np.swapaxes(known_DHN, 1, 2) @ known_DHN
+    ratio_D = np.full(len(product_DNN), np.nan)
+    for d in range(days - 1, len(ratio_D)):
+        window = slice(d - days + 1, d + 1)
+        product_NN, square_NN, count_NN = (x_DNN[window].sum(axis=0) for x_DNN in (product_DNN, square_DNN, count_DNN))
+        moves_N = np.diag(count_NN) >= _MIN_HOURS
+        if moves_N.sum() < 3:
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation_NN = np.where(count_NN >= _MIN_HOURS, product_NN / np.sqrt(square_NN * square_NN.T), 0.0)
+        correlation_NN = np.nan_to_num(correlation_NN[np.ix_(moves_N, moves_N)])
+        np.fill_diagonal(correlation_NN, 1.0)
+        value_N = np.sort(np.maximum(np.linalg.eigvalsh(correlation_NN), 0.0))[::-1]
+        ratio_D[d] = value_N[: -(-len(value_N) // 5)].sum() / value_N.sum()
+    return ratio_D

@@ -1,0 +1,210 @@
+"""From a position back to the candles it came from: every number that made one asset's weight on one day."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.tree import Tree
+
+from crossattn_core.backtest.market import market_of
+from crossattn_core.backtest.simulate import simulate
+from crossattn_core.days import bounds
+from crossattn_core.errors import BacktestError, UniverseError
+from crossattn_core.experiment import Experiment
+from crossattn_core.home import Home
+from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.decide import Targets, forecast_array, needs_forecast, read_weights
+from crossattn_core.portfolio.sizing import forecast_decisions, trade_cost
+from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, zone
+from crossattn_core.selection.follow import CHAMPION
+from crossattn_core.selection.handover import read_champions
+from crossattn_core.walk_forward.store import read_forecasts, read_plan
+from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
+
+__all__ = ["Step", "explain", "trace_records", "trace_tree"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the way back, with its facts written out."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def explain(
+    home: Home, experiment: Experiment, panel: Panel, day: date, symbol: str, strategy: str = "attention"
+) -> tuple[Step, ...]:
+    """Walk from the position in ``symbol`` after the last decision of ``day`` back to its candle.
+
+    Steps: position, target, decision, forecast, model, features, candle; a baseline has no decision, forecast or model. The
+    champion's way goes on with that of the strategy it followed on that day.
+
+    Raises:
+        UniverseError: the symbol is not in the universe.
+        BacktestError: no weights are stored, or none was decided on ``day``.
+    """
+    if symbol not in experiment.symbols:
+        raise UniverseError(f"{symbol} is not in experiment {experiment.name!r} ({', '.join(experiment.symbols)})")
+    asset = experiment.symbols.index(symbol)
+    targets = read_weights(home, strategy)
+    start, end = (np.datetime64(edge, "us") for edge in bounds(day))
+    today = np.flatnonzero((targets.as_of_D > start) & (targets.as_of_D <= end))
+    if not len(today):
+        raise BacktestError(
+            f"{strategy} decided nothing on {day}; it decided from {targets.as_of_D[0]} to {targets.as_of_D[-1]}, "
+            f"every {experiment.portfolio.rebalance_every} h"
+        )
+    decision = int(today[-1])
+    row = int(targets.rows(panel.as_of_T)[decision])
+    steps = [_position(targets, panel, experiment, decision, asset), _target(targets, panel, experiment, decision, asset)]
+    if strategy == CHAMPION:
+        strategy, followed = _followed(home, day)
+        steps.append(followed)
+        targets = read_weights(home, strategy)
+        decision = int(np.searchsorted(targets.as_of_D, panel.as_of_T[row]))
+    if needs_forecast(strategy):
+        first = panel.as_of_T[0].astype("datetime64[D]").item()
+        forecasts = read_forecasts(home, first, day, (strategy,))
+        weight_TN = wanted_array(read_wanted(home, first, day), panel, strategy)
+        if weight_TN is not None:
+            steps.append(Step("wanted by the model", (("weight", f"{weight_TN[row, asset]:+.2%} of equity, before limits"),)))
+        else:
+            steps.append(_decision(targets, forecasts, panel, experiment, decision, asset))
+            steps.append(_forecast(forecasts, panel, experiment, row, asset))
+        steps.append(_model(read_plan(home, day, day), strategy))
+    steps += [_features(panel, row, asset), _candle(panel, row, asset)]
+    return tuple(steps)
+
+
+def trace_records(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    """The steps for machines: title and facts by name, in order."""
+    return [{"step": step.title, "facts": dict(step.facts)} for step in steps]
+
+
+def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
+    """The steps as the terminal shows them, each below the one it led to."""
+    root = Tree(f"[bold]{title}")
+    branch = root
+    for step in steps:
+        branch = branch.add(f"[bold]{step.title}")
+        for name, value in step.facts:
+            branch.add(f"{name}: {value}")
+    return root
+
+
+def _followed(home: Home, day: date) -> tuple[str, Step]:
+    champions = read_champions(home)
+    if champions is None:
+        raise BacktestError("no champion is stored; make the target weights first")
+    chosen = champions.by_day[pd.to_datetime(champions.by_day["day"]) == pd.Timestamp(day)]
+    if chosen.empty:
+        raise BacktestError(f"no champion is stored for {day}; make the target weights first")
+    line = chosen.iloc[-1]
+    return str(line["champion"]), Step("followed", (("strategy", str(line["champion"])), ("why", str(line["why"]))))
+
+
+def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
+    lag = experiment.labels.execution_lag
+    done = simulate(market_of(panel, experiment), targets, execution_lag=lag, capital=experiment.backtest.capital)
+    row = int(targets.rows(panel.as_of_T)[decision]) - done.start + lag
+    if row >= len(done.equity_T):
+        return Step("position", (("filled", f"not yet: the order of {_when(targets.as_of_D[decision])} waits for its fill row"),))
+    execution = int(np.searchsorted(done.fill_K, row))
+    traded, price = float(done.trade_KN[execution, asset]), float(done.market.price_TN[done.start + row, asset])
+    paid = abs(traded) * float(done.market.trade_cost_N[asset])
+    return Step(
+        "position",
+        (
+            ("after the fill at", _when(done.as_of_T[row])),
+            ("weight", f"{done.weight_TN[row, asset]:+.2%} of equity {done.equity_T[row]:,.2f}"),
+            ("units", f"{done.units_KN[execution, asset]:+.6g} at {price:.6g}"),
+            ("traded", f"{traded:+,.2f}, costing {paid:,.2f}" if traded else "nothing"),
+        ),
+    )
+
+
+def _target(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
+    wanted = float(targets.target_DN[decision, asset])
+    fill = int(targets.rows(panel.as_of_T)[decision]) + experiment.labels.execution_lag
+    if np.isnan(wanted):
+        told = "left alone"
+    elif fill < len(panel.as_of_T) and not panel.is_tradable_TN[fill, asset]:
+        told = f"{wanted:+.2%}, but the asset did not trade at the fill row"
+    else:
+        told = f"{wanted:+.2%}"
+    return Step("target", (("decided at", _when(targets.as_of_D[decision])), ("weight", told)))
+
+
+def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
+    settings = experiment.portfolio
+    forecast_TN = forecast_array(forecasts, panel, targets.strategy, experiment.labels.trade_horizon)
+    rows_D = targets.rows(panel.as_of_T)[: decision + 1]
+    made = forecast_decisions(panel, forecast_TN, rows_D, experiment)
+    cost = float(trade_cost(panel.asset_ids, experiment.costs)[asset])
+    facts = [
+        ("rule", settings.rule),
+        ("held before", f"{made.held_DN[decision, asset]:+.2%}"),
+        ("believed share", f"{made.belief_DN[decision, asset]:.0%} of the forecast"),
+        ("expected carry", f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long"),
+        ("edge", f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade"),
+        ("risk", f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h"),
+    ]
+    if not made.usable_DN[decision, asset]:
+        facts.append(("not decided", "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"))
+    elif settings.rule in COST_AWARE_RULES:
+        pick = np.array([asset])
+        low, high = zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)
+        facts.append(("stays between", f"{float(low[0]):+.2%} and {float(high[0]):+.2%} from the anchor, before limits"))
+    return Step("decision", tuple(facts))
+
+
+def _forecast(forecasts: pd.DataFrame, panel: Panel, experiment: Experiment, row: int, asset: int) -> Step:
+    chosen = forecasts[
+        (forecasts["as_of"].to_numpy("datetime64[us]") == panel.as_of_T[row]) & (forecasts["asset_id"] == panel.asset_ids[asset])
+    ]
+    facts = [
+        (f"{line['horizon']} h ahead", f"{1e4 * line['forecast']:+.2f} bps by model {line['model_id']}")
+        for line in chosen.to_dict("records")
+    ]
+    return Step("forecast", tuple(facts) or (("none", f"no forecast is stored for {_when(panel.as_of_T[row])}"),))
+
+
+def _model(plan: pd.DataFrame, family: str) -> Step:
+    rows = plan[plan["family"] == family].to_dict("records")
+    if not rows:
+        return Step("model", (("none", "the plan has no row for this day"),))
+    line = rows[-1]
+    facts = [
+        ("in force", str(line["model_id"]) or "none"),
+        ("this day", f"{line['action']}: {line['reason']}"),
+        ("trained on", f"{line['train_start']} .. {line['cut_off']} ({line['rows']} rows)"),
+        ("validation loss", f"{line['validation_loss']:.4f}"),
+        ("regime", str(line["regime"])),
+    ]
+    return Step("model", tuple(facts))
+
+
+def _features(panel: Panel, row: int, asset: int) -> Step:
+    values = panel.feature_TNF[row, asset]
+    return Step(
+        f"features at {_when(panel.as_of_T[row])}",
+        tuple((name, "none" if np.isnan(value) else f"{value:+.5g}") for name, value in zip(panel.features, values, strict=True)),
+    )
+
+
+def _candle(panel: Panel, row: int, asset: int) -> Step:
+    age = float(panel.age_hours_TN[row, asset])
+    if np.isnan(age):
+        return Step("candle", (("none", "the asset has no candle yet"),))
+    facts = [("close", f"{panel.mark_price_TN[row, asset]:.6g}"), ("age", f"{age:g} h")]
+    volume = float(panel.quote_volume_TN[row, asset])
+    if not np.isnan(volume):
+        facts.append(("traded value", f"{volume:,.0f}"))
+    return Step(f"candle of {panel.asset_ids[asset]}", tuple(facts))
+
+
+def _when(instant: np.datetime64) -> str:
+    return f"{str(instant)[:16].replace('T', ' ')}Z"

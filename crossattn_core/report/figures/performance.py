@@ -1,0 +1,268 @@
+"""Figures of the report and of the UI: money here, models in models.py; ``svg`` and ``png`` are in style.py."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
+from crossattn_core.backtest.metrics import underwater
+from crossattn_core.backtest.simulation import COST_KINDS, Simulation
+from crossattn_core.report.figures.models import belief_figure, retrain_figure
+from crossattn_core.report.figures.style import (
+    BENCHMARK,
+    INK,
+    LOSS,
+    MUTED,
+    PALETTE,
+    PROFIT,
+    SUBJECT,
+    date_axis,
+    dates,
+    drawing,
+    frame,
+    png,
+    svg,
+    words,
+)
+
+__all__ = [
+    "belief_figure",
+    "contribution_figure",
+    "cost_figure",
+    "equity_figure",
+    "exposure_figure",
+    "png",
+    "retrain_figure",
+    "rolling_sharpe_figure",
+    "svg",
+    "underwater_figure",
+]
+
+_KNOWN = {
+    "cash": "#a9b0b8",
+    "ridge_var": "#d9822b",
+    "buy_and_hold": "#7a4fb5",
+    "inverse_volatility": "#2a9d8f",
+    "momentum": "#a3576b",
+    "equal_weight": BENCHMARK,
+}
+"""A strategy keeps its colour from report to report."""
+
+
+def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
+    """Equity of every strategy as a multiple of capital, log scale, named at its end."""
+    with drawing():
+        figure, (axis,) = frame(height=3.6)
+        ends = []
+        for name, simulation in simulations.items():
+            colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
+            step = slice(None, None, 6)
+            alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
+            axis.plot(dates(simulation.as_of_T[step]), alive_T[step], color=colour, lw=width, ls=style, zorder=layer)
+            ends.append((float(alive_T[-1]), name, colour))
+        axis.axhline(1.0, color="#b8bec6", lw=0.8, zorder=0)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        _few_log_ticks(axis)
+        axis.grid(axis="y")
+        axis.set_ylabel("equity / capital, log scale")
+        _name_ends(axis, ends)
+        date_axis(axis)
+        return figure
+
+
+def underwater_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
+    """How far below its peak the subject stands, the benchmark beside it."""
+    with drawing():
+        figure, (axis,) = frame(height=2.1)
+        step = slice(None, None, 6)
+        if subject in simulations:
+            depth_T = underwater(simulations[subject].equity_T)[step]
+            when_T = dates(simulations[subject].as_of_T[step])
+            axis.fill_between(when_T, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
+            axis.plot(when_T, depth_T, color=SUBJECT, lw=1.0, label=words(subject))
+        if benchmark in simulations and benchmark != subject:
+            axis.plot(
+                dates(simulations[benchmark].as_of_T[step]),
+                underwater(simulations[benchmark].equity_T)[step],
+                color=BENCHMARK,
+                lw=0.9,
+                ls=(0, (4, 2)),
+                label=words(benchmark),
+            )
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.grid(axis="y")
+        axis.set_ylabel("below peak")
+        _legend_above(axis)
+        date_axis(axis)
+        return figure
+
+
+def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str, days: int = 90) -> Figure:
+    """Annual Sharpe ratio of the trailing ``days`` (fewer where the series is short)."""
+    with drawing():
+        figure, (axis,) = frame(height=2.1)
+        for name in (benchmark, subject):
+            if name not in simulations:
+                continue
+            simulation = simulations[name]
+            window = min(days * 24, max(len(simulation.return_T) // 3, 48))
+            rolling = pd.Series(simulation.return_T).rolling(window)
+            deviation = rolling.std()
+            ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(8760)).to_numpy()
+            colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
+            axis.plot(
+                dates(simulation.as_of_T[::6]),
+                ratio[::6],
+                color=colour,
+                lw=min(width, 1.3),
+                ls=style,
+                zorder=layer,
+                label=words(name),
+            )
+            axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
+        axis.axhline(0, color="#b8bec6", lw=0.8)
+        axis.grid(axis="y")
+        _legend_above(axis)
+        date_axis(axis)
+        return figure
+
+
+def exposure_figure(simulation: Simulation) -> Figure:
+    """Gross and net exposure above, turnover by day below."""
+    with drawing():
+        figure, (above, below) = frame(height=3.2, rows=2, sharex=True, height_ratios=[3, 2])
+        when_T = dates(simulation.as_of_T[::6])
+        above.plot(when_T, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
+        above.plot(when_T, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
+        above.axhline(0, color="#b8bec6", lw=0.8)
+        above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        above.set_ylabel("exposure")
+        _legend_above(above)
+        above.grid(axis="y")
+        turned = simulation.turnover_T > 0
+        below.vlines(dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
+        below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        below.set_ylabel("turnover")
+        below.set_ylim(bottom=0)
+        below.grid(axis="y")
+        date_axis(below)
+        return figure
+
+
+def cost_figure(simulation: Simulation) -> Figure:
+    """From gross to net profit, cost by cost, as shares of capital."""
+    with drawing():
+        figure, (axis,) = frame(width=5.6, height=2.7)
+        every = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
+        # What an experiment does not have, or does not ask for, gets no empty bar.
+        paid = {kind: share for kind, share in every.items() if share or kind in ("fee", "spread", "slippage")}
+        net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
+        gross = net + sum(paid.values())
+        level = gross
+        labels, bars = ["gross"], [(0.0, gross, PROFIT if gross >= 0 else LOSS)]
+        for kind, share in paid.items():
+            labels.append(kind)
+            bars.append((level - share, share, "#e2a98b" if share >= 0 else "#8cc5bf"))
+            level -= share
+        labels.append("net")
+        bars.append((0.0, net, PROFIT if net >= 0 else LOSS))
+        tops = [max(bottom, bottom + height) for bottom, height, _ in bars]
+        lows = [min(bottom, bottom + height) for bottom, height, _ in bars]
+        span = (max([0.0, *tops]) - min([0.0, *lows])) or 1.0
+        for place, (bottom, height, colour) in enumerate(bars):
+            axis.bar(place, height, bottom=bottom, color=colour, width=0.62)
+            shown = height if place in (0, len(bars) - 1) else -height
+            axis.text(
+                place,
+                tops[place] + 0.02 * span,
+                f"{shown:+.1%}".replace("-0.0%", "0.0%").replace("+0.0%", "0.0%"),
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
+        axis.set_xticks(range(len(labels)), labels)
+        axis.set_ylim(min([0.0, *lows]) - 0.05 * span, max([0.0, *tops]) + 0.14 * span)
+        axis.axhline(0, color=INK, lw=0.8)
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.tick_params(axis="x", length=0)
+        axis.grid(axis="y")
+        return figure
+
+
+def contribution_figure(simulation: Simulation, symbols: tuple[str, ...]) -> Figure:
+    """Net profit of each asset as a share of capital, largest first."""
+    with drawing():
+        figure, (axis,) = frame(width=5.6, height=max(2.0, 0.27 * len(symbols) + 0.6))
+        share_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
+        order = np.argsort(share_N, kind="stable")
+        axis.barh(
+            range(len(symbols)), share_N[order], color=[PROFIT if share >= 0 else LOSS for share in share_N[order]], height=0.66
+        )
+        axis.set_yticks(range(len(symbols)), [symbols[place] for place in order], fontsize=8)
+        axis.axvline(0, color=INK, lw=0.8)
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x")
+        return figure
+
+
+def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[str, float, object, int]:
+    if name == subject:
+        return SUBJECT, 2.0, "-", 5
+    if name == benchmark:
+        return BENCHMARK, 1.4, (0, (4, 2)), 4
+    if name in _KNOWN:
+        return _KNOWN[name], 1.0, "-", 3
+    others = [other for other in names if other not in (subject, benchmark, *_KNOWN)]
+    return PALETTE[others.index(name) % len(PALETTE)], 1.0, "-", 3
+
+
+def _legend_above(axis: Axes) -> None:
+    """A legend that covers no line."""
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=4, fontsize=8, borderpad=0, handlelength=1.6)
+
+
+def _few_log_ticks(axis: Axes) -> None:
+    """Round multiples of capital, about six of them, whatever the span."""
+    low, high = axis.get_ylim()
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0):
+        ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+        if len(ticks) <= 8:
+            break
+    axis.set_yticks(ticks[ticks > 0])
+    axis.set_yticks([], minor=True)
+
+
+def _name_ends(axis: Axes, ends: list[tuple[float, str, str]]) -> None:
+    """Write each line's name at its right end, pushed apart where they would overlap."""
+    low, high = np.log(axis.get_ylim())
+    wanted = sorted((float(np.log(value)), name, colour) for value, name, colour in ends if np.isfinite(value))
+    if not wanted:
+        return
+    gap = (high - low) * 0.062
+    places = [value for value, _, _ in wanted]
+    for _ in range(200):
+        moved = False
+        for index in range(1, len(places)):
+            lack = gap - (places[index] - places[index - 1])
+            if lack > 1e-9:
+                places[index - 1] -= lack / 2
+                places[index] += lack / 2
+                moved = True
+        if not moved:
+            break
+    for place, (value, name, colour) in zip(places, wanted, strict=True):
+        axis.annotate(
+            f"{words(name)}  {np.exp(value) - 1:+.1%}",
+            xy=(1.01, (place - low) / (high - low)),
+            xycoords="axes fraction",
+            color=colour,
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+        )

@@ -1,0 +1,208 @@
+"""The champion: the family that is followed, chosen from realised walk-forward results and nothing else.
+
+A family takes over only when its net returns beat the fallback's, and those of the family in charge, in a paired
+block bootstrap over the newest days; where nothing beats the fallback, the fallback is followed. The choice of a day
+reads returns of the days before it. How well each family forecast over the same days stands beside the money and
+decides nothing: a better IC that costs eat is not worth following.
+
+Axes: D days, S strategies, N assets, K sums (see evidence.py), B bootstrap draws, X blocks of a draw.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.errors import ContractError
+from crossattn_core.experiment import SelectionSettings
+from crossattn_core.selection.realised import mean_ic_of_sums
+
+__all__ = ["CHAMPION_COLUMNS", "DUEL_COLUMNS", "Champions", "Duel", "choose_champions", "paired_advantage", "paired_ic_gain"]
+
+CHAMPION_COLUMNS = ("day", "champion", "chosen_on", "why")
+"""Grain: day. ``champion`` is followed on the day; ``chosen_on`` is the day whose 00:00 it was chosen at."""
+
+DUEL_COLUMNS = ("chosen_on", "family", "against", "advantage", "low", "days", "ic", "ic_gain", "ic_gain_low")
+"""Grain: (chosen_on, family, against). ``advantage``: mean net return a day over ``against``, as a fraction, with its lower
+bound ``low``; ``ic``: realised IC at the traded horizon; ``ic_gain``: that IC less the IC of ``against`` (0 for a strategy
+that forecasts nothing), with its lower bound. NaN with too few days."""
+
+
+class Champions(NamedTuple):
+    """Who is followed, and on what evidence."""
+
+    by_day: pd.DataFrame
+    """``CHAMPION_COLUMNS``."""
+    duels: pd.DataFrame
+    """``DUEL_COLUMNS``."""
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One strategy's daily net return minus another's, on the same days."""
+
+    mean: float
+    """Mean difference, fraction a day; NaN with too few common days."""
+    low: float
+    """Lower one-sided bound at the asked confidence; NaN with too few common days."""
+    days: int
+
+
+def paired_advantage(
+    challenger_D: NDArray[np.float64], holder_D: NDArray[np.float64], settings: SelectionSettings, *, seed: int, samples: int
+) -> Duel:
+    """How much a challenger's net return exceeds the holder's, with a circular-block bootstrap bound.
+
+    Days on which either has no return (NaN) do not count. Blocks keep runs of days together; both are drawn alike.
+    """
+    difference_D = challenger_D - holder_D
+    difference_D = difference_D[np.isfinite(difference_D)]
+    days = len(difference_D)
+    if days < settings.minimum_days:
+        return Duel(float("nan"), float("nan"), days)
+    mean_B = _drawn_sums(difference_D[:, None], settings, seed, samples)[:, 0] / _days_drawn(days, settings)
+    return Duel(float(difference_D.mean()), float(np.quantile(mean_B, 1 - settings.confidence)), days)
+
+
+def paired_ic_gain(
+    challenger_DNK: NDArray[np.float64],
+    holder_DNK: NDArray[np.float64] | None,
+    settings: SelectionSettings,
+    *,
+    seed: int,
+    samples: int,
+) -> tuple[float, float, float]:
+    """(IC of the challenger, its IC less the holder's, lower bound of that), over the days of the daily sums.
+
+    A holder without forecasts (None) has IC 0. Days are drawn in the same blocks for both. NaN under ``minimum_days`` days.
+    """
+    days, assets, sums = challenger_DNK.shape
+    ic = mean_ic_of_sums(challenger_DNK.sum(axis=0))
+    if days < settings.minimum_days:
+        return float(ic), float("nan"), float("nan")
+
+    def drawn(sums_DNK: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = _drawn_sums(sums_DNK.reshape(days, assets * sums), settings, seed, samples)
+        return mean_ic_of_sums(flat.reshape(samples, assets, sums))
+
+    gain, gain_B = float(ic), drawn(challenger_DNK)
+    if holder_DNK is not None:
+        gain, gain_B = gain - float(mean_ic_of_sums(holder_DNK.sum(axis=0))), gain_B - drawn(holder_DNK)
+    known_B = gain_B[np.isfinite(gain_B)]
+    low = float(np.quantile(known_B, 1 - settings.confidence)) if len(known_B) else float("nan")
+    return float(ic), gain, low
+
+
+def choose_champions(
+    net_return_DS: pd.DataFrame,
+    families: Sequence[str],
+    settings: SelectionSettings,
+    *,
+    seed: int,
+    ic_sums: Mapping[str, NDArray[np.float64]] | None = None,
+    samples: int = 500,
+) -> Champions:
+    """Who is followed on each day of ``net_return_DS`` and on the day after it, and the duels that decided.
+
+    Args:
+        net_return_DS: realised daily returns net of all costs, one column a strategy (the fallback among them), one row a
+            day, index naive UTC midnight; NaN where a strategy was not running or its models were not healthy.
+        families: columns that may be chosen beside the fallback.
+        seed: of the bootstrap; the same for every day, so a day's choice does not depend on how many came before.
+        ic_sums: family -> (D, N, K) sums over the forecasts whose outcome was realised on each of the same days.
+
+    Raises:
+        ContractError: a column is missing, or the days have holes.
+    """
+    missing = [name for name in (settings.fallback, *families) if name not in net_return_DS.columns]
+    if missing:
+        raise ContractError(f"net returns lack {', '.join(missing)}; simulate those strategies first")
+    day_D = pd.DatetimeIndex(net_return_DS.index)
+    if len(day_D) > 1 and not (np.diff(day_D.to_numpy()) == np.timedelta64(1, "D")).all():
+        raise ContractError("net returns have holes between days; give every day, NaN where nothing ran")
+    rows: list[tuple] = []
+    duels: list[tuple] = []
+    holder, chosen_on, why = settings.fallback, None, "nothing realised yet"
+    every_day = day_D.append(day_D[-1:] + pd.Timedelta(1, "D"))
+    for d, day in enumerate(every_day):
+        if d % settings.every_days == 0:
+            choice = _Choice(net_return_DS, ic_sums or {}, slice(max(d - settings.window_days, 0), d), settings, seed, samples)
+            holder, why = _choose(choice, holder, [family for family in families if family != settings.fallback])
+            chosen_on = day
+            duels += [(day, *duel) for duel in choice.fought]
+        rows.append((day, holder, chosen_on, why))
+    by_day = pd.DataFrame(rows, columns=list(CHAMPION_COLUMNS)).astype({"day": "datetime64[us]", "chosen_on": "datetime64[us]"})
+    fought = pd.DataFrame(duels, columns=list(DUEL_COLUMNS)).astype({"chosen_on": "datetime64[us]"})
+    return Champions(by_day, fought)
+
+
+class _Choice:
+    """The evidence of one choice: the days before it, and the duels that were fought on them."""
+
+    def __init__(
+        self,
+        net_return_DS: pd.DataFrame,
+        ic_sums: Mapping[str, NDArray[np.float64]],
+        newest: slice,
+        settings: SelectionSettings,
+        seed: int,
+        samples: int,
+    ) -> None:
+        self.newest_DS = net_return_DS.iloc[newest]
+        self.ic_sums = {family: sums_DNK[newest] for family, sums_DNK in ic_sums.items()}
+        self.settings, self.seed, self.samples = settings, seed, samples
+        self.fought: list[tuple] = []
+
+    def duel(self, family: str, against: str) -> Duel:
+        """Hold ``family`` against another strategy; the duel is kept with the ICs of both."""
+        family_D, against_D = (self.newest_DS[name].to_numpy(dtype=float) for name in (family, against))
+        result = paired_advantage(family_D, against_D, self.settings, seed=self.seed, samples=self.samples)
+        ic = (float("nan"),) * 3
+        if family in self.ic_sums:
+            own, other = self.ic_sums[family], self.ic_sums.get(against)
+            ic = paired_ic_gain(own, other, self.settings, seed=self.seed, samples=self.samples)
+        self.fought.append((family, against, result.mean, result.low, result.days, *ic))
+        return result
+
+
+def _choose(choice: _Choice, holder: str, families: Sequence[str]) -> tuple[str, str]:
+    fallback = choice.settings.fallback
+    against_fallback = {family: choice.duel(family, fallback) for family in families}
+    worthy = {family: result for family, result in against_fallback.items() if result.low > 0}
+    if not worthy:
+        said = [f"{family} {_said(result)}" for family, result in against_fallback.items()]
+        return (
+            fallback,
+            f"nothing beats {fallback} at {choice.settings.confidence:.0%}: {'; '.join(said) or 'no family is trained'}",
+        )
+    best = max(worthy, key=lambda family: worthy[family].mean)
+    if holder in worthy and holder != best:
+        against_holder = choice.duel(best, holder)
+        if not against_holder.low > 0:
+            return holder, f"stays: {best} is not shown to beat it, {_said(against_holder)}"
+    return best, f"beats {fallback}: {_said(worthy[best])}"
+
+
+def _days_drawn(days: int, settings: SelectionSettings) -> int:
+    block = min(settings.block_days, days)
+    return -(-days // block) * block
+
+
+def _drawn_sums(value_DX: NDArray[np.float64], settings: SelectionSettings, seed: int, samples: int) -> NDArray[np.float64]:
+    """(B, X) sums over the days of each draw of a circular-block bootstrap."""
+    days = len(value_DX)
+    block = min(settings.block_days, days)
+    start_BX = np.random.default_rng(seed).integers(0, days, size=(samples, -(-days // block)))
+    # Sums of whole blocks by running totals over the days laid twice end to end.
+    total = np.zeros((days + block + 1, value_DX.shape[1]))
+    np.cumsum(np.concatenate([value_DX, value_DX[:block]]), axis=0, out=total[1:])
+    return sum((total[start + block] - total[start] for start in start_BX.T), np.zeros((samples, value_DX.shape[1])))
+
+
+def _said(duel: Duel) -> str:
+    if np.isnan(duel.mean):
+        return f"too few days ({duel.days})"
+    return f"{duel.mean * 1e4:+.1f} bps a day, at least {duel.low * 1e4:+.1f} over {duel.days} days"

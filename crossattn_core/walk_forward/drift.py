@@ -1,0 +1,96 @@
+"""What the retrain plan watches: drifted features, a rolling IC that falls behind; and how training rows are weighted.
+
+Axes: T bars up to the cut-off, D days, N assets, F features, Q inner edges of equal-count bins, R realised rows.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.experiment import LabelSettings, RetrainSettings
+from crossattn_core.panel.labels import compute_labels
+from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.market_days import BARS_A_DAY
+
+__all__ = ["drift_edges", "mean_ic", "realised_ic_by_family", "row_weights", "stability_index"]
+
+_BINS = 10
+_MIN_PAIRS = 48
+"""Realised pairs under which an asset's IC is not counted."""
+
+
+def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, settings: RetrainSettings) -> NDArray[np.float32]:
+    """(T,) weight of each training row at the end of row ``rows`` - 1.
+
+    Half as much for each half-life of age; less for days of another regime than the one in force; 0 before
+    ``history_days``. With the regime unknown all days count alike.
+    """
+    row_T = np.arange(rows)
+    age_days_T = (rows - 1 - row_T) // BARS_A_DAY
+    weight_T = 0.5 ** (age_days_T / settings.recency_half_life_days)
+    if regime_in_force >= 0:
+        regime_T = np.full(rows, -1, dtype=np.int64)
+        known = np.repeat(regime_D, BARS_A_DAY)[:rows]
+        regime_T[: len(known)] = known
+        weight_T = np.where(regime_T == regime_in_force, weight_T, weight_T * settings.other_regime_weight)
+    return np.where(age_days_T < settings.history_days, weight_T, 0.0).astype(np.float32)
+
+
+def drift_edges(panel: Panel, weight_T: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(F, Q) deciles of each feature over the training rows, all assets together; NaN for a feature without values."""
+    feature_TNF = np.asarray(panel.feature_TNF[: len(weight_T)])[weight_T > 0]
+    edge_FQ = np.full((len(panel.features), _BINS - 1), np.nan)
+    for f in range(len(panel.features)):
+        value = feature_TNF[:, :, f].ravel()
+        value = value[np.isfinite(value)].astype(np.float64)
+        if len(value) >= 10 * _BINS:
+            edge_FQ[f] = np.quantile(value, np.arange(1, _BINS) / _BINS)
+    return edge_FQ
+
+
+def stability_index(panel: Panel, first_row: int, edge_FQ: NDArray[np.float64]) -> float:
+    """Mean over features of the population-stability index of the rows from ``first_row`` on against training.
+
+    sum over bins of (now - then) * ln(now / then), with the training share a tenth in each bin; 0 is no drift. A feature
+    whose deciles coincide (mostly one value) is left out. NaN when no feature can be compared.
+    """
+    index_F: list[float] = []
+    for f in range(len(edge_FQ)):
+        if not np.isfinite(edge_FQ[f]).all() or (np.diff(edge_FQ[f]) <= 0).any():
+            continue
+        value = np.asarray(panel.feature_TNF[first_row:, :, f]).ravel()
+        value = value[np.isfinite(value)]
+        if len(value) < 10 * _BINS:
+            continue
+        count_Q = np.bincount(np.searchsorted(edge_FQ[f], value), minlength=_BINS)
+        share_Q = (count_Q + 0.5) / (len(value) + 0.5 * _BINS)
+        index_F.append(float(((share_Q - 1 / _BINS) * np.log(share_Q * _BINS)).sum()))
+    return float(np.mean(index_F)) if index_F else float("nan")
+
+
+def mean_ic(forecast_RN: NDArray[np.floating], outcome_RN: NDArray[np.floating]) -> float:
+    """IC: time-series correlation of forecast and outcome per asset, averaged over assets; NaN without enough pairs."""
+    known_RN = np.isfinite(forecast_RN) & np.isfinite(outcome_RN)
+    count_N = known_RN.sum(axis=0)
+    enough_N = count_N >= _MIN_PAIRS
+    if not enough_N.any():
+        return float("nan")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x_RN = np.where(known_RN, forecast_RN, 0.0).astype(np.float64)
+        y_RN = np.where(known_RN, outcome_RN, 0.0).astype(np.float64)
+        x_RN = np.where(known_RN, x_RN - x_RN.sum(axis=0) / count_N, 0.0)
+        y_RN = np.where(known_RN, y_RN - y_RN.sum(axis=0) / count_N, 0.0)
+        ic_N = (x_RN * y_RN).sum(axis=0) / np.sqrt((x_RN**2).sum(axis=0) * (y_RN**2).sum(axis=0))
+    ic_N = ic_N[enough_N & np.isfinite(ic_N)]
+    return float(ic_N.mean()) if len(ic_N) else float("nan")
+
+
+def realised_ic_by_family(
+    panel: Panel, first_row: int, forecast_by_family_RN: dict[str, NDArray[np.float32]], settings: LabelSettings
+) -> dict[str, float]:
+    """Rolling IC of each family at the shortest horizon, over the forecasts of the rows from ``first_row`` on.
+
+    ``panel`` ends at the decision: a label that ends later does not exist here.
+    """
+    shortest = settings.model_copy(update={"horizons": settings.horizons[:1], "trade_horizon": settings.horizons[0]})
+    outcome_RN = compute_labels(np.asarray(panel.trade_price_TN[first_row:]), shortest).value_TNH[:, :, 0]
+    return {family: mean_ic(forecast_RN, outcome_RN) for family, forecast_RN in forecast_by_family_RN.items()}

@@ -1,0 +1,78 @@
+"""Three views of one trained model find the planted leader and agree on it."""
+
+import numpy as np
+import pytest
+
+from crossattn_core.analysis.attribution import agreement, gradient_view, influence_views, occlusion_view, with_other_history
+from crossattn_core.errors import HistoryError
+from crossattn_core.families.registry import FitRequest, fit_model
+from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
+
+LEADS = ((0, 1, 2, 0.8), (0, 2, 4, 0.8), (0, 3, 1, 0.8))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    panel = synthetic_panel(150, leads=LEADS)
+    experiment = rolling_experiment()
+    training = experiment.training.model_copy(update={"epochs": 8, "learning_rate": 3e-3})
+    experiment = experiment.model_copy(update={"training": training})
+    cut_off = 120 * 24 - 1
+    request = FitRequest(panel.until(cut_off + 1), cut_off, np.ones(cut_off + 1, dtype=np.float32), seed=1)
+    return fit_model("attention", request, experiment), fit_model("ridge_var", request, experiment), panel
+
+
+ROWS = np.arange(121 * 24, 150 * 24, 29)
+
+
+def test_all_views_put_the_leader_first_for_its_followers(trained) -> None:
+    model, _, panel = trained
+    views = influence_views(model, panel, ROWS)
+    for view, share_NM in views.share_by_view_NM.items():
+        np.testing.assert_allclose(share_NM.sum(axis=1), 1.0, err_msg=view)
+        assert (share_NM[1:].argmax(axis=1) == 0).all(), view
+
+
+def test_the_gradient_peaks_at_the_planted_lag(trained) -> None:
+    model, _, panel = trained
+    gradient_NML = gradient_view(model, panel, ROWS)
+    for _, follower, lag, _ in LEADS:
+        assert gradient_NML[follower, 0].argmax() == lag - 1  # lag index l leads the next bar by l + 1 hours
+
+
+def test_the_views_agree_on_a_planted_market(trained) -> None:
+    model, _, panel = trained
+    table = agreement(influence_views(model, panel, ROWS).share_by_view_NM)
+    assert len(table) == 3
+    assert (table["rank_correlation"] > 0.3).all()
+
+
+def test_occlusion_serves_any_family(trained) -> None:
+    _, ridge, panel = trained
+    moved_NM = occlusion_view(ridge, panel, ROWS)
+    assert (moved_NM[1:].argmax(axis=1) == 0).all()
+
+
+def test_another_history_keeps_the_other_assets_and_the_first_weeks(trained) -> None:
+    panel = trained[2]
+    changed = with_other_history(panel, 2, 336)
+    others = [0, 1, 3]
+    for name in ("feature_TNF", "trade_price_TN", "mark_price_TN", "is_fresh_TN", "age_hours_TN"):
+        np.testing.assert_array_equal(getattr(changed, name)[:, others], getattr(panel, name)[:, others])
+        np.testing.assert_array_equal(getattr(changed, name)[:336], getattr(panel, name)[:336])
+    np.testing.assert_array_equal(changed.feature_TNF[336:, 2], panel.feature_TNF[:-336, 2])
+    now, then = (np.diff(np.log(mark_TN[:, 2])) for mark_TN in (changed.mark_price_TN, panel.mark_price_TN))
+    np.testing.assert_allclose(now[336:], then[:-336], atol=1e-12)
+    np.testing.assert_array_equal(np.isfinite(changed.trade_price_TN[:, 2]), changed.is_fresh_TN[:, 2])
+
+
+def test_too_short_a_history_is_refused(trained) -> None:
+    with pytest.raises(HistoryError, match="ask for fewer weeks"):
+        with_other_history(trained[2].until(200), 0, 336)
+
+
+def test_agreement_knows_equal_and_reversed_orders() -> None:
+    value_NM = np.random.default_rng(0).random((5, 5))
+    table = agreement({"a": value_NM, "b": value_NM * 3, "c": -value_NM})
+    assert table["rank_correlation"].tolist() == pytest.approx([1.0, -1.0, -1.0])
+    assert table["within_target"].tolist() == pytest.approx([1.0, -1.0, -1.0])

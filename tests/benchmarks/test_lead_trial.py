@@ -1,0 +1,27 @@
+"""Edges named by a method are held against the planted ones; the whole trial is in benchmarks/bench_leads."""
+
+import numpy as np
+import pytest
+
+from benchmarks.planted.lead_trial import METHODS, find_edges, score_edges
+from benchmarks.planted.markets import planted_suite_market
+
+SMALL = {"model": {"lookback": 48, "layers": 1, "width": 32}, "training": {"epochs": 4}}
+
+
+def test_a_score_counts_what_is_named_found_and_how_far_off() -> None:
+    market = planted_suite_market("linear 5%", 0, bars=500)  # 0 leads 1, 2, 3, 4 by 1, 3, 6, 12 hours
+    score = score_edges({(0, 1): 1.0, (0, 2): 5.0, (0, 4): float("nan"), (5, 3): 2.0}, market)
+    assert (score.planted, score.named, score.found) == (4, 4, 3)
+    assert score.lag_error == pytest.approx(1.0)
+    assert np.isnan(score_edges({}, market).lag_error)
+
+
+def test_every_method_answers_and_the_statistics_find_strong_leads_at_their_lags() -> None:
+    market = planted_suite_market("linear 5%", 0, bars=2400)
+    edges = find_edges(market, 0, SMALL)
+    assert set(edges) == set(METHODS)
+    for method in ("correlation", "hayashi_yoshida"):
+        score = score_edges(edges[method], market)
+        assert score.found >= 3, method
+        assert score.lag_error == 0.0, method

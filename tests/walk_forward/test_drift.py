@@ -1,0 +1,62 @@
+"""Training weights, drift and rolling IC."""
+
+import numpy as np
+import pytest
+
+from crossattn_core.experiment import LabelSettings, RetrainSettings
+from crossattn_core.walk_forward.drift import drift_edges, mean_ic, realised_ic_by_family, row_weights, stability_index
+from tests.walk_forward.fakes import synthetic_panel
+
+SETTINGS = RetrainSettings(history_days=30, recency_half_life_days=10.0, other_regime_weight=0.25)
+
+
+def test_a_rows_weight_halves_with_each_half_life_and_ends_with_the_history() -> None:
+    weight_T = row_weights(40 * 24, np.full(40, 1), 1, SETTINGS)
+    assert weight_T[-1] == 1.0
+    assert weight_T[-1 - 240] == pytest.approx(0.5)
+    assert (weight_T[: 10 * 24] == 0).all()
+    assert (weight_T[10 * 24 :] > 0).all()
+
+
+def test_days_of_another_regime_weigh_less_unless_the_regime_is_unknown() -> None:
+    regime_D = np.repeat([0, 1], 5)
+    plain_T = row_weights(240, regime_D, -1, SETTINGS)
+    weighed_T = row_weights(240, regime_D, 1, SETTINGS)
+    np.testing.assert_allclose(weighed_T[:120], 0.25 * plain_T[:120])
+    np.testing.assert_array_equal(weighed_T[120:], plain_T[120:])
+
+
+def test_a_feature_from_the_same_law_does_not_drift_and_a_shifted_one_does() -> None:
+    panel = synthetic_panel(60)
+    edge_FQ = drift_edges(panel, np.ones(50 * 24, dtype=np.float32))
+    assert stability_index(panel, 50 * 24, edge_FQ) < 0.05
+    assert stability_index(panel, 50 * 24, edge_FQ + 3 * np.array([[0.005], [1.0]])) > 1.0
+
+
+def test_a_constant_feature_is_left_out_of_the_index() -> None:
+    panel = synthetic_panel(40)
+    panel.feature_TNF[:, :, 1] = 0.0
+    edge_FQ = drift_edges(panel, np.ones(30 * 24, dtype=np.float32))
+    assert np.isfinite(stability_index(panel, 30 * 24, edge_FQ))
+
+
+def test_mean_ic_is_the_average_of_the_assets_correlations() -> None:
+    generator = np.random.default_rng(0)
+    forecast_RN, outcome_RN = generator.standard_normal((2, 300, 3))
+    outcome_RN[::7, 1] = np.nan
+    expected = []
+    for n in range(3):
+        known = np.isfinite(outcome_RN[:, n])
+        expected.append(np.corrcoef(forecast_RN[known, n], outcome_RN[known, n])[0, 1])
+    assert mean_ic(forecast_RN, outcome_RN) == pytest.approx(np.mean(expected))
+    assert np.isnan(mean_ic(forecast_RN[:20], outcome_RN[:20]))
+
+
+def test_the_rolling_ic_knows_a_perfect_forecast_and_only_ended_labels() -> None:
+    panel = synthetic_panel(30, closed_share=0.0)
+    log_TN = np.log(panel.trade_price_TN)
+    perfect_RN = np.full((10 * 24, 4), np.nan, dtype=np.float32)
+    perfect_RN[:-2] = log_TN[20 * 24 + 2 :] - log_TN[20 * 24 + 1 : -1]
+    ic = realised_ic_by_family(panel, 20 * 24, {"seer": perfect_RN, "fool": -perfect_RN}, LabelSettings())
+    assert ic["seer"] == pytest.approx(1.0, abs=1e-6)
+    assert ic["fool"] == pytest.approx(-1.0, abs=1e-6)
