@@ -1,0 +1,106 @@
+"""Registries: what can be added by name, one file each, inside a package or from outside.
+
+    ATTENTION = Registry[type[CrossAttention]]("attention variant", __package__)      # in the package's registry module
+
+    @ATTENTION.register("lag_bias")                                                   # in a file of that package
+    class LagBiasAttention(CrossAttention): ...
+
+The modules of the registry's package are imported when a name is first asked for, so a new file is found by being there. A
+package from outside registers the same way and names its module under the entry-point group ``crossattn.plugins``.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from crossattn_core.errors import ExperimentError
+
+__all__ = ["PLUGIN_GROUP", "Registry"]
+
+PLUGIN_GROUP = "crossattn.plugins"
+"""Entry points whose modules are imported before a name is looked up."""
+
+Item = TypeVar("Item")
+Registered = TypeVar("Registered")
+
+
+class Registry(Generic[Item]):
+    """Name -> item, for one kind of thing."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._items: dict[str, Item] = {}
+        self._is_discovered = False
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """Decorator that puts a class or a function under ``name``.
+
+        Raises:
+            ExperimentError: another item has that name.
+        """
+
+        def add(item: Registered) -> Registered:
+            self.add(name, item)  # pyright: ignore[reportArgumentType]  # a decorator keeps the narrower type of what it is given
+            return item
+
+        return add
+
+    def add(self, name: str, item: Item) -> Item:
+        """Put ``item`` under ``name``; errors as ``register``."""
+        held = self._items.get(name)
+        if held is not None and held is not item:
+            raise ExperimentError(f"two items are called {name!r} among the {self.kind}s: {held!r} and {item!r}; rename one")
+        self._items[name] = item
+        return item
+
+    def names(self) -> tuple[str, ...]:
+        """Every registered name, sorted."""
+        self._discover()
+        return tuple(sorted(self._items))
+
+    def get(self, name: str) -> Item:
+        """The item called ``name``.
+
+        Raises:
+            ExperimentError: there is none; the nearest known name is offered.
+        """
+        known = self.names()
+        if name not in self._items:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ExperimentError(f"no {self.kind} is called {name!r}; {hint}Known: {', '.join(known)}")
+        return self._items[name]
+
+    def items(self) -> Iterator[tuple[str, Item]]:
+        """Name and item, by name."""
+        for name in self.names():
+            yield name, self._items[name]
+
+    @contextmanager
+    def temporarily(self, name: str, item: Item) -> Iterator[Item]:
+        """``item`` under ``name`` for the length of a block: what tests add, they take away."""
+        self.add(name, item)
+        try:
+            yield item
+        finally:
+            del self._items[name]
+
+    def _discover(self) -> None:
+        if self._is_discovered:
+            return
+        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        _import_plugins()
+        self._is_discovered = True
+
+
+@cache
+def _import_plugins() -> None:
+    for entry in entry_points(group=PLUGIN_GROUP):
+        entry.load()
