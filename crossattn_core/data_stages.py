@@ -20,7 +20,7 @@ from crossattn_core.panel.store import export_days
 from crossattn_core.progress import Progress
 from crossattn_core.universe import VenueName
 from crossattn_core.warehouse.connection import connect
-from crossattn_core.warehouse.results import reads_results, result_tables, sync_results
+from crossattn_core.warehouse.results import result_tables, sync_results
 from crossattn_core.warehouse.run import BuildResult, build
 from crossattn_core.warehouse.sources import sync_sources
 
@@ -84,8 +84,8 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
     """
     with connect(line.home.warehouse) as connection:
         sync_lake(line, connection, last)
-        if reads_results(line.project, name):
-            sync_results(connection, line.home, line.experiment, result_tables(line.project, name))
+        if tables := result_tables(line.project, name):
+            sync_results(connection, line.home, line.experiment, tables)
         result = build(connection, line.project, name, first, last, tested=True)
     if result.rows is not None:
         line.report(Progress(name, 1, 1, note=f"{result.rows} rows"))

@@ -35,6 +35,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import open_panel
 from crossattn_core.progress import Report, silent
 from crossattn_core.receipts import Receipts
+from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.project import Project
@@ -75,10 +76,15 @@ class Line:
         lag = timedelta(seconds=max(self.experiment.feed.publication_lag_seconds.values(), default=0))
         return newest_complete_day(self.clock(), lag)
 
+    @cached_property
+    def stages(self) -> StageTable:
+        """The table of stages of this experiment."""
+        return stage_table(self.experiment, self.project)
+
     @property
     def staleness(self) -> Staleness:
         """What each partition should have been made from, as of now."""
-        return Staleness(self.experiment, self.home, self.lake, self.project, self.receipts, self.last_day)
+        return Staleness(self.stages, self.home, self.lake, self.receipts, self.last_day)
 
     def feed(self) -> Feed:
         """A fresh connection to the source of candles."""
@@ -90,10 +96,13 @@ class Line:
 
     def record(self, stage: str, outputs: dict[date, str]) -> None:
         """Leave a receipt for each day of a dated stage: what it came to."""
-        expected = self.staleness.expected(stage)
-        made = {day.isoformat(): output for day, output in outputs.items()}
-        self.receipts.record(stage, [(key, expected[key], output) for key, output in made.items() if key in expected])
+        self._record(stage, {day.isoformat(): output for day, output in outputs.items()})
 
     def record_whole(self, stage: str, output: str) -> None:
         """Leave the receipt of a stage without partitions."""
-        self.receipts.record(stage, [(WHOLE, self.staleness.expected(stage)[WHOLE], output)])
+        self._record(stage, {WHOLE: output})
+
+    def _record(self, stage: str, outputs: dict[str, str]) -> None:
+        expected, row = self.staleness.expected(stage), self.stages[stage]
+        made = [(key, expected[key], output) for key, output in outputs.items() if key in expected]
+        self.receipts.record(stage, made, [self.stages.code_of(row), self.stages.knobs_of(row)])

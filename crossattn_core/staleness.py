@@ -1,163 +1,253 @@
-"""What each partition of each stage must have been made from, today; and so which are stale.
+"""Which partitions are stale, and why: today's code, knobs and inputs of each, beside the receipts of what was made.
 
-Inputs are chained: the hash of day D covers every upstream day up to D. A late candle makes its own day and all
-later ones stale, and nothing before it.
+Inputs are content. The stages up to the panel rest on the stored candles themselves, a stage that reads the panel on the panel's
+values, any other on the outputs that receipts name: what comes out equal makes nothing behind it stale. A dated stage takes no
+input from a stage without days: that one knows later days. Behind the panel a partition whose input is stale is stale with it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from functools import cache, cached_property
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Literal
 
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import days_between
-from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.store import chain_hash
-from crossattn_core.receipts import Receipts, combined_hash
-from crossattn_core.walk_forward.fingerprint import settings_hash
+from crossattn_core.receipts import AcceptedCode, MadeFrom, Receipt, Receipts, combined_hash, hash_of_values
+from crossattn_core.stages import DayRule, Stage, StageTable
+from crossattn_core.tuning.ledger import read_trials
 from crossattn_core.walk_forward.store import read_events
-from crossattn_core.warehouse.project import Project
 
-__all__ = ["DATED_STAGES", "WHOLE", "WHOLE_STAGES", "Staleness", "source_hash"]
+__all__ = ["WHOLE", "Reason", "Staleness"]
 
 WHOLE = "all"
 """The key of a stage that has no partitions."""
 
-WHOLE_STAGES = ("regime_windows", "monitoring", "target_weights", "backtest_report")
-"""Stages made as a whole."""
+Cause = Literal["missing", "code", "knobs", "inputs", "upstream"]
 
-DATED_STAGES = ("walk_forward", "attention_snapshot")
-"""Stages by day that read the panel."""
+_NAMED = 4
+"""Differences that a reason spells out."""
 
 
-@cache
-def source_hash(*parts: str) -> str:
-    """Hash of the source files of packages or modules of crossattn_core, for instance ``('regimes', 'report/page.py')``."""
-    root = Path(__file__).parent
-    files = sorted(path for part in parts for path in ((root / part).rglob("*.py") if (root / part).is_dir() else [root / part]))
-    return combined_hash(*(piece for path in files for piece in (str(path.relative_to(root)), path.read_text(encoding="utf-8"))))
+@dataclass(frozen=True)
+class Reason:
+    """Why a partition is stale."""
+
+    cause: Cause
+    origin: str
+    """The stage whose own code, knobs or inputs changed."""
+    why: str
+    """In words, for instance ``training/loss.py changed``."""
 
 
 @dataclass(frozen=True)
 class Staleness:
-    """Today's inputs of every partition, beside the receipts of what was made."""
+    """What every partition should have been made from, as of now."""
 
-    experiment: Experiment
+    table: StageTable
     home: Home
     lake: Lake
-    project: Project
     receipts: Receipts
     last_day: date
+    _reasons: dict[str, dict[str, Reason]] = field(default_factory=dict, repr=False)
+    _alike: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def days(self) -> list[date]:
         """Every day of the experiment that is over."""
-        return list(days_between(self.experiment.period.start, self.last_day))
+        return list(days_between(self.table.experiment.period.start, self.last_day))
 
-    def expected(self, stage: str) -> dict[str, str]:
-        """Receipt key -> hash of the inputs that the partition should have been made from."""
-        if stage in WHOLE_STAGES:
-            return {WHOLE: self._whole(stage)}
-        return {day.isoformat(): inputs for day, inputs in self._dated(stage).items()}
+    def expected(self, name: str) -> dict[str, MadeFrom]:
+        """Partition key -> what it should be made from."""
+        stage = self.table[name]
+        code, knobs = self.table.code_hash(stage), hash_of_values(self.table.knobs_of(stage))
+        return {key: MadeFrom(code, knobs, inputs) for key, inputs in self._inputs(stage).items()}
 
-    def stale_days(self, stage: str, last: date | None = None) -> list[date]:
-        """The days (up to ``last``) of a dated stage whose receipt is missing or made from something else."""
-        stale = (date.fromisoformat(key) for key in self.receipts.stale(stage, self.expected(stage)))
-        return sorted(day for day in stale if last is None or day <= last)
+    def reasons(self, name: str) -> dict[str, Reason]:
+        """Key -> why, of every stale partition of a stage, in order."""
+        if name not in self._reasons:
+            stage = self.table[name]
+            self._reasons[name] = {} if stage.rule is DayRule.ON_REQUEST else dict(self._found(stage))
+        return self._reasons[name]
 
-    def is_stale(self, stage: str) -> bool:
-        """Whether a stage without partitions has to be made again."""
-        return bool(self.receipts.stale(stage, self.expected(stage)))
+    def stale_days(self, name: str, last: date | None = None) -> list[date]:
+        """The stale days (up to ``last``) of a dated stage."""
+        days = [date.fromisoformat(key) for key in self.reasons(name)]
+        return [day for day in days if last is None or day <= last]
 
-    def _dated(self, stage: str) -> dict[date, str]:
-        if stage.startswith("candles/"):
-            return dict.fromkeys(self.days, self._asked(stage.removeprefix("candles/")))
-        if stage == "raw":
-            return {day: combined_hash(self._universe, value) for day, value in self._lake_days.items()}
-        if stage == "feature_windows":
-            made_by = combined_hash(self._code_of("features.panel_rows"), *self.experiment.features.names)
-            return self._chained(made_by, self._lake_days)
-        if stage == "walk_forward":
-            return self._stepped()
-        if stage == "attention_snapshot":
-            made_by = combined_hash(source_hash("analysis"), self.experiment.analysis.content_hash())
-            stepped = {date.fromisoformat(key): value for key, value in self.receipts.outputs("walk_forward").items()}
-            return {day: combined_hash(made_by, stepped.get(day, "")) for day in self.days}
-        return self._chained(self._code_of(stage), self._lake_days)
+    def is_stale(self, name: str) -> bool:
+        """Whether anything of a stage is stale."""
+        return bool(self.reasons(name))
 
-    def _whole(self, stage: str) -> str:
-        panel = next(reversed(self._panel_chain.values()), "")
-        if stage == "regime_windows":
-            return combined_hash(source_hash("regimes"), self.experiment.regimes.content_hash(), panel)
-        forecasts = combined_hash(*(value for _, value in sorted(self.receipts.outputs("walk_forward").items())))
-        if stage == "monitoring":
-            asked = combined_hash(settings_hash(self.experiment), repr(read_events(self.home)))
-            return combined_hash(source_hash("walk_forward", "selection"), asked, panel, forecasts)
-        sections = (
-            self.experiment.portfolio,
-            self.experiment.baselines,
-            self.experiment.labels,
-            self.experiment.costs,
-            self.experiment.selection,
-            self.experiment.backtest,
-        )
-        weights = combined_hash(
-            source_hash("portfolio", "backtest", "selection"), panel, forecasts, *(section.content_hash() for section in sections)
-        )
-        if stage == "target_weights":
-            return weights
-        snapshots = combined_hash(*(value for _, value in sorted(self.receipts.outputs("attention_snapshot").items())))
-        made_by = source_hash("analysis", "backtest", "report", "regimes")
-        return combined_hash(weights, snapshots, self.experiment.content_hash(), made_by)
+    def lines(self, name: str, first: date | None = None, last: date | None = None) -> list[str]:
+        """One line a reason: ``walk_forward: 365 days (2025-01-01 .. 2025-12-31), training/loss.py changed``."""
+        lines = []
+        within = [
+            (key, reason)
+            for key, reason in self.reasons(name).items()
+            if key == WHOLE or ((first is None or key >= first.isoformat()) and (last is None or key <= last.isoformat()))
+        ]
+        for why, group in groupby(within, key=lambda entry: entry[1].why):
+            keys = [key for key, _ in group]
+            count = f"{len(keys)} days" if len(keys) > 1 else "1 day"
+            span = "" if keys == [WHOLE] else f" {count} ({keys[0]}{f' .. {keys[-1]}' if len(keys) > 1 else ''}),"
+            lines.append(f"{name}:{span} {why}")
+        return lines
 
-    def _asked(self, venue: str) -> str:
-        feed = self.experiment.feed
-        assets = [asset.asset_id for asset in self.experiment.assets if venue.startswith(asset.venue)]
-        made_by = (
-            source_hash("candles/feeds/simulated.py", "candles/feeds/simulated_market.py") if feed.kind == "simulated" else ""
-        )
-        return combined_hash(feed.content_hash(), made_by, *assets)
+    def codes_like(self, name: str) -> frozenset[str]:
+        """Today's code of a stage and every version that was accepted as giving the same results."""
+        if name not in self._alike:
+            self._alike[name] = self.receipts.codes_like(name, self.table.code_hash(self.table[name]))
+        return self._alike[name]
 
-    def _code_of(self, model: str) -> str:
-        versions = self.project.code_versions
-        return combined_hash(self._universe, versions[model], *(versions[name] for name in self.project.upstream(model)))
+    def accept_code(self, at: datetime, note: str) -> list[AcceptedCode]:
+        """Take today's code of every stage for one that gives the same results as the code that its receipts name.
 
-    @cached_property
-    def _universe(self) -> str:
-        lag = sorted(self.experiment.feed.publication_lag_seconds.items())
-        return combined_hash(*(asset.model_dump_json() for asset in self.experiment.assets), repr(lag), self._max_age)
+        Returns:
+            what was recorded; empty where no stage's code differs.
+        """
+        recorded = []
+        for stage in self.table:
+            code, alike = self.table.code_hash(stage), self.codes_like(stage.name)
+            for before in sorted({receipt.made_from.code for receipt in self._receipts_of(stage).values()} - alike):
+                accepted = AcceptedCode(stage.name, code, before, at, note)
+                self.receipts.accept_code(accepted)
+                self.receipts.record(stage.name, (), [self.table.code_of(stage)])
+                recorded.append(accepted)
+        self._reasons.clear()
+        self._alike.clear()
+        return recorded
 
-    @property
-    def _max_age(self) -> str:
-        return str(self.experiment.features.max_age_hours)
+    def _found(self, stage: Stage) -> Iterator[tuple[str, Reason]]:
+        stored, behind = self._receipts_of(stage), self._stale_before(stage)
+        differences: dict[tuple[str, str], str] = {}
+        for key, made_from in self.expected(stage.name).items():
+            reason = self._own_reason(stage, stored.get(key), made_from, differences)
+            if reason is None:
+                reason = next((reason for since, reason in behind if _reaches(stage, since, key)), None)
+            if reason is not None:
+                yield key, reason
 
-    @cached_property
-    def _lake_days(self) -> dict[date, str]:
-        first, last = self.days[0], self.days[-1]
-        venues = sorted({asset.venue for asset in self.experiment.assets})
-        parts = [self.lake.day_hashes(venue, first, last) for venue in venues]
-        parts += [self.lake.day_hashes(venue, first, last, kind=kind) for venue in venues for kind in ("funding", "dividends")]
-        return {day: combined_hash(*(part.get(day, "") for part in parts)) for day in self.days}
+    def _own_reason(
+        self, stage: Stage, receipt: Receipt | None, expected: MadeFrom, differences: dict[tuple[str, str], str]
+    ) -> Reason | None:
+        if receipt is None:
+            return Reason("missing", stage.name, "never complete" if stage.group == "candles" else "never made")
+        held = receipt.made_from
+        if held.code not in self.codes_like(stage.name):
+            return Reason("code", stage.name, self._difference(held.code, self.table.code_of(stage), differences))
+        if held.knobs != expected.knobs:
+            return Reason("knobs", stage.name, self._difference(held.knobs, self.table.knobs_of(stage), differences))
+        if held.inputs != expected.inputs:
+            named = [source.name for source in self._input_stages(stage)] + list(stage.sources)
+            return Reason("inputs", stage.name, f"inputs changed ({', '.join(named)})")
+        return None
 
-    @cached_property
-    def _panel_chain(self) -> dict[date, str]:
-        return chain_hash(self.home, self.experiment)
+    def _stale_before(self, stage: Stage) -> list[tuple[str, Reason]]:
+        """(key, reason) of stale partitions of the stages behind the panel that ``stage`` reads, earliest first."""
+        found = []
+        for source in self.table.upstream(stage):
+            if source.job == "models" and (source.is_dated or not stage.is_dated):
+                for key, reason in self.reasons(source.name).items():
+                    root = reason.why if reason.cause != "upstream" else reason.why.partition(": ")[2]
+                    found.append((key, Reason("upstream", reason.origin, f"{source.name} is stale: {root}")))
+        return sorted(found, key=lambda entry: entry[0])
 
-    def _stepped(self) -> dict[date, str]:
-        settings, events = settings_hash(self.experiment), read_events(self.home)
-        stepped: dict[date, str] = {}
+    def _inputs(self, stage: Stage) -> dict[str, str]:
+        sources = self._input_stages(stage)
+        if not stage.is_dated:
+            parts = [combined_hash(*(value for _, value in sorted(self._content(source).items()))) for source in sources]
+            return {WHOLE: combined_hash(*parts, *(self._asked(name, self.last_day) for name in stage.sources))}
+        contents = [self._content(source) for source in sources]
+        inputs: dict[str, str] = {}
+        before = ""
         for day in self.days:
-            # An event rewrites its own day and those after it, nothing before.
-            made_by = combined_hash(settings, repr([event for event in events if event.day <= day]))
-            stepped[day] = combined_hash(made_by, self._panel_chain.get(day, ""))
-        return stepped
+            parts = [content.get(day.isoformat(), "") for content in contents] + [
+                self._asked(name, day) for name in stage.sources
+            ]
+            before = combined_hash(before, *parts) if stage.rule is DayRule.CHAINED else combined_hash(*parts)
+            inputs[day.isoformat()] = before
+        return inputs
 
-    def _chained(self, made_by: str, upstream: Mapping[date, str]) -> dict[date, str]:
-        chained: dict[date, str] = {}
-        before = made_by
-        for day in self.days:
-            before = combined_hash(before, upstream[day])
-            chained[day] = before
-        return chained
+    def _input_stages(self, stage: Stage) -> tuple[Stage, ...]:
+        """The stages whose content is an input: SQL models are looked through, down to the candles."""
+        found: list[Stage] = []
+        for source in self.table.upstream(stage):
+            if source.sql and source.name != "feature_windows":
+                found += self._input_stages(source)
+            elif source.is_dated or not stage.is_dated:
+                found.append(source)
+        return tuple(dict.fromkeys(found))
+
+    def _content(self, stage: Stage) -> Mapping[str, str]:
+        """Key -> hash of what a stage's partitions hold."""
+        if stage.group == "candles":
+            return self._candle_days[stage.name]
+        if stage.name == "feature_windows":
+            return self._panel_days
+        return self.receipts.outputs(stage.name)
+
+    def _asked(self, source: str, day: date) -> str:
+        """What people asked for up to a day."""
+        if source == "overrides":
+            return repr([event for event in self._events if event.day <= day])
+        return str(len(read_trials(self.home)))
+
+    def _receipts_of(self, stage: Stage) -> dict[str, Receipt]:
+        return self.receipts.of_stage(stage.name)
+
+    @cached_property
+    def _events(self) -> list[Any]:
+        return read_events(self.home)
+
+    @cached_property
+    def _candle_days(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for stage in self.table:
+            if stage.group == "candles":
+                venue = stage.name.removeprefix("candles/").removesuffix("_funding")
+                kinds = ("funding",) if stage.name.endswith("_funding") else ("candles", "dividends")
+                by_kind = [self.lake.day_hashes(venue, self.days[0], self.days[-1], kind=kind) for kind in kinds]
+                found[stage.name] = {
+                    day.isoformat(): combined_hash(*(days.get(day, "") for days in by_kind)) for day in self.days
+                }
+        return found
+
+    @cached_property
+    def _panel_days(self) -> dict[str, str]:
+        """Day -> hash of the panel up to its end."""
+        chain = chain_hash(self.home, self.table.experiment)
+        return {day.isoformat(): value for day, value in chain.items() if day <= self.last_day}
+
+    def _difference(self, before: str, now: Mapping[str, Any], known: dict[tuple[str, str], str]) -> str:
+        """What differs between what a hash stands for and ``now``, in words."""
+        asked = (before, hash_of_values(now))
+        if asked not in known:
+            known[asked] = _in_words(self.receipts.content(before), now)
+        return known[asked]
+
+
+def _reaches(stage: Stage, since: str, key: str) -> bool:
+    """Whether a stale input partition makes the partition ``key`` stale."""
+    return key == WHOLE or since == key or (stage.rule is DayRule.CHAINED and since <= key)
+
+
+def _in_words(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    if before is None:
+        return "made by code or knobs that were not recorded"
+    changes = []
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) == now.get(name):
+            continue
+        is_code = name.endswith(".sql") or ".py" in name
+        if name not in before:
+            changes.append(f"{name} is new")
+        elif name not in now:
+            changes.append(f"{name} is gone")
+        else:
+            changes.append(f"{name} changed" if is_code else f"{name} {before[name]} -> {now[name]}")
+    more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+    return ", ".join(changes[:_NAMED]) + more

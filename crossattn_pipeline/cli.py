@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
 from crossattn_core.model_stages import write_report
 from crossattn_core.report.headline import headline
+from crossattn_core.staleness import WHOLE
 from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
@@ -52,6 +54,11 @@ def run(
     end: End = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    accept_code: Annotated[
+        bool,
+        typer.Option("--accept-code", help="Keep results over a change of code that changes none; the receipts say so."),
+    ] = False,
+    note: Annotated[str, typer.Option(help="With --accept-code: why results are the same.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Materialize what is stale, from candles to report, and print the headline."""
@@ -60,6 +67,9 @@ def run(
     began = time.monotonic()
     with _line(experiment, home, symbols, as_json, _training(epochs, batch_size)) as (line, console):
         first, last = _range(line, start, end)
+        if accept_code:
+            for accepted in line.staleness.accept_code(datetime.now(UTC), note):
+                _say(console, as_json, "accepted_code", f"{accepted.stage}: code accepted", asdict(accepted))
         ran = materialize_stale(line, first, last, lambda text: console.print(text, highlight=False) if not as_json else None)
         if not ran and not as_json:
             console.print("Everything is up to date; nothing to recompute.")
@@ -74,6 +84,41 @@ def run(
             )
         if not as_json:
             console.print(f"{time.monotonic() - began:.0f} s", highlight=False)
+
+
+@app.command()
+def stale(
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    start: Start = None,
+    end: End = None,
+    why: Annotated[bool, typer.Option("--why", help="Each stage's days by reason, and what code was accepted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What 'crossattn run' would make again: stages whose code, knobs or inputs changed, or that were never made."""
+    with _line(experiment, home, "", as_json) as (line, console):
+        first, last = _range(line, start, end)
+        staleness = line.staleness
+        lines = {stage.name: staleness.lines(stage.name, first, last) for stage in line.stages if stage.is_asset}
+        for name, reasons in lines.items():
+            keys = [key for key in staleness.reasons(name) if key == WHOLE or first.isoformat() <= key <= last.isoformat()]
+            if not keys:
+                continue
+            short = f"{name}: {len(keys)} days" if staleness.table[name].is_dated else name
+            _say(
+                console,
+                as_json,
+                "stale",
+                "\n".join(reasons) if why else short,
+                {"stage": name, "partitions": keys, "why": reasons},
+            )
+        if not as_json and not any(lines.values()):
+            console.print("Everything is up to date; nothing to recompute.")
+        if why:
+            for stage in line.stages:
+                for row in line.receipts.accepted(stage.name):
+                    text = f"{row.stage}: code accepted on {row.at:%Y-%m-%d %H:%M} UTC" + (f", {row.note}" if row.note else "")
+                    _say(console, as_json, "accepted_code", text, asdict(row))
 
 
 @app.command()
@@ -205,6 +250,13 @@ def main() -> None:
     sys.stderr.flush()
     # Everything is stored by now. An ordinary exit would let DuckDB's binding report, at teardown, leaks that are none.
     os._exit(code)
+
+
+def _say(console: Console, as_json: bool, event: str, text: str, values: dict[str, Any]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps({"event": event} | values, default=str) + "\n")
+    else:
+        console.print(text, highlight=False)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import dagster as dg
 
 from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.experiment import Experiment
+from crossattn_core.stages import stage_table
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.assets.attention import attention_assets
 from crossattn_pipeline.assets.candles import candle_assets
@@ -51,19 +52,19 @@ def build_defs(
         clock: aware UTC; decides which day is the newest that should be there.
         daily: takes the place of the daily schedule.
     """
-    project = load_project()
+    stages = stage_table(experiment, load_project())
     return dg.Definitions(
         assets=[
-            *candle_assets(experiment),
-            *warehouse_assets(experiment, project),
-            *panel_assets(experiment, project),
-            *training_assets(experiment),
-            *monitoring_assets(experiment),
-            *attention_assets(experiment),
-            *portfolio_assets(experiment),
+            *candle_assets(stages),
+            *warehouse_assets(stages),
+            *panel_assets(stages),
+            *training_assets(stages),
+            *monitoring_assets(stages),
+            *attention_assets(stages),
+            *portfolio_assets(stages),
         ],
         asset_checks=[freshness_check(experiment)],
-        jobs=all_jobs(),
+        jobs=all_jobs(stages),
         schedules=[daily or daily_data(experiment), daily_freshness()],
         sensors=all_sensors(experiment, home_root, webhook, clock=clock),
         resources={"line": line_resource(experiment, home_root, clock)} | (resources or {}),

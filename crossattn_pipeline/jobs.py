@@ -3,20 +3,21 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # not exported by dagster
 
+from crossattn_core.stages import StageTable
+from crossattn_pipeline.assets.from_table import asset_key
 from crossattn_pipeline.event_jobs import retrain_job, rollback_job
 
-__all__ = ["DATA_GROUPS", "all_jobs"]
-
-DATA_GROUPS = ("candles", "warehouse", "panel")
+__all__ = ["all_jobs"]
 
 _WATCHED = ("regime_windows", "monitoring")
 """Made by both halves: a closed day is watched before the models see it, and again after."""
 
 
-def all_jobs() -> list[UnresolvedAssetJobDefinition | dg.JobDefinition]:
+def all_jobs(stages: StageTable) -> list[UnresolvedAssetJobDefinition | dg.JobDefinition]:
     """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report."""
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets("trained_model")
-    upstream = dg.AssetSelection.groups(*DATA_GROUPS)
+    keys = [asset_key(key) for stage in stages if stage.job == "data" and stage.is_asset for key in stage.keys]
+    upstream = dg.AssetSelection.assets(*keys)
     return [
         dg.define_asset_job("line", everything, description="Candles to report, for a day or a range of days."),
         dg.define_asset_job(

@@ -1,4 +1,4 @@
-"""Running the graph from the command line: what is stale, as one recorded run on the shared instance."""
+"""Running the graph from the command line: what is stale, as recorded runs on the shared instance."""
 
 import logging
 import warnings
@@ -10,20 +10,18 @@ import dagster as dg
 
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
-from crossattn_core.staleness import WHOLE_STAGES
-from crossattn_core.warehouse.results import reads_results
+from crossattn_core.stages import DayRule, Stage
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import adopt_instance
 from crossattn_pipeline.partitions import range_tags
 
 __all__ = ["Stale", "find_stale", "materialize", "materialize_stale"]
 
-MODEL_STAGES = ("walk_forward", "attention_snapshot", *WHOLE_STAGES)
+JOBS = ("data", "models")
+"""Jobs in the order in which they run: a panel that comes out unchanged needs no new models."""
 
 _NO_RETRY = {"dagster/max_retries": "0"}
 """Somebody waits for this run and reads its message: the daemon must not launch it again behind their back."""
-
-_OUTPUTS = {"walk_forward": ("retrain_plan", "rolling_model", "forecasts")}
 
 
 @dataclass(frozen=True)
@@ -34,47 +32,43 @@ class Stale:
     days: list[date]
 
 
-def find_stale(line: Line, first: date, last: date) -> list[Stale]:
-    """Stages with stale partitions in the range, in order; empty when everything is up to date.
+def find_stale(line: Line, first: date, last: date, jobs: Iterable[str] = JOBS) -> list[Stale]:
+    """Stages of ``jobs`` with stale partitions in the range, in order; empty when everything is up to date.
 
-    Views are made with the tables that read them and are not listed.
+    Views and whole tables are made with what reads them and are not listed.
     """
-    staleness = line.staleness
-    tables = [model.name for model in line.project if model.is_stored_by_day]
-    found = []
-    for stage in (*line.experiment.candle_stages, *tables, "feature_windows", "walk_forward", "attention_snapshot"):
-        days = [day for day in staleness.stale_days(stage, last) if day >= first]
-        if days:
-            found.append(Stale(stage, days))
-    return found + [Stale(stage, []) for stage in WHOLE_STAGES if staleness.is_stale(stage)]
+    staleness, found = line.staleness, []
+    for stage in line.stages:
+        if stage.job not in jobs or not stage.is_asset:
+            continue
+        if stage.is_dated:
+            days = [day for day in staleness.stale_days(stage.name, last) if day >= first]
+            found += [Stale(stage.name, days)] if days else []
+        elif staleness.is_stale(stage.name):
+            found.append(Stale(stage.name, []))
+    return found
 
 
 def materialize_stale(line: Line, first: date, last: date, tell: Callable[[str], None]) -> bool:
-    """Run what is stale, upstream first; True when something ran.
-
-    Staleness is looked at again after the data half: an unchanged panel needs no new models.
+    """Run what is stale, upstream first, until nothing is that was not tried; True when something ran.
 
     Raises:
         CrossattnError: a stage failed; what was made before stays.
     """
     ran = False
-    for half, names in (("data", None), ("models", set(MODEL_STAGES))):
-        stale = [entry for entry in find_stale(line, first, last) if (entry.stage in MODEL_STAGES) == (names is not None)]
-        if last < line.last_day:
-            # The page tells the whole period: it is written when that is there, or as of a day by 'crossattn report --as-of'.
-            stale = [entry for entry in stale if entry.stage != "backtest_report"]
-        if not stale:
-            continue
-        days = sorted(day for entry in stale for day in entry.days)
-        span = f" ({days[0]} .. {days[-1]})" if days else ""
-        tell(f"{half}: {', '.join(entry.stage for entry in stale)}{span}")
-        if days:
-            dated = sum(bool(entry.days) for entry in stale)
-            tell(f"registering {(days[-1] - days[0]).days + 1} days of {dated} stages with Dagster")
-        keys = [key for entry in stale for key in _keys(line, entry.stage)]
-        keys += _beside(line, half)
-        materialize(line, half, keys, days or [last])
-        ran = True
+    for job in JOBS:
+        tried: list[Stale] = []
+        while stale := [entry for entry in _runnable(line, job, first, last) if entry not in tried]:
+            tried += stale
+            days = sorted(day for entry in stale for day in entry.days)
+            span = f" ({days[0]} .. {days[-1]})" if days else ""
+            tell(f"{job}: {', '.join(entry.stage for entry in stale)}{span}")
+            if days:
+                dated = sum(bool(entry.days) for entry in stale)
+                tell(f"registering {(days[-1] - days[0]).days + 1} days of {dated} stages with Dagster")
+            keys = [key for entry in stale for key in line.stages[entry.stage].keys]
+            materialize(line, job, keys + _made_beside(line, job), days or [last])
+            ran = True
     return ran
 
 
@@ -103,14 +97,19 @@ def materialize(
     return result
 
 
-def _beside(line: Line, half: str) -> list[str]:
-    """Views and whole tables of a half: before the panel, or made from results. They cost little and are always made."""
-    whole = [name for name in line.project.models if not line.project.model(name).is_stored_by_day]
-    return [name.replace(".", "/") for name in whole if reads_results(line.project, name) == (half == "models")]
+def _runnable(line: Line, job: str, first: date, last: date) -> list[Stale]:
+    stale = find_stale(line, first, last, (job,))
+    # The page tells the whole period: it is written when that is there, or as of a day by 'crossattn report --as-of'.
+    return [entry for entry in stale if entry.stage != "backtest_report" or last == line.last_day]
 
 
-def _keys(line: Line, stage: str) -> tuple[str, ...]:
-    return _OUTPUTS.get(stage, (stage.replace(".", "/") if stage in line.project.models else stage,))
+def _made_beside(line: Line, job: str) -> list[str]:
+    """Views and whole tables of a job. They cost little and are always made."""
+
+    def is_made(stage: Stage) -> bool:
+        return bool(stage.sql) and stage.rule is DayRule.ON_REQUEST and stage.job == job
+
+    return [key for stage in line.stages if is_made(stage) for key in stage.keys]
 
 
 def _only_checks_failed(result: dg.ExecuteInProcessResult) -> bool:

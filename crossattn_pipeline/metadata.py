@@ -1,12 +1,15 @@
 """What the web UI shows on an asset: pictures, tables, column schema and column lineage."""
 
 import base64
+from datetime import date
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
-__all__ = ["MAX_IMAGE_BYTES", "figure", "number", "table"]
+from crossattn_core.line import Line
+
+__all__ = ["MAX_IMAGE_BYTES", "figure", "number", "reason", "table"]
 
 MAX_IMAGE_BYTES = 60_000
 """A larger picture swells the instance: each is stored several times over."""
@@ -31,6 +34,11 @@ def table(frame: pd.DataFrame, *, rows: int = 50, digits: int = 4) -> dg.Markdow
     if len(frame) > rows:
         lines.append(f"\n{len(frame) - rows} more rows not shown")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def reason(line: Line, stage: str, first: date | None = None, last: date | None = None) -> dict[str, str]:
+    """Why the partitions of a stage are about to be made; ask before the stage runs."""
+    return {"made_because": "; ".join(line.staleness.lines(stage, first, last)) or "asked for: nothing had changed"}
 
 
 def number(value: float | np.floating | None) -> dg.FloatMetadataValue | dg.TextMetadataValue:

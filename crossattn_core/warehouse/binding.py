@@ -1,5 +1,6 @@
 """Parsing a model file and binding it: DuckDB says its types on empty tables, and refuses what it cannot find."""
 
+import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError
 
+from crossattn_core.code_hash import tree_hash
 from crossattn_core.errors import WarehouseError
 from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.header import Header, ModelTest, described, read_header, read_test_header
@@ -172,7 +174,8 @@ def _code_hash(entry: Parsed) -> str:
     source = ""
     if header.function is not None:
         module = Path(__file__).resolve().parents[2].joinpath(*header.function.split(":")[0].split("."))
-        source = module.with_suffix(".py").read_text(encoding="utf-8") if module.with_suffix(".py").is_file() else ""
+        text = module.with_suffix(".py").read_text(encoding="utf-8") if module.with_suffix(".py").is_file() else ""
+        source = tree_hash([ast.parse(text)])
     # Comments and spacing do not change what a model makes; sqlglot's own rendering drops both.
     select = entry.select.sql(dialect="duckdb", comments=False)
     return combined_hash(select, repr((header.kind, header.warm_up, header.function)), source)

@@ -10,13 +10,14 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+from sqlglot import exp, parse_one
 
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import WarehouseError
 from crossattn_core.warehouse.header import ModelTest, Severity
 from crossattn_core.warehouse.project import Model, Project
 
-__all__ = ["RejectedError", "TestResult", "failing_query", "run_tests"]
+__all__ = ["RejectedError", "TestResult", "failing_query", "read_by_tests", "run_tests"]
 
 _SHOWN = 50
 _DAYS_AT_ONCE = 61  # bounds the memory of a schema test
@@ -134,3 +135,10 @@ def _within(model: Model, first: date | None, last: date | None) -> str:
         return ""
     start, end = bounds(first)[0], bounds(last)[1]
     return f" where {model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"
+
+
+def read_by_tests(project: Project, model: Model) -> list[str]:
+    """Models that only the tests of ``model`` read: they are built first, so that the tests can run."""
+    queries = [parse_one(failing_query(model, test), dialect="duckdb") for test in model.tests if test.kind != "schema"]
+    read = {f"{found.db}.{found.name}" for query in queries for found in query.find_all(exp.Table)}
+    return sorted(read & project.models.keys() - {model.name} - set(project.downstream(model.name)))

@@ -8,27 +8,12 @@ import duckdb
 from crossattn_core.errors import WarehouseError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
+from crossattn_core.stages import RESULTS, ResultTable
 from crossattn_core.warehouse.connection import transaction
 from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.sources import create_sources
 
-__all__ = ["RESULT_STAGES", "reads_results", "result_tables", "sync_results"]
-
-RESULT_STAGES = {
-    "results.forecasts": "walk_forward",
-    "results.weights": "target_weights",
-    "results.returns": "backtest_report",
-    "results.attention": "attention_snapshot",
-    "results.attention_evidence": "attention_snapshot",
-    "results.attention_agreement": "attention_snapshot",
-    "results.regime_windows": "regime_windows",
-}
-"""Result table -> the stage whose files fill it; ``results.settings`` comes from the experiment."""
-
-
-def reads_results(project: Project, name: str) -> bool:
-    """Whether model ``name`` (or a view that it reads) reads a result table."""
-    return bool(result_tables(project, name))
+__all__ = ["result_tables", "sync_results"]
 
 
 def result_tables(project: Project, name: str) -> set[str]:
@@ -38,12 +23,12 @@ def result_tables(project: Project, name: str) -> set[str]:
 
 
 def sync_results(
-    connection: duckdb.DuckDBPyConnection, home: Home, experiment: Experiment, tables: Collection[str] = tuple(RESULT_STAGES)
+    connection: duckdb.DuckDBPyConnection, home: Home, experiment: Experiment, tables: Collection[str] | None = None
 ) -> dict[str, int]:
     """Replace result tables by what ``home`` holds now, in one transaction; a stage that never ran leaves its table empty.
 
     Args:
-        tables: which of them; ``results.settings`` always.
+        tables: which of them (none: all); ``results.settings`` always.
 
     Returns:
         rows by table.
@@ -52,23 +37,21 @@ def sync_results(
         WarehouseError: a file is damaged or lacks a column; everything stays as it was.
     """
     create_sources(connection)
-    newest_report = sorted(home.reports.glob("*/returns.parquet"))[-1:]
-    files = {
-        "results.forecasts": sorted((home.walk_forward / "forecasts").glob("*.parquet")),
-        "results.weights": sorted(home.weights.glob("*.parquet")),
-        "results.returns": newest_report,
-        "results.attention": sorted(home.attention.glob("*.parquet")),
-        "results.attention_evidence": sorted((home.attention / "evidence").glob("*.parquet")),
-        "results.attention_agreement": sorted((home.attention / "agreement").glob("*.parquet")),
-        "results.regime_windows": sorted(home.walk_forward.glob("regime_windows.parquet")),
-    }
+    known = {table.name: table for written in RESULTS.values() for table in written}
+    asked = known.keys() if tables is None else known.keys() & set(tables)
+    files = {name: _files(home, known[name]) for name in known if name in asked}
     labels = experiment.labels
     settings = {"execution_lag": labels.execution_lag, "max_exit_delay": labels.max_exit_delay}
     with transaction(connection):
-        rows = {table: _load(connection, table, paths) for table, paths in files.items() if table in tables}
+        rows = {table: _load(connection, table, paths) for table, paths in files.items()}
         connection.execute("delete from results.settings")
         connection.executemany("insert into results.settings values (?, ?)", list(settings.items()))
     return rows | {"results.settings": len(settings)}
+
+
+def _files(home: Home, table: ResultTable) -> list[Path]:
+    found = sorted(home.root.glob(table.pattern))
+    return found[-1:] if table.newest_only else found
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: str, paths: list[Path]) -> int:

@@ -9,13 +9,14 @@ from crossattn_core import model_stages
 from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
-from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.attention_section import attention_pictures
 from crossattn_core.report.figures.style import png
 from crossattn_core.report.inputs import AttentionSummary
-from crossattn_pipeline.metadata import figure, number, table
-from crossattn_pipeline.partitions import daily_partitions, day_range
+from crossattn_core.stages import StageTable
+from crossattn_pipeline.assets.from_table import stage_asset
+from crossattn_pipeline.metadata import figure, number, reason, table
+from crossattn_pipeline.partitions import day_range
 
 __all__ = ["attention_assets"]
 
@@ -25,18 +26,14 @@ warn: a collapsed or jumping attention may be what the market asks for (one lead
 the snapshot, and a leader is named only behind a gate of its own."""
 
 
-def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+def attention_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``attention_snapshot`` by day."""
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "attention_snapshot",
         description="Attention as used in the day's forecasts: asset x asset, and source x lag; before dropout, in eval mode.",
-        deps=["rolling_model", "feature_windows"],
-        group_name="attention",
         kinds={"parquet"},
-        owners=[f"team:{experiment.report.owner}"],
-        partitions_def=daily_partitions(experiment.period),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=experiment.analysis.content_hash(),
         check_specs=[
             dg.AssetCheckSpec(
                 check,
@@ -49,6 +46,7 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     )
     def attention_snapshot(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
+        why = reason(line, "attention_snapshot", first, last)
         for snapshot in model_stages.snapshot_attention(line, first, last):
             net_N = snapshot.net_N
             context.add_asset_metadata(
@@ -60,6 +58,7 @@ def attention_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=snapshot.day.isoformat(),
             )
+        context.add_asset_metadata(why, partition_key=last.isoformat())
         told = model_stages.tell_attention_of(line, last)
         if told is not None:
             context.add_asset_metadata(_pictures(line, *told), partition_key=last.isoformat())

@@ -12,19 +12,21 @@ from crossattn_core import data_stages
 from crossattn_core.candles.ingest.ingest import DayIntake
 from crossattn_core.candles.lake.ledger import Kind
 from crossattn_core.errors import FeedBlockedError, PermanentFeedError
-from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
+from crossattn_core.stages import StageTable
 from crossattn_core.universe import VenueName
+from crossattn_pipeline.assets.from_table import asset_key, stage_asset
 from crossattn_pipeline.metadata import table
-from crossattn_pipeline.partitions import daily_partitions, day_range
+from crossattn_pipeline.partitions import day_range
 
 __all__ = ["candle_assets"]
 
 _RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 
-def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+def candle_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """One asset a venue that the universe uses, and funding where the universe has perpetuals."""
+    experiment = stages.experiment
     built = []
     for venue in experiment.venues:
         assets = experiment.assets_on(venue)
@@ -34,10 +36,10 @@ def candle_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
             # The same answers bring both, so one asset takes both in.
             described, kinds = described + " With the dividends that fell due.", ("candles", "dividends")
         take_in = functools.partial(_take_in_venue, venue)
-        built.append(_candle_asset(experiment, venue, described, take_in, venue, kinds))
+        built.append(_candle_asset(stages, venue, described, take_in, venue, kinds))
     if any(asset.pays_funding for asset in experiment.assets):
         described = "Funding settlements of the perpetuals: what longs paid shorts."
-        built.append(_candle_asset(experiment, "bybit_funding", described, data_stages.take_in_funding, "bybit", ("funding",)))
+        built.append(_candle_asset(stages, "bybit_funding", described, data_stages.take_in_funding, "bybit", ("funding",)))
     return built
 
 
@@ -46,27 +48,24 @@ def _take_in_venue(venue: VenueName, line: Line, first: date, last: date) -> lis
 
 
 def _candle_asset(
-    experiment: Experiment,
+    stages: StageTable,
     name: str,
     description: str,
     take_in: Callable[[Line, date, date], list[DayIntake]],
     venue: VenueName,
     kinds: Sequence[Kind],
 ) -> dg.AssetsDefinition:
-    key = dg.AssetKey(["candles", name])
+    experiment, stage = stages.experiment, f"candles/{name}"
+    key = asset_key(stage)
     # Funding has no calendar that must be met: what is missing is charged as zero and counted in the report.
     must_be_complete = name != "bybit_funding"
 
-    @dg.asset(
-        key=key,
+    @stage_asset(
+        stages,
+        stage,
         description=description + f" Feed: {experiment.feed.kind}.",
-        group_name="candles",
         kinds={"parquet"},
-        owners=[f"team:{experiment.report.owner}"],
-        partitions_def=daily_partitions(experiment.period),
-        backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=_RETRY,
-        code_version=experiment.feed.content_hash(),
         check_specs=[
             dg.AssetCheckSpec(
                 "complete",

@@ -12,28 +12,30 @@ from crossattn_core.regimes.detectors.registry import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.figures.stages import monitor_figure
 from crossattn_core.report.figures.style import png
+from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.monitor import freshness, rolling_ic
 from crossattn_core.walk_forward.store import read_plan
-from crossattn_pipeline.metadata import figure, number
+from crossattn_pipeline.assets.from_table import stage_asset
+from crossattn_pipeline.metadata import figure, number, reason
 
 __all__ = ["freshness_check", "monitoring_assets"]
 
 
-def monitoring_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+def monitoring_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``monitoring``, made as a whole."""
+    experiment = stages.experiment
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "monitoring",
         description=(
             "The newest complete day: its regime, drift, rolling IC of each family beside a baseline, and what the retrain plan "
             "says to it. Sensors read this asset's metadata and nothing else."
         ),
-        deps=["feature_windows", "regime_windows", "retrain_plan", "forecasts"],
-        group_name="models",
         kinds={"numpy"},
-        owners=[f"team:{experiment.report.owner}"],
-        code_version=experiment.retrain.content_hash(),
     )
     def monitoring(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        made_because = reason(line, "monitoring")
         seen = model_stages.watch(line)
         panel = line.panel()
         if seen is None:
@@ -44,6 +46,7 @@ def monitoring_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         newest = {f"rolling_ic/{name}": number(ic_DF[name].iloc[-1]) for name in ic_DF}
         return dg.MaterializeResult(
             metadata={
+                **made_because,
                 "day": seen.day.isoformat(),
                 "due_from": seen.due[0].isoformat() if seen.due else "",
                 "due_days": len(seen.due),

@@ -9,38 +9,31 @@ import pandas as pd
 
 from crossattn_core import data_stages, model_stages
 from crossattn_core.errors import ContractError
-from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.panel.schemas import BrokenContractError
 from crossattn_core.report.figures.stages import regime_figure
 from crossattn_core.report.figures.style import png
-from crossattn_core.warehouse.project import Project
-from crossattn_pipeline.assets.warehouse import model_key
-from crossattn_pipeline.metadata import figure, table
-from crossattn_pipeline.partitions import daily_partitions, day_range
+from crossattn_core.stages import StageTable
+from crossattn_pipeline.assets.from_table import stage_asset
+from crossattn_pipeline.metadata import figure, reason, table
+from crossattn_pipeline.partitions import day_range
 
 __all__ = ["panel_assets"]
 
 
-def panel_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefinition]:
+def panel_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``feature_windows`` by day, ``regime_windows`` as a whole."""
-    # The view, and the tables behind it: dated assets are selected without the views between them.
-    read = ("features.panel_rows", *project.model("features.panel_rows").depends_on)
-    owners = [f"team:{experiment.report.owner}"]
+    experiment = stages.experiment
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "feature_windows",
         description=(
             "The panel: time x asset x feature with masks, validated. Models read windows of "
             f"{experiment.model.lookback} hours as indices into it, never as copies. "
             f"Features: {', '.join(experiment.features.names)}."
         ),
-        deps=[model_key(name) for name in read],
-        group_name="panel",
         kinds={"parquet", "numpy"},
-        owners=owners,
-        partitions_def=daily_partitions(experiment.period),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=experiment.features.content_hash(),
         pool="duckdb",
         check_specs=[
             dg.AssetCheckSpec(
@@ -55,6 +48,7 @@ def panel_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefi
         context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         first, last = day_range(context)
+        why = reason(line, "feature_windows", first, last)
         try:
             hashes = data_stages.export_windows(line, first, last)
         except ContractError as error:
@@ -67,23 +61,23 @@ def panel_assets(experiment: Experiment, project: Project) -> list[dg.AssetsDefi
         for day, content_hash in hashes.items():
             shown: dict[str, Any] = {"content_hash": content_hash}
             if day == last:
-                shown["coverage"] = table(coverage)
+                shown |= {"coverage": table(coverage), **why}
             context.add_asset_metadata(shown, partition_key=day.isoformat())
         yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="contract", passed=True)])
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "regime_windows",
         description="Regime windows: from the day a regime is confirmed until the next is, found causally on the panel.",
-        deps=[feature_windows],
-        group_name="models",
         kinds={"numpy"},
-        owners=owners,
-        code_version=experiment.regimes.content_hash(),
     )
     def regime_windows(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        why = reason(line, "regime_windows")
         windows = model_stages.find_regimes(line)
         picture = png(regime_figure(line.panel(), windows, experiment.symbols))
         return dg.MaterializeResult(
             metadata={
+                **why,
                 "dagster/row_count": len(windows),
                 "windows": table(windows, rows=100),
                 "prices_by_regime": figure(picture, "prices shaded by regime"),

@@ -9,7 +9,6 @@ import pandas as pd
 
 from crossattn_core import model_stages
 from crossattn_core.errors import NoForecastError
-from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
 from crossattn_core.report.figures.attention import attention_figure
 from crossattn_core.report.figures.models import retrain_figure
@@ -18,7 +17,9 @@ from crossattn_core.report.figures.style import png
 from crossattn_core.report.headline import headline_markdown
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note, check_orders, read_orders
-from crossattn_pipeline.metadata import figure, number, table
+from crossattn_core.stages import StageTable
+from crossattn_pipeline.assets.from_table import stage_asset
+from crossattn_pipeline.metadata import figure, number, reason, table
 
 __all__ = ["portfolio_assets"]
 
@@ -26,22 +27,20 @@ _LEAK_SHARPE = 3.0
 _LEAK_IC = 0.1
 
 
-def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``target_weights`` and ``backtest_report``, each made as a whole."""
-    owners = [f"team:{experiment.report.owner}"]
+    experiment = stages.experiment
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "target_weights",
         description=(
             "What each strategy wants to hold at each decision, and the champion's weights as Parquet, CSV and JSON. A decision "
             "reads nothing after its own row; the champion of a day is chosen from returns realised before it. Before the first "
             "model serves there is nothing to decide: the step says so and is skipped."
         ),
         output_required=False,
-        deps=["forecasts", "retrain_plan", "feature_windows"],
-        group_name="portfolio",
         kinds={"parquet"},
-        owners=owners,
-        code_version=experiment.portfolio.content_hash(),
         check_specs=[
             dg.AssetCheckSpec(
                 "fit_to_send",
@@ -54,6 +53,7 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
     def target_weights(
         context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        made_because = reason(line, "target_weights")
         try:
             decided = model_stages.decide_weights(line)
         except NoForecastError as early:
@@ -71,6 +71,7 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         faults = check_orders(orders, experiment)
         yield dg.MaterializeResult(
             metadata={
+                **made_because,
                 "champion": str(champions.by_day["champion"].iloc[-1]),
                 "why": champion_note(champions),
                 "duels": table(champions.duels.tail(20).iloc[::-1], rows=20),
@@ -90,13 +91,11 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
             ],
         )
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "backtest_report",
         description="Simulated trading of every strategy net of costs, beside its baselines, as one self-contained page.",
-        deps=["target_weights", "attention_snapshot", "retrain_plan", "regime_windows"],
-        group_name="portfolio",
         kinds={"html"},
-        owners=owners,
-        code_version=experiment.content_hash(),
         pool="duckdb",
         check_specs=[
             dg.AssetCheckSpec(
@@ -108,10 +107,12 @@ def portfolio_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
         ],
     )
     def backtest_report(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
+        made_because = reason(line, "backtest_report")
         inputs, paths = model_stages.write_report(line)
         report = json.loads(paths.json.read_text(encoding="utf-8"))
         simulations, plan = inputs.simulations, inputs.plan
         metadata: dict[str, Any] = {
+            **made_because,
             "page": dg.MetadataValue.url(paths.html.as_uri()),
             "path": dg.MetadataValue.path(paths.html),
             "verdict": report["verdict"]["headline"],

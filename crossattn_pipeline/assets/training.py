@@ -8,18 +8,18 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import model_stages
-from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import EpochReport
 from crossattn_core.line import Line
 from crossattn_core.report.figures.stages import loss_figure
 from crossattn_core.report.figures.style import png
-from crossattn_core.walk_forward.fingerprint import settings_hash
+from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.replay_check import check_replay, sampled_days
 from crossattn_core.walk_forward.walk import DayResult
 from crossattn_core.walk_forward.wanted_store import read_answers
-from crossattn_pipeline.metadata import figure, number, table
-from crossattn_pipeline.partitions import daily_partitions, day_range
+from crossattn_pipeline.assets.from_table import output_specs, partition_settings, stage_asset
+from crossattn_pipeline.metadata import figure, number, reason, table
+from crossattn_pipeline.partitions import day_range
 
 __all__ = ["TrainRequest", "training_assets"]
 
@@ -31,41 +31,22 @@ class TrainRequest(dg.Config):
     last_day: str = ""
 
 
-_OUTPUTS = (
-    (
-        "retrain_plan",
-        "json",
-        ("feature_windows", "regime_windows"),
-        "For each day: retrain or carry, and why. One pure function of what is known at the day's start.",
-    ),
-    (
-        "rolling_model",
-        "pytorch",
-        ("retrain_plan", "feature_windows"),
-        "The models in force from that day's 00:00 UTC on; they know nothing later.",
-    ),
-    (
-        "forecasts",
-        "parquet",
-        ("rolling_model", "feature_windows"),
-        "Out-of-sample forecasts of each hour, from the model in force at the day's start.",
-    ),
-)
-"""What the walk gives: key, kind, what it reads, what it is."""
+_OUTPUTS = {
+    "retrain_plan": ("json", "For each day: retrain or carry, and why. One pure function of what is known at the day's start."),
+    "rolling_model": ("pytorch", "The models in force from that day's 00:00 UTC on; they know nothing later."),
+    "forecasts": ("parquet", "Out-of-sample forecasts of each hour, from the model in force at the day's start."),
+}
+"""What the walk gives: key -> kind, and what it is."""
 
 
-def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
+def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``trained_model``, and the multi-asset ``walk_forward``."""
-    owners = [f"team:{experiment.report.owner}"]
-    code_version = settings_hash(experiment)
 
-    @dg.asset(
+    @stage_asset(
+        stages,
+        "trained_model",
         description="One checkpoint over a chosen range, for interactive work; the walk-forward trains its own.",
-        deps=["feature_windows"],
-        group_name="models",
         kinds={"pytorch"},
-        owners=owners,
-        code_version=code_version,
     )
     def trained_model(
         context: dg.AssetExecutionContext, config: TrainRequest, line: dg.ResourceParam[Line]
@@ -93,18 +74,7 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="walk_forward",
-        specs=[
-            dg.AssetSpec(
-                key,
-                deps=list(deps),
-                description=description,
-                group_name="models",
-                kinds={kind},
-                owners=owners,
-                code_version=code_version,
-            )
-            for key, kind, deps, description in _OUTPUTS
-        ],
+        specs=output_specs(stages, "walk_forward", _OUTPUTS),
         check_specs=[
             dg.AssetCheckSpec(
                 "no_forecast_saw_its_label",
@@ -119,11 +89,11 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 description="Three sampled days, forecast again on panels with a random future, give the same bits.",
             ),
         ],
-        partitions_def=daily_partitions(experiment.period),
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **partition_settings(stages, stages["walk_forward"]),
     )
     def walk_forward(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> Iterator[dg.MaterializeResult]:
         first, last = day_range(context)
+        why = reason(line, "walk_forward", first, last)
         fitted: dict[str, list[EpochReport]] = {}
         retrains: list[pd.DataFrame] = []
         for result in model_stages.walk_forward(line, first, last):
@@ -133,6 +103,7 @@ def training_assets(experiment: Experiment) -> list[dg.AssetsDefinition]:
                 retrains.append(result.plan)
                 fitted |= {f"{result.day} {family}": epochs for family, epochs in result.epochs.items() if epochs}
         newest = last.isoformat()
+        context.add_asset_metadata(why, asset_key="retrain_plan", partition_key=newest)
         if retrains:
             plan = pd.concat(retrains)[["day", "family", "reason", "why", "train_start", "cut_off", "rows", "validation_loss"]]
             context.add_asset_metadata({"retrains": table(plan, rows=100)}, asset_key="retrain_plan", partition_key=newest)

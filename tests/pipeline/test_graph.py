@@ -5,7 +5,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crossattn_core.experiment import load_experiment
+from crossattn_core.code_hash import code_index
+from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.stages import graph_as_mermaid, stage_table
+from crossattn_core.warehouse.models import load_project
+from crossattn_pipeline.assets.portfolio import portfolio_assets
+from crossattn_pipeline.assets.training import training_assets
 from crossattn_pipeline.definitions import build_defs
 
 DATED = {
@@ -24,8 +29,13 @@ DATED = {
 
 
 @pytest.fixture(scope="module")
-def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
-    return build_defs(load_experiment(), tmp_path_factory.mktemp("home"))
+def experiment() -> Experiment:
+    return load_experiment()
+
+
+@pytest.fixture(scope="module")
+def definitions(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_defs(experiment, tmp_path_factory.mktemp("home"))
 
 
 def name_of(key: dg.AssetKey) -> str:
@@ -92,7 +102,37 @@ def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> N
         assert spec.group_name != "default", name
         assert spec.kinds, name
         assert spec.owners, name
-        assert spec.code_version, name
+
+
+def test_the_graph_is_the_table_of_stages(definitions: dg.Definitions, experiment: Experiment) -> None:
+    stages = stage_table(experiment, load_project())
+    specs = {name_of(spec.key): spec for spec in definitions.resolve_all_asset_specs()}
+    assert set(specs) == {key for stage in stages if stage.is_asset for key in stage.keys}
+    for stage in stages:
+        for output in stage.outputs if stage.is_asset else ():
+            spec = specs[output.key]
+            assert {name_of(dep.asset_key) for dep in spec.deps} == set(output.reads), output.key
+            assert (spec.group_name, spec.code_version) == (stage.group, stages.version(stage)), output.key
+
+
+def test_the_code_version_changes_with_the_code_and_with_the_knobs_that_a_stage_depends_on(experiment: Experiment) -> None:
+    def versions(experiment: Experiment, sources: dict[str, str]) -> dict[str, str | None]:
+        stages = stage_table(experiment, load_project(), code_index().with_sources(sources))
+        assets = (*training_assets(stages), *portfolio_assets(stages))
+        return {name_of(spec.key): spec.code_version for asset in assets for spec in asset.specs}
+
+    before = versions(experiment, {})
+    loss = code_index().modules["training.loss"].read_text(encoding="utf-8")
+    recoded = versions(experiment, {"training.loss": loss + "\nCHANGED = 1\n"})
+    assert {name for name in before if before[name] != recoded[name]} >= {"trained_model", "rolling_model", "forecasts"}
+    costs = experiment.costs.model_copy(update={"impact": 0.1})
+    repriced = versions(experiment.model_copy(update={"costs": costs}), {})
+    assert {name for name in before if before[name] != repriced[name]} == {"target_weights", "backtest_report"}
+
+
+def test_the_picture_of_the_graph_in_the_docs_is_the_tables() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how_it_works.md").read_text(encoding="utf-8")
+    assert graph_as_mermaid(stage_table(Experiment(), load_project())) in page, "paste graph_as_mermaid(...) into the page"
 
 
 def test_sql_assets_carry_their_sql_their_columns_and_where_each_comes_from(definitions: dg.Definitions) -> None:
@@ -109,8 +149,6 @@ def test_sql_assets_carry_their_sql_their_columns_and_where_each_comes_from(defi
 
 def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(tmp_path: Path) -> None:
     import shutil
-
-    from crossattn_core.warehouse.models import load_project
 
     shutil.copytree(Path(__file__).parents[2] / "dbt_like_sql", tmp_path / "sql")
     before = load_project(tmp_path / "sql").code_versions

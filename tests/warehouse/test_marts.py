@@ -19,7 +19,7 @@ from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.storage import write_bytes, write_parquet
 from crossattn_core.warehouse.checks import run_tests
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.results import reads_results, sync_results
+from crossattn_core.warehouse.results import result_tables, sync_results
 from crossattn_core.warehouse.run import build, build_all
 from tests.warehouse.lakes import APPLE, BITCOIN, random_lake, small_experiment, warehouse_of
 
@@ -210,4 +210,4 @@ def test_a_damaged_result_file_changes_nothing(
 
 
 def test_which_models_read_results_is_known() -> None:
-    assert {name for name in PROJECT.models if reads_results(PROJECT, name)} == set(MARTS) - {"marts.data_quality"}
+    assert {name for name in PROJECT.models if result_tables(PROJECT, name)} == set(MARTS) - {"marts.data_quality"}

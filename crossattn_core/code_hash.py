@@ -1,0 +1,315 @@
+"""Which code a stage runs, as hashes: the syntax tree of every module that its function can reach by import.
+
+Docstrings, comments and layout are no code. A function of a stage module (``model_stages.walk_forward``) is followed name by
+name, and so are the members of ``Line`` that it uses: two stages in one file do not share what only one of them uses. Behind it
+whole modules count. A module that holds a ``Registry`` reaches every module of the registry's package.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["EDGES", "NUMERIC_PACKAGES", "STAGE_MODULES", "CodeIndex", "code_index", "tree_hash"]
+
+PACKAGE = "crossattn_core"
+
+STAGE_MODULES = ("data_stages", "line", "model_stages")
+"""Modules that serve many stages: followed by function, not as a whole."""
+
+EDGES = {
+    "": "the version's number",
+    "backtest.reference": "the simulator as a loop that can be read: tests hold the two together, stages run the fast one",
+    "code_hash": "tells what code is; its own way of hashing shows in every hash that it makes",
+    "errors": "messages",
+    "experiment": "knobs enter by their values, stage by stage",
+    "home": "where things lie, not what they are",
+    "progress": "progress bars",
+    "receipts": "keeps what is asked of it",
+    "registry": "finds what is registered; what is found counts",
+    "stages": "the table itself: knobs, inputs and code of a stage are compared one by one",
+    "staleness": "compares",
+    "storage": "how bytes reach the disk, not which",
+    "candles.lake.coverage": "counts holes for 'crossattn candles status'",
+    "candles.lake.revisions": "two explicit acts on stored candles, which enter as inputs",
+    "report.figures.stages": "pictures in the web UI, drawn from what is stored",
+    "report.explain": "shows where a number came from and makes none",
+    "tuning": "searches settings before the first test day; what it finds enters as knobs, its trials as an input",
+    "walk_forward.overrides": "records what a person asks; the record enters as an input",
+    "warehouse.docs": "a page about the SQL models",
+    "warehouse.docs_page": "a page about the SQL models",
+    "walk_forward.replay_check": "checks results and makes none",
+    "warehouse.examples": "runs the examples beside the SQL models, which are tests",
+    "warehouse.trace": "shows a column's lineage",
+}
+"""Modules (or packages) that are in no stage's hash, each with the reason; what only they import is reached through others."""
+
+NUMERIC_PACKAGES = (
+    "arch",
+    "duckdb",
+    "exchange_calendars",
+    "lightgbm",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "statsmodels",
+    "torch",
+)
+"""Packages whose version can change a number or a picture; those that a stage imports are part of its code."""
+
+
+def tree_hash(nodes: Iterable[ast.AST]) -> str:
+    """Sixteen hex digits over syntax trees without docstrings; equal for sources that differ in comments and layout."""
+    digest = hashlib.sha256()
+    for node in nodes:
+        _feed(digest, node)
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """What a piece of code uses: modules of the package, and packages from outside."""
+
+    modules: frozenset[str]
+    packages: frozenset[str]
+
+
+class CodeIndex:
+    """The modules of the package, parsed once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trees: dict[str, ast.Module] = {}
+        self._hashes: dict[str, str] = {}
+        self._reaches: dict[str, _Reach] = {}
+
+    def with_sources(self, sources: Mapping[str, str]) -> "CodeIndex":
+        """The index of a package in which some modules (dotted name -> text) read otherwise."""
+        other = CodeIndex(self.root)
+        other._trees = self._trees | {module: ast.parse(text) for module, text in sources.items()}
+        other._hashes = {module: value for module, value in self._hashes.items() if module not in sources}
+        other._reaches = {module: reach for module, reach in self._reaches.items() if module not in sources}
+        return other
+
+    @cached_property
+    def modules(self) -> dict[str, Path]:
+        """Dotted name below the package -> file."""
+        found = {}
+        for path in sorted(self.root.rglob("*.py")):
+            parts = path.relative_to(self.root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+        return found
+
+    def tree(self, module: str) -> ast.Module:
+        """The syntax tree of a module."""
+        if module not in self._trees:
+            self._trees[module] = ast.parse(self.modules[module].read_text(encoding="utf-8"))
+        return self._trees[module]
+
+    def parts_of(self, function: str) -> dict[str, str]:
+        """What ``function`` (``module.name`` of a stage module) runs: file -> hash of its tree, package -> version."""
+        reach, parts = self._followed(function)
+        modules, packages = self._closure(reach)
+        parts |= {self._file(module): self._hash(module) for module in sorted(modules)}
+        return parts | {name: _version_of(name) for name in NUMERIC_PACKAGES if name in packages}
+
+    def parts_of_module(self, module: str) -> dict[str, str]:
+        """As ``parts_of``, for a module (``crossattn_core.room.module``) as a whole."""
+        start = _Reach(frozenset({module.removeprefix(f"{PACKAGE}.")}), frozenset())
+        modules, packages = self._closure(start)
+        parts = {self._file(name): self._hash(name) for name in sorted(modules)}
+        return parts | {name: _version_of(name) for name in NUMERIC_PACKAGES if name in packages}
+
+    def reachable(self, function: str) -> frozenset[str]:
+        """The modules that count for ``function``, its own left out."""
+        return self._closure(self._followed(function)[0])[0]
+
+    def _followed(self, function: str) -> tuple[_Reach, dict[str, str]]:
+        """What a function of a stage module uses, through functions of stage modules; and the hash of each of these functions."""
+        modules, packages, parts = set(), set(), {}
+        frontier = [tuple(function.split(".", 1))]
+        while frontier:
+            module, name = frontier.pop()
+            part = f"{self._file(module)}:{name}"
+            if part in parts:
+                continue
+            defined, bound, constants = self._namespace(module)
+            if name not in defined:
+                raise KeyError(f"{module}.{name}: no such function")
+            parts[part] = tree_hash([defined[name]])
+            if constants:
+                parts[f"{self._file(module)}:constants"] = tree_hash(constants)
+            names, members = _used_names([defined[name], *constants])
+            methods = self._namespace("line")[0] if "line" in self.modules else {}
+            followed = (f"Line.{member}" for member in members - _BOOKKEEPING)
+            frontier += [("line", member) for member in followed if member in methods]
+            for used in names:
+                if used in defined:
+                    frontier.append((module, used))
+                elif used in bound:
+                    target, attribute = bound[used]
+                    inside = self._inside(target, attribute)
+                    if inside is None:
+                        packages.add(target.split(".")[0])
+                    elif inside in STAGE_MODULES and attribute in self._namespace(inside)[0]:
+                        frontier.append((inside, attribute))
+                    else:
+                        modules.add(inside)
+        return _Reach(frozenset(modules), frozenset(packages)), parts
+
+    def _namespace(self, module: str) -> tuple[dict[str, ast.AST], dict[str, tuple[str, str]], list[ast.stmt]]:
+        """Functions, classes and methods by name; what imports bind; the statements beside them."""
+        body = self.tree(module).body
+        defined: dict[str, ast.AST] = {}
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined[node.name] = node
+            if isinstance(node, ast.ClassDef):
+                defined |= {f"{node.name}.{method.name}": method for method in node.body if isinstance(method, ast.FunctionDef)}
+        constants = [node for node in body if not isinstance(node, _NO_CONSTANT) and not _is_docstring(node)]
+        return defined, _bound_names(body), constants
+
+    def _closure(self, start: _Reach) -> tuple[frozenset[str], frozenset[str]]:
+        modules, packages = set(), set(start.packages)
+        frontier = list(start.modules)
+        while frontier:
+            module = frontier.pop()
+            if module in modules or is_edge(module) or module in STAGE_MODULES:
+                continue
+            modules.add(module)
+            reach = self._reach(module)
+            frontier += reach.modules
+            packages |= reach.packages
+        return frozenset(modules), frozenset(packages)
+
+    def _reach(self, module: str) -> _Reach:
+        if module not in self._reaches:
+            modules, packages = set(), set()
+            for node in ast.walk(self.tree(module)):
+                for target, attribute in _imports_of(node):
+                    inside = self._inside(target, attribute)
+                    if inside is None:
+                        packages.add(target.split(".")[0])
+                    else:
+                        modules.add(inside)
+                if isinstance(node, ast.Call) and _called_name(node) == "Registry":
+                    package = module if self.modules[module].name == "__init__.py" else module.rpartition(".")[0]
+                    modules |= {name for name in self.modules if name.rpartition(".")[0] == package}
+            parents = {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
+            self._reaches[module] = _Reach(frozenset(modules | parents), frozenset(packages))
+        return self._reaches[module]
+
+    def _inside(self, target: str, attribute: str) -> str | None:
+        """The module of the package that an import names; none for another package."""
+        if target != PACKAGE and not target.startswith(PACKAGE + "."):
+            return None
+        below = target.removeprefix(PACKAGE).removeprefix(".")
+        longer = f"{below}.{attribute}".removeprefix(".") if attribute else below
+        return longer if longer in self.modules else below
+
+    def _hash(self, module: str) -> str:
+        if module not in self._hashes:
+            self._hashes[module] = tree_hash([self.tree(module)])
+        return self._hashes[module]
+
+    def _file(self, module: str) -> str:
+        return self.modules[module].relative_to(self.root).as_posix()
+
+
+def code_index() -> CodeIndex:
+    """The index of the installed package, parsed once a process: a running process runs the code that it loaded."""
+    global _INDEX
+    if _INDEX is None:
+        _INDEX = CodeIndex(Path(__file__).parent)
+    return _INDEX
+
+
+def is_edge(module: str) -> bool:
+    """Whether a module is in no stage's hash (``EDGES``), or lies in such a package."""
+    return any(module == edge or module.startswith(edge + ".") for edge in EDGES)
+
+
+_INDEX: CodeIndex | None = None
+
+_BOOKKEEPING = frozenset({"last_day", "receipts", "record", "record_whole", "staleness", "stages"})
+"""Members of ``Line`` that keep receipts and decide nothing that is stored."""
+
+_NO_CONSTANT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+
+
+def _feed(digest: "hashlib._Hash", node: object) -> None:
+    """Type and fields of a node, depth first; the same on every Python version for the same meaning."""
+    if isinstance(node, ast.AST):
+        digest.update(f"({type(node).__name__}".encode())
+        for name, value in ast.iter_fields(node):
+            if name in ("ctx", "kind", "type_comment", "type_ignores") or value is None or value == []:
+                continue
+            if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                value = [statement for place, statement in enumerate(value) if place or not _is_docstring(statement)]
+            digest.update(f" {name}".encode())
+            _feed(digest, value)
+        digest.update(b")")
+    elif isinstance(node, list):
+        for item in node:
+            _feed(digest, item)
+    else:
+        digest.update(f" {type(node).__name__} {node!r}".encode())
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _imports_of(node: ast.AST) -> list[tuple[str, str]]:
+    """(module, name) pairs that an import statement names; the name is empty for ``import module``."""
+    if isinstance(node, ast.Import):
+        return [(alias.name, "") for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [(node.module, alias.name) for alias in node.names]
+    return []
+
+
+def _bound_names(body: list[ast.stmt]) -> dict[str, tuple[str, str]]:
+    """Name in a module's namespace -> what import bound it to."""
+    bound = {}
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias, pair in zip(node.names, _imports_of(node), strict=True):
+                bound[alias.asname or alias.name.split(".")[0]] = pair
+    return bound
+
+
+def _used_names(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
+    """Every name that is read, and every member of ``line`` or ``self`` in ``Line``; annotations say nothing about what runs."""
+    names: set[str] = set()
+    members: set[str] = set()
+    frontier = list(nodes)
+    while frontier:
+        node = frontier.pop()
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("line", "self"):
+            members.add(node.attr)
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns"):
+                continue
+            children = value if isinstance(value, list) else [value]
+            frontier += [child for child in children if isinstance(child, ast.AST)]
+    return names, members
+
+
+def _called_name(node: ast.Call) -> str:
+    called = node.func.value if isinstance(node.func, ast.Subscript) else node.func
+    return called.id if isinstance(called, ast.Name) else ""
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,400 @@
+"""The one table of stages: what each reads, which knobs it depends on, which code it runs, by which rule its days follow from
+what it reads, and what it writes.
+
+Everything that must know a stage derives it from here: staleness and its reasons, the order of launches, Dagster's dependencies,
+outputs and code versions, the result tables that marts read, and the picture of the graph in the docs.
+
+    candles/<venue>, <table>, feature_windows        days, up to the panel           (data_stages.py)
+    walk_forward, attention_snapshot                 days, from the panel on         (model_stages.py)
+    regime_windows, monitoring, target_weights,
+    backtest_report                                  as a whole
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from crossattn_core.code_hash import CodeIndex, code_index
+from crossattn_core.experiment import Experiment, Section
+from crossattn_core.receipts import combined_hash, hash_of_values
+from crossattn_core.warehouse.checks import read_by_tests
+from crossattn_core.warehouse.project import Model, Project
+
+__all__ = [
+    "RESULTS",
+    "DayRule",
+    "Output",
+    "ResultTable",
+    "Stage",
+    "StageTable",
+    "graph_as_mermaid",
+    "knob_values",
+    "model_key",
+    "stage_table",
+]
+
+
+class DayRule(Enum):
+    """How a stage's partitions follow from what it reads."""
+
+    CHAINED = "chained"
+    """By day; a day rests on its inputs of that day and of every day before."""
+    ALONE = "alone"
+    """By day; a day rests on its inputs of that day."""
+    WHOLE = "whole"
+    """One partition, made from everything."""
+    ON_REQUEST = "on request"
+    """One partition, made when somebody asks; never stale."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One asset that a stage writes."""
+
+    key: str
+    """Asset key, for instance ``candles/bybit``."""
+    reads: tuple[str, ...]
+    """Asset keys of what it is made from."""
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """Files of a stage that SQL reads as one table."""
+
+    name: str
+    """``results.<name>`` in ``dbt_like_sql/sources.sql``."""
+    pattern: str
+    """Glob below the home."""
+    newest_only: bool = False
+    """Whether the last file (by name) stands for all."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table."""
+
+    name: str
+    group: str
+    """Group of its assets in the web UI."""
+    job: str
+    """``data`` (up to the panel) or ``models`` (from there on)."""
+    rule: DayRule
+    run: str
+    """``module.function`` that makes its partitions."""
+    outputs: tuple[Output, ...]
+    knobs: tuple[str, ...]
+    """Dotted names of sections or knobs of the experiment; ``*`` is all of them."""
+    sources: tuple[str, ...] = ()
+    """Inputs that no stage makes: ``overrides`` (what a person asked of the walk-forward), ``trials`` (of tuning)."""
+    is_asset: bool = True
+    """Whether Dagster shows it; the raw tables are brought up to date by whoever reads them."""
+    results: tuple[ResultTable, ...] = ()
+    sql: tuple[str, ...] = ()
+    """SQL models whose code it runs: its own and those that it reads."""
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether its partitions are days."""
+        return self.rule in (DayRule.CHAINED, DayRule.ALONE)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Asset keys of its outputs, in order."""
+        return tuple(output.key for output in self.outputs)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Asset keys that it reads and does not write itself."""
+        return tuple(dict.fromkeys(key for output in self.outputs for key in output.reads if key not in self.keys))
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """The stages of one experiment, each after what it reads."""
+
+    experiment: Experiment
+    project: Project
+    stages: tuple[Stage, ...]
+    code: CodeIndex = field(default_factory=code_index)
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(self.stages)
+
+    def __getitem__(self, name: str) -> Stage:
+        return self._by_name[name]
+
+    def writer_of(self, key: str) -> Stage:
+        """The stage that writes the asset ``key``."""
+        return self._by_key[key]
+
+    def upstream(self, stage: Stage) -> tuple[Stage, ...]:
+        """The stages that ``stage`` reads, each once."""
+        return tuple(dict.fromkeys(self.writer_of(key) for key in stage.reads))
+
+    def knobs_of(self, stage: Stage) -> dict[str, Any]:
+        """Knob -> value, of every knob that the stage depends on."""
+        return knob_values(self.experiment, stage.knobs)
+
+    def code_of(self, stage: Stage) -> dict[str, str]:
+        """What the stage runs: file -> hash of its syntax tree, SQL model -> hash, package -> version."""
+        if stage.name not in self._code:
+            parts = self.code.parts_of(stage.run)
+            for name in stage.sql:
+                model = self.project.model(name)
+                parts[f"{name.replace('.', '/')}.sql"] = model.sql_hash
+                if model.function is not None:
+                    parts |= self.code.parts_of_module(model.function.split(":")[0])
+            self._code[stage.name] = dict(sorted(parts.items()))
+        return self._code[stage.name]
+
+    def code_hash(self, stage: Stage) -> str:
+        """Sixteen hex digits over ``code_of``."""
+        return hash_of_values(self.code_of(stage))
+
+    def version(self, stage: Stage) -> str:
+        """Code and knobs in one hash: what Dagster shows as the code version."""
+        return combined_hash(self.code_hash(stage), hash_of_values(self.knobs_of(stage)))
+
+    def keys_of_table(self, table: str) -> list[str]:
+        """Keys of the assets that hold the rows of a SQL model or fill a source table."""
+        return [model_key(table)] if table in self.project.models else _filled_by(self.experiment, table)
+
+    def result_tables(self) -> dict[str, tuple[Stage, ResultTable]]:
+        """Result table -> the stage that fills it, and from which files."""
+        return {table.name: (stage, table) for stage in self.stages for table in stage.results}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Stage]:
+        return {stage.name: stage for stage in self.stages}
+
+    @cached_property
+    def _by_key(self) -> dict[str, Stage]:
+        return {key: stage for stage in self.stages for key in stage.keys}
+
+    @cached_property
+    def _code(self) -> dict[str, dict[str, str]]:
+        return {}
+
+
+RESULTS = {
+    "regime_windows": (ResultTable("results.regime_windows", "walk_forward/regime_windows.parquet"),),
+    "walk_forward": (ResultTable("results.forecasts", "walk_forward/forecasts/*.parquet"),),
+    "attention_snapshot": (
+        ResultTable("results.attention", "attention/*.parquet"),
+        ResultTable("results.attention_evidence", "attention/evidence/*.parquet"),
+        ResultTable("results.attention_agreement", "attention/agreement/*.parquet"),
+    ),
+    "target_weights": (ResultTable("results.weights", "weights/*.parquet"),),
+    "backtest_report": (ResultTable("results.returns", "reports/*/returns.parquet", newest_only=True),),
+}
+"""Stage -> the tables that SQL reads of it."""
+
+_UNIVERSE = ("assets", "feed.publication_lag_seconds", "features.max_age_hours")
+_FORECAST = ("assets", "features", "labels", "model", "training", "regimes", "retrain", "baselines")
+_TRADE = ("assets", "portfolio", "baselines", "labels", "costs", "retrain", "selection", "backtest")
+
+
+def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None = None) -> StageTable:
+    """The stages of ``experiment``, candles first, the report last."""
+    stages = [
+        *_candle_stages(experiment),
+        Stage(
+            "raw",
+            "warehouse",
+            "data",
+            DayRule.ALONE,
+            "data_stages.sync_lake",
+            (Output("raw", experiment.candle_stages),),
+            _UNIVERSE,
+            is_asset=False,
+        ),
+        *(_sql_stage(experiment, project, model) for model in project if not _reads_results(project, model)),
+        _feature_windows(project),
+        _whole("regime_windows", "models", "find_regimes", ("feature_windows",), ("assets", "features.names", "regimes")),
+        Stage(
+            "trained_model",
+            "models",
+            "models",
+            DayRule.ON_REQUEST,
+            "model_stages.train",
+            (Output("trained_model", ("feature_windows",)),),
+            _FORECAST,
+        ),
+        Stage(
+            "walk_forward",
+            "models",
+            "models",
+            DayRule.CHAINED,
+            "model_stages.walk_forward",
+            (
+                Output("retrain_plan", ("feature_windows", "regime_windows")),
+                Output("rolling_model", ("retrain_plan", "feature_windows")),
+                Output("forecasts", ("rolling_model", "feature_windows")),
+            ),
+            _FORECAST,
+            sources=("overrides",),
+            results=RESULTS["walk_forward"],
+        ),
+        _whole(
+            "monitoring",
+            "models",
+            "watch",
+            ("feature_windows", "regime_windows", "retrain_plan", "forecasts"),
+            _FORECAST,
+            sources=("overrides",),
+        ),
+        Stage(
+            "attention_snapshot",
+            "attention",
+            "models",
+            DayRule.ALONE,
+            "model_stages.snapshot_attention",
+            (Output("attention_snapshot", ("rolling_model", "feature_windows")),),
+            (*_FORECAST, "analysis"),
+            results=RESULTS["attention_snapshot"],
+        ),
+        _whole("target_weights", "portfolio", "decide_weights", ("forecasts", "retrain_plan", "feature_windows"), _TRADE),
+        _whole(
+            "backtest_report",
+            "portfolio",
+            "write_report",
+            ("target_weights", "attention_snapshot", "retrain_plan", "regime_windows", "marts/data_quality"),
+            ("*",),
+            sources=("trials",),
+        ),
+        *(_sql_stage(experiment, project, model) for model in project if _reads_results(project, model)),
+    ]
+    return StageTable(experiment, project, tuple(stages), code or code_index())
+
+
+def knob_values(experiment: Experiment, knobs: tuple[str, ...]) -> dict[str, Any]:
+    """Dotted knob -> value, for every knob below the names in ``knobs``; knobs that say where, not what, are left out.
+
+    >>> knob_values(Experiment(), ("labels",))["labels.execution_lag"]
+    1
+    """
+    values: dict[str, Any] = {}
+    for name in knobs:
+        value: Any = experiment
+        for part in () if name == "*" else name.split("."):
+            value = getattr(value, part)
+        values |= dict(_leaves("" if name == "*" else name, value))
+    return dict(sorted(values.items()))
+
+
+def graph_as_mermaid(table: StageTable) -> str:
+    """The graph of stages as a Mermaid flowchart, SQL models drawn as one box: the picture in the docs."""
+
+    def box(stage: Stage) -> str:
+        return "sql" if stage.sql and stage.name != "feature_windows" else stage.name.replace("/", "_")
+
+    lines = ["flowchart LR"]
+    drawn = dict.fromkeys((box(stage), "SQL models" if box(stage) == "sql" else stage.name, stage.rule.value) for stage in table)
+    lines += [f'    {key}["{label}"]' if key == "sql" else f'    {key}["{label}<br>{rule}"]' for key, label, rule in _once(drawn)]
+    edges = dict.fromkeys((box(source), box(stage)) for stage in table for source in table.upstream(stage))
+    lines += [f"    {source} --> {target}" for source, target in edges if source != target]
+    return "\n".join(lines) + "\n"
+
+
+def _once(drawn: Mapping[tuple[str, str, str], None]) -> list[tuple[str, str, str]]:
+    return list({key: (key, label, rule) for key, label, rule in drawn}.values())
+
+
+def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
+    for name in experiment.candle_stages:
+        function = "take_in_funding" if name.endswith("_funding") else "take_in_candles"
+        yield Stage(name, "candles", "data", DayRule.ALONE, f"data_stages.{function}", (Output(name, ()),), ("assets", "feed"))
+
+
+def _feature_windows(project: Project) -> Stage:
+    rows = "features.panel_rows"
+    # The view, and the tables behind it: dated assets are selected without the views between them.
+    read = (rows, *project.model(rows).depends_on)
+    return Stage(
+        "feature_windows",
+        "panel",
+        "data",
+        DayRule.CHAINED,
+        "data_stages.export_windows",
+        (Output("feature_windows", tuple(model_key(name) for name in read)),),
+        (*_UNIVERSE, "features.names"),
+        sql=(*project.upstream(rows), rows),
+    )
+
+
+def _whole(
+    name: str, group: str, function: str, reads: tuple[str, ...], knobs: tuple[str, ...], sources: tuple[str, ...] = ()
+) -> Stage:
+    run, outputs = f"model_stages.{function}", (Output(name, reads),)
+    return Stage(name, group, "models", DayRule.WHOLE, run, outputs, knobs, sources=sources, results=RESULTS.get(name, ()))
+
+
+def _sql_stage(experiment: Experiment, project: Project, model: Model) -> Stage:
+    from_results = _reads_results(project, model)
+    key = model_key(model.name)
+    return Stage(
+        model.name,
+        "marts" if from_results else "warehouse",
+        "models" if from_results else "data",
+        # A view or a whole table costs little: it is made with what reads it, and never stale by itself.
+        DayRule.CHAINED if model.is_stored_by_day else DayRule.ON_REQUEST,
+        "data_stages.build_table",
+        (Output(key, _sql_reads(experiment, project, model)),),
+        _UNIVERSE,
+        sql=(*project.upstream(model.name), model.name),
+    )
+
+
+def _sql_reads(experiment: Experiment, project: Project, model: Model) -> tuple[str, ...]:
+    # Dagster orders what is selected by direct edges alone: dated assets are selected without the views between them.
+    behind = project.behind_views(model.name) if model.is_stored_by_day else ()
+    reads: list[str] = []
+    for name in (*model.depends_on, *read_by_tests(project, model), *behind):
+        reads += [model_key(name)] if name in project.models else _filled_by(experiment, name)
+    return tuple(dict.fromkeys(reads))
+
+
+def _filled_by(experiment: Experiment, source: str) -> list[str]:
+    """The assets that fill a source table; none for the universe, the calendars and the knobs, which are settings."""
+    for stage, tables in RESULTS.items():
+        if any(table.name == source for table in tables):
+            return ["forecasts" if stage == "walk_forward" else stage]
+    candles = [name for name in experiment.candle_stages if not name.endswith("_funding")]
+    if source == "raw.funding":
+        return [name for name in experiment.candle_stages if name.endswith("_funding")]
+    if source == "raw.dividends":
+        payers = {f"candles/{asset.venue}" for asset in experiment.assets if asset.pays_dividends}
+        return [name for name in candles if name in payers]
+    return [] if source in ("raw.assets", "raw.sessions", "results.settings") else candles
+
+
+def _reads_results(project: Project, model: Model) -> bool:
+    read = {table for name in (*project.upstream(model.name), model.name) for table in project.models[name].depends_on}
+    return any(table.startswith("results.") for table in read)
+
+
+def model_key(name: str) -> str:
+    """Asset key of a SQL model: ``aligned.bars`` -> ``aligned/bars``."""
+    return name.replace(".", "/")
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Section):
+        for knob in sorted(type(value).model_fields.keys() - value.not_hashed):
+            yield from _leaves(f"{name}.{knob}".removeprefix("."), getattr(value, knob))
+    else:
+        yield name, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)

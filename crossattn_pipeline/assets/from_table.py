@@ -1,0 +1,61 @@
+"""What the table of stages says about an asset, in Dagster's words."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import dagster as dg
+
+from crossattn_core.stages import Output, Stage, StageTable
+from crossattn_pipeline.partitions import daily_partitions
+
+__all__ = ["asset_key", "output_specs", "partition_settings", "stage_asset"]
+
+
+def asset_key(key: str) -> dg.AssetKey:
+    """``candles/bybit`` -> the asset key."""
+    return dg.AssetKey(key.split("/"))
+
+
+def stage_asset(stages: StageTable, name: str, **settings: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """``dg.asset`` for a stage that writes one asset: key, deps, group, owners, code version and partitions are the table's.
+
+    Args:
+        settings: what the table does not say: description, kinds, checks, pool, ...
+    """
+    stage = stages[name]
+    (output,) = stage.outputs
+    derived = {"key": asset_key(output.key), **_shared(stages, stage, output), **partition_settings(stages, stage)}
+    return cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(**derived, **settings))
+
+
+def output_specs(stages: StageTable, name: str, described: dict[str, tuple[str, str]]) -> list[dg.AssetSpec]:
+    """A spec for each output of a stage that writes several; ``described``: key -> (kind, description)."""
+    stage = stages[name]
+    return [
+        dg.AssetSpec(
+            asset_key(output.key),
+            kinds={described[output.key][0]},
+            description=described[output.key][1],
+            **_shared(stages, stage, output),
+        )
+        for output in stage.outputs
+    ]
+
+
+def partition_settings(stages: StageTable, stage: Stage) -> dict[str, Any]:
+    """Daily partitions, a range as one run, for a dated stage; nothing for another."""
+    if not stage.is_dated:
+        return {}
+    return {
+        "partitions_def": daily_partitions(stages.experiment.period),
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
+
+
+def _shared(stages: StageTable, stage: Stage, output: Output) -> dict[str, Any]:
+    return {
+        "deps": [asset_key(key) for key in output.reads],
+        "group_name": stage.group,
+        "owners": [f"team:{stages.experiment.report.owner}"],
+        "code_version": stages.version(stage),
+    }
