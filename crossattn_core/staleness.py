@@ -17,7 +17,7 @@ from crossattn_core.home import Home
 from crossattn_core.panel.store import chain_hash
 from crossattn_core.receipts import Receipts, combined_hash
 from crossattn_core.walk_forward.fingerprint import settings_hash
-from crossattn_core.walk_forward.store import read_events
+from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.warehouse.project import Project
 
 __all__ = ["DATED_STAGES", "WHOLE", "WHOLE_STAGES", "Staleness", "source_hash"]
@@ -93,7 +93,7 @@ class Staleness:
             return combined_hash(source_hash("regimes"), self.experiment.regimes.content_hash(), panel)
         forecasts = combined_hash(*(value for _, value in sorted(self.receipts.outputs("walk_forward").items())))
         if stage == "monitoring":
-            asked = combined_hash(settings_hash(self.experiment), repr(read_events(self.home)))
+            asked = combined_hash(settings_hash(self.experiment), repr(read_overrides(self.home)))
             return combined_hash(source_hash("walk_forward", "selection"), asked, panel, forecasts)
         sections = (
             self.experiment.portfolio,
@@ -146,7 +146,7 @@ class Staleness:
         return chain_hash(self.home, self.experiment)
 
     def _stepped(self) -> dict[date, str]:
-        settings, events = settings_hash(self.experiment), read_events(self.home)
+        settings, events = settings_hash(self.experiment), read_overrides(self.home)
         stepped: dict[date, str] = {}
         for day in self.days:
             # An event rewrites its own day and those after it, nothing before.

@@ -25,6 +25,9 @@ RESULT_STAGES = {
 }
 """Result table -> the stage whose files fill it; ``results.settings`` comes from the experiment."""
 
+_READ = {"results.forecasts": "(select *, value as forecast from {files} where kind = 'return')"}
+"""Result table -> how its files are read, where they hold more than the table."""
+
 
 def reads_results(project: Project, name: str) -> bool:
     """Whether model ``name`` (or a view that it reads) reads a result table."""
@@ -54,7 +57,7 @@ def sync_results(
     create_sources(connection)
     newest_report = sorted(home.reports.glob("*/returns.parquet"))[-1:]
     files = {
-        "results.forecasts": sorted((home.walk_forward / "forecasts").glob("*.parquet")),
+        "results.forecasts": sorted((home.walk_forward / "predictions").glob("*.parquet")),
         "results.weights": sorted(home.weights.glob("*.parquet")),
         "results.returns": newest_report,
         "results.attention": sorted(home.attention.glob("*.parquet")),
@@ -76,10 +79,11 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, paths: list[Path]) 
     if not paths:
         return 0
     typed = [(row[0], row[1]) for row in connection.execute(f"describe {table}").fetchall()]
+    files = "read_parquet(?, union_by_name = true)"
     selected = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in typed)
     try:
         connection.execute(
-            f"insert into {table} by name select {selected} from read_parquet(?, union_by_name = true)",
+            f"insert into {table} by name select {selected} from {_READ.get(table, '{files}').format(files=files)}",
             [[str(path) for path in paths]],
         )
     except duckdb.Error as error:

@@ -30,17 +30,7 @@ def export(home: Home, runs: list[tuple[date, date]], lake: ListedLake = LAKE) -
 
 
 def arrays(panel: Panel) -> dict[str, np.ndarray]:
-    names = (
-        "feature_TNF",
-        "trade_price_TN",
-        "mark_price_TN",
-        "is_fresh_TN",
-        "age_hours_TN",
-        "quote_volume_TN",
-        "funding_rate_TN",
-        "dividend_TN",
-    )
-    return {name: np.array(getattr(panel, name)) for name in names} | {"as_of_T": panel.as_of_T}
+    return {name: np.array(values) for name, values in panel.row_arrays.items()}
 
 
 def same(panel: Panel, other: Panel) -> bool:

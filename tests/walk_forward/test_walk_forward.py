@@ -10,7 +10,8 @@ import pytest
 
 from crossattn_core.errors import HistoryError, TrainingError
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.store import Event, forecast_path, read_forecasts, read_plan, record_event
+from crossattn_core.walk_forward.overrides import Override, record_override
+from crossattn_core.walk_forward.store import predictions_path, read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import step_day, walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
 
@@ -130,10 +131,10 @@ def test_warm_starts_follow_the_predecessor_and_every_nth_model_starts_cold(tmp_
     assert warm == [number % 3 != 0 for number in range(len(warm))]
 
 
-def test_a_forced_retrain_is_a_dated_event_that_a_later_walk_replays(tmp_path: Path) -> None:
+def test_a_forced_retrain_is_a_dated_override_that_a_later_walk_replays(tmp_path: Path) -> None:
     home, panel, day = Home(tmp_path), synthetic_panel(DAYS), FIRST_DAY + timedelta(days=29)
     _walk(home, panel)
-    record_event(home, Event(day, "forced", "new costs"))
+    record_override(home, Override(day, "forced", "new costs"))
     results = _walk(home, panel)
     assert next(result for result in results if not result.reused).day == day
     row = read_plan(home, day, day).iloc[0]
@@ -145,7 +146,7 @@ def test_a_rollback_serves_the_model_before_from_its_day_on(tmp_path: Path) -> N
     _walk(home, panel, rolling_experiment(on_drift=False, on_degraded=False, on_regime_change=False))
     plan = read_plan(home)
     ids = list(dict.fromkeys(plan[(plan["family"] == "attention") & (plan["day"] <= pd.Timestamp(day))]["model_id"]))
-    record_event(home, Event(day, "rollback", "bad week", family="attention"))
+    record_override(home, Override(day, "rollback", "bad week", family="attention"))
     _walk(home, panel, rolling_experiment(on_drift=False, on_degraded=False, on_regime_change=False))
     after = read_plan(home, day, day).set_index("family")
     assert after.loc["attention", "reason"] == "rollback"
@@ -192,11 +193,11 @@ def test_a_model_fitted_while_features_drift_beyond_bounds_never_serves_and_the_
         assert refused["model_id"].iloc[0] == last_healthy["trained_id"].iloc[-1] != refused["trained_id"].iloc[0]
 
 
-def test_a_missing_forecast_file_is_made_again_without_a_new_fit(tmp_path: Path) -> None:
+def test_a_missing_predictions_file_is_made_again_without_a_new_fit(tmp_path: Path) -> None:
     home, panel, fit = Home(tmp_path), synthetic_panel(DAYS), FakeFit()
     _walk(home, panel)
     before = _stored(home)
-    forecast_path(home, LAST).unlink()
+    predictions_path(home, LAST).unlink()
     _walk(home, panel, fit=fit)
     assert _stored(home) == before
     assert fit.requests == []
@@ -227,4 +228,4 @@ def test_days_left_by_other_settings_are_not_read(tmp_path: Path) -> None:
     _walk(home, panel, rolling_experiment(every_days=5), last=half)
     assert read_plan(home)["day"].max() == pd.Timestamp(half)
     assert read_forecasts(home, FIRST_DAY, LAST)["as_of"].max() == pd.Timestamp(half + timedelta(days=1))
-    assert not forecast_path(home, LAST).exists()
+    assert not predictions_path(home, LAST).exists()
