@@ -10,8 +10,9 @@ import pytest
 
 from crossattn_core.errors import HistoryError, TrainingError
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.overrides import Override, record_override
-from crossattn_core.walk_forward.store import predictions_path, read_forecasts, read_plan
+from crossattn_core.walk_forward.monitor import outlook
+from crossattn_core.walk_forward.overrides import Override, next_day, record_override
+from crossattn_core.walk_forward.store import predictions_path, read_day, read_forecasts, read_plan, write_day
 from crossattn_core.walk_forward.walk import step_day, walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
 
@@ -229,3 +230,47 @@ def test_days_left_by_other_settings_are_not_read(tmp_path: Path) -> None:
     assert read_plan(home)["day"].max() == pd.Timestamp(half)
     assert read_forecasts(home, FIRST_DAY, LAST)["as_of"].max() == pd.Timestamp(half + timedelta(days=1))
     assert not predictions_path(home, LAST).exists()
+
+
+def test_other_code_steps_every_day_again_and_the_same_code_none(tmp_path: Path) -> None:
+    home, panel = Home(tmp_path), synthetic_panel(30)
+
+    def reused(code: str) -> list[bool]:
+        days = (FIRST_DAY, FIRST_DAY + timedelta(days=29))
+        results = walk(home, rolling_experiment(), panel, *days, fit=FakeFit(), load=fake_load, code=code)
+        return [result.reused for result in results]
+
+    assert reused("a") == [False] * 30
+    assert reused("a") == [True] * 30
+    assert reused("b") == [False] * 30
+
+
+def test_a_period_that_ends_later_or_another_name_steps_no_day_again(tmp_path: Path) -> None:
+    home, panel, experiment = Home(tmp_path), synthetic_panel(30), rolling_experiment()
+    last = FIRST_DAY + timedelta(days=29)
+    _walk(home, panel, experiment, last)
+    period = experiment.period.model_copy(update={"end": date(2026, 1, 1)})
+    longer = experiment.model_copy(update={"name": "other", "period": period})
+    assert all(result.reused for result in _walk(home, panel, longer, last))
+
+
+def test_a_home_of_an_earlier_layout_is_read_as_far_as_it_goes_and_stepped_again(tmp_path: Path) -> None:
+    panel, last = synthetic_panel(30), FIRST_DAY + timedelta(days=29)
+    _walk(Home(tmp_path / "new"), panel, last=last)
+    home = Home(tmp_path / "old")
+    before = ""
+    for day in (FIRST_DAY + timedelta(days=offset) for offset in range(30)):
+        record = read_day(Home(tmp_path / "new"), day)
+        assert record is not None
+        record |= {"model_inputs": "of an earlier layout", "previous_hash": before, "plan_hash": f"earlier {day}"}
+        before = record["plan_hash"]
+        write_day(home, day, record)
+        for folder in ("forecasts", "wanted"):
+            (home.walk_forward / folder).mkdir(exist_ok=True)
+            (home.walk_forward / folder / f"{day}.parquet").write_bytes(b"what the earlier layout kept")
+    assert read_plan(home)["day"].max() == pd.Timestamp(last)
+    assert read_forecasts(home, FIRST_DAY, last).empty
+    assert outlook(home, rolling_experiment(), panel, []) is not None
+    assert next_day(home, rolling_experiment()) == last + timedelta(days=1)
+    assert not any(result.reused for result in _walk(home, panel, last=last))
+    assert _stored(home) == _stored(Home(tmp_path / "new"))
