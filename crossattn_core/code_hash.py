@@ -41,7 +41,7 @@ EDGES = {
     "walk_forward.overrides": "records what a person asks; the record enters as an input",
     "warehouse.docs": "a page about the SQL models",
     "warehouse.docs_page": "a page about the SQL models",
-    "walk_forward.replay_check": "checks results and makes none",
+    "walk_forward.lookahead_checks": "checks results and makes none",
     "warehouse.examples": "runs the examples beside the SQL models, which are tests",
     "warehouse.trace": "shows a column's lineage",
 }
@@ -236,7 +236,7 @@ def is_edge(module: str) -> bool:
 
 _INDEX: CodeIndex | None = None
 
-_BOOKKEEPING = frozenset({"last_day", "receipts", "record", "record_whole", "staleness", "stages"})
+_BOOKKEEPING = frozenset({"codes_of", "last_day", "receipts", "record", "record_whole", "staleness", "stages"})
 """Members of ``Line`` that keep receipts and decide nothing that is stored."""
 
 _NO_CONSTANT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)

@@ -86,6 +86,11 @@ class Line:
         """What each partition should have been made from, as of now."""
         return Staleness(self.stages, self.home, self.lake, self.receipts, self.last_day)
 
+    def codes_of(self, stage: str) -> tuple[str, ...]:
+        """Hash of the code that a stage runs today, then those of versions that were accepted as giving the same."""
+        code = self.stages.code_hash(self.stages[stage])
+        return (code, *sorted(self.staleness.codes_like(stage) - {code}))
+
     def feed(self) -> Feed:
         """A fresh connection to the source of candles."""
         return open_feed(self.experiment, clock=self.clock)

@@ -119,7 +119,9 @@ def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
             )
         )
 
-    for done, result in enumerate(walk(line.home, line.experiment, panel, first, last, report=on_epoch), start=1):
+    codes = line.codes_of("walk_forward")
+    steps = walk(line.home, line.experiment, panel, first, last, report=on_epoch, codes=codes)
+    for done, result in enumerate(steps, start=1):
         if result.trained:
             note = f"trained {result.day}: {result.reason}"
         line.report(Progress("walk_forward", done, total, "days", note))

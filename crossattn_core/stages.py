@@ -25,6 +25,7 @@ from crossattn_core.warehouse.checks import read_by_tests
 from crossattn_core.warehouse.project import Model, Project
 
 __all__ = [
+    "FORECAST_KNOBS",
     "RESULTS",
     "DayRule",
     "Output",
@@ -71,6 +72,8 @@ class ResultTable:
     """Glob below the home."""
     newest_only: bool = False
     """Whether the last file (by name) stands for all."""
+    rows: str = "from {files}"
+    """How its rows are read, where the files hold more or other columns."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,13 @@ class StageTable:
 
 RESULTS = {
     "regime_windows": (ResultTable("results.regime_windows", "walk_forward/regime_windows.parquet"),),
-    "walk_forward": (ResultTable("results.forecasts", "walk_forward/forecasts/*.parquet"),),
+    "walk_forward": (
+        ResultTable(
+            "results.forecasts",
+            "walk_forward/predictions/*.parquet",
+            rows="select *, value as forecast from {files} where kind = 'return'",
+        ),
+    ),
     "attention_snapshot": (
         ResultTable("results.attention", "attention/*.parquet"),
         ResultTable("results.attention_evidence", "attention/evidence/*.parquet"),
@@ -194,7 +203,24 @@ RESULTS = {
 """Stage -> the tables that SQL reads of it."""
 
 _UNIVERSE = ("assets", "feed.publication_lag_seconds", "features.max_age_hours")
-_FORECAST = ("assets", "features", "labels", "model", "training", "regimes", "retrain", "baselines")
+FORECAST_KNOBS = (
+    "assets",
+    "features",
+    "labels",
+    "model",
+    "training",
+    "regimes",
+    "retrain",
+    "baselines.ridge_lags",
+    "baselines.ridge_penalty",
+    "baselines.boosted_trees",
+    "baselines.boosted_leaves",
+    "baselines.boosted_learning_rate",
+    "baselines.boosted_min_rows",
+    "baselines.boosted_patience",
+)
+"""What a model that forecasts depends on."""
+
 _TRADE = ("assets", "portfolio", "baselines", "labels", "costs", "retrain", "selection", "backtest")
 
 
@@ -222,7 +248,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             DayRule.ON_REQUEST,
             "model_stages.train",
             (Output("trained_model", ("feature_windows",)),),
-            _FORECAST,
+            FORECAST_KNOBS,
         ),
         Stage(
             "walk_forward",
@@ -235,7 +261,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
                 Output("rolling_model", ("retrain_plan", "feature_windows")),
                 Output("forecasts", ("rolling_model", "feature_windows")),
             ),
-            _FORECAST,
+            FORECAST_KNOBS,
             sources=("overrides",),
             results=RESULTS["walk_forward"],
         ),
@@ -244,7 +270,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             "models",
             "watch",
             ("feature_windows", "regime_windows", "retrain_plan", "forecasts"),
-            _FORECAST,
+            FORECAST_KNOBS,
             sources=("overrides",),
         ),
         Stage(
@@ -254,7 +280,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             DayRule.ALONE,
             "model_stages.snapshot_attention",
             (Output("attention_snapshot", ("rolling_model", "feature_windows")),),
-            (*_FORECAST, "analysis"),
+            (*FORECAST_KNOBS, "analysis"),
             results=RESULTS["attention_snapshot"],
         ),
         _whole("target_weights", "portfolio", "decide_weights", ("forecasts", "retrain_plan", "feature_windows"), _TRADE),

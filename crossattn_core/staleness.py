@@ -19,7 +19,7 @@ from crossattn_core.panel.store import chain_hash
 from crossattn_core.receipts import AcceptedCode, MadeFrom, Receipt, Receipts, combined_hash, hash_of_values
 from crossattn_core.stages import DayRule, Stage, StageTable
 from crossattn_core.tuning.ledger import read_trials
-from crossattn_core.walk_forward.store import read_events
+from crossattn_core.walk_forward.overrides import Override, read_overrides
 
 __all__ = ["WHOLE", "Reason", "Staleness"]
 
@@ -193,15 +193,15 @@ class Staleness:
     def _asked(self, source: str, day: date) -> str:
         """What people asked for up to a day."""
         if source == "overrides":
-            return repr([event for event in self._events if event.day <= day])
+            return repr([override for override in self._overrides if override.day <= day])
         return str(len(read_trials(self.home)))
 
     def _receipts_of(self, stage: Stage) -> dict[str, Receipt]:
         return self.receipts.of_stage(stage.name)
 
     @cached_property
-    def _events(self) -> list[Any]:
-        return read_events(self.home)
+    def _overrides(self) -> list[Override]:
+        return read_overrides(self.home)
 
     @cached_property
     def _candle_days(self) -> dict[str, dict[str, str]]:

@@ -77,18 +77,9 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
     panel, other_panel = line.panel(), other_line.panel()
     rows = panel.row_of(at) + 1
     assert panel.feature_TNF.shape == other_panel.feature_TNF.shape
-    for name in (
-        "feature_TNF",
-        "trade_price_TN",
-        "mark_price_TN",
-        "is_fresh_TN",
-        "age_hours_TN",
-        "quote_volume_TN",
-        "funding_rate_TN",
-        "dividend_TN",
-    ):
-        held, other = getattr(panel, name), getattr(other_panel, name)
-        assert np.array_equal(held[:rows], other[:rows], equal_nan=held.dtype != bool), name
+    assert panel.row_arrays.keys() == other_panel.row_arrays.keys()
+    for name, held in panel.row_arrays.items():
+        assert np.array_equal(held[:rows], other_panel.row_arrays[name][:rows], equal_nan=held.dtype != bool), name
     assert not np.array_equal(panel.trade_price_TN[rows:], other_panel.trade_price_TN[rows:], equal_nan=True), (
         "the rewrite did nothing"
     )
@@ -149,7 +140,7 @@ def test_the_same_experiment_twice_gives_the_same_bytes(ran: Ran, market: Path, 
 
     for pattern in (
         "models/*/*",
-        "walk_forward/forecasts/*",
+        "walk_forward/predictions/*",
         "walk_forward/plan/*",
         "attention/*.parquet",
         "weights/*",

@@ -3,12 +3,13 @@
 Axes: T bars of the hourly UTC grid (as_of), N assets in universe order, F features in experiment order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Panel"]
+__all__ = ["ROW_ARRAYS", "Panel"]
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,23 @@ class Panel:
         """(T, N) whether a trade could fill at row t."""
         return np.isfinite(self.trade_price_TN)
 
+    @property
+    def row_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays named in ``ROW_ARRAYS``; without dividends where no asset pays any."""
+        return {name: array for name in ROW_ARRAYS if (array := getattr(self, name)) is not None}
+
+    def cut(self, rows: slice, content_hash: str) -> "Panel":
+        """Some neighbouring rows, as views, under ``content_hash``."""
+        return replace(self, **{name: array[rows] for name, array in self.row_arrays.items()}, content_hash=content_hash)
+
     def until(self, stop: int) -> "Panel":
         """The first ``stop`` rows, as views."""
-        return Panel(
-            as_of_T=self.as_of_T[:stop],
-            asset_ids=self.asset_ids,
-            features=self.features,
-            feature_TNF=self.feature_TNF[:stop],
-            trade_price_TN=self.trade_price_TN[:stop],
-            mark_price_TN=self.mark_price_TN[:stop],
-            is_fresh_TN=self.is_fresh_TN[:stop],
-            age_hours_TN=self.age_hours_TN[:stop],
-            quote_volume_TN=self.quote_volume_TN[:stop],
-            funding_rate_TN=self.funding_rate_TN[:stop],
-            dividend_TN=None if self.dividend_TN is None else self.dividend_TN[:stop],
-            content_hash=f"{self.content_hash}[:{stop}]",
-        )
+        return self.cut(slice(stop), f"{self.content_hash}[:{stop}]")
 
     def row_of(self, as_of: np.datetime64) -> int:
         """Index of the newest row at or before ``as_of``; -1 when the panel starts later."""
         return int(np.searchsorted(self.as_of_T, as_of, side="right")) - 1
+
+
+ROW_ARRAYS = tuple(field.name for field in fields(Panel) if field.name.rpartition("_")[2] in ("T", "TN", "TNF"))
+"""Names of the panel's arrays with one entry a row, in the order of its fields: what a cut, a hash or a rewrite must cover."""

@@ -30,7 +30,7 @@ __all__ = [
     "table_schema",
 ]
 
-TableName = Literal["candles", "aligned", "features", "panel_rows", "forecasts", "weights"]
+TableName = Literal["candles", "aligned", "features", "panel_rows", "predictions", "weights"]
 _INSTANT = "datetime64[us]"
 _PRICES = ("open", "high", "low", "close")
 
@@ -145,17 +145,22 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
             )
         case "panel_rows":
             return pa.DataFrameSchema(bar, checks=masks, unique=["as_of", "asset_id"])
-        case "forecasts":
+        case "predictions":
+            reasonable = _rows(
+                pa, lambda rows: (rows["kind"] != "return") | rows["value"].between(-1, 1), "a return is a log return within 1"
+            )
             return pa.DataFrameSchema(
                 {
                     "as_of": instant,
                     "asset_id": key,
                     "family": pa.Column(str),
+                    "kind": pa.Column(str, pa.Check.isin(["return", "weight"])),
                     "horizon": pa.Column("int32", positive),
-                    "forecast": pa.Column("float32", [finite, pa.Check.in_range(-1, 1, error="a log return within 1")]),
+                    "value": pa.Column("float32", [finite, pa.Check.in_range(-10, 10, error="within 10")]),
                     "model_id": pa.Column(str),
                 },
-                unique=["as_of", "asset_id", "family", "horizon"],
+                checks=[reasonable],
+                unique=["as_of", "asset_id", "family", "kind", "horizon"],
             )
         case "weights":
             return pa.DataFrameSchema(
@@ -181,8 +186,8 @@ def check_panel(panel: Panel, first_row: int = 0, *, has_past: bool = False) -> 
         LookaheadError: a row holds a candle that closed after its ``as_of``.
     """
     T, N, F = len(panel.as_of_T), len(panel.asset_ids), len(panel.features)
-    for name, array in _arrays(panel).items():
-        expected = (T, N, F) if name == "feature_TNF" else (T, N)
+    for name, array in panel.row_arrays.items():
+        expected = {"as_of_T": (T,), "feature_TNF": (T, N, F)}.get(name, (T, N))
         if array.shape != expected:
             raise ContractError(f"panel: {name} has shape {array.shape}, where the panel is {expected}; export again")
     step_T = np.diff(panel.as_of_T[max(first_row - 1, 0) :])
@@ -243,19 +248,6 @@ def check_cut_off(fitted_last: np.datetime64, cut_off: np.datetime64, what: str 
         raise LookaheadError(
             f"{what}: fitted on rows up to {fitted_last}Z, {late:.0f} h behind the cut-off {cut_off}Z; fit it again"
         )
-
-
-def _arrays(panel: Panel) -> dict[str, NDArray[Any]]:
-    return {
-        "feature_TNF": panel.feature_TNF,
-        "trade_price_TN": panel.trade_price_TN,
-        "mark_price_TN": panel.mark_price_TN,
-        "is_fresh_TN": panel.is_fresh_TN,
-        "age_hours_TN": panel.age_hours_TN,
-        "quote_volume_TN": panel.quote_volume_TN,
-        "funding_rate_TN": panel.funding_rate_TN,
-        **({} if panel.dividend_TN is None else {"dividend_TN": panel.dividend_TN}),
-    }
 
 
 def _refuse(

@@ -6,7 +6,6 @@ that gives weights itself (``portfolio_transformer``), which meet the same limit
 """
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
@@ -16,6 +15,7 @@ from crossattn_core.portfolio.sizing import forecast_decisions
 from crossattn_core.portfolio.strategies import BASELINE_RULES
 from crossattn_core.portfolio.target_weights import Targets, decision_rows, read_weights, save_weights, weights_path
 from crossattn_core.portfolio.weight_sizing import weight_decisions
+from crossattn_core.walk_forward.predictions import forecast_array
 
 __all__ = [
     "Targets",
@@ -70,20 +70,3 @@ def target_weights(
         decided = forecast_decisions(past_panel, past_forecast_TN, rows_D, experiment)
         target_DN, belief_DN = decided.target_DN, decided.belief_DN
     return Targets(strategy, past_panel.asset_ids, past_panel.as_of_T[rows_D], target_DN, belief_DN)
-
-
-def forecast_array(forecasts: pd.DataFrame, panel: Panel, family: str, horizon: int) -> NDArray[np.float32]:
-    """(T, N) forecasts of one family and horizon, laid on the panel's rows; NaN where there is none.
-
-    ``forecasts`` has the columns as_of, asset_id, family, horizon, forecast; rows outside the panel are left out.
-    """
-    chosen = forecasts[(forecasts["family"] == family) & (forecasts["horizon"] == horizon)]
-    forecast_TN = np.full(panel.mark_price_TN.shape, np.nan, dtype=np.float32)
-    if chosen.empty or not len(panel.as_of_T):
-        return forecast_TN
-    hours = chosen["as_of"].to_numpy("datetime64[us]") - panel.as_of_T[0]
-    row = hours // np.timedelta64(1, "h")
-    asset = pd.Index(panel.asset_ids).get_indexer(pd.Index(chosen["asset_id"]))
-    inside = (row >= 0) & (row < len(panel.as_of_T)) & (asset >= 0) & (hours % np.timedelta64(1, "h") == np.timedelta64(0))
-    forecast_TN[row[inside], asset[inside]] = chosen["forecast"].to_numpy(np.float32)[inside]
-    return forecast_TN

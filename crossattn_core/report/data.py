@@ -29,8 +29,8 @@ from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note, read_champions
 from crossattn_core.tuning.ledger import trials_counted
-from crossattn_core.walk_forward.store import read_forecasts, read_plan
-from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
+from crossattn_core.walk_forward.predictions import as_forecasts, weight_array
+from crossattn_core.walk_forward.store import read_plan, read_predictions
 
 __all__ = [
     "attention_summary",
@@ -65,19 +65,19 @@ def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Ta
         NoForecastError: there is no forecast yet.
     """
     first, last = _days(panel)
-    forecasts, wanted = read_forecasts(home, first, last), read_wanted(home, first, last)
-    answered = [told["as_of"].min() for told in (forecasts, wanted) if len(told)]
-    if not answered:
+    predictions = read_predictions(home, first, last)
+    if predictions.empty:
         raise NoForecastError(
             f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
             "walk forward over a longer range, or lower retrain.minimum_days"
         )
-    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=min(answered).to_datetime64())
+    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=predictions["as_of"].min().to_datetime64())
+    forecasts, weights = as_forecasts(predictions), predictions[predictions["kind"] == "weight"]
     targets: dict[str, Targets] = {}
     for strategy in strategies_of(experiment):
         forecast_TN = weight_TN = None
         if needs_forecast(strategy):
-            weight_TN = wanted_array(wanted, panel, strategy)
+            weight_TN = weight_array(weights, panel, strategy)
             forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
         targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
     return targets

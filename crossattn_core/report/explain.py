@@ -20,8 +20,8 @@ from crossattn_core.portfolio.sizing import forecast_decisions, trade_cost
 from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, zone
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import read_champions
-from crossattn_core.walk_forward.store import read_forecasts, read_plan
-from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
+from crossattn_core.walk_forward.predictions import weight_array
+from crossattn_core.walk_forward.store import read_forecasts, read_plan, read_predictions
 
 __all__ = ["Step", "explain", "trace_records", "trace_tree"]
 
@@ -68,7 +68,7 @@ def explain(
     if needs_forecast(strategy):
         first = panel.as_of_T[0].astype("datetime64[D]").item()
         forecasts = read_forecasts(home, first, day, (strategy,))
-        weight_TN = wanted_array(read_wanted(home, first, day), panel, strategy)
+        weight_TN = weight_array(read_predictions(home, first, day, "weight"), panel, strategy)
         if weight_TN is not None:
             steps.append(Step("wanted by the model", (("weight", f"{weight_TN[row, asset]:+.2%} of equity, before limits"),)))
         else:

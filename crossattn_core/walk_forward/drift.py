@@ -1,4 +1,4 @@
-"""What the retrain plan watches: drifted features, a rolling IC that falls behind; and how training rows are weighted.
+"""Which rows a fit reads and how they weigh, and what the retrain plan watches: drifted features, a rolling IC that falls behind.
 
 Axes: T bars up to the cut-off, D days, N assets, F features, Q inner edges of equal-count bins, R realised rows.
 """
@@ -6,14 +6,15 @@ Axes: T bars up to the cut-off, D days, N assets, F features, Q inner edges of e
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.experiment import LabelSettings, RetrainSettings
+from crossattn_core.experiment import Experiment, LabelSettings, RetrainSettings
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY
 
-__all__ = ["drift_edges", "mean_ic", "realised_ic_by_family", "row_weights", "stability_index"]
+__all__ = ["drift_edges", "history_of_fit", "mean_ic", "realised_ic_by_family", "row_weights", "stability_index"]
 
 _BINS = 10
+_WEEK = 168
 _MIN_PAIRS = 48
 """Realised pairs under which an asset's IC is not counted."""
 
@@ -33,6 +34,19 @@ def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, se
         regime_T[: len(known)] = known
         weight_T = np.where(regime_T == regime_in_force, weight_T, weight_T * settings.other_regime_weight)
     return np.where(age_days_T < settings.history_days, weight_T, 0.0).astype(np.float32)
+
+
+def history_of_fit(panel: Panel, weight_T: NDArray[np.float32], experiment: Experiment) -> tuple[Panel, NDArray[np.float32]]:
+    """The part of ``panel`` that a fit needs, and its rows' weights: the rows that count and the windows behind them.
+
+    Bars before that would be scaled, gathered and multiplied by a weight of zero. The cut is on a whole week, like the
+    blocks of trailing sums.
+    """
+    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * _WEEK
+    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // _WEEK * _WEEK
+    if not start:
+        return panel, weight_T
+    return panel.cut(slice(start, None), f"{panel.content_hash}[{start}:]"), weight_T[start:]
 
 
 def drift_edges(panel: Panel, weight_T: NDArray[np.float32]) -> NDArray[np.float64]:

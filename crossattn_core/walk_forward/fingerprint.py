@@ -1,39 +1,54 @@
 """What a walk-forward day is made from, as hashes.
 
-Axes: T bars of the panel, N assets, F features.
+Axes: T bars of the panel.
 """
 
 import hashlib
-from dataclasses import replace
-from datetime import date
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crossattn_core import __version__
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import FORMAT
 from crossattn_core.panel.panel import Panel
-from crossattn_core.receipts import combined_hash
+from crossattn_core.receipts import combined_hash, hash_of_values
 from crossattn_core.regimes.market_days import BARS_A_DAY
+from crossattn_core.stages import FORECAST_KNOBS, knob_values
+from crossattn_core.walk_forward.overrides import Override
 
-__all__ = ["history_of_fit", "known_panel", "panel_chain", "settings_hash"]
+__all__ = ["DayInputs", "canonical", "day_inputs", "panel_chain", "settings_hash"]
 
-_FORMAT = "walk-forward 3"
+_FORMAT = "walk-forward 4"
 """Raise it when a stored day means something else than before."""
 
-_WEEK = 168
 
-_ROW_ARRAYS = (
-    "as_of_T",
-    "feature_TNF",
-    "trade_price_TN",
-    "mark_price_TN",
-    "is_fresh_TN",
-    "age_hours_TN",
-    "quote_volume_TN",
-    "funding_rate_TN",
-)
+class DayInputs(NamedTuple):
+    """Hashes of what a day is made from."""
+
+    models: str
+    """Of the decision and the fits at 00:00: settings, code, the panel until then, the day before, the day's overrides."""
+    forecasts: str
+    """Of the same and of the day's own rows, which the models in force read."""
+
+
+def day_inputs(
+    day: date, chain: dict[date, str], settings: str, previous_plan_hash: str, overrides: Sequence[Override]
+) -> DayInputs:
+    """Hash what ``day`` is made from.
+
+    Args:
+        chain: see ``panel_chain``; it reaches to ``day``.
+        settings: see ``settings_hash``.
+        previous_plan_hash: of the day before; empty on the first day.
+        overrides: the day's own.
+    """
+    before = chain.get(day - timedelta(days=1), "")
+    models = combined_hash(settings, before, previous_plan_hash, *(canonical(asdict(override)) for override in overrides))
+    return DayInputs(models, combined_hash(models, chain[day]))
 
 
 def panel_chain(panel: Panel) -> dict[date, str]:
@@ -42,47 +57,26 @@ def panel_chain(panel: Panel) -> dict[date, str]:
     Made from the values themselves: two panels that agree up to a day have equal hashes up to that day, whatever
     follows. A last day that is not complete has a hash too; it changes when the day does.
     """
+    arrays = panel.row_arrays
     digest = hashlib.blake2b(digest_size=16)
-    digest.update("\n".join((*panel.asset_ids, "", *panel.features)).encode())
+    digest.update("\n".join((*panel.asset_ids, "", *panel.features, "", *arrays)).encode())
     chain: dict[date, str] = {}
     for start in range(0, len(panel.as_of_T), BARS_A_DAY):
-        rows = slice(start, start + BARS_A_DAY)
-        for name in _ROW_ARRAYS:
-            digest.update(np.ascontiguousarray(getattr(panel, name)[rows]).tobytes())
+        for array in arrays.values():
+            digest.update(np.ascontiguousarray(array[start : start + BARS_A_DAY]).tobytes())
         chain[panel.as_of_T[start].astype("datetime64[D]").item()] = digest.hexdigest()
     return chain
 
 
-def settings_hash(experiment: Experiment) -> str:
-    """Hash of the knobs and the version that decide what a walk-forward day gives."""
-    sections = (
-        experiment.features,
-        experiment.labels,
-        experiment.model,
-        experiment.training,
-        experiment.regimes,
-        experiment.retrain,
-        experiment.baselines,
-    )
-    return combined_hash(
-        _FORMAT, str(FORMAT), __version__, *experiment.asset_ids, *(section.content_hash() for section in sections)
-    )
+def settings_hash(experiment: Experiment, code: str = "") -> str:
+    """Hash of what decides a walk-forward day beside the panel: the knobs that it reads, and the code.
 
-
-def known_panel(panel: Panel, stop: int, content_hash: str) -> Panel:
-    """The first ``stop`` rows under a name that does not depend on what follows them."""
-    return replace(panel.until(stop), content_hash=content_hash)
-
-
-def history_of_fit(panel: Panel, weight_T: NDArray[np.float32], experiment: Experiment) -> tuple[Panel, NDArray[np.float32]]:
-    """The part of ``panel`` that a fit needs, and its rows' weights: the rows that count and the windows behind them.
-
-    Bars before that would be scaled, gathered and multiplied by a weight of zero. The cut is on a whole week, like the
-    blocks of trailing sums.
+    Args:
+        code: hash of the code that the walk runs. Empty: code does not count.
     """
-    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * _WEEK
-    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // _WEEK * _WEEK
-    if not start:
-        return panel, weight_T
-    arrays = {name: getattr(panel, name)[start:] for name in _ROW_ARRAYS}
-    return replace(panel, **arrays, content_hash=f"{panel.content_hash}[{start}:]"), weight_T[start:]
+    return combined_hash(_FORMAT, str(FORMAT), code, hash_of_values(knob_values(experiment, FORECAST_KNOBS)))
+
+
+def canonical(value: Any) -> str:
+    """JSON in one spelling: keys sorted, no spaces, dates in ISO form."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

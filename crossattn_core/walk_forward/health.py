@@ -14,7 +14,7 @@ from crossattn_core.panel.panel import Panel
 __all__ = ["Health", "check_health"]
 
 _ROWS = 96
-_MAX_ON_ONE = 0.999
+_MAX_PEAK_SHARE = 0.999
 """Share of all attention on one source and lag, averaged over targets, beyond which it has collapsed."""
 
 
@@ -28,14 +28,14 @@ class Health(NamedTuple):
 def check_health(
     model: FittedModel, panel: Panel, cut_off: int, *, drift: float = math.nan, max_drift: float = math.inf
 ) -> Health:
-    """Judge ``model`` on the newest rows that it was allowed to know.
+    """Check ``model`` on the newest rows that it was allowed to know.
 
     Unhealthy: newest features too far from the rows that it was fitted on, a validation loss or a forecast that is not finite,
-    nothing forecast at all, forecasts that never move, or attention that stands on a single source and lag for every target.
+    nothing forecast at all, forecasts that never move, or attention on a single source and lag for every target.
 
     Args:
         drift: population-stability index of the newest features against the training rows; NaN where nothing can be compared.
-        max_drift: the most that serves.
+        max_drift: beyond it the model never serves.
     """
     if drift > max_drift:
         why = f"stability index {drift:.3f} when fitted, at most {max_drift:g} serves"
@@ -61,6 +61,6 @@ def check_health(
         peak_N = weight_NML.reshape(len(weight_NML), -1).max(axis=1)
         total_N = weight_NML.sum(axis=(1, 2))
         read_N = total_N > 0
-        if read_N.sum() > 1 and float((peak_N[read_N] / total_N[read_N]).min()) > _MAX_ON_ONE:
+        if read_N.sum() > 1 and float((peak_N[read_N] / total_N[read_N]).min()) > _MAX_PEAK_SHARE:
             return Health(False, "attention collapsed: every target reads one source at one lag")
     return Health(True, "")

@@ -1,6 +1,6 @@
-"""The outlook of the newest day: what the plan says to it before the walk has stepped it, and how forecasts turned out lately.
+"""The newest day: what the plan decides before the walk has stepped it, how forecasts turned out lately, and what is missing.
 
-The outlook asks the same pure function as the walk, on the same facts, so that a sensor can say why a run is launched
+The outlook calls the same pure function as the walk, on the same facts, so that a sensor can say why a run is launched
 and the run finds the same reason.
 
 Axes: T rows of the panel, D days, N assets, K sums of an IC (see selection/realised.py).
@@ -20,15 +20,15 @@ from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import forecast_array
 from crossattn_core.regimes.detectors.registry import REGIME_NAMES
 from crossattn_core.regimes.market_days import panel_days
 from crossattn_core.selection.realised import daily_ic_sums, mean_ic_of_sums
-from crossattn_core.walk_forward.fingerprint import known_panel, panel_chain
-from crossattn_core.walk_forward.memory import RollingMemory
+from crossattn_core.walk_forward.day import Past
+from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.walk_forward.plan import Decision
-from crossattn_core.walk_forward.state import first_state, look
-from crossattn_core.walk_forward.store import linked_days, read_events, read_forecasts
+from crossattn_core.walk_forward.predictions import forecast_array
+from crossattn_core.walk_forward.state import State
+from crossattn_core.walk_forward.store import linked_days, read_forecasts
 
 __all__ = ["BASELINE_SIGNAL", "Freshness", "Outlook", "freshness", "outlook", "rolling_ic"]
 
@@ -38,13 +38,13 @@ BASELINE_SIGNAL = "momentum"
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is said of the newest complete day of the panel."""
+    """What is known of the newest complete day of the panel."""
 
     day: date
     due: tuple[date, ...]
-    """Days that the walk has to step, or step again, up to ``day``; empty when everything stands."""
+    """Days that the walk has to step, or step again, up to ``day``; empty when none is stale."""
     decision: Decision
-    """The plan's answer at ``day`` 00:00: evaluated before the walk, or as the walk recorded it."""
+    """The plan's decision at ``day`` 00:00: evaluated before the walk, or as the walk recorded it."""
     regime: str
     """Name of the regime in force at ``day`` 00:00, 'unknown' before the first."""
     drift: float
@@ -71,7 +71,7 @@ def outlook(home: Home, experiment: Experiment, panel: Panel, due: Sequence[date
 
     Args:
         due: days whose walk is missing or made from something else. Where days before the newest are among them, the newest
-            is planned from a state that does not exist yet: the decision says so.
+            is planned from a state that does not exist yet: the decision is to wait, and says so.
     """
     days = panel_days(panel)
     if not days:
@@ -89,12 +89,9 @@ def outlook(home: Home, experiment: Experiment, panel: Panel, due: Sequence[date
     if due and due[0] < day:
         why = f"{len(due) - 1} days before {day} are to be stepped first, from {due[0]}"
         return Outlook(day, due, Decision("wait", "none", why), "unknown", float("nan"), float("nan"))
-    memory = RollingMemory(home, experiment, panel, days[0], load_model)
-    chain = panel_chain(panel)
-    known = known_panel(panel, memory.cut_off(day) + 1, chain.get(day - timedelta(days=1), ""))
-    state = before["state"] if before else first_state()
-    events = [event for event in read_events(home) if event.day == day]
-    start = look(memory, day, known, state, events, experiment.retrain)
+    state = State.from_json(before["state"]) if before else State()
+    overrides = [override for override in read_overrides(home) if override.day == day]
+    start = Past(home, experiment, panel, load_model).start(day, state, overrides)
     return Outlook(day, due, start.decision, _regime_name(start.in_force.regime), start.drift, start.ic_gap)
 
 
@@ -125,7 +122,7 @@ def rolling_ic(home: Home, experiment: Experiment, panel: Panel) -> pd.DataFrame
 
 
 def freshness(first: date, expected: date, present: set[date]) -> Freshness:
-    """Hold the days that are there against the newest one that should be.
+    """Compare the days that are there with those that should be.
 
     An old day that is filled in again makes nothing fresh.
     """

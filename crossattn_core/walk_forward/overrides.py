@@ -1,37 +1,75 @@
-"""What a person asks of the walk-forward: a retrain on a day, or an earlier model from a day on.
+"""What a person orders of the walk-forward: a retrain on a day, or an earlier model from a day on.
 
-Each is a dated event in the home; every walk over that day replays it.
+    walk_forward/events.json   every override, in the order in which they were recorded
+
+Each is dated; every walk over that day replays it.
 """
 
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
 
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.store import Event, linked_days, record_event
+from crossattn_core.storage import write_json
+from crossattn_core.walk_forward.state import State
+from crossattn_core.walk_forward.store import linked_days
 
-__all__ = ["force_retrain", "next_day", "roll_back"]
+__all__ = ["Override", "force_retrain", "next_day", "read_overrides", "record_override", "roll_back", "with_rollbacks"]
+
+
+@dataclass(frozen=True)
+class Override:
+    """Something that a person ordered, effective from a day on."""
+
+    day: date
+    kind: Literal["forced", "rollback"]
+    note: str
+    family: str = ""
+    """'rollback': the family that goes back; empty for all."""
+    model_id: str = ""
+    """'rollback': the model to serve; empty for the one before the model in force."""
+
+
+def read_overrides(home: Home) -> list[Override]:
+    """All overrides, in the order in which they were recorded."""
+    path = _path(home)
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [Override(**(row | {"day": date.fromisoformat(row["day"])})) for row in rows]
+
+
+def record_override(home: Home, override: Override) -> list[Override]:
+    """Append an override (the same one twice counts once); returns all of them."""
+    overrides = read_overrides(home)
+    if override not in overrides:
+        overrides.append(override)
+        write_json(_path(home), [asdict(row) | {"day": row.day.isoformat()} for row in overrides])
+    return overrides
 
 
 def next_day(home: Home, experiment: Experiment) -> date:
-    """The first day that has not been stepped: the earliest day at which an event changes nothing that happened."""
+    """The first day that has not been stepped: the earliest day at which an override changes nothing that happened."""
     records = linked_days(home)
     return date.fromisoformat(records[-1]["day"]) + timedelta(days=1) if records else experiment.period.start
 
 
-def force_retrain(home: Home, experiment: Experiment, note: str, *, day: date | None = None, rewrite: bool = False) -> Event:
-    """Ask for a retrain of every family at ``day`` 00:00 (default: the first day not stepped yet).
+def force_retrain(home: Home, experiment: Experiment, note: str, *, day: date | None = None, rewrite: bool = False) -> Override:
+    """Record a retrain of every family at ``day`` 00:00 (default: the first day not stepped yet).
 
     Args:
-        note: why; it stands in the plan.
+        note: why; the plan shows it.
         rewrite: allow a day that was stepped already; that day and all after it are stepped again.
 
     Raises:
         HistoryError: the day was stepped already and ``rewrite`` is off, or lies before the period.
     """
-    event = Event(_dated(home, experiment, day, rewrite), "forced", note)
-    record_event(home, event)
-    return event
+    override = Override(_dated(home, experiment, day, rewrite), "forced", note)
+    record_override(home, override)
+    return override
 
 
 def roll_back(
@@ -43,8 +81,8 @@ def roll_back(
     model_id: str = "",
     day: date | None = None,
     rewrite: bool = False,
-) -> Event:
-    """Put an earlier healthy model in force from ``day`` on, until the next retrain.
+) -> Override:
+    """Record that an earlier healthy model is in force from ``day`` on, until the next retrain.
 
     Args:
         family: which family goes back; empty for all.
@@ -60,18 +98,42 @@ def roll_back(
         raise HistoryError(f"model {model_id}: name its family too, one of {', '.join(families)}")
     effective = _dated(home, experiment, day, rewrite)
     before = [record for record in linked_days(home) if record["day"] < effective.isoformat()]
-    state = before[-1]["state"] if before else {"history": {}, "in_force": {}}
+    state = State.from_json(before[-1]["state"]) if before else State()
     for name in (family,) if family else families:
-        history, serving = state["history"].get(name, []), state["in_force"].get(name, "")
-        if model_id and model_id not in history:
-            raise HistoryError(
-                f"{name}: {model_id} is none of its healthy models before {effective} ({', '.join(history) or 'none'})"
-            )
-        if not model_id and (serving not in history or history.index(serving) == 0):
-            raise HistoryError(f"{name}: no healthy model before {serving or 'the first'} to go back to on {effective}")
-    event = Event(effective, "rollback", note, family, model_id)
-    record_event(home, event)
-    return event
+        if state.earlier_model(name, model_id):
+            continue
+        if model_id:
+            known = ", ".join(state.history.get(name, ())) or "none"
+            raise HistoryError(f"{name}: {model_id} is none of its healthy models before {effective} ({known})")
+        raise HistoryError(
+            f"{name}: no healthy model before {state.in_force.get(name, '') or 'the first'} to go back to on {effective}"
+        )
+    override = Override(effective, "rollback", note, family, model_id)
+    record_override(home, override)
+    return override
+
+
+def with_rollbacks(state: State, overrides: Iterable[Override], families: tuple[str, ...]) -> tuple[State, str]:
+    """The state after a day's rollbacks, and what happened in words; a family without such a model stays as it is."""
+    reasons = []
+    for override in overrides:
+        if override.kind != "rollback":
+            continue
+        changes = []
+        for family in (override.family,) if override.family else families:
+            serving, target = state.in_force.get(family, ""), state.earlier_model(family, override.model_id)
+            if target and target != serving:
+                state = state.rolled_back(family, target)
+                changes.append(f"{family}: {serving} -> {target}")
+            elif not override.model_id or override.family:
+                missing = override.model_id or "before it"
+                changes.append(f"{family}: stays at {serving or 'none'}, no healthy model {missing} is remembered")
+        reasons.append(f"{override.note or 'rollback'} ({', '.join(changes) or 'no family has that model'})")
+    return state, "; ".join(reasons)
+
+
+def _path(home: Home) -> Path:
+    return home.walk_forward / "events.json"
 
 
 def _dated(home: Home, experiment: Experiment, day: date | None, rewrite: bool) -> date:

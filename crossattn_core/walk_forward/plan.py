@@ -1,7 +1,7 @@
 """The retrain plan: one pure function of what is known at D 00:00.
 
-History and live share it: a backfill asks it for each day of the past, a sensor for today, and both get the
-same answer from the same facts.
+History and live share it: a backfill calls it for each day of the past, a sensor for today, and both get the
+same decision from the same facts.
 """
 
 import math
@@ -39,9 +39,9 @@ class Known:
     ic_gap: float = math.nan
     """Rolling IC of the best other family minus that of the first family; NaN while too little is realised."""
     forced: str = ""
-    """Why somebody asked for a retrain on this day; empty when nobody did."""
+    """Why a retrain was ordered for this day; empty where none was."""
     rollback: str = ""
-    """Why somebody asked for an earlier model from this day on; empty when nobody did."""
+    """Why an earlier model was ordered from this day on; empty where none was."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,24 @@
-"""What the walk-forward keeps of each day, on disk: plan, forecasts, events.
+"""What the walk-forward keeps of each day, on disk.
 
-    walk_forward/plan/<day>.json           decision, model in force by family, state handed to the next day, hashes
-    walk_forward/forecasts/<day>.parquet   as_of, asset_id, family, horizon, forecast (log return), model_id
-    walk_forward/wanted/<day>.parquet      wanted weights of families that give weights (see wanted_store.py)
-    walk_forward/events.json               dated events: forced retrains and rollbacks
+    walk_forward/plan/<day>.json             decision, model in force by family, state handed to the next day, hashes
+    walk_forward/predictions/<day>.parquet   what the models in force predict, see predictions.py
+    walk_forward/events.json                 dated overrides, see overrides.py
 
 Every file is written atomically; the plan of a day is written last and makes the day count.
 """
 
 import json
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -25,24 +26,22 @@ from crossattn_core.errors import HomeError
 from crossattn_core.home import Home
 from crossattn_core.panel.schemas import check_table
 from crossattn_core.storage import sha256_of, write_bytes, write_json
+from crossattn_core.walk_forward.predictions import PREDICTION_SCHEMA, Kind, Predicted, as_forecasts, prediction_rows
 
 __all__ = [
-    "FORECAST_COLUMNS",
     "PLAN_COLUMNS",
-    "Event",
-    "forecast_array",
-    "forecast_file_hash",
-    "forecast_path",
     "forget_after",
     "linked_days",
     "plan_frame",
+    "predictions_hash",
+    "predictions_of",
+    "predictions_path",
     "read_day",
-    "read_events",
     "read_forecasts",
     "read_plan",
-    "record_event",
+    "read_predictions",
     "write_day",
-    "write_forecasts",
+    "write_predictions",
 ]
 
 PLAN_COLUMNS = (
@@ -68,117 +67,73 @@ PLAN_COLUMNS = (
 """Grain: (day, family). ``model_id`` is in force (empty: none); ``trained_id`` was fitted on this day (empty: none);
 ``train_start``, ``cut_off``, ``rows`` and ``validation_loss`` describe the model in force."""
 
-FORECAST_COLUMNS = ("as_of", "asset_id", "family", "horizon", "forecast", "model_id")
-"""Grain: (as_of, asset_id, family, horizon). ``forecast`` is a log return over the horizon; an unreadable asset has no row."""
-
-_FORECAST_SCHEMA = pa.schema(
-    [
-        ("as_of", pa.timestamp("us")),
-        ("asset_id", pa.string()),
-        ("family", pa.string()),
-        ("horizon", pa.int32()),
-        ("forecast", pa.float32()),
-        ("model_id", pa.string()),
-    ]
-)
+_FORMER_FOLDERS = ("forecasts", "wanted")
+"""Where an earlier layout kept predictions; its days are stepped again."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that a person asked for, effective from a day on; replayed by every walk over that day."""
-
-    day: date
-    kind: Literal["forced", "rollback"]
-    note: str
-    family: str = ""
-    """'rollback': the family that goes back; empty for all."""
-    model_id: str = ""
-    """'rollback': the model to serve; empty for the one before the model in force."""
+def predictions_path(home: Home, day: date) -> Path:
+    """Where the predictions of ``day`` lie."""
+    return home.walk_forward / "predictions" / f"{day}.parquet"
 
 
-def read_events(home: Home) -> list[Event]:
-    """All events, in the order in which they were recorded."""
-    path = home.walk_forward / "events.json"
-    if not path.exists():
-        return []
-    return [Event(**(row | {"day": date.fromisoformat(row["day"])})) for row in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def record_event(home: Home, event: Event) -> list[Event]:
-    """Append an event (the same one twice counts once); returns all events."""
-    events = read_events(home)
-    if event not in events:
-        events.append(event)
-        write_json(home.walk_forward / "events.json", [asdict(row) | {"day": row.day.isoformat()} for row in events])
-    return events
-
-
-def forecast_path(home: Home, day: date) -> Path:
-    """Where the forecasts of ``day`` lie."""
-    return home.walk_forward / "forecasts" / f"{day}.parquet"
-
-
-def write_forecasts(
+def write_predictions(
     home: Home,
     day: date,
     as_of_R: NDArray[np.datetime64],
     asset_ids: tuple[str, ...],
-    horizons: tuple[int, ...],
-    forecast_by_family_RNH: dict[str, NDArray[np.float32]],
-    model_by_family: dict[str, str],
-) -> tuple[int, str]:
-    """Store a day's forecasts; returns how many there are and the hash of the file.
+    predicted_by_family: Mapping[str, Predicted],
+    model_by_family: Mapping[str, str],
+) -> int:
+    """Store a day's predictions; returns how many there are.
 
     Raises:
-        BrokenContractError: a forecast is no return, or stands twice; what was stored for the day stays.
+        BrokenContractError: a value is no return or no weight, or is there twice; what was stored for the day stays.
     """
-    tables = [_FORECAST_SCHEMA.empty_table()]
-    for family, forecast_RNH in forecast_by_family_RNH.items():
-        row_K, asset_K, horizon_K = np.nonzero(np.isfinite(forecast_RNH))
-        columns = (
-            as_of_R[row_K],
-            np.array(asset_ids)[asset_K],
-            np.full(len(row_K), family),
-            np.array(horizons, dtype=np.int32)[horizon_K],
-            forecast_RNH[row_K, asset_K, horizon_K],
-            np.full(len(row_K), model_by_family[family]),
-        )
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _FORECAST_SCHEMA, strict=True)]
-        tables.append(pa.Table.from_arrays(arrays, schema=_FORECAST_SCHEMA))
-    table = pa.concat_tables(tables).combine_chunks()
+    tables = [
+        prediction_rows(predicted, as_of_R, asset_ids, family, model_by_family[family])
+        for family, predicted in predicted_by_family.items()
+    ]
+    table = pa.concat_tables([PREDICTION_SCHEMA.empty_table(), *tables]).combine_chunks()
     if table.num_rows:
-        check_table("forecasts", table.to_pandas())
+        check_table("predictions", table.to_pandas())
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    content = sink.getvalue().to_pybytes()
-    write_bytes(forecast_path(home, day), content)
-    return table.num_rows, sha256_of(content)
+    write_bytes(predictions_path(home, day), sink.getvalue().to_pybytes())
+    return table.num_rows
 
 
-def forecast_file_hash(home: Home, day: date) -> str:
+def predictions_hash(home: Home, day: date) -> str:
     """Hash of the stored file; empty when there is none."""
     try:
-        return sha256_of(forecast_path(home, day).read_bytes())
+        return sha256_of(predictions_path(home, day).read_bytes())
     except FileNotFoundError:
         return ""
 
 
-def forecast_array(
-    home: Home, day: date, as_of_R: NDArray[np.datetime64], asset_ids: tuple[str, ...], horizon: int
-) -> dict[str, NDArray[np.float32]]:
-    """Stored forecasts of one day and horizon as (R, N) by family; NaN where there is none."""
-    if not forecast_path(home, day).exists():
-        return {}
-    stored = pq.ParquetFile(forecast_path(home, day)).read().to_pandas()
-    stored = stored[stored["horizon"] == horizon]
-    column_by_asset = {asset_id: n for n, asset_id in enumerate(asset_ids)}
-    arrays = {}
-    for family, rows in stored.groupby("family", sort=True):
-        forecast_RN = np.full((len(as_of_R), len(asset_ids)), np.nan, dtype=np.float32)
-        row_K = np.searchsorted(as_of_R, rows["as_of"].to_numpy())
-        forecast_RN[row_K, rows["asset_id"].map(column_by_asset).to_numpy()] = rows["forecast"].to_numpy()
-        arrays[str(family)] = forecast_RN
-    return arrays
+def read_predictions(home: Home, first: date, last: date, kind: Kind | None = None) -> pd.DataFrame:
+    """Stored predictions of the days first..last (``PREDICTION_COLUMNS``), days ascending.
+
+    Days without a file are left out: the walk makes it when it steps them again.
+
+    Args:
+        kind: 'return' or 'weight' alone; none for both.
+    """
+    days = (date.fromisoformat(record["day"]) for record in linked_days(home))
+    return predictions_of(home, [day for day in days if first <= day <= last], kind)
+
+
+def predictions_of(home: Home, days: Iterable[date], kind: Kind | None = None) -> pd.DataFrame:
+    """Stored predictions of ``days`` as ``read_predictions`` gives them, whatever their plan was made from."""
+    paths = (predictions_path(home, day) for day in days)
+    tables = [_stored_table(*_identity(path)) for path in paths if path.is_file()]
+    table = pa.concat_tables([PREDICTION_SCHEMA.empty_table(), *tables])
+    return (table if kind is None else table.filter(pc.field("kind") == kind)).to_pandas()
+
+
+def read_forecasts(home: Home, first: date, last: date, families: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """Stored forecasts of the days first..last (``FORECAST_COLUMNS``), days ascending: the predictions of kind 'return'."""
+    forecasts = as_forecasts(read_predictions(home, first, last, "return"))
+    return forecasts if families is None else forecasts[forecasts["family"].isin(families)].reset_index(drop=True)
 
 
 def write_day(home: Home, day: date, record: dict[str, Any]) -> None:
@@ -206,15 +161,15 @@ def forget_after(home: Home, day: date) -> int:
 
     Called when a day comes out otherwise than it was stored: the days after it were made from what no longer is.
     """
-    answers = (home.walk_forward / "forecasts", home.walk_forward / "wanted")
     attention = (home.attention, *(home.attention / name for name in ("next_bar", "evidence", "agreement")))
-    folders = (home.walk_forward / "plan", *answers, *attention)
     gone = 0
-    for folder in folders:
+    for folder in (home.walk_forward / "plan", home.walk_forward / "predictions", *attention):
         for path in folder.glob("????-??-??.*") if folder.is_dir() else []:
             if path.stem > day.isoformat():
                 path.unlink(missing_ok=True)
                 gone += path.suffix == ".json"
+    for name in _FORMER_FOLDERS:
+        shutil.rmtree(home.walk_forward / name, ignore_errors=True)
     return gone
 
 
@@ -254,21 +209,13 @@ def read_plan(home: Home, first: date | None = None, last: date | None = None) -
     return plan_frame(rows)
 
 
-def read_forecasts(home: Home, first: date, last: date, families: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Stored forecasts of the days first..last (``FORECAST_COLUMNS``), ascending; days without any are left out."""
-    days = [date.fromisoformat(record["day"]) for record in linked_days(home)]
-    tables = [_stored_table(*_stamped(forecast_path(home, day))) for day in days if first <= day <= last]
-    forecasts = pa.concat_tables([_FORECAST_SCHEMA.empty_table(), *tables]).to_pandas()
-    return forecasts if families is None else forecasts[forecasts["family"].isin(families)].reset_index(drop=True)
-
-
-def _stamped(path: Path) -> tuple[Path, int, int, int]:
+def _identity(path: Path) -> tuple[Path, int, int, int]:
     """What names a file's content without reading it: files are only ever replaced whole."""
-    seen = path.stat()
-    return path, seen.st_ino, seen.st_mtime_ns, seen.st_size
+    stat = path.stat()
+    return path, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=4096)
 def _stored_table(path: Path, _inode: int, _modified: int, _size: int) -> pa.Table:
-    # A run asks for all days a dozen times over; tables are immutable, so one reading serves all.
+    # A run reads all days a dozen times over; tables are immutable, so one reading serves all.
     return pq.ParquetFile(path).read()

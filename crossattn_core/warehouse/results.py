@@ -43,7 +43,7 @@ def sync_results(
     labels = experiment.labels
     settings = {"execution_lag": labels.execution_lag, "max_exit_delay": labels.max_exit_delay}
     with transaction(connection):
-        rows = {table: _load(connection, table, paths) for table, paths in files.items()}
+        rows = {name: _load(connection, known[name], paths) for name, paths in files.items()}
         connection.execute("delete from results.settings")
         connection.executemany("insert into results.settings values (?, ?)", list(settings.items()))
     return rows | {"results.settings": len(settings)}
@@ -54,17 +54,15 @@ def _files(home: Home, table: ResultTable) -> list[Path]:
     return found[-1:] if table.newest_only else found
 
 
-def _load(connection: duckdb.DuckDBPyConnection, table: str, paths: list[Path]) -> int:
-    connection.execute(f"delete from {table}")
+def _load(connection: duckdb.DuckDBPyConnection, table: ResultTable, paths: list[Path]) -> int:
+    connection.execute(f"delete from {table.name}")
     if not paths:
         return 0
-    typed = [(row[0], row[1]) for row in connection.execute(f"describe {table}").fetchall()]
+    typed = [(row[0], row[1]) for row in connection.execute(f"describe {table.name}").fetchall()]
     selected = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in typed)
+    rows = table.rows.format(files="read_parquet(?, union_by_name = true)")
     try:
-        connection.execute(
-            f"insert into {table} by name select {selected} from read_parquet(?, union_by_name = true)",
-            [[str(path) for path in paths]],
-        )
+        connection.execute(f"insert into {table.name} by name select {selected} from ({rows})", [[str(path) for path in paths]])
     except duckdb.Error as error:
-        raise WarehouseError(f"{table}: the files under {paths[0].parent} cannot be read: {error}") from error
-    return connection.execute(f"select count(*) from {table}").fetchall()[0][0]
+        raise WarehouseError(f"{table.name}: the files under {paths[0].parent} cannot be read: {error}") from error
+    return connection.execute(f"select count(*) from {table.name}").fetchall()[0][0]

@@ -13,10 +13,9 @@ from crossattn_core.line import Line
 from crossattn_core.report.figures.stages import loss_figure
 from crossattn_core.report.figures.style import png
 from crossattn_core.stages import StageTable
-from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
-from crossattn_core.walk_forward.replay_check import check_replay, sampled_days
+from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay, sampled_days
+from crossattn_core.walk_forward.store import read_predictions
 from crossattn_core.walk_forward.walk import DayResult
-from crossattn_core.walk_forward.wanted_store import read_answers
 from crossattn_pipeline.assets.from_table import output_specs, partition_settings, stage_asset
 from crossattn_pipeline.metadata import figure, number, reason, table
 from crossattn_pipeline.partitions import day_range
@@ -112,8 +111,8 @@ def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 {"loss_curves": figure(png(loss_figure(fitted)), "loss curves")}, asset_key="rolling_model", partition_key=newest
             )
         faults = check_no_forecast_saw_its_label(line.home, line.experiment, line.panel(last), first=first, last=last)
-        answers = read_answers(line.home, first, last, weight_horizon=line.experiment.labels.trade_horizon)
-        forecast_days = sorted({day.date() for day in answers["as_of"] - pd.Timedelta(1, "us")})
+        predictions = read_predictions(line.home, first, last)
+        forecast_days = sorted({day.date() for day in predictions["as_of"] - pd.Timedelta(1, "us")})
         replayed = check_replay(line.home, line.experiment, line.panel(last), sampled_days(forecast_days))
         yield dg.MaterializeResult(asset_key="retrain_plan")
         yield dg.MaterializeResult(asset_key="rolling_model")

@@ -9,7 +9,7 @@ import pytest
 from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import FAMILIES, Experiment, load_experiment
 from crossattn_core.families.registry import _NETWORKS
-from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
+from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.store import read_plan
 from tests.small import run_line, small_experiment, write_market
 

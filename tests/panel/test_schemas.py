@@ -103,14 +103,34 @@ def test_a_forecast_that_is_no_return_is_refused() -> None:
             "as_of": np.array(["2025-03-03T01:00", "2025-03-03T02:00"], "datetime64[us]"),
             "asset_id": ["bybit:linear:BTCUSDT"] * 2,
             "family": ["attention"] * 2,
+            "kind": ["return"] * 2,
             "horizon": np.array([24, 24], np.int32),
-            "forecast": np.array([0.01, 3.0], np.float32),
+            "value": np.array([0.01, 3.0], np.float32),
             "model_id": ["m", "m"],
         }
     )
-    check_table("forecasts", rows.iloc[:1])
+    check_table("predictions", rows.iloc[:1])
     with pytest.raises(BrokenContractError, match="a log return within 1"):
-        check_table("forecasts", rows)
+        check_table("predictions", rows)
+
+
+def test_a_weight_may_be_larger_than_a_return_and_each_row_says_which_it_is() -> None:
+    rows = pd.DataFrame(
+        {
+            "as_of": np.array(["2025-03-03T01:00"], "datetime64[us]"),
+            "asset_id": ["bybit:linear:BTCUSDT"],
+            "family": ["portfolio_transformer"],
+            "kind": ["weight"],
+            "horizon": np.array([24], np.int32),
+            "value": np.array([1.5], np.float32),
+            "model_id": ["m"],
+        }
+    )
+    check_table("predictions", rows)
+    with pytest.raises(BrokenContractError, match="within 10"):
+        check_table("predictions", rows.assign(value=np.float32(11)))
+    with pytest.raises(BrokenContractError, match="kind"):
+        check_table("predictions", rows.assign(kind="wish"))
 
 
 def test_a_weight_beyond_reason_is_refused_and_a_missing_one_is_not() -> None:

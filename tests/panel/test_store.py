@@ -1,5 +1,6 @@
 """The stored panel: exported by days, opened as maps, appended without touching history."""
 
+import dataclasses
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from crossattn_core.days import grid
 from crossattn_core.errors import ContractError, HistoryError
 from crossattn_core.home import Home
-from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.panel import ROW_ARRAYS, Panel
 from crossattn_core.panel.store import chain_hash, export_days, exported_days, open_panel
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.run import build_all, sync_sources
@@ -30,17 +31,7 @@ def export(home: Home, runs: list[tuple[date, date]], lake: ListedLake = LAKE) -
 
 
 def arrays(panel: Panel) -> dict[str, np.ndarray]:
-    names = (
-        "feature_TNF",
-        "trade_price_TN",
-        "mark_price_TN",
-        "is_fresh_TN",
-        "age_hours_TN",
-        "quote_volume_TN",
-        "funding_rate_TN",
-        "dividend_TN",
-    )
-    return {name: np.array(getattr(panel, name)) for name in names} | {"as_of_T": panel.as_of_T}
+    return {name: np.array(values) for name, values in panel.row_arrays.items()}
 
 
 def same(panel: Panel, other: Panel) -> bool:
@@ -50,6 +41,17 @@ def same(panel: Panel, other: Panel) -> bool:
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
+
+
+def test_every_array_with_an_entry_a_row_is_named_once(home: Home) -> None:
+    export(home, [(FIRST, LAST)])
+    panel = open_panel(home, EXPERIMENT)
+    held = {field.name for field in dataclasses.fields(panel) if isinstance(getattr(panel, field.name), np.ndarray)}
+    assert held == set(ROW_ARRAYS) == set(panel.row_arrays)
+    cut = panel.cut(slice(5, 9), "cut")
+    for name, values in cut.row_arrays.items():
+        assert np.array_equal(values, panel.row_arrays[name][5:9], equal_nan=values.dtype.kind == "f"), name
+    assert cut.content_hash == "cut"
 
 
 def test_the_panel_holds_every_hour_of_every_asset(home: Home) -> None:

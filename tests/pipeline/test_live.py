@@ -23,7 +23,7 @@ HISTORY = timedelta(days=10)
 LAUNCHING = ("new_complete_day", "regime_change", "drift_or_degradation")
 COMPARED = (
     "walk_forward/plan/*",
-    "walk_forward/forecasts/*",
+    "walk_forward/predictions/*",
     "models/*/*",
     "panel/days/*",
     "attention/*.parquet",

@@ -14,7 +14,8 @@ from crossattn_core.errors import CrossattnError
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
 from crossattn_core.walk_forward.monitor import outlook
-from crossattn_core.walk_forward.store import read_events, read_plan
+from crossattn_core.walk_forward.overrides import read_overrides
+from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.launch import find_stale, materialize, materialize_stale
 from tests.small import past, small_experiment, write_market
@@ -178,9 +179,9 @@ def test_a_retrain_is_asked_for_in_the_web_ui_by_one_job(line: Line) -> None:
     config = {"ops": {"record_retrain": {"config": {"note": "new costs"}}}}
     with dg.DagsterInstance.get() as instance:
         assert definitions.resolve_job_def("force_retrain").execute_in_process(instance=instance, run_config=config).success
-        (event,) = read_events(line.home)
+        (event,) = read_overrides(line.home)
         assert (event.kind, event.note, event.day) == ("forced", "new costs", line.last_day + timedelta(days=1))
         config = {"ops": {"record_rollback": {"config": {"note": "bad week", "family": "ridge_var"}}}}
         assert definitions.resolve_job_def("rollback").execute_in_process(instance=instance, run_config=config).success
-    assert [event.kind for event in read_events(line.home)] == ["forced", "rollback"]
+    assert [event.kind for event in read_overrides(line.home)] == ["forced", "rollback"]
     (line.home.walk_forward / "events.json").unlink()

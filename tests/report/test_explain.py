@@ -10,7 +10,8 @@ from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.home import Home
 from crossattn_core.portfolio.decide import decision_rows, forecast_array, save_weights, target_weights
 from crossattn_core.report.explain import explain, trace_tree
-from crossattn_core.walk_forward.store import PLAN_COLUMNS, read_forecasts, write_day, write_forecasts
+from crossattn_core.walk_forward.predictions import Predicted
+from crossattn_core.walk_forward.store import PLAN_COLUMNS, read_forecasts, write_day, write_predictions
 from tests.report import story
 
 OF = story.experiment()
@@ -29,9 +30,8 @@ def home(tmp_path_factory):
         start, end = (np.datetime64(edge, "us") for edge in bounds(day))
         rows = np.flatnonzero((ON.as_of_T > start) & (ON.as_of_T <= end))
         forecast_RNH = np.repeat(known_TN[rows][:, :, None], len(OF.labels.horizons), axis=2)
-        write_forecasts(
-            home, day, ON.as_of_T[rows], OF.asset_ids, OF.labels.horizons, {"attention": forecast_RNH}, {"attention": "m-1"}
-        )
+        predicted = {"attention": Predicted("return", OF.labels.horizons, forecast_RNH)}
+        write_predictions(home, day, ON.as_of_T[rows], OF.asset_ids, predicted, {"attention": "m-1"})
         row = dict.fromkeys(PLAN_COLUMNS, "") | {
             "day": str(day), "action": "carry", "reason": "in force", "family": "attention", "model_id": "m-1", "regime": 1,
             "train_start": "2025-01-01", "cut_off": str(FIRST), "rows": 400, "validation_loss": 0.9, "drift": 0.0, "ic_gap": 0.0,

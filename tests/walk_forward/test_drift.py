@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from crossattn_core.experiment import LabelSettings, RetrainSettings
-from crossattn_core.walk_forward.drift import drift_edges, mean_ic, realised_ic_by_family, row_weights, stability_index
-from tests.walk_forward.fakes import synthetic_panel
+from crossattn_core.walk_forward.drift import (
+    drift_edges,
+    history_of_fit,
+    mean_ic,
+    realised_ic_by_family,
+    row_weights,
+    stability_index,
+)
+from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
 
 SETTINGS = RetrainSettings(history_days=30, recency_half_life_days=10.0, other_regime_weight=0.25)
 
@@ -24,6 +31,19 @@ def test_days_of_another_regime_weigh_less_unless_the_regime_is_unknown() -> Non
     weighed_T = row_weights(240, regime_D, 1, SETTINGS)
     np.testing.assert_allclose(weighed_T[:120], 0.25 * plain_T[:120])
     np.testing.assert_array_equal(weighed_T[120:], plain_T[120:])
+
+
+def test_a_fit_reads_the_rows_that_count_and_the_windows_behind_them() -> None:
+    panel, experiment = synthetic_panel(60), rolling_experiment(history_days=20)
+    weight_T = row_weights(60 * 24, np.full(60, -1), -1, experiment.retrain)
+    history, history_weight_T = history_of_fit(panel, weight_T, experiment)
+    start = len(panel.as_of_T) - len(history.as_of_T)
+    assert start % 168 == 0
+    assert 40 * 24 - start >= experiment.model.lookback + 168
+    assert start > 0
+    np.testing.assert_array_equal(history_weight_T, weight_T[start:])
+    np.testing.assert_array_equal(history.trade_price_TN, panel.trade_price_TN[start:])
+    assert (weight_T[:start] == 0).all()
 
 
 def test_a_feature_from_the_same_law_does_not_drift_and_a_shifted_one_does() -> None:

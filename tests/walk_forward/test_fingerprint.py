@@ -1,13 +1,15 @@
-"""Hashes of what a day was made from, and the part of the past that a fit reads."""
+"""Hashes of what a day was made from: they change exactly when something that decides the day does."""
 
 import dataclasses
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
-from crossattn_core.walk_forward.drift import row_weights
-from crossattn_core.walk_forward.fingerprint import history_of_fit, panel_chain, settings_hash
+from crossattn_core.experiment import Experiment
+from crossattn_core.panel.panel import ROW_ARRAYS
+from crossattn_core.walk_forward.fingerprint import day_inputs, panel_chain, settings_hash
+from crossattn_core.walk_forward.overrides import Override
 from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel
 
 
@@ -27,33 +29,79 @@ def test_a_longer_panel_keeps_the_hashes_and_an_unfinished_day_changes_when_it_e
     assert [whole[day] == part[day] for day in days] == [True] * 7 + [False]
 
 
-@pytest.mark.parametrize(
-    "name", ["feature_TNF", "mark_price_TN", "is_fresh_TN", "age_hours_TN", "quote_volume_TN", "funding_rate_TN"]
-)
-def test_every_array_counts(name) -> None:
+@pytest.mark.parametrize("name", ROW_ARRAYS)
+def test_every_array_of_the_panel_counts(name: str) -> None:
     panel = synthetic_panel(3)
-    changed = getattr(panel, name).copy()
-    changed[30] = 1 - np.nan_to_num(changed[30])
-    last = FIRST_DAY + timedelta(days=2)
-    assert panel_chain(panel)[last] != panel_chain(dataclasses.replace(panel, **{name: changed}))[last]
+    panel = dataclasses.replace(panel, dividend_TN=np.full(panel.mark_price_TN.shape, np.nan))
+    changed = panel.row_arrays[name].copy()
+    changed[30] = panel.as_of_T[0] if name == "as_of_T" else 1 - np.nan_to_num(changed[30])
+    before, after = panel_chain(panel), panel_chain(dataclasses.replace(panel, **{name: changed}))
+    assert [before[day] == after[day] for day in before] == [True, False, False]
 
 
-def test_only_knobs_that_decide_a_day_count() -> None:
+def test_a_panel_without_dividends_is_not_one_whose_dividends_are_missing() -> None:
+    panel = synthetic_panel(3)
+    without, missing = panel_chain(panel), panel_chain(dataclasses.replace(panel, dividend_TN=np.full((72, 4), np.nan)))
+    assert not set(without.values()) & set(missing.values())
+
+
+def _changed(section: str, **knobs: object) -> Experiment:
     experiment = rolling_experiment()
-    titled = experiment.model_copy(update={"report": experiment.report.model_copy(update={"title": "other"})})
-    longer = experiment.model_copy(update={"training": experiment.training.model_copy(update={"epochs": 9})})
-    assert settings_hash(experiment) == settings_hash(titled)
-    assert settings_hash(experiment) != settings_hash(longer)
+    return experiment.model_copy(update={section: getattr(experiment, section).model_copy(update=knobs)})
 
 
-def test_a_fit_reads_the_rows_that_count_and_the_windows_behind_them() -> None:
-    panel, experiment = synthetic_panel(60), rolling_experiment(history_days=20)
-    weight_T = row_weights(60 * 24, np.full(60, -1), -1, experiment.retrain)
-    history, history_weight_T = history_of_fit(panel, weight_T, experiment)
-    start = len(panel.as_of_T) - len(history.as_of_T)
-    assert start % 168 == 0
-    assert 40 * 24 - start >= experiment.model.lookback + 168
-    assert start > 0
-    np.testing.assert_array_equal(history_weight_T, weight_T[start:])
-    np.testing.assert_array_equal(history.trade_price_TN, panel.trade_price_TN[start:])
-    assert (weight_T[:start] == 0).all()
+@pytest.mark.parametrize(
+    "same",
+    [
+        _changed("report", title="other"),
+        _changed("period", end=date(2026, 1, 1)),
+        _changed("feed", kind="files", folder="/elsewhere"),
+        _changed("baselines", strategies=("cash",), momentum_hours=5, volatility_hours=99),
+        _changed("portfolio", gross=0.5),
+        rolling_experiment().model_copy(update={"name": "another"}),
+    ],
+    ids=["title", "end of the period", "feed", "baseline strategies", "portfolio", "name"],
+)
+def test_what_the_walk_forward_does_not_read_changes_no_hash(same: Experiment) -> None:
+    assert settings_hash(same) == settings_hash(rolling_experiment())
+
+
+@pytest.mark.parametrize(
+    ("section", "knob", "value"),
+    [
+        ("features", "max_age_hours", 7),
+        ("labels", "execution_lag", 2),
+        ("model", "width", 16),
+        ("training", "epochs", 9),
+        ("regimes", "confirm_days", 3),
+        ("retrain", "families", ("ridge_var", "attention")),
+        ("baselines", "ridge_penalty", 7.0),
+    ],
+)
+def test_a_knob_that_the_walk_forward_reads_changes_the_hash(section: str, knob: str, value: object) -> None:
+    assert settings_hash(_changed(section, **{knob: value})) != settings_hash(rolling_experiment())
+
+
+def test_an_assets_place_in_the_hierarchy_changes_the_hash() -> None:
+    experiment = rolling_experiment()
+    first, *rest = experiment.assets
+    moved = experiment.model_copy(update={"assets": (first.model_copy(update={"sector": "other"}), *rest)})
+    assert settings_hash(moved) != settings_hash(experiment)
+
+
+def test_code_counts_where_it_is_given_and_the_version_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = rolling_experiment()
+    before = settings_hash(experiment)
+    assert settings_hash(experiment, "a") != settings_hash(experiment, "b") != before
+    monkeypatch.setattr("crossattn_core.__version__", "99")
+    assert settings_hash(experiment) == before
+
+
+def test_a_days_own_rows_change_its_forecasts_and_not_its_models() -> None:
+    chain = panel_chain(synthetic_panel(3))
+    day = FIRST_DAY + timedelta(days=1)
+    one, other = (day_inputs(day, chain | {day: rows}, "settings", "plan", []) for rows in ("a", "b"))
+    assert one.models == other.models
+    assert one.forecasts != other.forecasts
+    ordered = day_inputs(day, chain, "settings", "plan", [Override(day, "forced", "new costs")])
+    assert len({one.models, ordered.models, day_inputs(day, chain, "settings", "other plan", []).models}) == 3

@@ -1,4 +1,4 @@
-"""Events are dated, checked before they are recorded, and replayed."""
+"""Overrides are dated, checked before they are recorded, and replayed."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from crossattn_core.errors import HistoryError
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.overrides import force_retrain, next_day, roll_back
-from crossattn_core.walk_forward.store import read_events, read_plan
+from crossattn_core.walk_forward.overrides import force_retrain, next_day, read_overrides, roll_back
+from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
 
@@ -27,18 +27,18 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def test_an_event_is_dated_the_first_day_that_was_not_stepped(home: Home) -> None:
+def test_an_override_is_dated_the_first_day_that_was_not_stepped(home: Home) -> None:
     assert force_retrain(home, EXPERIMENT, "new costs").day == LAST + timedelta(days=1) == next_day(home, EXPERIMENT)
     results = _walk(home, LAST + timedelta(days=2))
     assert [result.reused for result in results[-4:]] == [True, True, False, False]
     assert results[-2].reason == "forced"
 
 
-def test_an_event_in_the_past_needs_a_rewrite(home: Home) -> None:
+def test_an_override_in_the_past_needs_a_rewrite(home: Home) -> None:
     day = LAST - timedelta(days=4)
     with pytest.raises(HistoryError, match="would rewrite 5 days"):
         force_retrain(home, EXPERIMENT, "oops", day=day)
-    assert read_events(home) == []
+    assert read_overrides(home) == []
     force_retrain(home, EXPERIMENT, "agreed", day=day, rewrite=True)
     assert sum(not result.reused for result in _walk(home)) == 5
 
@@ -54,7 +54,7 @@ def test_a_rollback_names_an_earlier_healthy_model_or_takes_the_one_before(home:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("ordered", "message"),
     [
         ({"family": "lstm"}, "no family 'lstm'"),
         ({"model_id": "abc"}, "name its family"),
@@ -62,7 +62,7 @@ def test_a_rollback_names_an_earlier_healthy_model_or_takes_the_one_before(home:
         ({"day": FIRST_DAY + timedelta(days=21), "rewrite": True}, "no healthy model before"),
     ],
 )
-def test_a_rollback_that_cannot_be_is_refused_and_not_recorded(home: Home, asked, said) -> None:
-    with pytest.raises(HistoryError, match=said):
-        roll_back(home, EXPERIMENT, "x", **asked)
-    assert read_events(home) == []
+def test_a_rollback_that_cannot_be_is_refused_and_not_recorded(home: Home, ordered, message) -> None:
+    with pytest.raises(HistoryError, match=message):
+        roll_back(home, EXPERIMENT, "x", **ordered)
+    assert read_overrides(home) == []

@@ -10,7 +10,9 @@ import pytest
 
 from crossattn_core.errors import HistoryError, TrainingError
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.store import Event, forecast_path, read_forecasts, read_plan, record_event
+from crossattn_core.walk_forward.monitor import outlook
+from crossattn_core.walk_forward.overrides import Override, next_day, record_override
+from crossattn_core.walk_forward.store import predictions_path, read_day, read_forecasts, read_plan, write_day
 from crossattn_core.walk_forward.walk import step_day, walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
 
@@ -130,10 +132,10 @@ def test_warm_starts_follow_the_predecessor_and_every_nth_model_starts_cold(tmp_
     assert warm == [number % 3 != 0 for number in range(len(warm))]
 
 
-def test_a_forced_retrain_is_a_dated_event_that_a_later_walk_replays(tmp_path: Path) -> None:
+def test_a_forced_retrain_is_a_dated_override_that_a_later_walk_replays(tmp_path: Path) -> None:
     home, panel, day = Home(tmp_path), synthetic_panel(DAYS), FIRST_DAY + timedelta(days=29)
     _walk(home, panel)
-    record_event(home, Event(day, "forced", "new costs"))
+    record_override(home, Override(day, "forced", "new costs"))
     results = _walk(home, panel)
     assert next(result for result in results if not result.reused).day == day
     row = read_plan(home, day, day).iloc[0]
@@ -145,7 +147,7 @@ def test_a_rollback_serves_the_model_before_from_its_day_on(tmp_path: Path) -> N
     _walk(home, panel, rolling_experiment(on_drift=False, on_degraded=False, on_regime_change=False))
     plan = read_plan(home)
     ids = list(dict.fromkeys(plan[(plan["family"] == "attention") & (plan["day"] <= pd.Timestamp(day))]["model_id"]))
-    record_event(home, Event(day, "rollback", "bad week", family="attention"))
+    record_override(home, Override(day, "rollback", "bad week", family="attention"))
     _walk(home, panel, rolling_experiment(on_drift=False, on_degraded=False, on_regime_change=False))
     after = read_plan(home, day, day).set_index("family")
     assert after.loc["attention", "reason"] == "rollback"
@@ -192,11 +194,11 @@ def test_a_model_fitted_while_features_drift_beyond_bounds_never_serves_and_the_
         assert refused["model_id"].iloc[0] == last_healthy["trained_id"].iloc[-1] != refused["trained_id"].iloc[0]
 
 
-def test_a_missing_forecast_file_is_made_again_without_a_new_fit(tmp_path: Path) -> None:
+def test_a_missing_predictions_file_is_made_again_without_a_new_fit(tmp_path: Path) -> None:
     home, panel, fit = Home(tmp_path), synthetic_panel(DAYS), FakeFit()
     _walk(home, panel)
     before = _stored(home)
-    forecast_path(home, LAST).unlink()
+    predictions_path(home, LAST).unlink()
     _walk(home, panel, fit=fit)
     assert _stored(home) == before
     assert fit.requests == []
@@ -227,4 +229,48 @@ def test_days_left_by_other_settings_are_not_read(tmp_path: Path) -> None:
     _walk(home, panel, rolling_experiment(every_days=5), last=half)
     assert read_plan(home)["day"].max() == pd.Timestamp(half)
     assert read_forecasts(home, FIRST_DAY, LAST)["as_of"].max() == pd.Timestamp(half + timedelta(days=1))
-    assert not forecast_path(home, LAST).exists()
+    assert not predictions_path(home, LAST).exists()
+
+
+def test_other_code_steps_every_day_again_and_the_same_code_none(tmp_path: Path) -> None:
+    home, panel = Home(tmp_path), synthetic_panel(30)
+
+    def reused(code: str) -> list[bool]:
+        days = (FIRST_DAY, FIRST_DAY + timedelta(days=29))
+        results = walk(home, rolling_experiment(), panel, *days, fit=FakeFit(), load=fake_load, code=code)
+        return [result.reused for result in results]
+
+    assert reused("a") == [False] * 30
+    assert reused("a") == [True] * 30
+    assert reused("b") == [False] * 30
+
+
+def test_a_period_that_ends_later_or_another_name_steps_no_day_again(tmp_path: Path) -> None:
+    home, panel, experiment = Home(tmp_path), synthetic_panel(30), rolling_experiment()
+    last = FIRST_DAY + timedelta(days=29)
+    _walk(home, panel, experiment, last)
+    period = experiment.period.model_copy(update={"end": date(2026, 1, 1)})
+    longer = experiment.model_copy(update={"name": "other", "period": period})
+    assert all(result.reused for result in _walk(home, panel, longer, last))
+
+
+def test_a_home_of_an_earlier_layout_is_read_as_far_as_it_goes_and_stepped_again(tmp_path: Path) -> None:
+    panel, last = synthetic_panel(30), FIRST_DAY + timedelta(days=29)
+    _walk(Home(tmp_path / "new"), panel, last=last)
+    home = Home(tmp_path / "old")
+    before = ""
+    for day in (FIRST_DAY + timedelta(days=offset) for offset in range(30)):
+        record = read_day(Home(tmp_path / "new"), day)
+        assert record is not None
+        record |= {"model_inputs": "of an earlier layout", "previous_hash": before, "plan_hash": f"earlier {day}"}
+        before = record["plan_hash"]
+        write_day(home, day, record)
+        for folder in ("forecasts", "wanted"):
+            (home.walk_forward / folder).mkdir(exist_ok=True)
+            (home.walk_forward / folder / f"{day}.parquet").write_bytes(b"what the earlier layout kept")
+    assert read_plan(home)["day"].max() == pd.Timestamp(last)
+    assert read_forecasts(home, FIRST_DAY, last).empty
+    assert outlook(home, rolling_experiment(), panel, []) is not None
+    assert next_day(home, rolling_experiment()) == last + timedelta(days=1)
+    assert not any(result.reused for result in _walk(home, panel, last=last))
+    assert _stored(home) == _stored(Home(tmp_path / "new"))

@@ -10,7 +10,7 @@ import pytest
 from crossattn_core.analysis.snapshot_store import snapshot_day
 from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
+from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import step_day, walk
 from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel

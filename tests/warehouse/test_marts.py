@@ -41,7 +41,9 @@ def store_forecasts(home: Home, panel: Panel) -> pd.DataFrame:
         {"horizon": "int32"}
     )
     for day, part in table.groupby((table["as_of"] - pd.Timedelta("1us")).dt.date):
-        write_parquet(home.walk_forward / "forecasts" / f"{day}.parquet", pa.Table.from_pandas(part, preserve_index=False))
+        stored = part.rename(columns={"forecast": "value"}).assign(kind="return")
+        stored = pd.concat([stored, stored.iloc[:1].assign(kind="weight", value=np.float32(0.5), family="weigher")])
+        write_parquet(home.walk_forward / "predictions" / f"{day}.parquet", pa.Table.from_pandas(stored, preserve_index=False))
     return table
 
 

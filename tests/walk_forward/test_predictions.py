@@ -8,11 +8,10 @@ import pytest
 
 from crossattn_core.home import Home
 from crossattn_core.portfolio.decide import decision_rows, target_weights
-from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
-from crossattn_core.walk_forward.replay_check import check_replay
-from crossattn_core.walk_forward.store import read_forecasts, read_plan
+from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay
+from crossattn_core.walk_forward.predictions import FORECAST_COLUMNS, PREDICTION_COLUMNS, weight_array
+from crossattn_core.walk_forward.store import predictions_path, read_forecasts, read_plan, read_predictions
 from crossattn_core.walk_forward.walk import walk
-from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
 
 DAYS = 26
@@ -22,7 +21,7 @@ PANEL = synthetic_panel(DAYS)
 
 
 class Weigher(FakeModel):
-    """Wants a share in proportion to the last return, and forecasts nothing."""
+    """Gives a share in proportion to the last return, and forecasts nothing."""
 
     def forecast(self, panel, rows):
         return np.full((len(rows), len(panel.asset_ids), 2), np.nan, dtype=np.float32)
@@ -45,28 +44,41 @@ class Fit(FakeFit):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("wanted"))
+    home = Home(tmp_path_factory.mktemp("weights"))
     list(walk(home, EXPERIMENT, PANEL, FIRST_DAY, LAST, fit=Fit(), load=load))
     return home
 
 
-def test_weights_are_stored_beside_forecasts_and_never_among_them(home: Home) -> None:
-    forecasts, wanted = read_forecasts(home, FIRST_DAY, LAST), read_wanted(home, FIRST_DAY, LAST)
+def test_one_table_a_day_says_of_each_row_whether_it_is_a_return_or_a_weight(home: Home) -> None:
+    predictions = read_predictions(home, FIRST_DAY, LAST)
+    assert tuple(predictions.columns) == PREDICTION_COLUMNS
+    assert dict(predictions.groupby("family")["kind"].unique().map(list)) == {
+        "attention": ["return"],
+        "portfolio_transformer": ["weight"],
+    }
+    weights = predictions[predictions["kind"] == "weight"]
+    assert set(weights["horizon"]) == {EXPERIMENT.labels.trade_horizon}
+    assert not predictions.duplicated(["as_of", "asset_id", "family", "kind", "horizon"]).any()
+
+
+def test_weights_are_never_among_the_forecasts(home: Home) -> None:
+    forecasts, weights = read_forecasts(home, FIRST_DAY, LAST), read_predictions(home, FIRST_DAY, LAST, "weight")
+    assert tuple(forecasts.columns) == FORECAST_COLUMNS
     assert set(forecasts["family"]) == {"attention"}
-    assert set(wanted["family"]) == {"portfolio_transformer"}
+    assert set(weights["family"]) == {"portfolio_transformer"}
     plan = read_plan(home).query("family == 'portfolio_transformer' and model_id != ''")
-    assert set(wanted["model_id"]) == set(plan["model_id"])
-    weight_TN = wanted_array(wanted, PANEL, "portfolio_transformer")
+    assert set(weights["model_id"]) == set(plan["model_id"])
+    weight_TN = weight_array(weights, PANEL, "portfolio_transformer")
     assert weight_TN is not None
     first = int(np.flatnonzero(np.isfinite(weight_TN).any(axis=1))[0])
     rows = np.arange(first, len(PANEL.as_of_T))
     np.testing.assert_array_equal(weight_TN[rows], Weigher("portfolio_transformer", {"slope_H": [0.0, 0.0]}).weights(PANEL, rows))
 
 
-def test_a_day_stands_only_while_its_weights_do(home: Home) -> None:
+def test_a_day_is_reused_only_while_its_predictions_are_stored(home: Home) -> None:
     again = list(walk(home, EXPERIMENT, PANEL, FIRST_DAY, LAST, fit=Fit(), load=load))
     assert all(result.reused for result in again)
-    path = home.walk_forward / "wanted" / f"{LAST}.parquet"
+    path = predictions_path(home, LAST)
     stored = path.read_bytes()
     path.unlink()
     again = list(walk(home, EXPERIMENT, PANEL, FIRST_DAY, LAST, fit=Fit(), load=load))
@@ -89,22 +101,22 @@ def test_the_proofs_cover_weights(home: Home) -> None:
     assert set(check_replay(home, EXPERIMENT, PANEL, [LAST], load=peek)["family"]) == {"portfolio_transformer"}
 
 
-def test_wanted_weights_meet_the_limits_of_every_strategy(home: Home) -> None:
-    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
+def test_a_models_weights_meet_the_limits_of_every_strategy(home: Home) -> None:
+    weight_TN = weight_array(read_predictions(home, FIRST_DAY, LAST, "weight"), PANEL, "portfolio_transformer")
     assert weight_TN is not None
     rows_D = decision_rows(PANEL.as_of_T, EXPERIMENT.portfolio)[-4:]
     targets = target_weights("portfolio_transformer", PANEL, None, rows_D, EXPERIMENT, past_weight_TN=weight_TN)
     settings = EXPERIMENT.portfolio
-    asked_DN = np.isfinite(targets.target_DN)
-    assert asked_DN.any()
+    ordered_DN = np.isfinite(targets.target_DN)
+    assert ordered_DN.any()
     assert np.abs(np.nan_to_num(targets.target_DN)).max() <= settings.max_weight + 1e-9
-    free_DN = asked_DN & (np.abs(weight_TN[rows_D]) < settings.max_weight)
-    # From a flat book an asset under every limit is given exactly what the model wants.
+    free_DN = ordered_DN & (np.abs(weight_TN[rows_D]) < settings.max_weight)
+    # From a flat portfolio an asset under every limit is given exactly the weight of the model.
     np.testing.assert_allclose(targets.target_DN[0][free_DN[0]], weight_TN[rows_D[0]][free_DN[0]], rtol=1e-6)
 
 
 def test_what_comes_after_a_decision_moves_no_target(home: Home) -> None:
-    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
+    weight_TN = weight_array(read_predictions(home, FIRST_DAY, LAST, "weight"), PANEL, "portfolio_transformer")
     assert weight_TN is not None
     rows_D = decision_rows(PANEL.as_of_T, EXPERIMENT.portfolio)[-4:]
     later = weight_TN.copy()

@@ -1,15 +1,20 @@
-"""The check finds a model that saw too much, whatever the plan says."""
+"""The proofs are silent on an honest walk, and find a model that saw too much, whatever the plan says."""
 
 import json
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from crossattn_core.families.fitted import FittedModel
+from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
+from crossattn_core.panel.panel import Panel
+from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay, sampled_days
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
+from tests.small import run_line, small_experiment, write_market
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
 
 
@@ -56,3 +61,37 @@ def test_a_model_without_a_cut_off_is_a_failure(walked) -> None:
     _change_cut_off(home, read_plan(home)["model_id"].iloc[-1], None)
     failures = check_no_forecast_saw_its_label(home, rolling_experiment(), panel, load=fake_load)
     assert set(failures["fault"]) == {"the model's checkpoint does not say its cut-off"}
+
+
+class Peeking:
+    """A model that adds to each forecast what the next row holds."""
+
+    def __init__(self, honest: FittedModel) -> None:
+        self._honest = honest
+
+    def forecast(self, panel: Panel, rows: np.ndarray) -> np.ndarray:
+        later = np.minimum(rows + 1, len(panel.as_of_T) - 1)
+        return self._honest.forecast(panel, rows) + panel.mark_price_TN[later].astype(np.float32)[:, :, None]
+
+    def weights(self, panel: Panel, rows: np.ndarray) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory):
+    market = tmp_path_factory.mktemp("market")
+    write_market(market)
+    return run_line(small_experiment(market), tmp_path_factory.mktemp("home"))[0]
+
+
+def test_forecasts_of_an_honest_walk_come_out_again(ran) -> None:
+    days = sampled_days([day for day in ran.staleness.days if day.day > 16])
+    assert check_replay(ran.home, ran.experiment, ran.panel(), days).empty
+
+
+def test_a_model_that_reads_the_next_row_is_caught(ran) -> None:
+    def load(folder: Path, experiment):
+        return Peeking(load_model(folder, experiment))
+
+    faults = check_replay(ran.home, ran.experiment, ran.panel(), [ran.staleness.days[-1]], load=load)
+    assert len(faults) > 0
