@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossattn_core.model.attention.base import AssetTokens, CrossAttention
+from crossattn_core.model.attention.factorised import FactorisedAttention
 from crossattn_core.model.attention.hierarchical import HierarchicalAttention
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
-from crossattn_core.model.attention.plain import LastStepAttention, PooledAttention, UniformAttention
+from crossattn_core.model.attention.lagged import LaggedAttention
+from crossattn_core.model.attention.last import LastStepAttention
+from crossattn_core.model.attention.pooled import PooledAttention
 from crossattn_core.model.attention.sparse import SparseLagAttention
-from crossattn_core.model.attention.timed import FactorisedAttention, LaggedAttention
+from crossattn_core.model.attention.uniform import UniformAttention
 from crossattn_core.panel.windows import RecentBars
 
 BATCH, ASSETS, LAGS, WIDTH, HEADS, STEPS = 4, 5, 6, 24, 6, 3

@@ -1,9 +1,9 @@
-"""The temporal encoder: causal, per asset, and one answer whichever way it is asked."""
+"""The temporal encoder: causal, per asset, and the same token whichever way it is computed."""
 
 import pytest
 import torch
 
-from crossattn_core.model.encoder import TemporalEncoder
+from crossattn_core.model.encoders.temporal import TemporalEncoder
 
 ASSETS, CHANNELS, LOOKBACK, PATCH = 3, 2, 24, 4
 

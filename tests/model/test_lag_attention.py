@@ -40,7 +40,7 @@ def test_weights_sum_to_one_and_never_point_at_the_asker(content: bool) -> None:
 
 
 @pytest.mark.parametrize("content", [False, True])
-def test_a_row_with_nothing_readable_is_silent_and_not_nan(content: bool) -> None:
+def test_a_row_with_nothing_readable_is_zero_and_not_nan(content: bool) -> None:
     readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
     readable_BN[2] = False
     readable_BN[3, 1:] = False  # asset 0 alone: it has nobody to read, the others read it

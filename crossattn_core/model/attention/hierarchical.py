@@ -9,17 +9,21 @@ Axes: B decision rows, U distinct bars, N targets, M sources, G groups of a leve
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from crossattn_core.model.attention.base import AssetTokens, CrossAttention, copy_head_rows, masked_softmax
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, copy_head_rows, masked_softmax
+from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["LEVELS", "HierarchicalAttention", "head_levels"]
 
 LEVELS = ("assets", "sectors", "markets")
 
 
+@ATTENTION.register("hierarchical")
 class HierarchicalAttention(CrossAttention):
     """Three levels of groups, each read by heads of its own."""
 
@@ -37,7 +41,7 @@ class HierarchicalAttention(CrossAttention):
         for level, group_N in zip(LEVELS, groups_N, strict=True):
             groups = int(group_N.max()) + 1
             member_GM = (torch.arange(groups)[:, None] == group_N[None, :]).float()
-            # Which group a target may read at this level, before asking who is readable.
+            # Which group a target may read at this level, readable or not.
             if level == "assets":
                 may_NG = sector_N[:, None] == sector_N[None, :]
             elif level == "sectors":
@@ -51,6 +55,10 @@ class HierarchicalAttention(CrossAttention):
                 own_heads = self._level_H.count(level)
                 self.logits[level] = nn.Parameter(torch.zeros(own_heads, assets, groups, lags))
         self._gain = math.sqrt(max(assets - 1, 1) * lags)
+
+    @classmethod
+    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
+        return cls(shape.sectors, shape.markets, settings.max_lag, settings.width, settings.heads)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return list(self.logits.values())

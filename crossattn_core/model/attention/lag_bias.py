@@ -8,12 +8,15 @@ Z batch or 1, E batch * head width, D width, H heads, K head width.
 """
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossattn_core.model.attention.base import AssetTokens, CrossAttention, copy_head_rows
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, copy_head_rows
+from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["LagBiasAttention"]
 
@@ -21,6 +24,7 @@ _NEVER = -1e9
 """A logit whose weight underflows to exactly 0 beside any other; finite, so that gradients are."""
 
 
+@ATTENTION.register("lag_bias")
 class LagBiasAttention(CrossAttention):
     """Learned logits over (target, source, lag), an optional content term, nonlinear values."""
 
@@ -38,6 +42,17 @@ class LagBiasAttention(CrossAttention):
         self.register_buffer("self_mask_1NLM", never_1NLM, persistent=False)
         # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
         self._gain = math.sqrt(max(assets - 1, 1) * lags)
+
+    @classmethod
+    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
+        return cls(
+            shape.assets,
+            settings.max_lag,
+            settings.width,
+            settings.heads,
+            content=settings.content,
+            value_width=settings.value_width,
+        )
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNLM]
@@ -80,10 +95,10 @@ class LagBiasAttention(CrossAttention):
         return weight_ZHNS.view(-1, heads, assets, lags, assets)
 
     def _context(self, weight_ZHNLM: Tensor, tokens: AssetTokens) -> Tensor:
-        """(B, N, H, K) what the pairs say, weighted."""
+        """(B, N, H, K) weighted values of the pairs."""
         heads, assets, lags = weight_ZHNLM.shape[1:4]
         batch = len(tokens.bars.place_BL)
-        # A silent bar keeps its place in the softmax, so weights do not jump as sessions open and close, but says nothing.
+        # A bar without a candle keeps its place in the softmax, lest weights jump as sessions open and close; its value is 0.
         value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
         value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self.head_width)
         if len(weight_ZHNLM) == 1:

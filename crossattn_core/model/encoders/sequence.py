@@ -3,28 +3,39 @@
 Axes: B decision rows, N assets, L bars of a window, C channels of a bar, D width, G = B * N sequences.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.base import ENCODERS, Encoder
+from crossattn_core.model.shape import NetworkShape
+
 __all__ = ["DecomposedLinear", "MultiAssetGRU", "SingleAssetLSTM"]
 
 
-class SingleAssetLSTM(nn.Module):
+@ENCODERS.register("lstm")
+class SingleAssetLSTM(Encoder):
     """One LSTM over each asset's own bars, shared by all assets (Hochreiter and Schmidhuber, 1997)."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.recurrent = nn.LSTM(channels, width, batch_first=True)
 
+    @classmethod
+    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
+        return cls(shape.channels, settings.width)
+
     def forward(self, bar_BNLC: Tensor) -> Tensor:
-        """(B, N, L, C) to (B, N, D)."""
         batch, assets, bars, channels = bar_BNLC.shape
         hidden_GLD, _ = self.recurrent(bar_BNLC.reshape(batch * assets, bars, channels))
         return hidden_GLD[:, -1].view(batch, assets, -1)
 
 
-class MultiAssetGRU(nn.Module):
+@ENCODERS.register("gru")
+class MultiAssetGRU(Encoder):
     """One GRU over all assets' bars side by side (Cho et al., 2014): the others are inputs, not attended to."""
 
     def __init__(self, channels: int, assets: int, width: int) -> None:
@@ -33,13 +44,17 @@ class MultiAssetGRU(nn.Module):
         self.recurrent = nn.GRU(channels * assets, width, batch_first=True)
         self.part = nn.Linear(width, assets * width)
 
+    @classmethod
+    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
+        return cls(shape.channels, shape.assets, settings.width)
+
     def forward(self, bar_BNLC: Tensor) -> Tensor:
-        """(B, N, L, C) to (B, N, D)."""
         hidden_BLD, _ = self.recurrent(bar_BNLC.transpose(1, 2).flatten(2))
         return self.part(functional.relu(hidden_BLD[:, -1])).view(len(bar_BNLC), self._assets, -1)
 
 
-class DecomposedLinear(nn.Module):
+@ENCODERS.register("dlinear")
+class DecomposedLinear(Encoder):
     """Trend and remainder of each channel, each mapped linearly (DLinear: Zeng et al., 2023, "Are Transformers
     Effective for Time Series Forecasting?"). The trend is a mean of past bars only, so the map stays causal."""
 
@@ -49,8 +64,11 @@ class DecomposedLinear(nn.Module):
         self.trend = nn.Linear(lookback * channels, width)
         self.remainder = nn.Linear(lookback * channels, width)
 
+    @classmethod
+    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
+        return cls(shape.channels, settings.lookback, settings.width)
+
     def forward(self, bar_BNLC: Tensor) -> Tensor:
-        """(B, N, L, C) to (B, N, D)."""
         summed_BNLC = bar_BNLC.cumsum(dim=2)
         before_BNLC = functional.pad(summed_BNLC, (0, 0, self._span, 0))[:, :, : bar_BNLC.shape[2]]
         bars_L = torch.arange(1, bar_BNLC.shape[2] + 1, device=bar_BNLC.device).clamp_max(self._span)

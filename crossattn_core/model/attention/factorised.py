@@ -1,69 +1,32 @@
-"""Attention that keeps time apart from assets: lag by lag, or time first and assets then.
-
-Both are low-rank forms of one softmax over (source, lag): lagged multiplies a share per source with a share per lag,
-factorised goes through a few summaries ("steps") that each source makes of its recent bars.
+"""Attention over time first and assets then: a low-rank form of one softmax over (source, lag).
 
 Axes: B decision rows, U distinct bars, N targets, M sources, L lags, P steps, S = M * P pairs, D width, H heads, K head width.
 """
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from crossattn_core.model.attention.base import AssetTokens, CrossAttention, allowed_sources, copy_head_rows, masked_softmax
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import (
+    ATTENTION,
+    AssetTokens,
+    CrossAttention,
+    allowed_sources,
+    copy_head_rows,
+    masked_softmax,
+)
+from crossattn_core.model.shape import NetworkShape
 
-__all__ = ["FactorisedAttention", "LaggedAttention"]
+__all__ = ["FactorisedAttention"]
 
 _OWN_PATCH = 2.0
 """Logit by which a step prefers the bars of its own patch at the start."""
 
 
-class LaggedAttention(CrossAttention):
-    """At each lag the newest token asks the others' tokens of that bar; a learned mixture over lags weighs the answers.
-
-    Content alone must learn from noise who leads; a learned logit per (target, source), alike at every lag, lets it.
-    """
-
-    def __init__(self, assets: int, lags: int, width: int, heads: int) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, width // heads
-        self.mixture_HNL = nn.Parameter(torch.zeros(heads, assets, lags))
-        self.source_HNM = nn.Parameter(torch.zeros(heads, assets, assets))
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self._gain = math.sqrt(max(assets - 1, 1) * lags)
-
-    def logit_parameters(self) -> list[nn.Parameter]:
-        return [self.mixture_HNL, self.source_HNM]
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
-
-    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        bars = tokens.bars
-        batch, lags = bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
-
-        def by_pair(value_UMD: Tensor) -> Tensor:
-            # (B, H, L * M, K): every lag and source in one axis, so that each head is one matrix product.
-            return bars.spread(value_UMD).view(batch, lags * assets, self._heads, -1).transpose(1, 2)
-
-        query_BHNK = self.query(tokens.newest_BND).view(batch, assets, self._heads, -1).transpose(1, 2)
-        key_BHSK, value_BHSK = (
-            by_pair(self.key(tokens.token_UMD)),
-            by_pair(self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]),
-        )
-        logit_BHNS = query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(self.head_width)
-        logit_BHNLM = logit_BHNS.unflatten(-1, (lags, assets)) + self.source_HNM[:, :, None]
-        # At each lag a share per source, times the lag's own share.
-        weight_BHNLM = masked_softmax(logit_BHNLM, allowed_sources(bars.readable_BN)[:, None, :, None])
-        mixed_BHNLM = weight_BHNLM * self.mixture_HNL[..., :lags].softmax(dim=-1)[..., None]
-        context_BHNK = self._gain * (mixed_BHNLM.flatten(3) @ value_BHSK)
-        return context_BHNK.transpose(1, 2), mixed_BHNLM.transpose(-2, -1)
-
-
+@ATTENTION.register("factorised")
 class FactorisedAttention(CrossAttention):
     """Time within each asset, then assets: every source sums its recent bars up in a few steps, targets read the steps.
 
@@ -87,6 +50,10 @@ class FactorisedAttention(CrossAttention):
         self.value = nn.Linear(width, width, bias=False)
         self._gain = math.sqrt(max(assets - 1, 1) * lags)
 
+    @classmethod
+    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
+        return cls(shape.assets, settings.max_lag, settings.width, settings.heads, steps=settings.steps)
+
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.time_HMPL, self.step_HNS]
 
@@ -104,7 +71,7 @@ class FactorisedAttention(CrossAttention):
         return self._gain * (step_BHNS @ summary_BHSK).transpose(1, 2)
 
     def _attend(self, tokens: AssetTokens) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights over a source's bars (B, H, M, P, L), over steps (B, H, N, S), and what the steps say (B, H, S, K)."""
+        """Weights over a source's bars (B, H, M, P, L), over steps (B, H, N, S), and the steps' summaries (B, H, S, K)."""
         bars = tokens.bars
         batch, lags = bars.place_BL.shape
         assets = tokens.token_UMD.shape[1]
@@ -115,8 +82,8 @@ class FactorisedAttention(CrossAttention):
         scale = 1 / math.sqrt(self.head_width)
         key_BHMLK = by_bar(self.time_key(tokens.token_UMD))
         value_BHMLK = by_bar(self.value(tokens.token_UMD) * tokens.fresh_UM[..., None])
-        asked_BHMPL = (self.step_query_HPK[:, None] * scale) @ key_BHMLK.transpose(-2, -1)
-        time_BHMPL = (self.time_HMPL[..., :lags] + asked_BHMPL).softmax(dim=-1)
+        content_BHMPL = (self.step_query_HPK[:, None] * scale) @ key_BHMLK.transpose(-2, -1)
+        time_BHMPL = (self.time_HMPL[..., :lags] + content_BHMPL).softmax(dim=-1)
         summary_BHSK = (time_BHMPL @ value_BHMLK).flatten(2, 3)
         query_BHNK = self.query(tokens.newest_BND).view(batch, assets, self._heads, -1).transpose(1, 2)
         logit_BHNS = self.step_HNS + query_BHNK @ self.key(summary_BHSK).transpose(-2, -1) * scale
