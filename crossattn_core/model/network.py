@@ -49,7 +49,7 @@ class CrossAssetNetwork(nn.Module):
     def __init__(self, shape: NetworkShape, settings: ModelSettings, cross: CrossAttention) -> None:
         super().__init__()
         self.max_lag = settings.max_lag
-        self.temporal = ENCODERS.get(settings.own_branch).build(shape, settings)
+        self.temporal = ENCODERS.get(settings.own_branch)(shape, settings)
         self.bar_token = BarEmbedding(shape.channels, shape.assets, settings.width)
         self.cross = cross
         raw = raw_outputs(settings.head, shape.outputs)
@@ -122,7 +122,7 @@ def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch
     """The network that ``settings.cross_attention`` names, initialised from ``generator``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
-        return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention).build(shape, settings))
+        return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention)(shape, settings))
 
 
 def _initialise(network: CrossAssetNetwork) -> None:

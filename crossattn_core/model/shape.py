@@ -14,6 +14,6 @@ class NetworkShape:
     """Features and the fresh flag."""
     outputs: int
     sectors: tuple[int, ...] = ()
-    """Sector of each asset, as small integers; hierarchical attention needs them."""
+    """Sector of each asset, as small integers, each in one market; hierarchical attention needs them."""
     markets: tuple[int, ...] = ()
     """Market of each asset, likewise."""

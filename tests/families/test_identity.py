@@ -54,7 +54,7 @@ def test_a_model_depends_on_the_knobs_of_its_family_and_not_on_another_familys()
     assert model_id("ridge_var", network) == model_id("ridge_var", experiment)
 
 
-def test_the_manifest_says_which_version_fitted_the_model_but_the_id_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_records_which_version_fitted_the_model_but_the_id_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = planted_experiment(PANEL, SMALL)
     before = fit_model("ridge_var", REQUEST, experiment)
     monkeypatch.setattr(checkpoint, "__version__", "99.0")

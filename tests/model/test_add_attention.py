@@ -1,7 +1,5 @@
 """An attention variant or an encoder from outside: registered, it is named in an experiment, fitted and asked like ours."""
 
-from typing import Self
-
 import numpy as np
 import pytest
 import torch
@@ -26,15 +24,10 @@ REQUEST = FitRequest(PANEL, 350, np.ones(400, np.float32), seed=5)
 class NewestMeanAttention(CrossAttention):
     """Every readable asset's newest bar alike."""
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.head_width = width // heads
-        self.value = nn.Linear(width, width, bias=False)
-        self.heads = heads
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(settings.width, settings.heads)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self.heads = settings.heads
+        self.value = nn.Linear(settings.width, settings.width, bias=False)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         allowed_BNM = allowed_sources(tokens.bars.readable_BN).float()
@@ -48,13 +41,9 @@ class NewestMeanAttention(CrossAttention):
 class NewestBarEncoder(Encoder):
     """A linear map of the newest bar."""
 
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.map = nn.Linear(channels, width)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.channels, settings.width)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self.map = nn.Linear(shape.channels, settings.width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         return self.map(bar_BNLC[:, :, -1])

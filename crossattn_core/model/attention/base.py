@@ -4,9 +4,9 @@ Axes: B decision rows, U distinct bars of the batch, N target assets, M source a
 L lags (0 is the newest bar), D width, H heads, K head width (D = H * K).
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 from crossattn_core.registry import Registry
 
-__all__ = ["ATTENTION", "AssetTokens", "CrossAttention", "allowed_sources", "copy_head_rows", "masked_softmax"]
+__all__ = ["ATTENTION", "AssetTokens", "CrossAttention", "allowed_sources", "masked_softmax"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class AssetTokens:
 
 
 class CrossAttention(nn.Module, ABC):
-    """Mixes other assets' tokens into each asset; an asset never reads itself here."""
+    """Mixes other assets' tokens into each asset; an asset never reads itself here.
+
+    A variant is built from the network's shape and the model's knobs. The network initialises its linear maps anew.
+    """
 
     reads_others = True
     """Off for the ablation that reads nothing: it has no weights to show."""
@@ -57,10 +60,11 @@ class CrossAttention(nn.Module, ABC):
     head_width: int
     """K, the width of one head's context."""
 
-    @classmethod
-    @abstractmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        """One for ``shape``, as ``settings`` describe it; the network initialises linear maps anew."""
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__()
+        self._heads, self.head_width = settings.heads, settings.width // settings.heads
+        # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
+        self._gain = math.sqrt(max(shape.assets - 1, 1) * settings.max_lag)
 
     @abstractmethod
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
@@ -87,18 +91,15 @@ class CrossAttention(nn.Module, ABC):
         return []
 
     def share_values(self, first: int, second: int) -> None:
-        """At the start, let head ``second`` see the same values as head ``first``, where heads have values of their own."""
-        return
+        """At the start, give head ``second`` of the map ``value`` the rows of head ``first``, where there is such a map."""
+        value = getattr(self, "value", None)
+        if isinstance(value, nn.Linear):
+            rows_HKD = value.weight.data.view(self._heads, -1, value.in_features)
+            rows_HKD[second] = rows_HKD[first]
 
 
 ATTENTION = Registry[type[CrossAttention]]("attention variant", "crossattn_core.model.attention")
 """Values of ``model.cross_attention``."""
-
-
-def copy_head_rows(value: nn.Linear, heads: int, first: int, second: int) -> None:
-    """Give head ``second`` of a value map the rows of head ``first``."""
-    rows_HKD = value.weight.data.view(heads, -1, value.in_features)
-    rows_HKD[second] = rows_HKD[first]
 
 
 def allowed_sources(readable_BM: Tensor) -> Tensor:

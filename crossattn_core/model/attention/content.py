@@ -4,13 +4,12 @@ Axes: B decision rows, N targets, M sources, D width, H heads, K head width.
 """
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import CrossAttention, allowed_sources, copy_head_rows, masked_softmax
+from crossattn_core.model.attention.base import CrossAttention, allowed_sources, masked_softmax
 from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["ContentAttention"]
@@ -19,25 +18,18 @@ __all__ = ["ContentAttention"]
 class ContentAttention(CrossAttention):
     """Queries, keys and values of one token an asset; learned logits say which source a target prefers."""
 
-    def __init__(self, assets: int, width: int, heads: int) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, width // heads
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, width, heads = shape.assets, settings.width, settings.heads
         self.logit_HNM = nn.Parameter(torch.zeros(heads, assets, assets))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
-        # As in lag_bias: a diffuse softmax over the others averages independent values down.
+        # The softmax is over assets alone.
         self._gain = math.sqrt(max(assets - 1, 1))
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.assets, settings.width, settings.heads)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNM]
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
 
     def attend(self, target_BND: Tensor, source_BMD: Tensor, fresh_BM: Tensor, readable_BM: Tensor) -> tuple[Tensor, Tensor]:
         """Context (B, N, H, K) and weights (B, H, N, M); ``fresh_BM`` scales each source's value."""

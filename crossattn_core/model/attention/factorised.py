@@ -4,7 +4,6 @@ Axes: B decision rows, U distinct bars, N targets, M sources, L lags, P steps, S
 """
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from crossattn_core.model.attention.base import (
     AssetTokens,
     CrossAttention,
     allowed_sources,
-    copy_head_rows,
     masked_softmax,
 )
 from crossattn_core.model.shape import NetworkShape
@@ -35,10 +33,10 @@ class FactorisedAttention(CrossAttention):
     the two, so leaders keep their lags.
     """
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int, *, steps: int) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, width // heads
-        self._steps = min(steps, lags)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, lags, width, heads = shape.assets, settings.max_lag, settings.width, settings.heads
+        self._steps = min(settings.steps, lags)
         patch_L = torch.arange(lags) * self._steps // lags
         own_PL = (patch_L[None, :] == torch.arange(self._steps)[:, None]).float() * _OWN_PATCH
         self.time_HMPL = nn.Parameter(own_PL.expand(heads, assets, -1, -1).clone())
@@ -48,17 +46,9 @@ class FactorisedAttention(CrossAttention):
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(self.head_width, self.head_width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
-        self._gain = math.sqrt(max(assets - 1, 1) * lags)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.assets, settings.max_lag, settings.width, settings.heads, steps=settings.steps)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.time_HMPL, self.step_HNS]
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         time_BHMPL, step_BHNS, summary_BHSK = self._attend(tokens)

@@ -8,14 +8,13 @@ Z batch or 1, E batch * head width, D width, H heads, K head width.
 """
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, copy_head_rows
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
 from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["LagBiasAttention"]
@@ -29,36 +28,24 @@ class LagBiasAttention(CrossAttention):
     """Learned logits over (target, source, lag), an optional content term, nonlinear values."""
 
     self_mask_1NLM: Tensor
+    has_value_width = True
+    """Whether a head's values are ``model.value_width`` wide; else as wide as everywhere."""
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, value_width: int | None = None) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, value_width or width // heads
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, lags, width, heads = shape.assets, settings.max_lag, settings.width, settings.heads
+        if self.has_value_width:
+            self.head_width = settings.value_width
         self.logit_HNLM = nn.Parameter(torch.zeros(heads, assets, lags, assets))
         self.value = nn.Linear(width, heads * self.head_width, bias=False)
-        self.query = nn.Linear(width, width, bias=False) if content else None
-        self.key = nn.Linear(width, width, bias=False) if content else None
+        self.query = nn.Linear(width, width, bias=False) if settings.content else None
+        self.key = nn.Linear(width, width, bias=False) if settings.content else None
         never_NM = torch.eye(assets) * _NEVER
         never_1NLM = never_NM[None, :, None, :].expand(1, assets, lags, assets).clone()
         self.register_buffer("self_mask_1NLM", never_1NLM, persistent=False)
-        # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
-        self._gain = math.sqrt(max(assets - 1, 1) * lags)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(
-            shape.assets,
-            settings.max_lag,
-            settings.width,
-            settings.heads,
-            content=settings.content,
-            value_width=settings.value_width,
-        )
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNLM]
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         weight_ZHNLM = self._weights(tokens)

@@ -4,7 +4,6 @@ Axes: B decision rows, U distinct bars, N targets, M sources, L lags, S = L * M 
 """
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from crossattn_core.model.attention.base import (
     AssetTokens,
     CrossAttention,
     allowed_sources,
-    copy_head_rows,
     masked_softmax,
 )
 from crossattn_core.model.shape import NetworkShape
@@ -30,25 +28,17 @@ class LaggedAttention(CrossAttention):
     Content alone must learn from noise who leads; a learned logit per (target, source), alike at every lag, lets it.
     """
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, width // heads
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, lags, width, heads = shape.assets, settings.max_lag, settings.width, settings.heads
         self.mixture_HNL = nn.Parameter(torch.zeros(heads, assets, lags))
         self.source_HNM = nn.Parameter(torch.zeros(heads, assets, assets))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
-        self._gain = math.sqrt(max(assets - 1, 1) * lags)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.assets, settings.max_lag, settings.width, settings.heads)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.mixture_HNL, self.source_HNM]
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         bars = tokens.bars

@@ -3,8 +3,6 @@
 Axes: N targets, M sources, L lags, H heads, Z batch or 1.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
@@ -18,16 +16,13 @@ __all__ = ["SparseLagAttention"]
 
 @ATTENTION.register("sparse")
 class SparseLagAttention(LagBiasAttention):
-    """Each head keeps, per target, the ``sources`` assets with the largest learned mass over all lags."""
+    """Each head keeps, per target, the ``top_sources`` assets with the largest learned mass over all lags."""
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, sources: int) -> None:
-        super().__init__(assets, lags, width, heads, content=content)
-        self._sources = min(sources, max(assets - 1, 1))
+    has_value_width = False
 
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        content, sources = settings.content, settings.top_sources
-        return cls(shape.assets, settings.max_lag, settings.width, settings.heads, content=content, sources=sources)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self._sources = min(settings.top_sources, max(shape.assets - 1, 1))
 
     def _weights(self, tokens: AssetTokens) -> Tensor:
         weight_ZHNLM = super()._weights(tokens)

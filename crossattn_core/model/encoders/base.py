@@ -4,7 +4,6 @@ Axes: B decision rows, N assets, L bars of a window, C channels of a bar, D widt
 """
 
 from abc import ABC, abstractmethod
-from typing import Self
 
 from torch import Tensor, nn
 
@@ -16,12 +15,10 @@ __all__ = ["ENCODERS", "Encoder"]
 
 
 class Encoder(nn.Module, ABC):
-    """Windows to one summary an asset; a bar is read by its own window only."""
+    """Windows to one summary an asset; built from the network's shape and the model's knobs."""
 
-    @classmethod
-    @abstractmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        """One for ``shape``, as ``settings`` describe it."""
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, bar_BNLC: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ weights head (see heads.py) and loss.
 Axes: B decision rows, N assets, L bars, P patches, C channels, D width.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,29 +23,15 @@ __all__ = ["PortfolioTransformer"]
 class PortfolioTransformer(Encoder):
     """Windows of all assets to one summary an asset, like every own branch; assets meet inside the tokens."""
 
-    def __init__(
-        self, channels: int, assets: int, *, lookback: int, patch: int, width: int, heads: int, layers: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self._patch, self._assets = patch, assets
-        self.embed = nn.Linear(patch * assets * channels, width)
-        self.time = _TimeEncoding(lookback // patch, width)
-        self.encoder = nn.ModuleList([_GatedAttention(width, heads, dropout) for _ in range(layers)])
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self._patch, self._assets = settings.patch, shape.assets
+        width, heads, dropout = settings.width, settings.heads, settings.dropout
+        self.embed = nn.Linear(settings.patch * shape.assets * shape.channels, width)
+        self.time = _TimeEncoding(settings.lookback // settings.patch, width)
+        self.encoder = nn.ModuleList([_GatedAttention(width, heads, dropout) for _ in range(settings.layers)])
         self.decoder = _GatedAttention(width, heads, dropout)
-        self.part = nn.Linear(width, assets * width)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(
-            shape.channels,
-            shape.assets,
-            lookback=settings.lookback,
-            patch=settings.patch,
-            width=settings.width,
-            heads=settings.heads,
-            layers=settings.layers,
-            dropout=settings.dropout,
-        )
+        self.part = nn.Linear(width, shape.assets * width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         batch, assets, bars, channels = bar_BNLC.shape

@@ -3,8 +3,6 @@
 Axes: B decision rows, N assets, L bars of a window, C channels of a bar, D width, G = B * N sequences.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,18 +13,17 @@ from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["DecomposedLinear", "MultiAssetGRU", "SingleAssetLSTM"]
 
+_TREND_BARS = 25
+"""Bars in the mean that is DLinear's trend."""
+
 
 @ENCODERS.register("lstm")
 class SingleAssetLSTM(Encoder):
     """One LSTM over each asset's own bars, shared by all assets (Hochreiter and Schmidhuber, 1997)."""
 
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.recurrent = nn.LSTM(channels, width, batch_first=True)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.channels, settings.width)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self.recurrent = nn.LSTM(shape.channels, settings.width, batch_first=True)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         batch, assets, bars, channels = bar_BNLC.shape
@@ -38,15 +35,11 @@ class SingleAssetLSTM(Encoder):
 class MultiAssetGRU(Encoder):
     """One GRU over all assets' bars side by side (Cho et al., 2014): the others are inputs, not attended to."""
 
-    def __init__(self, channels: int, assets: int, width: int) -> None:
-        super().__init__()
-        self._assets = assets
-        self.recurrent = nn.GRU(channels * assets, width, batch_first=True)
-        self.part = nn.Linear(width, assets * width)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.channels, shape.assets, settings.width)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self._assets = shape.assets
+        self.recurrent = nn.GRU(shape.channels * shape.assets, settings.width, batch_first=True)
+        self.part = nn.Linear(settings.width, shape.assets * settings.width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         hidden_BLD, _ = self.recurrent(bar_BNLC.transpose(1, 2).flatten(2))
@@ -58,15 +51,11 @@ class DecomposedLinear(Encoder):
     """Trend and remainder of each channel, each mapped linearly (DLinear: Zeng et al., 2023, "Are Transformers
     Effective for Time Series Forecasting?"). The trend is a mean of past bars only, so the map stays causal."""
 
-    def __init__(self, channels: int, lookback: int, width: int, *, span: int = 25) -> None:
-        super().__init__()
-        self._span = min(span, lookback)
-        self.trend = nn.Linear(lookback * channels, width)
-        self.remainder = nn.Linear(lookback * channels, width)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(shape.channels, settings.lookback, settings.width)
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self._span = min(_TREND_BARS, settings.lookback)
+        self.trend = nn.Linear(settings.lookback * shape.channels, settings.width)
+        self.remainder = nn.Linear(settings.lookback * shape.channels, settings.width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         summed_BNLC = bar_BNLC.cumsum(dim=2)

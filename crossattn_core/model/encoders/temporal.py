@@ -4,8 +4,6 @@ Axes: B decision rows, U distinct bars, N assets, L bars of a window, P patches,
 H heads, K head width.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,41 +48,18 @@ class CausalConvolution(nn.Module):
 class TemporalEncoder(Encoder):
     """Causal self-attention over the patches of each asset's window; assets do not meet here."""
 
-    def __init__(
-        self,
-        channels: int,
-        assets: int,
-        *,
-        lookback: int,
-        patch: int,
-        width: int,
-        heads: int,
-        layers: int,
-        dropout: float,
-        kernel: int | None = None,
-    ) -> None:
-        """With ``kernel`` the embedding is a causal convolution over that many bars; without, a map of each patch alone."""
-        super().__init__()
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        channels, width, patch = shape.channels, settings.width, settings.patch
         self._patch = patch
-        self.embed = nn.Linear(patch * channels, width) if kernel is None else CausalConvolution(channels, width, kernel, patch)
-        self.position_PD = nn.Parameter(torch.zeros(lookback // patch, width))
-        self.identity_ND = nn.Parameter(torch.zeros(assets, width))
-        self.layers = nn.ModuleList([_Layer(width, heads, dropout) for _ in range(layers)])
+        if settings.embedding == "convolution":
+            self.embed = CausalConvolution(channels, width, settings.kernel, patch)
+        else:
+            self.embed = nn.Linear(patch * channels, width)
+        self.position_PD = nn.Parameter(torch.zeros(settings.lookback // patch, width))
+        self.identity_ND = nn.Parameter(torch.zeros(shape.assets, width))
+        self.layers = nn.ModuleList([_Layer(width, settings.heads, settings.dropout) for _ in range(settings.layers)])
         self.norm = nn.LayerNorm(width)
-
-    @classmethod
-    def build(cls, shape: NetworkShape, settings: ModelSettings) -> Self:
-        return cls(
-            shape.channels,
-            shape.assets,
-            lookback=settings.lookback,
-            patch=settings.patch,
-            width=settings.width,
-            heads=settings.heads,
-            layers=settings.layers,
-            dropout=settings.dropout,
-            kernel=settings.kernel if settings.embedding == "convolution" else None,
-        )
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         """(B, N, L, C) to the newest patch's token (B, N, D): a patch token is read only once its last bar is known."""
