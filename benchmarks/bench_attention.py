@@ -21,17 +21,19 @@ import torch
 
 from benchmarks.pooled_layer import PooledNetwork
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.network import NetworkShape, build_network
+from crossattn_core.model.attention.base import ATTENTION
+from crossattn_core.model.network import build_network
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 
 HEADLINE = {"batch": 32, "assets": 10, "lookback": 168, "features": 6, "width": 64, "layers": 2}
 _MEMORY_LIMIT = 8 * 2**30
-_MOST_SECONDS = 240
+_MAX_SECONDS = 240
 """Wall time of a case."""
 _ENOUGH_SECONDS = 6
 """CPU time after which a case is not repeated again."""
 PORTFOLIO = {"own_branch": "portfolio_transformer", "head": "weights"}
-KINDS = ("lag_bias", "sparse", "lagged", "hierarchical", "factorised", "last", "pooled", "uniform", "off")
+DEFAULT = ModelSettings().cross_attention
 
 
 def main() -> None:
@@ -39,10 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--growth", action="store_true", help="the curves against assets and lookback, not the headline")
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    name = "growth" if asked.growth else "attention"
-    text = growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720)) if asked.growth else headline()
-    (asked.out or Path(__file__).with_name(f"results_{name}.md")).write_text(text, encoding="utf-8")
+    arguments = parser.parse_args()
+    name = "growth" if arguments.growth else "attention"
+    text = growth("assets", (10, 30, 100, 300)) + growth("lookback", (72, 168, 336, 720)) if arguments.growth else headline()
+    (arguments.out or Path(__file__).with_name(f"results_{name}.md")).write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -58,10 +60,10 @@ def headline() -> str:
         _line("pooled layer, as written", pooled, pooled),
         _line("pooled layer, dropout 0", fused, pooled),
     ]
-    for kind in KINDS:
+    for kind in sorted(ATTENTION.names(), key=lambda name: name != DEFAULT):
         lines.append(_line(f"ours, {kind}", in_process({**HEADLINE, "what": kind}), pooled))
-    wanted = {**HEADLINE, "what": "lag_bias"}
-    lines.append(_line("ours, lag_bias, convolution embedding", in_process({**wanted, "embedding": "convolution"}), pooled))
+    convolution = {**HEADLINE, "what": "lag_bias", "embedding": "convolution"}
+    lines.append(_line("ours, lag_bias, convolution embedding", in_process(convolution), pooled))
     lines.append(_line("Portfolio Transformer", in_process({**HEADLINE, "what": "off", **PORTFOLIO}), pooled))
     lines.append(_line("ours, lag_bias + content", in_process({**HEADLINE, "what": "lag_bias", "content": True}), pooled))
     lines.append(_line("ours, lag_bias, patches of 8", in_process({**HEADLINE, "what": "lag_bias", "patch": 8}), pooled))
@@ -92,12 +94,12 @@ def in_process(case: dict[str, Any]) -> dict[str, float]:
     """Measure one case in a process of its own; empty when it dies or takes too long."""
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    child = fork.Process(target=_answer, args=(case, theirs))
+    child = fork.Process(target=_measure_in_child, args=(case, theirs))
     child.start()
     theirs.close()
     try:
-        # A child that died has closed its end: that is an answer too.
-        return ours.recv() if ours.poll(_MOST_SECONDS) else {}
+        # A child that died has closed its end: that is a result too.
+        return ours.recv() if ours.poll(_MAX_SECONDS) else {}
     except EOFError:
         return {}
     finally:
@@ -105,7 +107,7 @@ def in_process(case: dict[str, Any]) -> dict[str, float]:
         child.join()
 
 
-def _answer(case: dict[str, Any], theirs: Connection) -> None:
+def _measure_in_child(case: dict[str, Any], theirs: Connection) -> None:
     try:
         theirs.send(measure(case))
     except (MemoryError, RuntimeError):
@@ -175,7 +177,7 @@ def _our_step(case: dict[str, Any]) -> Callable[[], None]:
     def step() -> None:
         network.zero_grad()
         bar_U, place_BL = torch.unique(row_B[:, None] - torch.arange(lags), return_inverse=True)
-        cross_BNO = network.cross_answer(RecentBars(bar_TNC[bar_U], place_BL, readable_BN))
+        cross_BNO = network.cross_part(RecentBars(bar_TNC[bar_U], place_BL, readable_BN))
         own_BNO = network.own_part(bar_TNC[own_rows[:, None] + torch.arange(1 - case["lookback"], 1)])
         (cross_BNO.square().mean() + own_BNO.square().mean()).backward()
 

@@ -22,31 +22,53 @@ import numpy as np
 
 from benchmarks.planted.markets import MARKETS, planted_suite_market
 from benchmarks.planted.trial import PlantedTrial, run_trial
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.families.registry import FAMILIES
+from crossattn_core.model.attention.base import ATTENTION
 
 _HOUR = {"horizons": [1], "trade_horizon": 1}
 """Families that give weights are trained on the one hour after the fill, an hour after the decision: a lead of one hour is
 over by then, the longer ones are not."""
 
-MODELS: dict[str, tuple[str, dict]] = {
-    "ridge_var": ("ridge_var", {}),
-    "lag_bias": ("attention", {}),
-    "lag_bias + content": ("attention", {"model": {"content": True}}),
-    "sparse": ("attention", {"model": {"cross_attention": "sparse", "top_sources": 2}}),
-    "hierarchical": ("attention", {"model": {"cross_attention": "hierarchical"}}),
-    "lagged": ("attention", {"model": {"cross_attention": "lagged"}}),
-    "factorised": ("attention", {"model": {"cross_attention": "factorised"}}),
-    "last": ("attention", {"model": {"cross_attention": "last"}}),
-    "pooled": ("attention", {"model": {"cross_attention": "pooled"}}),
-    "uniform": ("uniform_attention", {}),
-    "self-attention only": ("self_attention", {}),
-    "DLinear": ("dlinear", {}),
-    "GRU, all assets": ("gru", {}),
-    "LSTM, one asset": ("lstm", {}),
-    "LightGBM": ("lightgbm", {}),
-    "direction head": ("direction_attention", {}),
-    "Sharpe-trained, lag_bias": ("sharpe_attention", {"labels": _HOUR}),
-    "Portfolio Transformer": ("portfolio_transformer", {"labels": _HOUR}),
+_TITLES = {
+    "self_attention": "self-attention only",
+    "dlinear": "DLinear",
+    "gru": "GRU, all assets",
+    "lstm": "LSTM, one asset",
+    "lightgbm": "LightGBM",
+    "direction_attention": "direction head",
+    "sharpe_attention": "Sharpe-trained, lag_bias",
+    "uniform_attention": "uniform",
+    "portfolio_transformer": "Portfolio Transformer",
 }
+"""Families whose name in the table says more than their own."""
+
+_SPARSE = {"top_sources": 2}
+
+
+def _variants() -> dict[str, tuple[str, dict]]:
+    """Every attention variant but the two ablations, which are families; the default one also with content."""
+    default = ModelSettings().cross_attention
+    knobs = {
+        name: {"cross_attention": name} | (_SPARSE if name == "sparse" else {})
+        for name in ATTENTION.names()
+        if name not in (default, "uniform", "off")
+    }
+    named = {default: {}, f"{default} + content": {"model": {"content": True}}} | {name: {"model": knobs[name]} for name in knobs}
+    return {name: ("attention", overrides) for name, overrides in named.items()}
+
+
+def _families() -> dict[str, tuple[str, dict]]:
+    return {
+        _TITLES.get(name, name): (name, {"labels": _HOUR} if family.gives_weights else {})
+        for name, family in FAMILIES.items()
+        if name != "attention"
+    }
+
+
+MODELS: dict[str, tuple[str, dict]] = _variants() | _families()
+"""Name in the table -> the family, and what differs from the defaults."""
+
 MANY_SEEDS = ("ridge_var", "lag_bias")
 NULL_MARKETS, NULL_BARS = 60, 3000
 WEIGHED = "switching leader, rows weighed"
@@ -55,7 +77,7 @@ COLUMNS: dict[str, tuple[str, bool]] = {name: (name, False) for name in MARKETS}
 
 
 class Trials:
-    """Every trial run so far, by what was asked; new ones are appended to a file as they end."""
+    """Every trial run so far, by model, market and seed; new ones are appended to a file as they end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -64,11 +86,11 @@ class Trials:
 
     def has(self, model: str, column: str, seed: int, *, bars: int = 8000) -> bool:
         """Whether the trial was run before."""
-        return _asked(model, column, seed, bars) in self._done
+        return _trial_key(model, column, seed, bars) in self._done
 
-    def run(self, wanted: list[tuple[str, str, int, int]], jobs: int) -> None:
+    def run(self, trials: list[tuple[str, str, int, int]], jobs: int) -> None:
         """Run the trials (model, column, seed, bars) that were not run before, in so many processes; each is kept as it ends."""
-        missing = [trial for trial in wanted if _asked(*trial) not in self._done]
+        missing = [trial for trial in trials if _trial_key(*trial) not in self._done]
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             for done in as_completed([pool.submit(_trial, *trial) for trial in missing]):
                 row = done.result()
@@ -80,7 +102,7 @@ class Trials:
 
     def found(self, model: str, column: str, seed: int, *, bars: int = 8000) -> tuple[PlantedTrial, float]:
         """The trial, and the CPU seconds that it took."""
-        row = self._done[_asked(model, column, seed, bars)]
+        row = self._done[_trial_key(model, column, seed, bars)]
         return PlantedTrial(**row["trial"]), row["seconds"]
 
 
@@ -89,15 +111,15 @@ def _trial(model: str, column: str, seed: int, bars: int) -> dict[str, Any]:
     began = time.process_time()
     planted = planted_suite_market(market, seed, bars=bars)
     trial = run_trial(family, planted, seed, overrides, label=model, weigh_rows=weigh_rows)
-    return {"asked": _asked(model, column, seed, bars), "seconds": time.process_time() - began, "trial": asdict(trial)}
+    return {"asked": _trial_key(model, column, seed, bars), "seconds": time.process_time() - began, "trial": asdict(trial)}
 
 
-def _asked(model: str, column: str, seed: int, bars: int) -> str:
+def _trial_key(model: str, column: str, seed: int, bars: int) -> str:
     return json.dumps([model, MODELS[model][1], column, seed, bars], sort_keys=True)
 
 
 def main() -> None:
-    """Run what was asked for and write the table."""
+    """Run the trials and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--markets", nargs="*", default=list(COLUMNS), choices=list(COLUMNS))
@@ -107,42 +129,44 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes that run trials at once, a core each")
     parser.add_argument("--stored", action="store_true", help="run nothing: make the table of what was run so far")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_planted.md"))
-    asked = parser.parse_args()
-    trials = Trials(asked.trials)
+    arguments = parser.parse_args()
+    trials = Trials(arguments.trials)
     seconds = 0.0
     lines = [
-        "| model | " + " | ".join(asked.markets) + " | CPU s a fit |",
-        "|---|" + "---|" * (len(asked.markets) + 1),
+        "| model | " + " | ".join(arguments.markets) + " | CPU s a fit |",
+        "|---|" + "---|" * (len(arguments.markets) + 1),
     ]
-    seeds = {model: asked.seeds if model in MANY_SEEDS else 1 for model in asked.models}
+    seeds = {model: arguments.seeds if model in MANY_SEEDS else 1 for model in arguments.models}
     # Market by market, so that a suite that was stopped has whole columns.
-    wanted = [(model, column, seed, 8000) for column in asked.markets for model in asked.models for seed in range(seeds[model])]
-    judged = [model for model in MANY_SEEDS if model in asked.models]
-    wanted += [(model, "null", seed, NULL_BARS) for model in judged for seed in _null_seeds(asked.null_markets)]
+    todo = [
+        (model, column, seed, 8000) for column in arguments.markets for model in arguments.models for seed in range(seeds[model])
+    ]
+    repeated = [model for model in MANY_SEEDS if model in arguments.models]
+    todo += [(model, "null", seed, NULL_BARS) for model in repeated for seed in _null_seeds(arguments.null_markets)]
     began = time.perf_counter()
-    if not asked.stored:
-        trials.run(wanted, asked.jobs)
+    if not arguments.stored:
+        trials.run(todo, arguments.jobs)
     wall = time.perf_counter() - began
-    for model in asked.models:
+    for model in arguments.models:
         cells, spent = [], []
-        for column in asked.markets:
+        for column in arguments.markets:
             found = [trials.found(model, column, seed) for seed in range(seeds[model]) if trials.has(model, column, seed)]
             spent += [cost for _, cost in found]
             cells.append(_cell([trial for trial, _ in found]))
         seconds += sum(spent)
         lines.append(f"| {model} | " + " | ".join(cells) + f" | {f'{np.mean(spent):.1f}' if spent else ''} |")
     text = _LEGEND + "\n".join(lines) + "\n"
-    if asked.null_markets:
-        rates, cost = _null_rates(asked.null_markets, judged, trials)
+    if arguments.null_markets:
+        rates, cost = _null_rates(arguments.null_markets, repeated, trials)
         text += "\n" + "\n".join(rates) + "\n"
         seconds += cost
     text += f"\n{seconds / 60:.0f} CPU minutes in all"
-    text += ".\n" if asked.stored else f"; this run took {wall / 60:.0f} minutes in {asked.jobs} processes.\n"
-    asked.out.write_text(text, encoding="utf-8")
+    text += ".\n" if arguments.stored else f"; this run took {wall / 60:.0f} minutes in {arguments.jobs} processes.\n"
+    arguments.out.write_text(text, encoding="utf-8")
     print(text)
 
 
-_LEGEND = f"""8,000 hours x 6 assets, fitted on the first 80%, judged on the rest; next-bar labels, close to close. A cell: mean
+_LEGEND = f"""8,000 hours x 6 assets, fitted on the first 80%, tested on the rest; next-bar labels, close to close. A cell: mean
 time-series IC over the followers (± over seeds); edges whose leader and lag are the strongest pair; leaders named by the
 gate, of these false. The IC that nothing can beat is .224 at a share of 5% and .1 at 1%. {" and ".join(MANY_SEEDS)} on five
 seeds, every other model on one; an empty cell was not run. In '{WEIGHED}' training rows are weighed by age and regime as the

@@ -23,7 +23,7 @@ from crossattn_core.analysis.lead_lag import lead_lag
 from crossattn_core.analysis.leaders import judge_leads
 from crossattn_core.analysis.snapshot import summarise
 from crossattn_core.analysis.snapshot_store import next_bar_frame
-from crossattn_core.families.network import FittedAttention
+from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import FitRequest, fit_model
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
@@ -62,7 +62,7 @@ def find_edges(
     bars = len(panel.as_of_T)
     cut_off = int(bars * train_share)
     model = fit_model("attention", FitRequest(panel, cut_off, np.ones(bars, dtype=np.float32), seed), experiment)
-    if not isinstance(model, FittedAttention):
+    if not isinstance(model, FittedNetwork):
         raise TypeError(f"family 'attention' fitted a {type(model).__name__}; views need the network's")
     held_R = np.arange(cut_off + 1, bars - 1)
     edges = {view: _above_fair(value_NM, lag_NM) for view, value_NM, lag_NM in _views(model, panel, held_R)}
@@ -110,7 +110,7 @@ def days_until_followed(
         known = panel.until(cut_off + 1)
         weight_T = row_weights(cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain)
         fitted = fit_model("attention", FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
-        if not isinstance(fitted, FittedAttention):
+        if not isinstance(fitted, FittedNetwork):
             raise TypeError(f"family 'attention' fitted a {type(fitted).__name__}; views need the network's")
         model = fitted
         if cut_off == switch:
@@ -128,7 +128,7 @@ def days_until_followed(
 
 
 def _views(
-    model: FittedAttention, panel: Panel, row_R: NDArray[np.int64]
+    model: FittedNetwork, panel: Panel, row_R: NDArray[np.int64]
 ) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
     """(name, (N, M) shares, (N, M) lag of the largest value)."""
     few_R = row_R[np.linspace(0, len(row_R) - 1, _VIEW_ROWS).round().astype(int)]
@@ -139,7 +139,7 @@ def _views(
     yield "occlusion", occluded_NM, np.full(occluded_NM.shape, np.nan)
 
 
-def _weights(model: FittedAttention, panel: Panel, row_R: NDArray[np.int64]) -> Any:
+def _weights(model: FittedNetwork, panel: Panel, row_R: NDArray[np.int64]) -> Any:
     return model.attention(panel, row_R[:: max(1, len(row_R) // 48)])
 
 

@@ -1,4 +1,4 @@
-"""One trial of the planted suite: fit a family on a market, then ask what it found.
+"""One trial of the planted suite: fit a family on a market, then measure what it found.
 
 Axes: R held-out rows, N assets, M sources, L lags.
 """
@@ -59,7 +59,7 @@ def run_trial(
     train_share: float = 0.8,
     weigh_rows: bool = False,
 ) -> PlantedTrial:
-    """Fit on the first ``train_share`` of the bars, judge on the rest.
+    """Fit on the first ``train_share`` of the bars, test on the rest.
 
     Args:
         family: as for ``fit_model``.
@@ -81,12 +81,12 @@ def run_trial(
     forecast_RN = model.forecast_next_bar(panel, row_R)
     weight_RN = model.weights(panel, row_R)
     if weight_RN is not None:
-        # Weights speak of the return that they were trained to earn, which starts at the fill.
+        # Weights are compared with the return that they were trained to earn, which starts at the fill.
         labels = experiment.labels
         forecast_RN = weight_RN
         outcome_RN = compute_labels(panel, labels).value_TNH[row_R, :, labels.horizons.index(labels.trade_horizon)]
-    judged = sorted({edge.follower for edge in market.edges}) or list(range(len(panel.asset_ids)))
-    ic = float(np.mean([_correlation(forecast_RN[:, n], outcome_RN[:, n]) for n in judged]))
+    tested = sorted({edge.follower for edge in market.edges}) or list(range(len(panel.asset_ids)))
+    ic = float(np.mean([_correlation(forecast_RN[:, n], outcome_RN[:, n]) for n in tested]))
     pairs_NML = _pairs(model, experiment, market, row_R)
     edges_found, lag_errors = -1, [float("nan")]
     if pairs_NML is not None:

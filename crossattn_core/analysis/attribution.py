@@ -22,7 +22,7 @@ from scipy import stats
 from crossattn_core.analysis.snapshot import summarise
 from crossattn_core.errors import HistoryError, TrainingError
 from crossattn_core.families.fitted import FittedModel
-from crossattn_core.families.network import FittedAttention
+from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Windows
 
@@ -55,7 +55,7 @@ class Influence:
 
 
 def influence_views(
-    model: FittedAttention, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
+    model: FittedNetwork, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
 ) -> Influence:
     """All three views at ``rows`` (panel rows, each with enough history behind it).
 
@@ -83,7 +83,7 @@ def attention_view(model: FittedModel, panel: Panel, rows: NDArray[np.integer]) 
     return summarise(weights, day, model.model_id).weight_NML.astype(np.float64)
 
 
-def gradient_view(model: FittedAttention, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64]:
     """(N, M, L) mean over rows of |sum over channels of gradient x input| of target n's next-bar cross part.
 
     In scaled units, before calibration (which multiplies a target's whole cross part by one number).
@@ -103,7 +103,7 @@ def gradient_view(model: FittedAttention, panel: Panel, rows: NDArray[np.integer
     for row in rows:
         recent = windows.gather_recent(torch.tensor([int(row)]), network.max_lag)
         bar_UNC = recent.bar_UNC.clone().requires_grad_()
-        next_bar_N = network.cross_part(replace(recent, bar_UNC=bar_UNC))[0][0, :, 0]
+        next_bar_N = network.cross_part_and_weights(replace(recent, bar_UNC=bar_UNC))[0][0, :, 0]
         if not next_bar_N.requires_grad:
             continue
         slope_NUMC = torch.stack([torch.autograd.grad(value, bar_UNC, retain_graph=True)[0] for value in next_bar_N])

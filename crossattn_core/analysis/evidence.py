@@ -26,7 +26,7 @@ from crossattn_core.analysis.classical import granger, hayashi_yoshida
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FittedModel
-from crossattn_core.families.network import FittedAttention
+from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
@@ -98,7 +98,7 @@ def take_evidence(model: FittedModel, panel: Panel, day: date, experiment: Exper
     if attention_NML is None:
         return None
     nowhere_NM = np.full(attention_NML.shape[:2], np.nan)
-    gradient_NML = gradient_view(model, panel, rows) if isinstance(model, FittedAttention) else nowhere_NM[:, :, None]
+    gradient_NML = gradient_view(model, panel, rows) if isinstance(model, FittedNetwork) else nowhere_NM[:, :, None]
     occlusion_NM = occlusion_view(model, panel, rows, weeks=(weeks,)) if weeks else nowhere_NM
     views = {
         "attention": shares(attention_NML.sum(axis=2)),

@@ -7,7 +7,7 @@ valid one, and ``Experiment.content_hash`` names the result: two experiments wit
 
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.feed import FeedSettings, Period, PlantedLead, SimulatedMarket
-from crossattn_core.experiment.model import FAMILIES, FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
+from crossattn_core.experiment.model import FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
@@ -15,7 +15,6 @@ from crossattn_core.experiment.tuning import Choice, TuningSettings
 from crossattn_core.experiment.whole import Experiment, load_experiment
 
 __all__ = [
-    "FAMILIES",
     "AnalysisSettings",
     "BacktestSettings",
     "BaselineSettings",

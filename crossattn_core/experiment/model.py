@@ -2,26 +2,12 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from crossattn_core.experiment.registered import ATTENTION, ENCODERS, check_registered
 from crossattn_core.experiment.section import Section
 
-__all__ = ["FAMILIES", "LOSSES_OF_HEAD", "FeatureSettings", "LabelSettings", "ModelSettings", "TrainingSettings"]
-
-FAMILIES = (
-    "attention",
-    "direction_attention",
-    "sharpe_attention",
-    "uniform_attention",
-    "self_attention",
-    "lstm",
-    "gru",
-    "dlinear",
-    "portfolio_transformer",
-    "ridge_var",
-    "lightgbm",
-)
-"""Model families that can be fitted (see families/registry.py); each can be asked for by name."""
+__all__ = ["LOSSES_OF_HEAD", "FeatureSettings", "LabelSettings", "ModelSettings", "TrainingSettings"]
 
 LOSSES_OF_HEAD = {"returns": ("mse", "huber", "rank_ic"), "direction": ("cross_entropy",), "weights": ("sharpe",)}
 """model.head -> the values of training.loss that can train it."""
@@ -71,11 +57,13 @@ class LabelSettings(Section):
 class ModelSettings(Section):
     """The network."""
 
-    cross_attention: Literal["lag_bias", "last", "pooled", "lagged", "hierarchical", "factorised", "sparse", "uniform", "off"] = (
-        "lag_bias"
+    cross_attention: str = Field(
+        default="lag_bias", validate_default=False, description="how assets read each other: a file of model/attention"
     )
-    own_branch: Literal["attention", "lstm", "gru", "dlinear", "portfolio_transformer"] = Field(
-        default="attention", description="what reads the asset's own window; the others than 'attention' are baselines"
+    own_branch: str = Field(
+        default="attention",
+        validate_default=False,
+        description="what reads the asset's own window (model/encoders); the others than 'attention' are baselines",
     )
     head: Literal["returns", "direction", "weights"] = Field(
         default="returns",
@@ -93,7 +81,7 @@ class ModelSettings(Section):
     embedding: Literal["linear", "convolution"] = Field(
         default="linear", description="how bars become tokens of the temporal encoder: patch by patch, or by a causal convolution"
     )
-    kernel: int = Field(default=48, ge=1, le=512, description="convolution: bars that one token hears, at least patch")
+    kernel: int = Field(default=48, ge=1, le=512, description="convolution: bars that one token reads, at least patch")
     lookback: int = Field(default=168, ge=8, le=4096, description="bars that a window holds")
     patch: int = Field(default=24, ge=1, le=168, description="bars in one token of the temporal encoder; divides lookback")
     max_lag: int = Field(default=24, ge=1, le=336, description="bars back that cross-attention reads, at most lookback")
@@ -101,10 +89,20 @@ class ModelSettings(Section):
     heads: int = Field(default=8, ge=1, le=32, description="divides width; dealt out to the outputs in turn")
     layers: int = Field(default=2, ge=1, le=12, description="layers of causal temporal self-attention")
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    value_width: int = Field(default=4, ge=1, le=256, description="lag_bias: width of what one head hears of a bar")
+    value_width: int = Field(default=4, ge=1, le=256, description="lag_bias: width of a head's value of a bar")
     steps: int = Field(default=6, ge=1, le=64, description="factorised: summaries that a source makes of its recent bars")
     top_sources: int = Field(default=8, ge=1, le=512, description="sparse: assets that a head keeps per target")
     content: bool = Field(default=False, description="lag_bias: add the content term to the learned logits")
+
+    @field_validator("cross_attention")
+    @classmethod
+    def _attention_is_registered(cls, name: str) -> str:
+        return check_registered(ATTENTION, name)
+
+    @field_validator("own_branch")
+    @classmethod
+    def _encoder_is_registered(cls, name: str) -> str:
+        return check_registered(ENCODERS, name)
 
     @model_validator(mode="after")
     def _shapes_divide(self) -> Self:
@@ -147,7 +145,7 @@ class TrainingSettings(Section):
         description="sharpe: one-way cost of turnover in training; costs.* are what the backtest charges",
     )
     entropy_weight: float = Field(
-        default=0.0, ge=0, le=10, description="weight of the penalty on attention that stands on one asset; 0: none"
+        default=0.0, ge=0, le=10, description="weight of the penalty on attention that collapses onto one asset; 0: none"
     )
     clip_norm: float = Field(default=1.0, gt=0)
     validation_share: float = Field(
@@ -160,7 +158,7 @@ class TrainingSettings(Section):
         default=16, ge=1, le=512, description="neighbouring rows that are drawn together; they share tokens"
     )
     own_branch_stride: int = Field(
-        default=16, ge=1, le=64, description="in training the own branch speaks on every n-th row of a batch (drop-path)"
+        default=16, ge=1, le=64, description="in training the own branch takes part on every n-th row of a batch (drop-path)"
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="cpu", description="where a network is fitted; auto: cuda where there is one. Forecasts are made on the CPU"

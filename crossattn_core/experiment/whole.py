@@ -12,13 +12,13 @@ from crossattn_core.errors import ExperimentError, UniverseError
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.feed import FeedSettings, Period
 from crossattn_core.experiment.model import (
-    FAMILIES,
     LOSSES_OF_HEAD,
     FeatureSettings,
     LabelSettings,
     ModelSettings,
     TrainingSettings,
 )
+from crossattn_core.experiment.registered import FAMILIES, check_registered, registered_names
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
@@ -112,13 +112,11 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _families_are_known_and_trained(self) -> Self:
         for name in (*self.retrain.families, self.tuning.family):
-            if name not in FAMILIES:
-                near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.0)[0]
-                raise ValueError(f"no model family is called {name!r}; did you mean {near!r}? Known: {', '.join(FAMILIES)}")
+            check_registered(FAMILIES, name)
         # The defaults name ridge_var on both sides; whoever changes the families alone need not name the strategies again.
         named = self.baselines.strategies if "strategies" in self.baselines.model_fields_set else ()
         for name in named:
-            if name in FAMILIES and name not in self.retrain.families:
+            if name in registered_names(FAMILIES) and name not in self.retrain.families:
                 raise ValueError(f"baselines.strategies names {name!r}, which nobody trains; add it to retrain.families")
         return self
 
@@ -130,9 +128,9 @@ class Experiment(Section):
             if section not in sections or knob not in type(sections[section]).model_fields:
                 raise ValueError(f"tuning.space names {name!r}; a knob is 'section.knob' of {', '.join(sections)}")
             for value in choice.corners:
-                told = sections[section].model_dump() | {knob: value}
+                changed = sections[section].model_dump() | {knob: value}
                 try:
-                    type(sections[section]).model_validate(told)
+                    type(sections[section]).model_validate(changed)
                 except ValidationError as error:
                     raise ValueError(f"tuning.space, {name} = {value!r}: {error.errors()[0]['msg']}") from error
         return self

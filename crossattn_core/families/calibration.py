@@ -1,11 +1,11 @@
-"""Calibration: how far each part of a forecast is believed, per output, judged on the validation rows.
+"""Calibration: the gain of each part of a forecast, per output, from the validation rows.
 
-    ahead   what the next-bar attention already says about later bars (a lead of several hours, summed up)
-    cross   what the output's own heads say
-    own     what the asset's own past says
+    ahead   what the next-bar attention already implies for later bars (a lead of several hours, summed up)
+    cross   the part that the output's own heads give
+    own     the part that the asset's own past gives
 
-A part that validation does not support is shrunk towards silence, so that a long horizon with few independent outcomes
-cannot shout. The gain is the weighted least-squares slope of outcome on part, cut to [0, 1], times the positive-part
+A part that validation does not support is shrunk towards 0, so that a long horizon with few independent outcomes does not
+dominate. The gain is the weighted least-squares slope of outcome on part, cut to [0, 1], times the positive-part
 James-Stein factor 1 - 1 / z^2, where z counts one observation per non-overlapping horizon. The ahead part is no claim
 of its own but follows from the next bar's: its slope is averaged, by precision, with the next bar's gain.
 
@@ -23,7 +23,7 @@ FLOOR = 0.05
 """The smallest gain: the direction stays visible, the size does not matter."""
 
 _PRIOR_SPREAD = 0.3
-"""Standard deviation of the ahead part's gain around the next bar's, before validation speaks."""
+"""Standard deviation of the ahead part's gain around the next bar's, before any validation row is seen."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ def calibrate(
 def _slope(
     part_RN: NDArray[np.float32], outcome_RN: NDArray[np.float64], weight_R: NDArray[np.float64], overlap: int
 ) -> tuple[float, float]:
-    """Least-squares slope of outcome on part and its standard error; (0, 0) where the part is silent."""
+    """Least-squares slope of outcome on part and its standard error; (0, 0) where the part is 0."""
     seen_RN = np.isfinite(outcome_RN) & np.isfinite(part_RN)
     weight_RN = weight_R[:, None] * seen_RN
-    heard_RN, outcome_RN = np.where(seen_RN, part_RN, 0.0).astype(np.float64), np.where(seen_RN, outcome_RN, 0.0)
-    energy = float((weight_RN * heard_RN**2).sum())
+    regressor_RN, outcome_RN = np.where(seen_RN, part_RN, 0.0).astype(np.float64), np.where(seen_RN, outcome_RN, 0.0)
+    energy = float((weight_RN * regressor_RN**2).sum())
     if energy <= 1e-12:
         return 0.0, 0.0
-    slope = float((weight_RN * heard_RN * outcome_RN).sum()) / energy
+    slope = float((weight_RN * regressor_RN * outcome_RN).sum()) / energy
     # Overlapping outcomes count once a horizon; assets of one row move together, so a row's products are summed first.
-    score_R = (weight_RN * heard_RN * (outcome_RN - slope * heard_RN)).sum(axis=1)
+    score_R = (weight_RN * regressor_RN * (outcome_RN - slope * regressor_RN)).sum(axis=1)
     return slope, float(np.sqrt((score_R**2).sum() * overlap)) / energy

@@ -6,7 +6,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,32 @@ from crossattn_core.errors import CheckpointError
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import sha256_of, write_bytes, write_json
 
-__all__ = ["FORMAT", "fits", "model_id_of", "read_checkpoint", "stamp", "write_checkpoint"]
+__all__ = ["FORMAT", "check_fits", "model_id_of", "read_checkpoint", "stamp", "write_checkpoint"]
 
 FORMAT = 1
 """Layout of a checkpoint; another one is refused."""
 
-_WITHOUT_NETWORK = ("ridge_var", "lightgbm")
+_COMPARED = ("family", "universe", "features", "horizons", "execution_lag", "model")
+"""Keys of a manifest without which a checkpoint cannot serve an experiment; 'model' where the family has a network."""
+
+_NOT_IDENTITY = ("model_id", "weights_sha256", "code_version")
+"""Keys of a manifest that are no part of what the model is."""
+
 _WEIGHTS, _MANIFEST = "weights.safetensors", "manifest.json"
 
 
-def stamp(family: str, experiment: Experiment) -> dict[str, Any]:
-    """The part of a manifest that says which experiment a model belongs to."""
-    return {
+def stamp(family: str, experiment: Experiment, knobs: Sequence[str]) -> dict[str, Any]:
+    """The part of a manifest that says what a model was made for.
+
+    It holds what the family depends on and nothing else: an experiment with another name, feed folder or period that
+    comes to the same rows has the same models.
+
+    Args:
+        family: its name.
+        experiment: as adapted to the family.
+        knobs: of ``Family``: sections and single knobs that decide what is fitted.
+    """
+    stamped: dict[str, Any] = {
         "format": FORMAT,
         "family": family,
         "code_version": __version__,
@@ -40,11 +54,14 @@ def stamp(family: str, experiment: Experiment) -> dict[str, Any]:
         "features": list(experiment.features.names),
         "horizons": list(experiment.labels.horizons),
         "execution_lag": experiment.labels.execution_lag,
-        "model": experiment.model.model_dump(mode="json"),
-        "experiment_hash": experiment.content_hash(),
-        "seed": experiment.training.seed,
-        "threads": experiment.training.threads,
+        "max_exit_delay": experiment.labels.max_exit_delay,
+        "max_age_hours": experiment.features.max_age_hours,
     }
+    for name in knobs:
+        section, _, knob = name.partition(".")
+        values = getattr(experiment, section).model_dump(mode="json")
+        stamped[section] = stamped.get(section, {}) | ({knob: values[knob]} if knob else values)
+    return stamped
 
 
 def model_id_of(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]) -> str:
@@ -54,8 +71,8 @@ def model_id_of(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any])
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
         digest.update(array.tobytes())
-    told = {key: value for key, value in manifest.items() if key not in ("model_id", "weights_sha256")}
-    digest.update(json.dumps(told, sort_keys=True, allow_nan=False).encode())
+    identity = {key: value for key, value in manifest.items() if key not in _NOT_IDENTITY}
+    digest.update(json.dumps(identity, sort_keys=True, allow_nan=False).encode())
     return digest.hexdigest()[:16]
 
 
@@ -88,17 +105,22 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, An
         raise CheckpointError(f"{folder}: damaged checkpoint ({error!r}); restore it or train again") from error
 
 
-def fits(manifest: Mapping[str, Any], family: str, experiment: Experiment, *, folder: Path | str = "checkpoint") -> None:
+def check_fits(
+    manifest: Mapping[str, Any],
+    family: str,
+    experiment: Experiment,
+    knobs: Sequence[str],
+    *,
+    folder: Path | str = "checkpoint",
+) -> None:
     """Refuse a checkpoint that was made for something else.
 
     Raises:
         CheckpointError: family, universe, features, horizons or network differ; each difference is spelled out.
     """
-    wanted = stamp(family, experiment)
-    compared = ["family", "universe", "features", "horizons", "execution_lag"] + (
-        ["model"] if family not in _WITHOUT_NETWORK else []
-    )
-    differences = [line for key in compared for line in _differences(key, manifest.get(key), wanted[key])]
+    expected = stamp(family, experiment, knobs)
+    compared = [key for key in _COMPARED if key in expected]
+    differences = [line for key in compared for line in _differences(key, manifest.get(key), expected[key])]
     if differences:
         raise CheckpointError(
             f"{folder} does not fit experiment {experiment.name!r}:\n  "
@@ -107,19 +129,19 @@ def fits(manifest: Mapping[str, Any], family: str, experiment: Experiment, *, fo
         )
 
 
-def _differences(key: str, stored: Any, wanted: Any) -> list[str]:
-    if stored == wanted:
+def _differences(key: str, stored: Any, expected: Any) -> list[str]:
+    if stored == expected:
         return []
-    if isinstance(stored, list) and isinstance(wanted, list):
-        only_stored = [item for item in stored if item not in wanted]
-        only_wanted = [item for item in wanted if item not in stored]
-        if not only_stored and not only_wanted:
-            return [f"{key}: same entries in another order: checkpoint {stored}, experiment {wanted}"]
-        return [f"{key}: only in the checkpoint {only_stored}, only in the experiment {only_wanted}"]
-    if isinstance(stored, dict) and isinstance(wanted, dict):
+    if isinstance(stored, list) and isinstance(expected, list):
+        only_stored = [item for item in stored if item not in expected]
+        only_expected = [item for item in expected if item not in stored]
+        if not only_stored and not only_expected:
+            return [f"{key}: same entries in another order: checkpoint {stored}, experiment {expected}"]
+        return [f"{key}: only in the checkpoint {only_stored}, only in the experiment {only_expected}"]
+    if isinstance(stored, dict) and isinstance(expected, dict):
         return [
-            f"{key}.{name}: checkpoint {stored.get(name)!r}, experiment {wanted.get(name)!r}"
-            for name in sorted(stored.keys() | wanted.keys())
-            if stored.get(name) != wanted.get(name)
+            f"{key}.{name}: checkpoint {stored.get(name)!r}, experiment {expected.get(name)!r}"
+            for name in sorted(stored.keys() | expected.keys())
+            if stored.get(name) != expected.get(name)
         ]
-    return [f"{key}: checkpoint {stored!r}, experiment {wanted!r}"]
+    return [f"{key}: checkpoint {stored!r}, experiment {expected!r}"]

@@ -1,4 +1,4 @@
-"""Several seeds of one family as one model: members are checkpoints of their own, their answers are averaged.
+"""Several seeds of one family as one model: members are checkpoints of their own, their outputs are averaged.
 
 <models>/<ensemble id>/manifest.json lists the members; each member lies in <models>/<member id>.
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.checkpoint import model_id_of, stamp, write_checkpoint
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel
+from crossattn_core.families.checkpoint import stamp
+from crossattn_core.families.fitted import AttentionWeights, EpochReport, Family, FitRequest, FittedModel
 from crossattn_core.panel.panel import Panel
 
 __all__ = ["MEMBERS", "FittedEnsemble", "fit_ensemble"]
@@ -32,9 +32,7 @@ class FittedEnsemble(FittedModel):
 
     def __init__(self, members: Sequence[FittedModel], manifest: dict[str, Any]) -> None:
         self.members = tuple(members)
-        self.family = self.members[0].family
-        self.manifest = manifest
-        self.model_id = manifest.setdefault("model_id", model_id_of(self._arrays(), manifest))
+        self.identify(manifest)
 
     def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         return self._mean([member.forecast(panel, rows) for member in self.members])
@@ -49,58 +47,55 @@ class FittedEnsemble(FittedModel):
         return self._mean_or_none([member.weights(panel, rows) for member in self.members])
 
     def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
-        answers = [member.attention(panel, rows) for member in self.members]
-        given = [answer for answer in answers if answer is not None]
-        if len(given) < len(answers):
+        attentions = [member.attention(panel, rows) for member in self.members]
+        given = [attention for attention in attentions if attention is not None]
+        if len(given) < len(attentions):
             return None
-        return replace(given[0], weight_RHNML=self._mean([answer.weight_RHNML for answer in given]))
+        return replace(given[0], weight_RHNML=self._mean([attention.weight_RHNML for attention in given]))
 
     def save(self, folder: Path) -> Path:
         """Write the members beside ``folder``, then the list of them: a reader sees a whole ensemble or none."""
         for member in self.members:
             member.save(folder.parent / member.model_id)
-        return write_checkpoint(folder, self._arrays(), self.manifest)
+        return super().save(folder)
 
-    def _arrays(self) -> dict[str, NDArray[np.int64]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         return {"seeds": np.array([member.manifest["seed"] for member in self.members], dtype=np.int64)}
 
     @staticmethod
-    def _mean(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.mean(np.stack(answers).astype(np.float64), axis=0).astype(np.float32)
+    def _mean(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.mean(np.stack(outputs).astype(np.float64), axis=0).astype(np.float32)
 
-    def _mean_or_none(self, answers: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-        given = [answer for answer in answers if answer is not None]
-        return self._mean(given) if len(given) == len(answers) else None
+    def _mean_or_none(self, outputs: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+        given = [output for output in outputs if output is not None]
+        return self._mean(given) if len(given) == len(outputs) else None
 
 
 def fit_ensemble(
-    fit: Callable[..., FittedModel],
-    family: str,
-    request: FitRequest,
-    experiment: Experiment,
-    seeds: int,
-    *,
-    report: Callable[[EpochReport], None],
+    kind: Family, family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]
 ) -> FittedEnsemble:
-    """Fit ``seeds`` members, each warm from its counterpart in the predecessor where that has as many.
+    """Fit ``retrain.seeds`` members, each warm from its counterpart in the predecessor where that has as many.
 
     Args:
-        fit: fits one member; same call as ``fit_model``.
+        kind: fits one member.
+        family: its name.
+        request: for the whole; members differ by seed and by what they start from.
+        experiment: as adapted to the family.
+        report: called after each epoch of each member.
     """
-    before = request.warm_from
+    before, seeds = request.warm_from, experiment.retrain.seeds
     parents: Sequence[FittedModel | None] = [None] * seeds
     if isinstance(before, FittedEnsemble) and len(before.members) == seeds:
         parents = before.members
     members = []
     for n, parent in enumerate(parents):
-        folder = None if request.resume_folder is None else request.resume_folder / str(n)
-        asked = replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent, resume_folder=folder)
-        members.append(fit(family, asked, experiment, report=report))
+        of_member = replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent)
+        members.append(kind.fit(family, of_member, experiment, report=report))
     first = members[0].manifest
     losses = [float(member.manifest["validation_loss"]) for member in members]
     shared = ("panel_hash", "cut_off", "train_start", "train_rows", "validation_rows")
     manifest = {
-        **stamp(family, experiment),
+        **stamp(family, experiment, kind.knobs),
         **{key: first[key] for key in shared},
         "seed": request.seed,
         "validation_loss": float(np.mean(losses)),

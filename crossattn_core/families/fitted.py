@@ -1,20 +1,22 @@
-"""What every family of models gives back after a fit, and what a fit asks for.
+"""What a family of models is, what a fit needs, and what it gives.
 
-Axes: T bars of the panel, R rows asked for, N assets (targets), M assets (sources), L lags, H horizons or heads.
+Axes: T bars of the panel, R rows, N assets (targets), M assets (sources), L lags, H horizons or heads.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.checkpoint import model_id_of, write_checkpoint
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["AttentionWeights", "EpochReport", "FitRequest", "FittedModel", "silent"]
+__all__ = ["AttentionWeights", "EpochReport", "Family", "FitRequest", "FittedModel", "silent"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,30 @@ class FitRequest:
     seed: int
     warm_from: "FittedModel | None" = None
     """Predecessor whose weights are the start."""
-    resume_folder: Path | None = None
-    """Where a network's fit keeps its state after each epoch: the same request picks it up there and ends in the same
-    bits. Emptied when the fit ends."""
+
+    @property
+    def known_panel(self) -> Panel:
+        """The rows up to the cut-off: all that a fit may read."""
+        return self.panel.until(self.cut_off + 1)
+
+    def record(self, train_R: NDArray[np.integer], *, validation_rows: int = 0, loss: float | None = None) -> dict[str, Any]:
+        """What a manifest keeps of the fit.
+
+        Args:
+            train_R: panel rows that were trained on.
+            validation_rows: rows held out.
+            loss: on them; none where nothing was held out.
+        """
+        known = self.known_panel
+        return {
+            "panel_hash": known.content_hash,
+            "cut_off": str(known.as_of_T[self.cut_off]),
+            "train_start": str(known.as_of_T[train_R[0]]),
+            "train_rows": len(train_R),
+            "validation_rows": validation_rows,
+            "validation_loss": loss,
+            "parent_id": None,
+        }
 
 
 @dataclass(frozen=True)
@@ -75,7 +98,7 @@ class AttentionWeights:
 
 
 class FittedModel(ABC):
-    """A model that was fitted once and answers for any row with enough history."""
+    """A model that was fitted once and forecasts any row with enough history."""
 
     family: str
     model_id: str
@@ -90,12 +113,21 @@ class FittedModel(ABC):
     def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """(R, N) log return of the very next bar, close to close: for lead-lag work, never traded."""
 
-    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that a checkpoint holds beside the manifest, by name."""
+        return {}
+
+    def identify(self, manifest: dict[str, Any]) -> None:
+        """Take ``manifest`` and its family, and the id that it and the arrays come to, unless it holds one already."""
+        self.family, self.manifest = manifest["family"], manifest
+        self.model_id = manifest.setdefault("model_id", model_id_of(self.arrays(), manifest))
+
     def save(self, folder: Path) -> Path:
         """Write the checkpoint into ``folder`` (atomic, manifest last); returns the folder."""
+        return write_checkpoint(folder, self.arrays(), self.manifest)
 
     def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
-        """(R, N) share of equity that the model wants at each row, NaN where the asset is unreadable; none for a family
+        """(R, N) target share of equity at each row, NaN where the asset is unreadable; none for a family
         that forecasts returns. A family that gives weights has no forecasts: those are NaN."""
         return None
 
@@ -108,4 +140,31 @@ class FittedModel(ABC):
         return None
 
 
-Report = Callable[[EpochReport], None]
+class Fit(Protocol):
+    """Fits a family under its name, up to the request's cut-off; the experiment is already adapted to it."""
+
+    def __call__(
+        self, family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]
+    ) -> FittedModel: ...
+
+
+def _as_it_is(experiment: Experiment) -> Experiment:
+    return experiment
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model: how it is fitted and read back, and which knobs it depends on."""
+
+    fit: Fit
+    load: Callable[[Mapping[str, NDArray[Any]], dict[str, Any], Experiment], FittedModel]
+    """From the arrays and the manifest of a checkpoint."""
+    knobs: tuple[str, ...] = ()
+    """Sections ('model') and single knobs ('baselines.ridge_lags') that decide what is fitted, beside universe, features and
+    labels: they are part of a model's id."""
+    adapt: Callable[[Experiment], Experiment] = _as_it_is
+    """Sets the knobs that make an experiment's network this family."""
+    averages_seeds: bool = False
+    """Whether ``retrain.seeds`` fits so many and averages them."""
+    gives_weights: bool = False
+    """Shares of equity in place of forecasts."""

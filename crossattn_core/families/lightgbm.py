@@ -7,7 +7,7 @@ Needs the extra 'lightgbm'.
 Axes: T bars, R rows, N assets, O outputs (the next bar, then each horizon), E regressors.
 """
 
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,22 +15,31 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.checkpoint import model_id_of, stamp, write_checkpoint
-from crossattn_core.families.fitted import FitRequest, FittedModel
-from crossattn_core.families.ridge import scaled_returns
+from crossattn_core.families.checkpoint import stamp
+from crossattn_core.families.fitted import EpochReport, Family, FitRequest
+from crossattn_core.families.lagged_returns import LaggedReturnModel, lagged_design, return_deviation, scaled_returns
+from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
-from crossattn_core.model.baselines.ridge import lagged_design
-from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import training_rows
-from crossattn_core.panel.windows import hourly_log_returns
 
 __all__ = ["FittedBoosted", "fit_boosted"]
 
 
-class FittedBoosted(FittedModel):
-    """One text of trees an asset and output; an empty text forecasts 0."""
+KNOBS = (
+    "baselines.ridge_lags",
+    "baselines.boosted_trees",
+    "baselines.boosted_leaves",
+    "baselines.boosted_learning_rate",
+    "baselines.boosted_min_rows",
+    "baselines.boosted_patience",
+    "training.validation_share",
+    "training.embargo",
+    "training.stride",
+)
 
-    family = "lightgbm"
+
+class FittedBoosted(LaggedReturnModel):
+    """One text of trees an asset and output; an empty text forecasts 0."""
 
     def __init__(
         self,
@@ -44,22 +53,21 @@ class FittedBoosted(FittedModel):
         self.deviation_N = deviation_N
         self.target_scaler = target_scaler
         self.experiment = experiment
-        self.manifest = manifest
         self._boosters = [[_lightgbm().Booster(model_str=text) if text else None for text in trees] for trees in trees_NO]
-        self.model_id = manifest.setdefault("model_id", model_id_of(self.arrays(), manifest))
+        self.identify(manifest)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that a checkpoint holds, by name; trees as the bytes of LightGBM's own text."""
+        # Trees are the bytes of LightGBM's own text.
         trees = {
             f"trees.{n}.{o}": np.frombuffer(text.encode(), dtype=np.uint8)
             for n, row in enumerate(self.trees_NO)
             for o, text in enumerate(row)
         }
-        return {"deviation_N": self.deviation_N, **self.target_scaler.arrays(), **trees}
+        return {**super().arrays(), **trees}
 
     @classmethod
     def from_checkpoint(
-        cls, arrays: dict[str, NDArray[Any]], manifest: dict[str, Any], experiment: Experiment
+        cls, arrays: Mapping[str, NDArray[Any]], manifest: dict[str, Any], experiment: Experiment
     ) -> "FittedBoosted":
         """Rebuild from what ``save`` wrote."""
         scaler = TargetScaler.from_arrays(arrays)
@@ -67,37 +75,26 @@ class FittedBoosted(FittedModel):
         trees_NO = [[arrays[f"trees.{n}.{o}"].tobytes().decode() for o in range(outputs)] for n in range(assets)]
         return cls(trees_NO, arrays["deviation_N"], scaler, experiment, manifest)
 
-    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows)[:, :, 1:]
-
-    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows)[:, :, 0]
-
-    def save(self, folder: Path) -> Path:
-        return write_checkpoint(folder, self.arrays(), self.manifest)
-
-    def _returns(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        rows = np.asarray(rows, dtype=np.int64)
-        answer_RNO = self.target_scaler.unit_RNO(panel, rows)
-        if not len(rows):
-            return answer_RNO
-        design_RE = lagged_design(scaled_returns(panel, self.deviation_N), rows, self.experiment.baselines.ridge_lags)
+    def scaled_outputs(self, design_RE: NDArray[np.float64]) -> NDArray[np.float64]:
+        outputs = len(self.trees_NO[0])
+        scaled_RNO = np.zeros((len(design_RE), len(self.trees_NO), outputs))
         for n, boosters in enumerate(self._boosters):
             for o, booster in enumerate(boosters):
-                answer_RNO[:, n, o] *= 0.0 if booster is None else np.asarray(booster.predict(design_RE, num_threads=1))
-        with np.errstate(invalid="ignore"):
-            readable_RN = panel.age_hours_TN[rows] <= self.experiment.features.max_age_hours
-        return np.where(readable_RN[..., None], answer_RNO, np.float32(np.nan))
+                if booster is not None:
+                    scaled_RNO[:, n, o] = booster.predict(design_RE, num_threads=1)
+        return scaled_RNO
 
 
-def fit_boosted(request: FitRequest, experiment: Experiment) -> FittedBoosted:
+def fit_boosted(
+    family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]
+) -> FittedBoosted:
     """Fit on what is known at the cut-off: trees on the training rows, their number on the held-out ones.
 
     Raises:
         TrainingError: LightGBM is not installed, or too few rows.
     """
     lightgbm, settings, training = _lightgbm(), experiment.baselines, experiment.training
-    panel = request.panel.until(request.cut_off + 1)
+    panel = request.known_panel
     labels = output_labels(panel, experiment.labels)
     weight_T = np.asarray(request.row_weight_T[: request.cut_off + 1], dtype=np.float32)
     split = training_rows(
@@ -109,10 +106,7 @@ def fit_boosted(request: FitRequest, experiment: Experiment) -> FittedBoosted:
         stride=training.stride,
     )
     known_TNO = labels.known_at(split.train_end)
-    return_TN = hourly_log_returns(panel)[: split.train_end + 1]
-    fresh_N = np.maximum(panel.is_fresh_TN[: split.train_end + 1].sum(axis=0), 1)
-    deviation_N = np.sqrt((return_TN**2).sum(axis=0) / fresh_N)
-    deviation_N = np.where(deviation_N > 0, deviation_N, 1.0)
+    deviation_N = return_deviation(panel.until(split.train_end + 1))
     target_scaler = fit_target_scaler(panel, known_TNO, split.train_R)
     sides = [(split.train_R, known_TNO), (split.validation_R, labels.value_TNH)]
     design_TN = scaled_returns(panel, deviation_N)
@@ -138,30 +132,22 @@ def fit_boosted(request: FitRequest, experiment: Experiment) -> FittedBoosted:
             if not all(seen_R.any() for seen_R in seen):
                 trees_NO[-1].append("")
                 continue
-            fitted, judged = (
+            fitted, held_out = (
                 lightgbm.Dataset(
                     design_RE[seen_R], target_RNO[seen_R, n, o], weight=weight_T[row_R][seen_R], params=knobs, free_raw_data=False
                 )
                 for design_RE, target_RNO, seen_R, (row_R, _) in zip(designs, targets, seen, sides, strict=True)
             )
             stop = lightgbm.early_stopping(settings.boosted_patience, verbose=False)
-            booster = lightgbm.train(knobs, fitted, settings.boosted_trees, valid_sets=[judged], callbacks=[stop])
+            booster = lightgbm.train(knobs, fitted, settings.boosted_trees, valid_sets=[held_out], callbacks=[stop])
             found = float(booster.best_score["valid_0"]["l2"])
             losses.append(found)
-            # Trees that do not beat silence on held-out rows are not kept.
-            silence = float(np.average(targets[1][seen[1], n, o] ** 2, weights=weight_T[split.validation_R][seen[1]]))
-            trees_NO[-1].append(booster.model_to_string(num_iteration=booster.best_iteration) if found < silence else "")
-    manifest = {
-        **stamp("lightgbm", experiment),
-        "seed": request.seed,
-        "panel_hash": panel.content_hash,
-        "cut_off": str(panel.as_of_T[request.cut_off]),
-        "train_start": str(panel.as_of_T[split.train_R[0]]),
-        "train_rows": len(split.train_R),
-        "validation_rows": len(split.validation_R),
-        "validation_loss": float(np.mean(losses)) if losses else None,
-        "parent_id": None,
-    }
+            # Trees that do not beat a forecast of 0 on held-out rows are not kept.
+            loss_of_zero = float(np.average(targets[1][seen[1], n, o] ** 2, weights=weight_T[split.validation_R][seen[1]]))
+            trees_NO[-1].append(booster.model_to_string(num_iteration=booster.best_iteration) if found < loss_of_zero else "")
+    loss = float(np.mean(losses)) if losses else None
+    record = request.record(split.train_R, validation_rows=len(split.validation_R), loss=loss)
+    manifest = {**stamp(family, experiment, KNOBS), **record, "seed": request.seed}
     return FittedBoosted(trees_NO, deviation_N, target_scaler, experiment, manifest)
 
 
@@ -173,3 +159,6 @@ def _lightgbm() -> Any:
             f"family 'lightgbm' cannot be fitted: {error}; install crossattn[lightgbm], and the system's libgomp"
         ) from error
     return lightgbm
+
+
+FAMILIES.add("lightgbm", Family(fit_boosted, FittedBoosted.from_checkpoint, KNOBS))

@@ -46,9 +46,9 @@ def direction_classes(scaled: Tensor, band: float) -> Tensor:
 
 
 def expected_move(raw_BNR: Tensor, prior_OC: Tensor, mean_OC: Tensor) -> Tensor:
-    """(B, N, O) the mean outcome that the class probabilities stand for, in scaled units.
+    """(B, N, O) the mean outcome under the class probabilities, in scaled units.
 
-    Trained on balanced classes, the logits speak as if every class were equally common: the training shares of the
+    Trained on balanced classes, the logits take every class for equally common: the training shares of the
     classes are put back before averaging.
 
     Args:
@@ -66,7 +66,7 @@ def portfolio_weights(score_BN: Tensor, readable_BN: Tensor, shape: WeightShape)
     """(B, N) shares of equity with a gross exposure of 1; an unreadable asset gets 0, and so does a row without any.
 
     softmax: long-only, exp(score) over its sum. tanh: tanh(score) over the sum of its sizes, long and short; scores
-    that are all 0 want nothing.
+    that are all 0 hold nothing.
     """
     if shape == "softmax":
         return nn.functional.softmax(score_BN.masked_fill(~readable_BN, -1e9), dim=-1) * readable_BN

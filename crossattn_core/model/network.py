@@ -1,4 +1,4 @@
-"""The network: each asset's own past, and what the others say, side by side.
+"""The network: each asset's own past, and the others' newest bars, side by side.
 
     bars -> patches -> causal self-attention -> own summary ----------------> own part  \\
     bars -> one token a bar, last max_lag bars -> cross-attention over others -> cross part  + -> outputs
@@ -6,43 +6,23 @@
 The two parts add up, so the forecast without the others is read from the same network.
 
 Axes: B decision rows, N assets, L bars of a window, C channels, D width, H heads, K head width, O outputs (raw numbers:
-with head 'returns' one an output of the labels, else as heads.py says).
+with head 'returns' one an output of the labels, else as in heads.py).
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import AssetTokens, CrossAttention, NoCrossAttention
-from crossattn_core.model.attention.hierarchical import HierarchicalAttention
-from crossattn_core.model.attention.lag_bias import LagBiasAttention
-from crossattn_core.model.attention.plain import LastStepAttention, PooledAttention, UniformAttention
-from crossattn_core.model.attention.sparse import SparseLagAttention
-from crossattn_core.model.attention.timed import FactorisedAttention, LaggedAttention
-from crossattn_core.model.baselines.portfolio_transformer import PortfolioTransformer
-from crossattn_core.model.baselines.sequence import DecomposedLinear, MultiAssetGRU, SingleAssetLSTM
-from crossattn_core.model.encoder import BarEmbedding, TemporalEncoder
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
+from crossattn_core.model.encoders.base import ENCODERS
+from crossattn_core.model.encoders.temporal import BarEmbedding
 from crossattn_core.model.heads import raw_outputs
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 
-__all__ = ["CrossAssetNetwork", "NetworkOutput", "NetworkShape", "build_network"]
-
-
-@dataclass(frozen=True)
-class NetworkShape:
-    """What the panel and the labels fix."""
-
-    assets: int
-    channels: int
-    """Features and the fresh flag."""
-    outputs: int
-    sectors: tuple[int, ...] = ()
-    """Sector of each asset, as small integers; hierarchical attention needs them."""
-    markets: tuple[int, ...] = ()
-    """Market of each asset, likewise."""
+__all__ = ["CrossAssetNetwork", "NetworkOutput", "build_network", "heads_by_output"]
 
 
 class NetworkOutput(NamedTuple):
@@ -69,7 +49,7 @@ class CrossAssetNetwork(nn.Module):
     def __init__(self, shape: NetworkShape, settings: ModelSettings, cross: CrossAttention) -> None:
         super().__init__()
         self.max_lag = settings.max_lag
-        self.temporal = _own_branch(shape, settings)
+        self.temporal = ENCODERS.get(settings.own_branch)(shape, settings)
         self.bar_token = BarEmbedding(shape.channels, shape.assets, settings.width)
         self.cross = cross
         raw = raw_outputs(settings.head, shape.outputs)
@@ -81,24 +61,24 @@ class CrossAssetNetwork(nn.Module):
         self.register_buffer("serves_OH", serves_OH, persistent=False)
         _initialise(self)
         if settings.head == "weights":
-            # Scores that are all 0 want nothing, and nothing would be learnt from them.
+            # Scores that are all 0 hold nothing, and nothing would be learnt from them.
             nn.init.normal_(self.own_readout.weight, std=0.02)
 
     def forward(self, bar_BLNC: Tensor, recent: RecentBars) -> NetworkOutput:
         """Forecast every asset at each decision row from its window; only bars of the window are read."""
-        return NetworkOutput(self.own_part(bar_BLNC), *self.cross_part(recent))
+        return NetworkOutput(self.own_part(bar_BLNC), *self.cross_part_and_weights(recent))
 
     def own_part(self, bar_BLNC: Tensor) -> Tensor:
-        """(B, N, O) what each asset's own window says."""
+        """(B, N, O) from each asset's own window."""
         return self.own_readout(self.temporal(bar_BLNC.transpose(1, 2)))
 
-    def cross_part(self, recent: RecentBars) -> tuple[Tensor, Tensor]:
-        """(B, N, O) what the other assets' newest bars say, and the attention behind it (B, H, N, M, L)."""
+    def cross_part_and_weights(self, recent: RecentBars) -> tuple[Tensor, Tensor]:
+        """(B, N, O) from the other assets' newest bars, and the attention behind it (B, H, N, M, L)."""
         context_BNHK, weight_BHNML = self.cross(AssetTokens(self.bar_token(recent.bar_UNC), recent))
         return self._read_out(context_BNHK), weight_BHNML
 
-    def cross_answer(self, recent: RecentBars) -> Tensor:
-        """(B, N, O) the first of what ``cross_part`` gives, without spelling the attention out."""
+    def cross_part(self, recent: RecentBars) -> Tensor:
+        """(B, N, O) from the other assets' newest bars, the attention not spelled out."""
         return self._read_out(self.cross.context(AssetTokens(self.bar_token(recent.bar_UNC), recent)))
 
     def _read_out(self, context_BNHK: Tensor) -> Tensor:
@@ -142,63 +122,7 @@ def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch
     """The network that ``settings.cross_attention`` names, initialised from ``generator``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
-        return CrossAssetNetwork(shape, settings, _cross_attention(shape, settings))
-
-
-def _cross_attention(shape: NetworkShape, settings: ModelSettings) -> CrossAttention:
-    width, heads, lags = settings.width, settings.heads, settings.max_lag
-    match settings.cross_attention:
-        case "lag_bias":
-            return LagBiasAttention(shape.assets, lags, width, heads, content=settings.content, value_width=settings.value_width)
-        case "sparse":
-            return SparseLagAttention(shape.assets, lags, width, heads, content=settings.content, sources=settings.top_sources)
-        case "hierarchical":
-            return HierarchicalAttention(shape.sectors, shape.markets, lags, width, heads)
-        case "lagged":
-            return LaggedAttention(shape.assets, lags, width, heads)
-        case "factorised":
-            return FactorisedAttention(shape.assets, lags, width, heads, steps=settings.steps)
-        case "last":
-            return LastStepAttention(shape.assets, width, heads)
-        case "pooled":
-            return PooledAttention(shape.assets, width, heads)
-        case "uniform":
-            return UniformAttention(width, heads)
-        case "off":
-            return NoCrossAttention(heads, width // heads)
-
-
-def _own_branch(shape: NetworkShape, settings: ModelSettings) -> nn.Module:
-    match settings.own_branch:
-        case "attention":
-            return TemporalEncoder(
-                shape.channels,
-                shape.assets,
-                lookback=settings.lookback,
-                patch=settings.patch,
-                width=settings.width,
-                heads=settings.heads,
-                layers=settings.layers,
-                dropout=settings.dropout,
-                kernel=settings.kernel if settings.embedding == "convolution" else None,
-            )
-        case "portfolio_transformer":
-            return PortfolioTransformer(
-                shape.channels,
-                shape.assets,
-                lookback=settings.lookback,
-                patch=settings.patch,
-                width=settings.width,
-                heads=settings.heads,
-                layers=settings.layers,
-                dropout=settings.dropout,
-            )
-        case "lstm":
-            return SingleAssetLSTM(shape.channels, settings.width)
-        case "gru":
-            return MultiAssetGRU(shape.channels, shape.assets, settings.width)
-        case "dlinear":
-            return DecomposedLinear(shape.channels, settings.lookback, settings.width)
+        return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention)(shape, settings))
 
 
 def _initialise(network: CrossAssetNetwork) -> None:
@@ -211,7 +135,7 @@ def _initialise(network: CrossAssetNetwork) -> None:
     for name, parameter in network.named_parameters():
         if name.endswith(("identity_ND", "position_PD", "step_query_HPK")):
             nn.init.normal_(parameter, std=0.02)
-    # The own part starts silent: on hourly returns it has little to say and must not learn noise first.
+    # The own part starts at 0: on hourly returns it has little to forecast and must not learn noise first.
     nn.init.zeros_(network.own_readout.weight)
     nn.init.normal_(network.cross_readout_NOHK, std=0.02)
     # A head whose random value has the wrong sign for a lead is pushed off that lead. Heads that feed one output come

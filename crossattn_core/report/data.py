@@ -17,7 +17,8 @@ from crossattn_core.backtest.market import Market, market_of
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import NoForecastError
-from crossattn_core.experiment import FAMILIES, Experiment
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.registry import FAMILIES
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decide import Targets, decision_rows, forecast_array, needs_forecast, target_weights
@@ -49,7 +50,7 @@ def strategies_of(experiment: Experiment) -> tuple[str, ...]:
     A family that nobody trains has nothing to trade on and is left out.
     """
     trained = experiment.retrain.families
-    baselines = (name for name in experiment.baselines.strategies if name in trained or name not in FAMILIES)
+    baselines = (name for name in experiment.baselines.strategies if name in trained or name not in FAMILIES.names())
     return tuple(dict.fromkeys((*trained, *baselines, experiment.selection.fallback)))
 
 

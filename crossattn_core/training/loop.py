@@ -5,8 +5,7 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,14 +20,13 @@ from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
 from crossattn_core.training.device import Computing
-from crossattn_core.training.interrupted import TrainingHistory, discard, restore, store
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
 
-__all__ = ["ROWS_AT_ONCE", "Answer", "Examples", "Resumable", "TrainingHistory", "train"]
+__all__ = ["INFERENCE_BATCH", "Examples", "TrainingHistory", "ValidationOutput", "train"]
 
-ROWS_AT_ONCE = 64
-"""Rows that a trained network is asked at once: more do not fit the caches of a CPU and take longer."""
+INFERENCE_BATCH = 64
+"""Rows in one forward pass of a trained network: more do not fit the caches of a CPU and take longer."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +55,19 @@ class Examples:
         )
 
 
+@dataclass
+class TrainingHistory:
+    """What happened, epoch by epoch."""
+
+    training_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    """From 1; 0 means that the start was never beaten."""
+
+
 @dataclass(frozen=True)
-class Resumable:
-    """Where an interrupted fit waits, and what names it: another fit's state is never picked up."""
-
-    folder: Path
-    fit_id: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a network says to the validation rows, in eval mode."""
+class ValidationOutput:
+    """Both parts of a network's raw output on the validation rows, in eval mode."""
 
     own_RNO: Tensor
     cross_RNO: Tensor
@@ -81,15 +81,12 @@ def train(
     epochs: int,
     generator: torch.Generator,
     report: Callable[[EpochReport], None] = silent,
-    resumable: Resumable | None = None,
-) -> tuple[TrainingHistory, Answer | None]:
+) -> tuple[TrainingHistory, ValidationOutput | None]:
     """Train ``network`` in place; afterwards it holds the weights of its best validation epoch, in eval mode.
 
-    With ``resumable``, the state is stored after each epoch and picked up from there; the result has the same bits.
-
     Returns:
-        what happened, and what the network that is left said to the validation rows; none where that was before an
-        interruption or on another device, and has to be asked again.
+        what happened, and the validation output of the network that is left; none where it was made on another device
+        or in another precision than forecasts are, and has to be made again.
 
     Raises:
         TrainingError: a loss is not finite; epoch, batch and rows are named.
@@ -106,14 +103,9 @@ def train(
     schedule = _schedule(optimiser, settings, epochs * batches)
     history = TrainingHistory()
     best_loss, best_weights = float("inf"), copy.deepcopy(network.state_dict())
-    best_answer: Answer | None = None
+    best_output: ValidationOutput | None = None
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if resumable is not None:
-        found = restore(resumable.folder, resumable.fit_id, network, optimiser, schedule, generator)
-        if found is not None:
-            history, best_weights = found
-            best_loss = min(history.validation_loss)
-    for epoch in range(history.epochs_done + 1, epochs + 1):
+    for epoch in range(1, epochs + 1):
         if epoch - 1 - history.best_epoch >= settings.patience:
             break
         network.train()
@@ -139,8 +131,8 @@ def train(
                 schedule.step()
             summed += value * len(row_B)
         with computing.products():
-            answer = answer_validation(network, examples)
-        validation_loss = judge(answer, examples)
+            output = validation_output(network, examples)
+        validation_loss = loss_on_validation(output, examples)
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
         history.training_loss.append(summed / len(order_R))
@@ -148,48 +140,44 @@ def train(
         is_best = validation_loss < best_loss
         if is_best:
             best_loss, history.best_epoch = validation_loss, epoch
-            best_weights, best_answer = copy.deepcopy(network.state_dict()), answer
+            best_weights, best_output = copy.deepcopy(network.state_dict()), output
         rate = optimiser.param_groups[0]["lr"]
-        if resumable is not None:
-            store(resumable.folder, resumable.fit_id, network, best_weights, optimiser, schedule, generator, history)
         report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(order_R)))
-    if resumable is not None:
-        discard(resumable.folder)
     network.load_state_dict(best_weights)
     # Forecasts are made on the CPU, wherever the fit was.
     network.to("cpu").eval()
-    return history, best_answer if computing.device.type == "cpu" and not computing.bfloat16 else None
+    return history, best_output if computing.device.type == "cpu" and not computing.bfloat16 else None
 
 
-def answer_validation(network: CrossAssetNetwork, examples: Examples) -> Answer:
+def validation_output(network: CrossAssetNetwork, examples: Examples) -> ValidationOutput:
     """Both parts on every validation row, in eval mode."""
     network.eval()
     row_R = torch.from_numpy(examples.split.validation_R).to(examples.weight_T.device)
     own, cross = [], []
     with torch.no_grad():
-        for row_B in row_R.split(ROWS_AT_ONCE):
+        for row_B in row_R.split(INFERENCE_BATCH):
             own.append(network.own_part(examples.windows.gather(row_B)).float())
-            cross.append(network.cross_answer(examples.windows.gather_recent(row_B, network.max_lag)).float())
-    return Answer(torch.cat(own), torch.cat(cross))
+            cross.append(network.cross_part(examples.windows.gather_recent(row_B, network.max_lag)).float())
+    return ValidationOutput(torch.cat(own), torch.cat(cross))
 
 
-def judge(answer: Answer, examples: Examples) -> float:
-    """Validation loss. Returns are calibrated first: the epoch is chosen by the forecast that will be given.
+def loss_on_validation(output: ValidationOutput, examples: Examples) -> float:
+    """The loss that chooses the epoch. Returns are calibrated first: the epoch is chosen by the forecast that will be given.
 
-    Uncalibrated, a part that is right in direction but too loud would end the fit before the leads are learnt. What is
+    Uncalibrated, a part that is right in direction but too large would end the fit before the leads are learnt. What is
     no regression has no size to calibrate.
     """
     objective, device = examples.objective, examples.weight_T.device
     row_R = torch.from_numpy(examples.split.validation_R).to(device)
     target_RNO, weight_R = examples.validation_target_TNO[row_R], examples.weight_T[row_R]
     if objective.settings.loss in ("mse", "huber"):
-        own_RNO, cross_RNO = answer.own_RNO.cpu().numpy(), answer.cross_RNO.cpu().numpy()
+        own_RNO, cross_RNO = output.own_RNO.cpu().numpy(), output.cross_RNO.cpu().numpy()
         parts = Parts(own_RNO, cross_RNO, np.zeros_like(own_RNO))
         gain_PO = calibrate(parts, target_RNO.cpu().numpy(), weight_R.cpu().numpy(), examples.overlap_O)
         raw_RNO = torch.from_numpy(combine(parts, gain_PO)).to(device)
     else:
-        raw_RNO = answer.own_RNO + answer.cross_RNO
-    # Decisions that follow each other stand side by side.
+        raw_RNO = output.own_RNO + output.cross_RNO
+    # Decisions that follow each other lie side by side.
     order_R = _chained(row_R, objective.step)
     rows = (raw_RNO[order_R], target_RNO[order_R], weight_R[order_R], row_R[order_R])
     return float(objective.loss(*rows, examples.windows.readable(row_R[order_R])))
@@ -199,14 +187,14 @@ def _loss(network: CrossAssetNetwork, examples: Examples, row_B: Tensor, setting
     recent = examples.windows.gather_recent(row_B, network.max_lag)
     penalty = torch.zeros((), device=row_B.device)
     if settings.entropy_weight > 0:
-        cross_BNO, attention_BHNML = network.cross_part(recent)
+        cross_BNO, attention_BHNML = network.cross_part_and_weights(recent)
         penalty = settings.entropy_weight * collapse_penalty(attention_BHNML)
     else:
-        cross_BNO = network.cross_answer(recent)
-    # What weights earn hangs on all of them at once: there the own part speaks on every row.
+        cross_BNO = network.cross_part(recent)
+    # What weights earn hangs on all of them at once: there the own part is trained on every row.
     own_branch_stride = 1 if settings.loss == "sharpe" else settings.own_branch_stride
     if network.training and own_branch_stride > 1:
-        # Drop-path: the own part speaks on every n-th row only. Its windows hardly change from bar to bar, and the
+        # Drop-path: the own part is trained on every n-th row only. Its windows hardly change from bar to bar, and the
         # cross part must be right without it.
         own_BNO = torch.zeros_like(cross_BNO)
         place_R = torch.arange(0, len(row_B), own_branch_stride, device=row_B.device)

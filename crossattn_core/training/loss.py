@@ -98,7 +98,7 @@ def sharpe_loss(
 
 
 def collapse_penalty(attention_BHNML: Tensor) -> Tensor:
-    """How far attention stands on one asset: 1 - entropy over sources / log(number of others), averaged; in [0, 1].
+    """How far attention collapses onto one asset: 1 - entropy over sources / log(number of others), averaged; in [0, 1].
 
     Lags are summed first: looking at one lag is what a lead looks like, looking at one asset everywhere is a collapse.
     A target without anything readable takes no part.
@@ -106,9 +106,9 @@ def collapse_penalty(attention_BHNML: Tensor) -> Tensor:
     mass_BHNM = attention_BHNML.sum(dim=-1)
     others = max(mass_BHNM.shape[-1] - 1, 2)
     entropy_BHN = -(mass_BHNM * mass_BHNM.clamp_min(1e-12).log()).sum(dim=-1)
-    spoken_BHN = mass_BHNM.sum(dim=-1) > 0.5
-    penalty_BHN = (1 - entropy_BHN / torch.tensor(float(others)).log()) * spoken_BHN
-    return penalty_BHN.sum() / spoken_BHN.sum().clamp_min(1)
+    reads_BHN = mass_BHNM.sum(dim=-1) > 0.5
+    penalty_BHN = (1 - entropy_BHN / torch.tensor(float(others)).log()) * reads_BHN
+    return penalty_BHN.sum() / reads_BHN.sum().clamp_min(1)
 
 
 def _correlation(a_BNO: Tensor, b_BNO: Tensor, exists_BNO: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _HOURS_PER_YEAR = 8760
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """What training outcomes say of the direction classes."""
+    """Direction classes among the training outcomes."""
 
     prior_OC: Tensor
     """Share of each class."""

@@ -19,7 +19,7 @@ from crossattn_core.analysis.snapshot_store import (
 )
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
-from crossattn_core.families.network import FittedAttention
+from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import FitRequest, fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.walk_forward.store import read_plan
@@ -185,7 +185,7 @@ def test_a_snapshot_is_the_attention_of_the_very_call_that_forecasts(tmp_path: P
 
     def listening(folder: Path, of) -> FittedModel:
         model = load_model(folder, of)
-        if isinstance(model, FittedAttention):
+        if isinstance(model, FittedNetwork):
             model.network.cross.register_forward_hook(lambda module, tokens, out: used.append(out[1].numpy().copy()))
         return model
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from crossattn_core.errors import ExperimentError
-from crossattn_core.experiment import FAMILIES, Experiment, load_experiment
-from crossattn_core.families.registry import _NETWORKS
+from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.families.registry import FAMILIES as REGISTRY
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.store import read_plan
 from tests.small import run_line, small_experiment, write_market
 
-WITHOUT_FORECASTS = ("sharpe_attention", "portfolio_transformer")
+FAMILIES = REGISTRY.names()
+GIVES_WEIGHTS = ("sharpe_attention", "portfolio_transformer")
 
 
 def everything(folder: Path) -> Experiment:
@@ -39,8 +40,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory):
     return run_line(everything(market), tmp_path_factory.mktemp("home"))
 
 
-def test_the_families_that_can_be_named_are_those_that_can_be_fitted() -> None:
-    assert set(FAMILIES) == {*_NETWORKS, "ridge_var", "lightgbm"}
+def test_the_registry_knows_which_families_give_weights() -> None:
+    assert {name for name, family in REGISTRY.items() if family.gives_weights} == set(GIVES_WEIGHTS)
 
 
 def test_every_family_is_trained_healthy_and_in_force(ran) -> None:
@@ -54,14 +55,14 @@ def test_every_family_is_trained_healthy_and_in_force(ran) -> None:
 
 def test_every_family_trades_at_the_same_costs_and_stands_in_the_report(ran) -> None:
     _, inputs, paths = ran
-    told = json.loads(paths.json.read_text())["strategies"]
+    reported = json.loads(paths.json.read_text())["strategies"]
     page = paths.html.read_text()
     costs = [simulation.market.trade_cost_N for simulation in inputs.simulations.values()]
     assert all(np.array_equal(cost_N, costs[0]) for cost_N in costs)
     for family in FAMILIES:
-        assert family in told
+        assert family in reported
         assert family in page
-    for family in WITHOUT_FORECASTS:
+    for family in GIVES_WEIGHTS:
         assert inputs.simulations[family].trade_KN.any(), f"{family} never traded"
 
 

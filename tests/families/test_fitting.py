@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.planted.markets import planted_experiment, planted_market
-from crossattn_core.errors import CheckpointError, TrainingError
-from crossattn_core.families.registry import FAMILIES, FitRequest, fit_model, load_model
+from crossattn_core.errors import CheckpointError, ExperimentError, TrainingError
+from crossattn_core.families.registry import FAMILIES as REGISTRY
+from crossattn_core.families.registry import FitRequest, fit_model, load_model
 from crossattn_core.panel.panel import Panel
 
 SMALL = {
@@ -16,7 +17,8 @@ SMALL = {
     "baselines": {"ridge_lags": 8, "boosted_trees": 10},
 }
 CUT_OFF = 700
-WITHOUT_FORECASTS = ("sharpe_attention", "portfolio_transformer")
+FAMILIES = REGISTRY.names()
+GIVES_WEIGHTS = [name for name, family in REGISTRY.items() if family.gives_weights]
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +53,22 @@ def test_rewriting_the_bars_after_the_cut_off_changes_no_model(family: str, pane
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_comes_back_from_disk_with_the_same_answers(family: str, panel: Panel, tmp_path) -> None:
+def test_a_model_comes_back_from_disk_with_the_same_outputs(family: str, panel: Panel, tmp_path) -> None:
     experiment = planted_experiment(panel, SMALL)
     model = fit_model(family, request_on(panel), experiment)
     loaded = load_model(model.save(tmp_path / "model"), experiment)
     rows = np.arange(690, 720)
     assert loaded.model_id == model.model_id
     np.testing.assert_array_equal(loaded.forecast(panel, rows), model.forecast(panel, rows))
-    assert (model.weights(panel, rows) is not None) == (family in WITHOUT_FORECASTS)
-    if family in WITHOUT_FORECASTS:
+    assert (model.weights(panel, rows) is not None) == (family in GIVES_WEIGHTS)
+    if family in GIVES_WEIGHTS:
         np.testing.assert_array_equal(loaded.weights(panel, rows), model.weights(panel, rows))
     else:
         assert np.isfinite(model.forecast(panel, rows)).all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_answer_reads_a_bar_after_its_row(family: str, panel: Panel) -> None:
+def test_no_output_reads_a_bar_after_its_row(family: str, panel: Panel) -> None:
     model = fit_model(family, request_on(panel), planted_experiment(panel, SMALL))
     rows = np.arange(720, 740)
     rng = np.random.default_rng(1)
@@ -74,8 +76,8 @@ def test_no_answer_reads_a_bar_after_its_row(family: str, panel: Panel) -> None:
     feature_TNF[731:] = rng.standard_normal(feature_TNF[731:].shape)
     price_TN[731:] *= np.exp(rng.standard_normal(price_TN[731:].shape))
     rewritten = replace(panel, feature_TNF=feature_TNF, trade_price_TN=price_TN, mark_price_TN=price_TN)
-    for answer in (model.forecast, model.forecast_next_bar, model.weights):
-        before, after = answer(panel, rows), answer(rewritten, rows)
+    for output in (model.forecast, model.forecast_next_bar, model.weights):
+        before, after = output(panel, rows), output(rewritten, rows)
         if before is not None and after is not None:
             np.testing.assert_array_equal(before[:11], after[:11])
 
@@ -120,7 +122,7 @@ def test_a_damaged_checkpoint_is_refused(panel: Panel, tmp_path) -> None:
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(panel: Panel) -> None:
-    with pytest.raises(TrainingError, match=r"choose from attention, .*ridge_var"):
+    with pytest.raises(ExperimentError, match=r"Known: attention, .*ridge_var"):
         fit_model("oracle", request_on(panel), planted_experiment(panel, SMALL))
 
 
@@ -136,9 +138,9 @@ def test_an_unreadable_asset_gets_no_forecast_and_moves_no_other_weight(panel: P
     age_TN[:, 2] = 1e4
     silent = replace(panel, age_hours_TN=age_TN)
     rows = np.arange(800, 810)
-    answer_RNH = model.forecast(silent, rows)
-    assert np.isnan(answer_RNH[:, 2]).all()
-    assert np.isfinite(answer_RNH[:, [0, 1, 3, 4]]).all()
+    forecast_RNH = model.forecast(silent, rows)
+    assert np.isnan(forecast_RNH[:, 2]).all()
+    assert np.isfinite(forecast_RNH[:, [0, 1, 3, 4]]).all()
     weights = model.attention(silent, rows)
     assert weights is not None
     assert (weights.weight_RHNML[:, :, :, 2] == 0).all()

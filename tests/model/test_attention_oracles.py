@@ -7,34 +7,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import AssetTokens, CrossAttention
+from crossattn_core.model.attention.factorised import FactorisedAttention
 from crossattn_core.model.attention.hierarchical import HierarchicalAttention
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
-from crossattn_core.model.attention.plain import LastStepAttention, PooledAttention, UniformAttention
+from crossattn_core.model.attention.lagged import LaggedAttention
+from crossattn_core.model.attention.last import LastStepAttention
+from crossattn_core.model.attention.pooled import PooledAttention
 from crossattn_core.model.attention.sparse import SparseLagAttention
-from crossattn_core.model.attention.timed import FactorisedAttention, LaggedAttention
+from crossattn_core.model.attention.uniform import UniformAttention
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 
 BATCH, ASSETS, LAGS, WIDTH, HEADS, STEPS = 4, 5, 6, 24, 6, 3
 K = WIDTH // HEADS
 SECTORS, MARKETS = (0, 0, 1, 1, 2), (0, 0, 0, 0, 1)
-KINDS = {
-    "lag_bias": lambda: LagBiasAttention(ASSETS, LAGS, WIDTH, HEADS, content=False),
-    "lag_bias + content": lambda: LagBiasAttention(ASSETS, LAGS, WIDTH, HEADS, content=True),
-    "sparse": lambda: SparseLagAttention(ASSETS, LAGS, WIDTH, HEADS, content=True, sources=2),
-    "hierarchical": lambda: HierarchicalAttention(SECTORS, MARKETS, LAGS, WIDTH, HEADS),
-    "lagged": lambda: LaggedAttention(ASSETS, LAGS, WIDTH, HEADS),
-    "factorised": lambda: FactorisedAttention(ASSETS, LAGS, WIDTH, HEADS, steps=STEPS),
-    "last": lambda: LastStepAttention(ASSETS, WIDTH, HEADS),
-    "pooled": lambda: PooledAttention(ASSETS, WIDTH, HEADS),
-    "uniform": lambda: UniformAttention(WIDTH, HEADS),
+SHAPE = NetworkShape(ASSETS, channels=1, outputs=1, sectors=SECTORS, markets=MARKETS)
+KINDS: dict[str, tuple[type[CrossAttention], dict[str, object]]] = {
+    "lag_bias": (LagBiasAttention, {}),
+    "lag_bias + content": (LagBiasAttention, {"content": True}),
+    "sparse": (SparseLagAttention, {"content": True, "top_sources": 2}),
+    "hierarchical": (HierarchicalAttention, {}),
+    "lagged": (LaggedAttention, {}),
+    "factorised": (FactorisedAttention, {"steps": STEPS}),
+    "last": (LastStepAttention, {}),
+    "pooled": (PooledAttention, {}),
+    "uniform": (UniformAttention, {}),
 }
 SELF_NM = torch.eye(ASSETS, dtype=torch.bool)
 
 
 def attention_of(kind: str) -> CrossAttention:
     torch.manual_seed(3)
-    attention = KINDS[kind]().eval()
+    variant, knobs = KINDS[kind]
+    settings = ModelSettings.model_validate({"max_lag": LAGS, "width": WIDTH, "heads": HEADS, "value_width": K, **knobs})
+    attention = variant(SHAPE, settings).eval()
     with torch.no_grad():
         for parameter in attention.parameters():
             parameter.normal_()

@@ -1,18 +1,18 @@
 """Every cross-attention keeps the same promises, whatever it computes."""
 
-from typing import get_args
-
 import pytest
 import torch
 from torch import Tensor
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network
+from crossattn_core.model.attention.base import ATTENTION
+from crossattn_core.model.network import CrossAssetNetwork, build_network
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 
 ASSETS, CHANNELS, BATCH = 5, 3, 4
-KINDS = get_args(ModelSettings.model_fields["cross_attention"].annotation)
-READERS = [kind for kind in KINDS if kind != "off"]
+KINDS = ATTENTION.names()
+READERS = [kind for kind, variant in ATTENTION.items() if variant.reads_others]
 SETTINGS = {"lookback": 16, "patch": 4, "max_lag": 6, "width": 24, "heads": 6, "layers": 2, "value_width": 4, "top_sources": 2}
 
 
@@ -46,10 +46,10 @@ def test_weights_are_shares_of_one_among_readable_others(kind: str) -> None:
     assert (weight_BHNML[0, :, :, 3] == 0).all()
     assert (torch.diagonal(weight_BHNML, dim1=2, dim2=3) == 0).all()
     total_BHN = weight_BHNML.sum(dim=(-2, -1))
-    # A hierarchy may find nobody in a target's own sector: such a head is silent, never partly heard.
-    spoken_BHN = total_BHN > 0
-    torch.testing.assert_close(total_BHN[spoken_BHN], torch.ones(int(spoken_BHN.sum())))
-    assert kind == "hierarchical" or spoken_BHN.all()
+    # A hierarchy may find nobody in a target's own sector: such a head has weights of 0, never a part of them.
+    reads_BHN = total_BHN > 0
+    torch.testing.assert_close(total_BHN[reads_BHN], torch.ones(int(reads_BHN.sum())))
+    assert kind == "hierarchical" or reads_BHN.all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,7 +63,7 @@ def test_a_row_with_nothing_readable_gets_a_cross_part_of_zero(kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_what_a_masked_asset_says_moves_no_other_forecast(kind: str) -> None:
+def test_what_a_masked_asset_holds_moves_no_other_forecast(kind: str) -> None:
     readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
     readable_BN[:, 3] = False
     window_BLNC, recent = bars_with(readable_BN)
@@ -92,7 +92,7 @@ def test_gradients_reach_every_parameter(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_bars_not_yet_heard_say_nothing_about_later_rows(kind: str) -> None:
+def test_bars_that_have_not_happened_add_nothing_to_later_rows(kind: str) -> None:
     network = network_of(kind)
     _, recent = bars_with()
     nothing_BNO = network.ahead_part(recent, ((6, 40),))
@@ -103,7 +103,7 @@ def test_pooled_attention_cannot_tell_the_order_of_bars() -> None:
     network = network_of("pooled")
     _, recent = bars_with()
     mixed = RecentBars(recent.bar_UNC, recent.place_BL[:, torch.randperm(6)], recent.readable_BN)
-    torch.testing.assert_close(network.cross_part(mixed)[0], network.cross_part(recent)[0])
+    torch.testing.assert_close(network.cross_part(mixed), network.cross_part(recent))
 
 
 def test_sparse_attention_keeps_no_more_than_its_sources() -> None:

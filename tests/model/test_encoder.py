@@ -1,17 +1,21 @@
-"""The temporal encoder: causal, per asset, and one answer whichever way it is asked."""
+"""The temporal encoder: causal, per asset, and the same token whichever way it is computed."""
 
 import pytest
 import torch
 
-from crossattn_core.model.encoder import TemporalEncoder
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.temporal import TemporalEncoder
+from crossattn_core.model.shape import NetworkShape
 
 ASSETS, CHANNELS, LOOKBACK, PATCH = 3, 2, 24, 4
 
 
 def encoder_and_bars(kernel: int | None = None) -> tuple[TemporalEncoder, torch.Tensor]:
     torch.manual_seed(0)
-    sizes = {"lookback": LOOKBACK, "patch": PATCH, "width": 16, "heads": 4, "layers": 2}
-    encoder = TemporalEncoder(CHANNELS, ASSETS, **sizes, dropout=0.0, kernel=kernel).eval()
+    sizes = {"lookback": LOOKBACK, "patch": PATCH, "max_lag": PATCH, "width": 16, "heads": 4, "layers": 2, "dropout": 0.0}
+    embedding = {} if kernel is None else {"embedding": "convolution", "kernel": kernel}
+    settings = ModelSettings.model_validate({**sizes, **embedding})
+    encoder = TemporalEncoder(NetworkShape(ASSETS, CHANNELS, outputs=1), settings).eval()
     return encoder, torch.randn(5, ASSETS, LOOKBACK, CHANNELS)
 
 
@@ -38,7 +42,7 @@ def test_the_short_way_to_the_newest_token_agrees_with_the_long_one(kernel: int 
 
 
 @embeddings
-def test_an_asset_hears_only_itself(kernel: int | None) -> None:
+def test_an_asset_reads_only_itself(kernel: int | None) -> None:
     encoder, bar_BNLC = encoder_and_bars(kernel)
     rewritten_BNLC = bar_BNLC.clone()
     rewritten_BNLC[:, 0] += 10.0
@@ -72,10 +76,10 @@ def test_a_convolution_no_longer_than_a_patch_is_the_linear_embedding() -> None:
     torch.testing.assert_close(linear(bar_BNLC), convolved(bar_BNLC))
 
 
-def test_a_longer_convolution_hears_the_bars_before_its_patch() -> None:
+def test_a_longer_convolution_reads_the_bars_before_its_patch() -> None:
     encoder, bar_BNLC = encoder_and_bars(9)
     embedded_BNPD = encoder.embed(bar_BNLC)
     rewritten_BNLC = bar_BNLC.clone()
-    rewritten_BNLC[:, :, 7] += 1.0  # the last bar of patch 1; patch 2 ends at bar 11 and hears bars 3..11
+    rewritten_BNLC[:, :, 7] += 1.0  # the last bar of patch 1; patch 2 ends at bar 11 and reads bars 3..11
     moved_P = (encoder.embed(rewritten_BNLC) != embedded_BNPD).flatten(0, 1).any(dim=0).any(dim=-1)
     assert moved_P.tolist() == [False, True, True, True, False, False]

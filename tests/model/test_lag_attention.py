@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import AssetTokens, CrossAttention
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 
 BATCH, ASSETS, LAGS, WIDTH, HEADS = 6, 4, 5, 16, 4
@@ -15,7 +17,8 @@ BATCH, ASSETS, LAGS, WIDTH, HEADS = 6, 4, 5, 16, 4
 
 def attention_with(content: bool) -> LagBiasAttention:
     torch.manual_seed(1)
-    attention = LagBiasAttention(ASSETS, LAGS, WIDTH, HEADS, content=content)
+    settings = ModelSettings(max_lag=LAGS, width=WIDTH, heads=HEADS, value_width=WIDTH // HEADS, content=content)
+    attention = LagBiasAttention(NetworkShape(ASSETS, channels=1, outputs=1), settings)
     torch.nn.init.normal_(attention.logit_HNLM)
     return attention
 
@@ -32,7 +35,7 @@ def tokens_with(readable_BN: Tensor | None = None, fresh_share: float = 1.0) -> 
 
 
 @pytest.mark.parametrize("content", [False, True])
-def test_weights_sum_to_one_and_never_point_at_the_asker(content: bool) -> None:
+def test_weights_sum_to_one_and_never_point_at_the_target_itself(content: bool) -> None:
     _, weight_BHNML = attention_with(content)(tokens_with())
     assert weight_BHNML.shape == (BATCH, HEADS, ASSETS, ASSETS, LAGS)
     torch.testing.assert_close(weight_BHNML.sum(dim=(-2, -1)), torch.ones(BATCH, HEADS, ASSETS))
@@ -40,7 +43,7 @@ def test_weights_sum_to_one_and_never_point_at_the_asker(content: bool) -> None:
 
 
 @pytest.mark.parametrize("content", [False, True])
-def test_a_row_with_nothing_readable_is_silent_and_not_nan(content: bool) -> None:
+def test_a_row_with_nothing_readable_is_zero_and_not_nan(content: bool) -> None:
     readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
     readable_BN[2] = False
     readable_BN[3, 1:] = False  # asset 0 alone: it has nobody to read, the others read it
@@ -57,7 +60,7 @@ def test_a_row_with_nothing_readable_is_silent_and_not_nan(content: bool) -> Non
 
 
 @pytest.mark.parametrize("content", [False, True])
-def test_what_a_masked_asset_says_never_matters(content: bool) -> None:
+def test_what_a_masked_asset_holds_never_matters(content: bool) -> None:
     readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
     readable_BN[:, 2] = False
     tokens = tokens_with(readable_BN)

@@ -3,7 +3,8 @@
 import torch
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.network import CrossAssetNetwork, NetworkShape, build_network, heads_by_output
+from crossattn_core.model.network import CrossAssetNetwork, build_network, heads_by_output
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 
 ASSETS, CHANNELS = 4, 3

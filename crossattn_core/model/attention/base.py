@@ -1,18 +1,22 @@
-"""The seam that every cross-attention speaks: tokens in, context and the weights used out.
+"""The interface of every cross-attention, and the registry of them: tokens in, context and the weights used out.
 
-Axes: B decision rows, U distinct bars of the batch, N assets asking, M assets read (the same assets),
+Axes: B decision rows, U distinct bars of the batch, N target assets, M source assets (the same assets),
 L lags (0 is the newest bar), D width, H heads, K head width (D = H * K).
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
+from crossattn_core.registry import Registry
 
-__all__ = ["AssetTokens", "CrossAttention", "NoCrossAttention", "allowed_sources", "copy_head_rows", "masked_softmax"]
+__all__ = ["ATTENTION", "AssetTokens", "CrossAttention", "allowed_sources", "masked_softmax"]
 
 
 @dataclass(frozen=True)
@@ -24,31 +28,43 @@ class AssetTokens:
 
     @property
     def fresh_UM(self) -> Tensor:
-        """1 where the asset had a candle at the bar; a silent bar may draw weight but says nothing."""
+        """1 where the asset had a candle at the bar; a bar without one may draw weight, but its value is 0."""
         return self.bars.bar_UNC[..., -1]
 
     @property
     def newest_BND(self) -> Tensor:
-        """Each asset's token at the decision row: the one that asks."""
+        """Each asset's token at the decision row: the target's query."""
         return self.token_UMD.index_select(0, self.bars.place_BL[:, 0])
 
     def later(self, steps: int) -> "AssetTokens":
-        """The same tokens seen from ``steps`` bars later, when nothing has been heard since."""
-        bars, silent = self.bars, len(self.bars.bar_UNC)
-        unheard_B = bars.place_BL.new_full((len(bars.place_BL), steps), silent)
+        """The same tokens seen from ``steps`` bars later, the bars since then empty."""
+        bars, empty = self.bars, len(self.bars.bar_UNC)
+        empty_BL = bars.place_BL.new_full((len(bars.place_BL), steps), empty)
         moved = RecentBars(
             torch.cat([bars.bar_UNC, torch.zeros_like(bars.bar_UNC[:1])]),
-            torch.cat([unheard_B, bars.place_BL[:, : bars.place_BL.shape[1] - steps]], dim=1),
+            torch.cat([empty_BL, bars.place_BL[:, : bars.place_BL.shape[1] - steps]], dim=1),
             bars.readable_BN,
         )
         return AssetTokens(torch.cat([self.token_UMD, torch.zeros_like(self.token_UMD[:1])]), moved)
 
 
 class CrossAttention(nn.Module, ABC):
-    """Mixes what other assets say into each asset; an asset never reads itself here."""
+    """Mixes other assets' tokens into each asset; an asset never reads itself here.
+
+    A variant is built from the network's shape and the model's knobs. The network initialises its linear maps anew.
+    """
+
+    reads_others = True
+    """Off for the ablation that reads nothing: it has no weights to show."""
 
     head_width: int
     """K, the width of one head's context."""
+
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__()
+        self._heads, self.head_width = settings.heads, settings.width // settings.heads
+        # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
+        self._gain = math.sqrt(max(shape.assets - 1, 1) * settings.max_lag)
 
     @abstractmethod
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
@@ -65,7 +81,7 @@ class CrossAttention(nn.Module, ABC):
     def ahead(self, tokens: AssetTokens, first: int, last: int) -> Tensor:
         """(B, N, H, K) sum of the contexts that rows ``first`` .. ``last`` bars later will have, as far as known now.
 
-        Bars that have not happened are silent: what a lead of several hours says about later bars is known today.
+        Bars that have not happened are empty: what a lead of several hours means for later bars is known today.
         """
         steps = [self.context(tokens.later(step)) for step in range(first, min(last, tokens.bars.place_BL.shape[1] - 1) + 1)]
         return torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(self.context(tokens))
@@ -75,28 +91,15 @@ class CrossAttention(nn.Module, ABC):
         return []
 
     def share_values(self, first: int, second: int) -> None:
-        """At the start, let head ``second`` see the same values as head ``first``, where heads have values of their own."""
-        return
+        """At the start, give head ``second`` of the map ``value`` the rows of head ``first``, where there is such a map."""
+        value = getattr(self, "value", None)
+        if isinstance(value, nn.Linear):
+            rows_HKD = value.weight.data.view(self._heads, -1, value.in_features)
+            rows_HKD[second] = rows_HKD[first]
 
 
-class NoCrossAttention(CrossAttention):
-    """The ablation: nothing is read from other assets."""
-
-    def __init__(self, heads: int, head_width: int) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, head_width
-
-    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        batch, lags = tokens.bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
-        context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self.head_width)
-        return context_BNHK, tokens.token_UMD.new_zeros(batch, self._heads, assets, assets, lags)
-
-
-def copy_head_rows(value: nn.Linear, heads: int, first: int, second: int) -> None:
-    """Give head ``second`` of a value map the rows of head ``first``."""
-    rows_HKD = value.weight.data.view(heads, -1, value.in_features)
-    rows_HKD[second] = rows_HKD[first]
+ATTENTION = Registry[type[CrossAttention]]("attention variant", "crossattn_core.model.attention")
+"""Values of ``model.cross_attention``."""
 
 
 def allowed_sources(readable_BM: Tensor) -> Tensor:

@@ -7,37 +7,35 @@ means without the target itself. Every level has learned logits over (target, gr
 Axes: B decision rows, U distinct bars, N targets, M sources, G groups of a level, L lags, D width, H heads, K head width.
 """
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from crossattn_core.model.attention.base import AssetTokens, CrossAttention, copy_head_rows, masked_softmax
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, masked_softmax
+from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["LEVELS", "HierarchicalAttention", "head_levels"]
 
 LEVELS = ("assets", "sectors", "markets")
 
 
+@ATTENTION.register("hierarchical")
 class HierarchicalAttention(CrossAttention):
     """Three levels of groups, each read by heads of its own."""
 
-    def __init__(self, sectors: Sequence[int], markets: Sequence[int], lags: int, width: int, heads: int) -> None:
-        """Group of each asset at the two upper levels, as small integers; a sector lies in one market."""
-        super().__init__()
-        assets = len(sectors)
-        self._heads, self.head_width = heads, width // heads
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, lags, width, heads = shape.assets, settings.max_lag, settings.width, settings.heads
         self._level_H = head_levels(heads)
         self.value = nn.Linear(width, width, bias=False)
-        sector_N, market_N = torch.tensor(sectors), torch.tensor(markets)
+        sector_N, market_N = torch.tensor(shape.sectors), torch.tensor(shape.markets)
         groups_N = (torch.arange(assets), sector_N, market_N)
         market_of_sector = {int(s): int(m) for s, m in zip(sector_N, market_N, strict=True)}
         self.logits = nn.ParameterDict()
         for level, group_N in zip(LEVELS, groups_N, strict=True):
             groups = int(group_N.max()) + 1
             member_GM = (torch.arange(groups)[:, None] == group_N[None, :]).float()
-            # Which group a target may read at this level, before asking who is readable.
+            # Which group a target may read at this level, readable or not.
             if level == "assets":
                 may_NG = sector_N[:, None] == sector_N[None, :]
             elif level == "sectors":
@@ -50,13 +48,9 @@ class HierarchicalAttention(CrossAttention):
             if level in self._level_H:
                 own_heads = self._level_H.count(level)
                 self.logits[level] = nn.Parameter(torch.zeros(own_heads, assets, groups, lags))
-        self._gain = math.sqrt(max(assets - 1, 1) * lags)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return list(self.logits.values())
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
 
     def by_level(self, tokens: AssetTokens) -> dict[str, Tensor]:
         """Level -> (B, its heads, N, G, L) weights over its groups; a target without a readable group has zeros."""

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossattn_core.model.attention.base import AssetTokens, CrossAttention, copy_head_rows
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
+from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["LagBiasAttention"]
 
@@ -21,29 +23,29 @@ _NEVER = -1e9
 """A logit whose weight underflows to exactly 0 beside any other; finite, so that gradients are."""
 
 
+@ATTENTION.register("lag_bias")
 class LagBiasAttention(CrossAttention):
     """Learned logits over (target, source, lag), an optional content term, nonlinear values."""
 
     self_mask_1NLM: Tensor
+    has_value_width = True
+    """Whether a head's values are ``model.value_width`` wide; else as wide as everywhere."""
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, value_width: int | None = None) -> None:
-        super().__init__()
-        self._heads, self.head_width = heads, value_width or width // heads
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, lags, width, heads = shape.assets, settings.max_lag, settings.width, settings.heads
+        if self.has_value_width:
+            self.head_width = settings.value_width
         self.logit_HNLM = nn.Parameter(torch.zeros(heads, assets, lags, assets))
         self.value = nn.Linear(width, heads * self.head_width, bias=False)
-        self.query = nn.Linear(width, width, bias=False) if content else None
-        self.key = nn.Linear(width, width, bias=False) if content else None
+        self.query = nn.Linear(width, width, bias=False) if settings.content else None
+        self.key = nn.Linear(width, width, bias=False) if settings.content else None
         never_NM = torch.eye(assets) * _NEVER
         never_1NLM = never_NM[None, :, None, :].expand(1, assets, lags, assets).clone()
         self.register_buffer("self_mask_1NLM", never_1NLM, persistent=False)
-        # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
-        self._gain = math.sqrt(max(assets - 1, 1) * lags)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNLM]
-
-    def share_values(self, first: int, second: int) -> None:
-        copy_head_rows(self.value, self._heads, first, second)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         weight_ZHNLM = self._weights(tokens)
@@ -80,10 +82,10 @@ class LagBiasAttention(CrossAttention):
         return weight_ZHNS.view(-1, heads, assets, lags, assets)
 
     def _context(self, weight_ZHNLM: Tensor, tokens: AssetTokens) -> Tensor:
-        """(B, N, H, K) what the pairs say, weighted."""
+        """(B, N, H, K) weighted values of the pairs."""
         heads, assets, lags = weight_ZHNLM.shape[1:4]
         batch = len(tokens.bars.place_BL)
-        # A silent bar keeps its place in the softmax, so weights do not jump as sessions open and close, but says nothing.
+        # A bar without a candle keeps its place in the softmax, lest weights jump as sessions open and close; its value is 0.
         value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
         value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self.head_width)
         if len(weight_ZHNLM) == 1:

@@ -6,18 +6,23 @@ Axes: N targets, M sources, L lags, H heads, Z batch or 1.
 import torch
 from torch import Tensor
 
-from crossattn_core.model.attention.base import AssetTokens
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
+from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["SparseLagAttention"]
 
 
+@ATTENTION.register("sparse")
 class SparseLagAttention(LagBiasAttention):
-    """Each head keeps, per target, the ``sources`` assets with the largest learned mass over all lags."""
+    """Each head keeps, per target, the ``top_sources`` assets with the largest learned mass over all lags."""
 
-    def __init__(self, assets: int, lags: int, width: int, heads: int, *, content: bool, sources: int) -> None:
-        super().__init__(assets, lags, width, heads, content=content)
-        self._sources = min(sources, max(assets - 1, 1))
+    has_value_width = False
+
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self._sources = min(settings.top_sources, max(shape.assets - 1, 1))
 
     def _weights(self, tokens: AssetTokens) -> Tensor:
         weight_ZHNLM = super()._weights(tokens)

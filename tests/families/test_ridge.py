@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from crossattn_core.model.baselines.ridge import lagged_design, ridge_weights
+from crossattn_core.families.lagged_returns import lagged_design
+from crossattn_core.families.ridge import ridge_weights
 
 
 def test_weights_solve_the_weighted_normal_equations_of_each_column() -> None:

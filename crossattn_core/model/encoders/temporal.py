@@ -1,4 +1,4 @@
-"""Tokens from bars, and the causal temporal encoder of one asset's own window.
+"""Tokens from bars, and the causal temporal encoder of one asset's own window: ``own_branch: attention``.
 
 Axes: B decision rows, U distinct bars, N assets, L bars of a window, P patches, C channels of a bar, D width,
 H heads, K head width.
@@ -7,6 +7,10 @@ H heads, K head width.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.base import ENCODERS, Encoder
+from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["BarEmbedding", "CausalConvolution", "TemporalEncoder"]
 
@@ -26,43 +30,35 @@ class BarEmbedding(nn.Module):
 
 
 class CausalConvolution(nn.Module):
-    """One token a patch from the ``kernel`` bars that end with it: neighbouring tokens share bars, none hears a later one."""
+    """One token a patch from the ``kernel`` bars that end with it: neighbouring tokens share bars, none reads a later one."""
 
     def __init__(self, channels: int, width: int, kernel: int, patch: int) -> None:
         super().__init__()
-        self._silent = kernel - patch
+        self._padding = kernel - patch
         self.bars = nn.Conv1d(channels, width, kernel, stride=patch)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
-        """(B, N, L, C) to (B, N, P, D); before the window's first bar there is silence."""
+        """(B, N, L, C) to (B, N, P, D); before the window's first bar there are zeros."""
         batch, assets = bar_BNLC.shape[:2]
-        bar_GCL = functional.pad(bar_BNLC.flatten(0, 1).transpose(1, 2), (self._silent, 0))
+        bar_GCL = functional.pad(bar_BNLC.flatten(0, 1).transpose(1, 2), (self._padding, 0))
         return self.bars(bar_GCL).transpose(1, 2).unflatten(0, (batch, assets))
 
 
-class TemporalEncoder(nn.Module):
+@ENCODERS.register("attention")
+class TemporalEncoder(Encoder):
     """Causal self-attention over the patches of each asset's window; assets do not meet here."""
 
-    def __init__(
-        self,
-        channels: int,
-        assets: int,
-        *,
-        lookback: int,
-        patch: int,
-        width: int,
-        heads: int,
-        layers: int,
-        dropout: float,
-        kernel: int | None = None,
-    ) -> None:
-        """With ``kernel`` the embedding is a causal convolution over that many bars; without, a map of each patch alone."""
-        super().__init__()
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        channels, width, patch = shape.channels, settings.width, settings.patch
         self._patch = patch
-        self.embed = nn.Linear(patch * channels, width) if kernel is None else CausalConvolution(channels, width, kernel, patch)
-        self.position_PD = nn.Parameter(torch.zeros(lookback // patch, width))
-        self.identity_ND = nn.Parameter(torch.zeros(assets, width))
-        self.layers = nn.ModuleList([_Layer(width, heads, dropout) for _ in range(layers)])
+        if settings.embedding == "convolution":
+            self.embed = CausalConvolution(channels, width, settings.kernel, patch)
+        else:
+            self.embed = nn.Linear(patch * channels, width)
+        self.position_PD = nn.Parameter(torch.zeros(settings.lookback // patch, width))
+        self.identity_ND = nn.Parameter(torch.zeros(shape.assets, width))
+        self.layers = nn.ModuleList([_Layer(width, settings.heads, settings.dropout) for _ in range(settings.layers)])
         self.norm = nn.LayerNorm(width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
@@ -83,7 +79,7 @@ class TemporalEncoder(nn.Module):
         token_BNPD = embedded_BNPD + self.position_PD[-patches:] + self.identity_ND[:, None, :]
         token_GPD = token_BNPD.view(batch * assets, patches, -1)
         for depth, layer in enumerate(self.layers):
-            # The last layer is asked for the newest token only: its other rows would be thrown away.
+            # The last layer gives the newest token only: its other rows would be thrown away.
             token_GPD = layer(token_GPD, newest=last_only and depth == len(self.layers) - 1)
         token_GPD = self.norm(token_GPD)
         if last_only:
@@ -108,14 +104,14 @@ class _Layer(nn.Module):
 
     def forward(self, token_GPD: Tensor, *, newest: bool) -> Tensor:
         normed_GPD = self.norm_attention(token_GPD)
-        asking_GQD = normed_GPD[:, -1:] if newest else normed_GPD
+        query_GQD = normed_GPD[:, -1:] if newest else normed_GPD
         kept_GQD = token_GPD[:, -1:] if newest else token_GPD
-        groups, asked, width = asking_GQD.shape
-        query_GHQK = self.query(asking_GQD).view(groups, asked, self._heads, -1).transpose(1, 2)
+        groups, queries, width = query_GQD.shape
+        query_GHQK = self.query(query_GQD).view(groups, queries, self._heads, -1).transpose(1, 2)
         key_GPD, value_GPD = self.key_value(normed_GPD).chunk(2, dim=-1)
         key_GHPK = key_GPD.reshape(groups, -1, self._heads, width // self._heads).transpose(1, 2)
         value_GHPK = value_GPD.reshape(groups, -1, self._heads, width // self._heads).transpose(1, 2)
         mixed_GHQK = functional.scaled_dot_product_attention(query_GHQK, key_GHPK, value_GHPK, is_causal=not newest)
-        kept_GQD = kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).reshape(groups, asked, width)))
+        kept_GQD = kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).reshape(groups, queries, width)))
         expanded = functional.gelu(self.expand(self.norm_forward(kept_GQD)))
         return kept_GQD + self.dropout(self.contract(expanded))

@@ -12,34 +12,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.base import ENCODERS, Encoder
+from crossattn_core.model.shape import NetworkShape
+
 __all__ = ["PortfolioTransformer"]
 
 
-class PortfolioTransformer(nn.Module):
+@ENCODERS.register("portfolio_transformer")
+class PortfolioTransformer(Encoder):
     """Windows of all assets to one summary an asset, like every own branch; assets meet inside the tokens."""
 
-    def __init__(
-        self, channels: int, assets: int, *, lookback: int, patch: int, width: int, heads: int, layers: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self._patch, self._assets = patch, assets
-        self.embed = nn.Linear(patch * assets * channels, width)
-        self.time = _TimeEncoding(lookback // patch, width)
-        self.encoder = nn.ModuleList([_GatedAttention(width, heads, dropout) for _ in range(layers)])
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        self._patch, self._assets = settings.patch, shape.assets
+        width, heads, dropout = settings.width, settings.heads, settings.dropout
+        self.embed = nn.Linear(settings.patch * shape.assets * shape.channels, width)
+        self.time = _TimeEncoding(settings.lookback // settings.patch, width)
+        self.encoder = nn.ModuleList([_GatedAttention(width, heads, dropout) for _ in range(settings.layers)])
         self.decoder = _GatedAttention(width, heads, dropout)
-        self.part = nn.Linear(width, assets * width)
+        self.part = nn.Linear(width, shape.assets * width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
-        """(B, N, L, C) to (B, N, D)."""
         batch, assets, bars, channels = bar_BNLC.shape
         patch_BPE = bar_BNLC.transpose(1, 2).reshape(batch, bars // self._patch, self._patch * assets * channels)
         embedded_BPD = self.time(self.embed(patch_BPE))
         memory_BPD = embedded_BPD
         for layer in self.encoder:
             memory_BPD = layer(memory_BPD, memory_BPD, causal=True)
-        # The decoder is asked for the newest step only; it may look at every step of the memory.
-        answer_B1D = self.decoder(embedded_BPD[:, -1:], memory_BPD, causal=False)
-        return self.part(functional.elu(answer_B1D[:, 0])).view(batch, self._assets, -1)
+        # The decoder gives the newest step only; it may look at every step of the memory.
+        decoded_B1D = self.decoder(embedded_BPD[:, -1:], memory_BPD, causal=False)
+        return self.part(functional.elu(decoded_B1D[:, 0])).view(batch, self._assets, -1)
 
 
 class _TimeEncoding(nn.Module):
@@ -71,16 +74,16 @@ class _GatedAttention(nn.Module):
         self.norm_forward = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, asking_BQD: Tensor, memory_BPD: Tensor, *, causal: bool) -> Tensor:
-        batch, asked, width = asking_BQD.shape
+    def forward(self, query_BQD: Tensor, memory_BPD: Tensor, *, causal: bool) -> Tensor:
+        batch, queries, width = query_BQD.shape
         key_BPD, value_BPD = self.key_value(memory_BPD).chunk(2, dim=-1)
 
         def by_head(flat_BPD: Tensor) -> Tensor:
             return flat_BPD.reshape(batch, -1, self._heads, width // self._heads).transpose(1, 2)
 
-        query_BHQK = by_head(self.query(asking_BQD))
+        query_BHQK = by_head(self.query(query_BQD))
         mixed_BHQK = functional.scaled_dot_product_attention(query_BHQK, by_head(key_BPD), by_head(value_BPD), is_causal=causal)
-        mixed_BQD = self.dropout(mixed_BHQK.transpose(1, 2).reshape(batch, asked, width))
-        kept_BQD = self.norm_attention(asking_BQD + functional.glu(self.gate_attention(mixed_BQD), dim=-1))
+        mixed_BQD = self.dropout(mixed_BHQK.transpose(1, 2).reshape(batch, queries, width))
+        kept_BQD = self.norm_attention(query_BQD + functional.glu(self.gate_attention(mixed_BQD), dim=-1))
         expanded_BQE = self.dropout(functional.elu(self.expand(kept_BQD)))
         return self.norm_forward(kept_BQD + functional.glu(self.gate_forward(expanded_BQE), dim=-1))

@@ -1,0 +1,190 @@
+"""A network that was fitted: what its forecasts, weights and attention are at any row.
+
+Axes: T bars of the panel, R rows, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.calibration import Parts, combine
+from crossattn_core.families.fitted import AttentionWeights, FittedModel
+from crossattn_core.families.targets import TargetScaler, output_names
+from crossattn_core.model.heads import expected_move, portfolio_weights
+from crossattn_core.model.network import CrossAssetNetwork, build_network
+from crossattn_core.model.shape import NetworkShape
+from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.windows import Scaler, Windows
+from crossattn_core.training.device import threads
+from crossattn_core.training.loop import INFERENCE_BATCH, ValidationOutput
+from crossattn_core.training.objective import ClassFacts
+
+__all__ = ["FittedNetwork", "forecast_parts", "network_shape"]
+
+
+class FittedNetwork(FittedModel):
+    """A trained cross-asset network with its scalers."""
+
+    def __init__(
+        self,
+        network: CrossAssetNetwork,
+        scaler: Scaler,
+        target_scaler: TargetScaler,
+        classes: ClassFacts,
+        gain_PO: NDArray[np.float32],
+        experiment: Experiment,
+        manifest: dict[str, Any],
+    ) -> None:
+        self.network = network.eval()
+        self.scaler = scaler
+        self.target_scaler = target_scaler
+        self.classes = classes
+        self.gain_PO = gain_PO
+        self.experiment = experiment
+        self.identify(manifest)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        weights = {f"network.{name}": value.detach().cpu().numpy() for name, value in self.network.state_dict().items()}
+        sizes = {"gain_PO": self.gain_PO}
+        if self.experiment.model.head == "direction":
+            sizes |= {"classes.prior_OC": self.classes.prior_OC.numpy(), "classes.mean_OC": self.classes.mean_OC.numpy()}
+        return {**weights, **self.scaler.arrays(), **self.target_scaler.arrays(), **sizes}
+
+    @classmethod
+    def from_checkpoint(
+        cls, arrays: Mapping[str, NDArray[Any]], manifest: dict[str, Any], experiment: Experiment
+    ) -> "FittedNetwork":
+        """Rebuild from what ``save`` wrote."""
+        network = build_network(network_shape(experiment), experiment.model, torch.Generator().manual_seed(0))
+        prefix = "network."
+        network.load_state_dict({k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)})
+        scaler, target_scaler = Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays)
+        none = np.zeros((0, 0), dtype=np.float32)
+        classes = ClassFacts(*(torch.from_numpy(arrays.get(f"classes.{name}", none)) for name in ("prior_OC", "mean_OC")))
+        return cls(network, scaler, target_scaler, classes, arrays["gain_PO"], experiment, manifest)
+
+    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows, others=True)[:, :, 1:]
+
+    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows, others=True)[:, :, 0]
+
+    def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows, others=False)[:, :, 0]
+
+    def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
+        if self.experiment.model.head != "weights":
+            return None
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            return np.zeros((0, len(panel.asset_ids)), dtype=np.float32)
+        windows, weights = self._windows(panel, rows), []
+        with threads(self.experiment.training.threads), torch.inference_mode():
+            for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+                score_BN1 = self.network(windows.gather(row_B), windows.gather_recent(row_B, self.network.max_lag)).forecast_BNO
+                readable_BN = windows.readable(row_B)
+                weight_BN = portfolio_weights(score_BN1[..., 0], readable_BN, self.experiment.model.weight_shape)
+                weights.append(torch.where(readable_BN, weight_BN, torch.nan))
+        return torch.cat(weights).numpy()
+
+    def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
+        if not self.network.cross.reads_others:
+            return None
+        rows = np.asarray(rows, dtype=np.int64)
+        weights = []
+        if len(rows):
+            windows = self._windows(panel, rows)
+            with threads(self.experiment.training.threads), torch.inference_mode():
+                for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+                    recent = windows.gather_recent(row_B, self.network.max_lag)
+                    weights.append(self.network.cross_part_and_weights(recent)[1].numpy())
+        names, heads = output_names(self.experiment.labels), self.experiment.model.heads
+        dealt = heads >= len(names) and self.experiment.model.head != "weights"
+        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
+        weight_RHNML = np.concatenate(weights) if weights else np.zeros((0, heads, *self._pair_shape()), dtype=np.float32)
+        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1))
+
+    def _pair_shape(self) -> tuple[int, int, int]:
+        assets = len(self.scaler.mean_NF)
+        return assets, assets, self.experiment.model.max_lag
+
+    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
+        rows = np.asarray(rows, dtype=np.int64)
+        unit_RNO = self.target_scaler.unit_RNO(panel, rows)
+        if not len(rows) or self.experiment.model.head == "weights":
+            return np.full_like(unit_RNO, np.nan)
+        windows = self._windows(panel, rows)
+        with threads(self.experiment.training.threads):
+            parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows)
+        readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
+        return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
+
+    def _windows(self, panel: Panel, rows: NDArray[np.int64]) -> Windows:
+        return Windows(
+            panel,
+            self.scaler,
+            lookback=self.experiment.model.lookback,
+            max_age_hours=self.experiment.features.max_age_hours,
+            first=int(rows.min()),
+            last=int(rows.max()),
+        )
+
+
+def forecast_parts(
+    network: CrossAssetNetwork,
+    windows: Windows,
+    target_scaler: TargetScaler,
+    classes: ClassFacts,
+    experiment: Experiment,
+    rows: NDArray[np.int64],
+    output: ValidationOutput | None = None,
+) -> Parts:
+    """The parts of the forecasts at ``rows``, in eval mode; ``output``: the network's on these rows, where there is one."""
+    labels = experiment.labels
+    if experiment.model.head == "direction":
+        return _direction_parts(network, windows, classes, rows)
+    spans = tuple((labels.execution_lag, labels.execution_lag + horizon - 1) for horizon in labels.horizons)
+    own, cross, ahead = [], [], []
+    with torch.inference_mode():
+        for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+            recent = windows.gather_recent(row_B, network.max_lag)
+            if output is None:
+                own.append(network.own_part(windows.gather(row_B)))
+                cross.append(network.cross_part(recent))
+            ahead.append(functional.pad(network.ahead_part(recent, spans), (1, 0)))
+    # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
+    per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
+    output = ValidationOutput(torch.cat(own), torch.cat(cross)) if output is None else output
+    return Parts(output.own_RNO.numpy(), output.cross_RNO.numpy(), torch.cat(ahead).numpy() * per_unit_NO)
+
+
+def _direction_parts(network: CrossAssetNetwork, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:
+    """Expected moves: of the own logits alone, and what the others' logits add."""
+    own, whole = [], []
+    with torch.inference_mode():
+        for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+            own_BNR = network.own_part(windows.gather(row_B))
+            cross_BNR = network.cross_part(windows.gather_recent(row_B, network.max_lag))
+            own.append(expected_move(own_BNR, classes.prior_OC, classes.mean_OC))
+            whole.append(expected_move(own_BNR + cross_BNR, classes.prior_OC, classes.mean_OC))
+    own_RNO, whole_RNO = torch.cat(own).numpy(), torch.cat(whole).numpy()
+    return Parts(own_RNO, whole_RNO - own_RNO, np.zeros_like(own_RNO))
+
+
+def network_shape(experiment: Experiment) -> NetworkShape:
+    """Sizes that the universe, the features and the labels fix."""
+    assets = experiment.assets
+    sectors = sorted({(asset.market, asset.sector) for asset in assets})
+    markets = sorted({asset.market for asset in assets})
+    return NetworkShape(
+        len(assets),
+        len(experiment.features.names) + 1,
+        len(output_names(experiment.labels)),
+        tuple(sectors.index((asset.market, asset.sector)) for asset in assets),
+        tuple(markets.index(asset.market) for asset in assets),
+    )

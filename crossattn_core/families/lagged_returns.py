@@ -1,0 +1,72 @@
+"""What ridge and boosted trees share: a design matrix of every asset's lagged returns, and outputs in scaled units.
+
+Axes: T bars, R rows, N assets, O outputs (the next bar, then each horizon), L lags, E = L * N regressors.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.fitted import FittedModel
+from crossattn_core.families.targets import TargetScaler
+from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.windows import hourly_log_returns
+
+__all__ = ["LaggedReturnModel", "lagged_design", "return_deviation", "scaled_returns"]
+
+_CLIP = 6.0
+"""Deviations beyond which a lagged return is cut."""
+
+
+class LaggedReturnModel(FittedModel):
+    """A model of scaled lagged returns, one function an asset and output."""
+
+    deviation_N: NDArray[np.float64]
+    """Of each asset's hourly return: the unit of a regressor."""
+    target_scaler: TargetScaler
+    experiment: Experiment
+
+    @abstractmethod
+    def scaled_outputs(self, design_RE: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(R, N, O) forecasts in scaled units; at least one row."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {"deviation_N": self.deviation_N, **self.target_scaler.arrays()}
+
+    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows)[:, :, 1:]
+
+    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self._returns(panel, rows)[:, :, 0]
+
+    def _returns(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        rows = np.asarray(rows, dtype=np.int64)
+        unit_RNO = self.target_scaler.unit_RNO(panel, rows)
+        if not len(rows):
+            return unit_RNO
+        design_RE = lagged_design(scaled_returns(panel, self.deviation_N), rows, self.experiment.baselines.ridge_lags)
+        with np.errstate(invalid="ignore"):
+            readable_RN = panel.age_hours_TN[rows] <= self.experiment.features.max_age_hours
+        return np.where(readable_RN[..., None], self.scaled_outputs(design_RE) * unit_RNO, np.nan).astype(np.float32)
+
+
+def lagged_design(return_TN: NDArray[np.float64], rows: NDArray[np.integer], lags: int) -> NDArray[np.float64]:
+    """(R, L * N) the newest ``lags`` returns of every asset at each row, newest first; 0 before the first bar."""
+    padded_TN = np.concatenate([np.zeros((lags, return_TN.shape[1])), return_TN])
+    place_RL = np.asarray(rows)[:, None] + lags - np.arange(lags)
+    return padded_TN[place_RL].reshape(len(rows), -1)
+
+
+def return_deviation(panel: Panel) -> NDArray[np.float64]:
+    """(N,) root mean square hourly log return over the bars with a candle; 1 for an asset that never moved."""
+    return_TN = hourly_log_returns(panel)
+    deviation_N = np.sqrt((return_TN**2).sum(axis=0) / np.maximum(panel.is_fresh_TN.sum(axis=0), 1))
+    return np.where(deviation_N > 0, deviation_N, 1.0)
+
+
+def scaled_returns(panel: Panel, deviation_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, N) hourly log returns in deviations, cut at a few of them."""
+    return np.clip(hourly_log_returns(panel) / deviation_N, -_CLIP, _CLIP)

@@ -1,0 +1,45 @@
+"""Attention by content, one token an asset: the common base of ``last`` and ``pooled``.
+
+Axes: B decision rows, N targets, M sources, D width, H heads, K head width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import CrossAttention, allowed_sources, masked_softmax
+from crossattn_core.model.shape import NetworkShape
+
+__all__ = ["ContentAttention"]
+
+
+class ContentAttention(CrossAttention):
+    """Queries, keys and values of one token an asset; learned logits say which source a target prefers."""
+
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, width, heads = shape.assets, settings.width, settings.heads
+        self.logit_HNM = nn.Parameter(torch.zeros(heads, assets, assets))
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        # The softmax is over assets alone.
+        self._gain = math.sqrt(max(assets - 1, 1))
+
+    def logit_parameters(self) -> list[nn.Parameter]:
+        return [self.logit_HNM]
+
+    def attend(self, target_BND: Tensor, source_BMD: Tensor, fresh_BM: Tensor, readable_BM: Tensor) -> tuple[Tensor, Tensor]:
+        """Context (B, N, H, K) and weights (B, H, N, M); ``fresh_BM`` scales each source's value."""
+        batch, assets, _ = target_BND.shape
+
+        def by_head(flat_BND: Tensor) -> Tensor:
+            return flat_BND.view(batch, assets, self._heads, -1).transpose(1, 2)
+
+        query_BHNK, key_BHMK = by_head(self.query(target_BND)), by_head(self.key(source_BMD))
+        value_BHMK = by_head(self.value(source_BMD) * fresh_BM[..., None])
+        logit_BHNM = self.logit_HNM + query_BHNK @ key_BHMK.transpose(-2, -1) / math.sqrt(query_BHNK.shape[-1])
+        weight_BHNM = masked_softmax(logit_BHNM, allowed_sources(readable_BM)[:, None])
+        return self._gain * (weight_BHNM @ value_BHMK).transpose(1, 2), weight_BHNM

@@ -1,0 +1,81 @@
+"""Attention over time first and assets then: a low-rank form of one softmax over (source, lag).
+
+Axes: B decision rows, U distinct bars, N targets, M sources, L lags, P steps, S = M * P pairs, D width, H heads, K head width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.attention.base import (
+    ATTENTION,
+    AssetTokens,
+    CrossAttention,
+    allowed_sources,
+    masked_softmax,
+)
+from crossattn_core.model.shape import NetworkShape
+
+__all__ = ["FactorisedAttention"]
+
+_OWN_PATCH = 2.0
+"""Logit by which a step prefers the bars of its own patch at the start."""
+
+
+@ATTENTION.register("factorised")
+class FactorisedAttention(CrossAttention):
+    """Time within each asset, then assets: every source sums its recent bars up in a few steps, targets read the steps.
+
+    A step is an attention over the source's own bars, one patch of them at the start; a target attends over every
+    (source, step). Cost grows with M * P * L + N * M * P instead of N * M * L. The weight on a bar is the product of
+    the two, so leaders keep their lags.
+    """
+
+    def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
+        super().__init__(shape, settings)
+        assets, lags, width, heads = shape.assets, settings.max_lag, settings.width, settings.heads
+        self._steps = min(settings.steps, lags)
+        patch_L = torch.arange(lags) * self._steps // lags
+        own_PL = (patch_L[None, :] == torch.arange(self._steps)[:, None]).float() * _OWN_PATCH
+        self.time_HMPL = nn.Parameter(own_PL.expand(heads, assets, -1, -1).clone())
+        self.step_HNS = nn.Parameter(torch.zeros(heads, assets, assets * self._steps))
+        self.step_query_HPK = nn.Parameter(torch.zeros(heads, self._steps, self.head_width))
+        self.time_key = nn.Linear(width, width, bias=False)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(self.head_width, self.head_width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+
+    def logit_parameters(self) -> list[nn.Parameter]:
+        return [self.time_HMPL, self.step_HNS]
+
+    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        time_BHMPL, step_BHNS, summary_BHSK = self._attend(tokens)
+        step_BHNMP = step_BHNS.unflatten(-1, (-1, self._steps))
+        weight_BHNML = torch.einsum("bhnmp,bhmpl->bhnml", step_BHNMP, time_BHMPL)
+        return self._gain * (step_BHNS @ summary_BHSK).transpose(1, 2), weight_BHNML
+
+    def context(self, tokens: AssetTokens) -> Tensor:
+        _, step_BHNS, summary_BHSK = self._attend(tokens)
+        return self._gain * (step_BHNS @ summary_BHSK).transpose(1, 2)
+
+    def _attend(self, tokens: AssetTokens) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights over a source's bars (B, H, M, P, L), over steps (B, H, N, S), and the steps' summaries (B, H, S, K)."""
+        bars = tokens.bars
+        batch, lags = bars.place_BL.shape
+        assets = tokens.token_UMD.shape[1]
+
+        def by_bar(value_UMD: Tensor) -> Tensor:
+            return bars.spread(value_UMD).view(batch, lags, assets, self._heads, -1).permute(0, 3, 2, 1, 4)
+
+        scale = 1 / math.sqrt(self.head_width)
+        key_BHMLK = by_bar(self.time_key(tokens.token_UMD))
+        value_BHMLK = by_bar(self.value(tokens.token_UMD) * tokens.fresh_UM[..., None])
+        content_BHMPL = (self.step_query_HPK[:, None] * scale) @ key_BHMLK.transpose(-2, -1)
+        time_BHMPL = (self.time_HMPL[..., :lags] + content_BHMPL).softmax(dim=-1)
+        summary_BHSK = (time_BHMPL @ value_BHMLK).flatten(2, 3)
+        query_BHNK = self.query(tokens.newest_BND).view(batch, assets, self._heads, -1).transpose(1, 2)
+        logit_BHNS = self.step_HNS + query_BHNK @ self.key(summary_BHSK).transpose(-2, -1) * scale
+        allowed_BNS = allowed_sources(bars.readable_BN).repeat_interleave(self._steps, dim=-1)
+        return time_BHMPL, masked_softmax(logit_BHNS, allowed_BNS[:, None]), summary_BHSK
