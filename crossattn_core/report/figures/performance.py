@@ -1,4 +1,4 @@
-"""Figures of the report and of the UI: money here, models in models.py; ``svg`` and ``png`` are in style.py."""
+"""Figures of money: equity, falls, exposure, costs, contribution by asset."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,6 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from crossattn_core.backtest.metrics import underwater
 from crossattn_core.backtest.simulation import COST_KINDS, Simulation
-from crossattn_core.report.figures.models import belief_figure, retrain_figure
 from crossattn_core.report.figures.style import (
     BENCHMARK,
     INK,
@@ -23,21 +22,15 @@ from crossattn_core.report.figures.style import (
     dates,
     drawing,
     frame,
-    png,
-    svg,
     words,
 )
 
 __all__ = [
-    "belief_figure",
     "contribution_figure",
     "cost_figure",
     "equity_figure",
     "exposure_figure",
-    "png",
-    "retrain_figure",
     "rolling_sharpe_figure",
-    "svg",
     "underwater_figure",
 ]
 
