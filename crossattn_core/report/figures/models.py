@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.backtest.slices import regime_names
-from crossattn_core.report.figures.style import PALETTE, SUBJECT, date_axis, dates, drawing, frame, words
+from crossattn_core.report.figures.style import SUBJECT, date_axis, dates, drawing, frame, line_colour
+from crossattn_core.report.html import words
 
 __all__ = ["retrain_figure", "shade_regimes", "shrinkage_figure"]
 
@@ -36,7 +37,7 @@ def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, firs
                 ls="none",
                 marker="o",
                 ms=5.5,
-                color=(SUBJECT, *PALETTE)[line % 8],
+                color=line_colour(line),
             )
         axis.set_yticks(range(len(reasons)), [words(reason) for reason in reasons])
         axis.set_ylim(-0.6, max(len(reasons), 1) - 0.4)
