@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from crossattn_core.backtest.metrics import Metrics
 from crossattn_core.backtest.significance import Interval, SharpeIntervals
 from crossattn_core.experiment import Experiment
+from crossattn_core.report.html import words
 
 __all__ = ["MIN_DIFFERENCE", "Verdict", "verdict_of"]
 
@@ -46,20 +47,17 @@ def verdict_of(
         ic: of each strategy that forecasts, at the traded horizon.
         benchmark_days: on how many decision days the subject followed the benchmark, of how many; none: it follows nobody.
     """
-    own, difference = intervals.sharpe[subject], intervals.difference.get(benchmark if subject == benchmark else subject)
-    compared = [name for name in (subject, *experiment.retrain.families) if name in metrics]
-    days, level = metrics[subject].days, f"{intervals.confidence:.0%}"
+    own, name = intervals.sharpe[subject], _name(subject)
+    compared = [family for family in (subject, *experiment.retrain.families) if family in metrics]
+    difference = intervals.difference.get(benchmark if subject == benchmark else subject)
     on_benchmark, decision_days = benchmark_days or (0, 0)
-    stance, headline, sentences = "open", "", []
+    stance, sentences = "open", []
     if metrics[subject].trades == 0:
-        headline = f"{_name(subject)} made no trade: no forecast promised more than it costs to act on."
+        headline = f"{name} made no trade: no forecast promised more than it costs to act on."
     elif difference is None:
-        headline = f"{_name(subject)} has nothing to be compared with."
+        headline = f"{name} has nothing to be compared with."
     elif on_benchmark and on_benchmark == decision_days:
-        headline = (
-            f"{_name(subject)} followed {_name(benchmark).lower()} on all {decision_days} decision days: "
-            "no family was shown to beat it."
-        )
+        headline = f"{name} followed {words(benchmark)} on all {decision_days} decision days: no family was shown to beat it."
         apart = metrics[subject].net_return - metrics[benchmark].net_return
         if abs(apart) >= _SHOWN_RETURN:
             sentences.append(
@@ -67,22 +65,13 @@ def verdict_of(
                 "positions that drifted or could not be traded."
             )
     else:
-        stance, finding = _compare(difference, metrics[benchmark])
-        words = {
-            "unclear": f"is not distinguishable from {_name(benchmark).lower()}",
-            "small": f"did about as well as {_name(benchmark).lower()}",
-            "large": f"did {stance} than {_name(benchmark).lower()}",
-        }
-        headline = f"{_name(subject)} {words[finding]} over these {days:.0f} days."
-        reason = "spans zero" if finding == "unclear" else "excludes zero"
-        if finding == "small":
-            reason += (
-                f", but at the volatility of {_name(benchmark).lower()} that is {_a_year(difference, metrics[benchmark]):+.2%} a "
-                f"year, and less than {MIN_DIFFERENCE:.0%} is no difference that matters"
-            )
+        stance, relation, reason = _compare(difference, benchmark, metrics[benchmark])
+        verb = "is" if stance == "open" else "did"
+        headline = f"{name} {verb} {relation} {words(benchmark)} over these {metrics[subject].days:.0f} days."
+        level = f"{intervals.confidence:.0%}"
         sentences.append(f"The Sharpe ratios differ by {_shown(difference)} ({level} interval), which {reason}.")
         if on_benchmark:
-            sentences.append(f"It followed {_name(benchmark).lower()} on {on_benchmark} of {decision_days} decision days.")
+            sentences.append(f"It followed {words(benchmark)} on {on_benchmark} of {decision_days} decision days.")
     if metrics[subject].trades:
         kind = "a profit of this size may be luck" if own.estimate >= 0 else "a loss of this size may be bad luck"
         tells = f"which spans zero: {kind}" if own.spans_zero else "which excludes zero"
@@ -101,8 +90,8 @@ def verdict_of(
             "The candles are simulated and the leaders planted: the page shows whether the machinery finds what was put "
             "there, and says nothing about a real market."
         )
-    elif any(intervals.sharpe[name].estimate > _IMPLAUSIBLE_SHARPE for name in compared) or any(
-        (ic.get(name) or 0.0) > _IMPLAUSIBLE_IC for name in compared
+    elif any(intervals.sharpe[each].estimate > _IMPLAUSIBLE_SHARPE for each in compared) or any(
+        (ic.get(each) or 0.0) > _IMPLAUSIBLE_IC for each in compared
     ):
         sentences.append(
             f"A Sharpe ratio above {_IMPLAUSIBLE_SHARPE:g} or an IC above {_IMPLAUSIBLE_IC:g} on real candles is a leak until "
@@ -121,32 +110,27 @@ def _of_family(family: str, benchmark: str, metrics: Mapping[str, Metrics], inte
     difference = intervals.difference.get(family)
     if difference is None:
         return f"{made}."
-    stance, finding = _compare(difference, metrics[benchmark])
-    name = _name(benchmark).lower()
-    return {
-        "unclear": f"{made}: not distinguishable from {name}.",
-        "small": f"{made}: less than {MIN_DIFFERENCE:.0%} a year from {name}.",
-        "large": f"{made}: {stance} than {name}.",
-    }[finding]
+    return f"{made}: {_compare(difference, benchmark, metrics[benchmark])[1]} {words(benchmark)}."
 
 
-def _compare(difference: Interval, benchmark: Metrics) -> tuple[str, str]:
-    """Stance, and why: 'unclear' (the interval spans zero), 'small' (it does not, but the size does not matter) or 'large'."""
+def _compare(difference: Interval, benchmark: str, metrics: Metrics) -> tuple[str, str, str]:
+    """Stance, how the two relate, and what the interval of the difference does; ``metrics`` are the benchmark's."""
     if difference.spans_zero:
-        return "open", "unclear"
-    if abs(_a_year(difference, benchmark)) < MIN_DIFFERENCE:
-        return "open", "small"
-    return ("better" if difference.estimate > 0 else "worse"), "large"
-
-
-def _a_year(difference: Interval, benchmark: Metrics) -> float:
-    """A difference of annual Sharpe ratios as return a year at the benchmark's volatility."""
-    return difference.estimate * benchmark.annual_volatility
+        return "open", "not distinguishable from", "spans zero"
+    a_year = difference.estimate * metrics.annual_volatility
+    if abs(a_year) < MIN_DIFFERENCE:
+        return (
+            "open",
+            "about as good as",
+            f"excludes zero, but at the volatility of {words(benchmark)} that is {a_year:+.2%} a year, and less than "
+            f"{MIN_DIFFERENCE:.0%} is no difference that matters",
+        )
+    stance = "better" if difference.estimate > 0 else "worse"
+    return stance, f"{stance} than", "excludes zero"
 
 
 def _name(strategy: str) -> str:
-    words = strategy.replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return words(strategy)[:1].upper() + words(strategy)[1:]
 
 
 def _shown(interval: Interval) -> str:

@@ -44,7 +44,7 @@ def test_a_champion_that_followed_the_benchmark_on_some_days_says_on_how_many():
 def test_a_sure_difference_of_a_hundredth_of_a_percent_a_year_is_not_called_one():
     found = verdict(worth(1e-4), benchmark_days=(41, 276))
     assert found.stance == "open"
-    assert found.headline.startswith("Champion did about as well as equal weight")
+    assert found.headline.startswith("Champion is about as good as equal weight")
     assert "excludes zero, but at the volatility of equal weight that is +0.01% a year" in found.sentences[0]
 
 
