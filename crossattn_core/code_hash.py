@@ -27,6 +27,7 @@ EDGES = {
     "errors": "messages",
     "experiment": "knobs enter by their values, stage by stage",
     "home": "where things lie, not what they are",
+    "inspections": "looks at a home and stores nothing",
     "progress": "progress bars",
     "receipts": "keeps what is asked of it",
     "registry": "finds what is registered; what is found counts",
@@ -40,7 +41,6 @@ EDGES = {
     "tuning": "searches settings before the first test day; what it finds enters as knobs, its trials as an input",
     "walk_forward.overrides": "records what a person asks; the record enters as an input",
     "warehouse.docs": "a page about the SQL models",
-    "warehouse.docs_page": "a page about the SQL models",
     "walk_forward.lookahead_checks": "checks results and makes none",
     "warehouse.examples": "runs the examples beside the SQL models, which are tests",
     "warehouse.trace": "shows a column's lineage",
@@ -115,19 +115,25 @@ class CodeIndex:
         """What ``function`` (``module.name`` of a stage module) runs: file -> hash of its tree, package -> version."""
         reach, parts = self._followed(function)
         modules, packages = self._closure(reach)
-        parts |= {self._file(module): self._hash(module) for module in sorted(modules)}
-        return parts | {name: _version_of(name) for name in NUMERIC_PACKAGES if name in packages}
+        return parts | self._parts(modules, packages)
 
     def parts_of_module(self, module: str) -> dict[str, str]:
         """As ``parts_of``, for a module (``crossattn_core.room.module``) as a whole."""
         start = _Reach(frozenset({module.removeprefix(f"{PACKAGE}.")}), frozenset())
-        modules, packages = self._closure(start)
-        parts = {self._file(name): self._hash(name) for name in sorted(modules)}
-        return parts | {name: _version_of(name) for name in NUMERIC_PACKAGES if name in packages}
+        return self._parts(*self._closure(start))
 
     def reachable(self, function: str) -> frozenset[str]:
         """The modules that count for ``function``, its own left out."""
         return self._closure(self._followed(function)[0])[0]
+
+    def _parts(self, modules: Iterable[str], packages: Iterable[str]) -> dict[str, str]:
+        """File -> hash for modules and the templates that they render, package -> version."""
+        parts = {self._file(name): self._hash(name) for name in modules}
+        for name in modules:
+            if any(isinstance(node, ast.Constant) and node.value == "templates" for node in ast.walk(self.tree(name))):
+                for path in sorted((self.modules[name].parent / "templates").glob("*.j2")):
+                    parts[path.relative_to(self.root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return parts | {name: _version_of(name) for name in NUMERIC_PACKAGES if name in packages}
 
     def _followed(self, function: str) -> tuple[_Reach, dict[str, str]]:
         """What a function of a stage module uses, through functions of stage modules; and the hash of each of these functions."""

@@ -8,36 +8,37 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.analysis.attention_overview import AttentionStory, tell_attention
+from crossattn_core.analysis.evidence import read_agreement, read_evidence
 from crossattn_core.analysis.snapshot_checks import check_snapshots
-from crossattn_core.analysis.snapshot_store import Snapshot, read_snapshots_from_previous, snapshot_day
+from crossattn_core.analysis.snapshot_store import (
+    Snapshot,
+    read_next_bar,
+    read_snapshots,
+    read_snapshots_from_previous,
+    snapshot_day,
+)
 from crossattn_core.data_stages import data_quality
 from crossattn_core.days import days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.families.fitted import silent as silent_epochs
 from crossattn_core.families.registry import fit_model
+from crossattn_core.home import Home
 from crossattn_core.line import Line
 from crossattn_core.portfolio.decide import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.detectors.registry import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import (
-    attention_summary,
-    gather_inputs,
-    leads_beside_truth,
-    reported_strategies,
-    targets_of,
-)
-from crossattn_core.report.inputs import AttentionSummary, ReportInputs
+from crossattn_core.report.data import report_inputs, reported_strategies, targets_of
+from crossattn_core.report.inputs import ReportInputs, StoredAttention, StoredResults
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.selection.champion import stand
 from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import CHAMPION
-from crossattn_core.selection.handover import orders_of, save_orders
-from crossattn_core.storage import sha256_of, write_json, write_parquet
-from crossattn_core.tuning.ledger import Trial
+from crossattn_core.selection.handover import orders_of, read_champions, save_orders
+from crossattn_core.storage import sha256_of, write_parquet
+from crossattn_core.tuning.ledger import Trial, trials_counted
 from crossattn_core.tuning.search import Tuned, first_test_day, search
 from crossattn_core.walk_forward.monitor import Outlook, outlook
 from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan
@@ -49,7 +50,7 @@ __all__ = [
     "decide_weights",
     "find_regimes",
     "snapshot_attention",
-    "tell_attention_of",
+    "stored_attention",
     "train",
     "tune",
     "walk_forward",
@@ -154,15 +155,6 @@ def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
     return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
 
-def tell_attention_of(line: Line, last: date) -> tuple[AttentionSummary, AttentionStory] | None:
-    """What the pictures of attention tell as of ``last``; none before the first snapshot."""
-    summary = attention_summary(line.home, line.experiment, last)
-    panel = line.panel(last)
-    windows = regime_windows(daily_regimes(panel, line.experiment.regimes), line.experiment.regimes)
-    story = tell_attention(line.home, line.experiment, panel, last, windows)
-    return None if summary is None or story is None else (summary, story)
-
-
 @dataclass(frozen=True)
 class Decided:
     """Target weights by strategy, the champion's among them, and what is handed over."""
@@ -203,16 +195,45 @@ def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, R
         BacktestError: weights are missing, do not fit the panel, or begin after ``as_of``.
     """
     day = as_of or line.last_day
-    panel = line.panel(day)
-    stored = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
-    targets = {strategy: wanted.until(panel.as_of_T[-1]) for strategy, wanted in stored.items()}
     line.report(Progress("backtest_report", 0, 2, note="analysis"))
-    inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line, day))
+    inputs = report_inputs(_stored_results(line, day))
     line.report(Progress("backtest_report", 1, 2, note="page"))
     paths = build_report(inputs, line.home.reports / str(day))
-    leads = {"truth_known": inputs.planted is not None, "leads": leads_beside_truth(inputs)}
-    write_json(paths.html.parent / "leads.json", leads)
     line.report(Progress("backtest_report", 2, 2, note=str(paths.html)))
     if day == line.last_day:
         line.record_whole("backtest_report", sha256_of(paths.html.read_bytes()))
     return inputs, paths
+
+
+def _stored_results(line: Line, day: date) -> StoredResults:
+    """Everything that the report reads, once, of the days up to ``day``."""
+    home, experiment, panel, first = line.home, line.experiment, line.panel(day), line.experiment.period.start
+    decided = {strategy: read_weights(home, strategy) for strategy in reported_strategies(experiment)}
+    return StoredResults(
+        experiment=experiment,
+        panel=panel,
+        targets={strategy: targets.until(panel.as_of_T[-1]) for strategy, targets in decided.items()},
+        forecasts=read_forecasts(home, first, day),
+        plan=read_plan(home, first, day),
+        attention=stored_attention(line, day),
+        champions=_champions_until(home, day),
+        trials=trials_counted(home, experiment),
+        data_quality=data_quality(line, day),
+    )
+
+
+def stored_attention(line: Line, last: date) -> StoredAttention:
+    """Every snapshot and next-bar forecast up to ``last``, and what was found on the newest model by then."""
+    home, first = line.home, line.experiment.period.start
+    return StoredAttention(
+        read_snapshots(home, first, last), read_next_bar(home, first, last), read_evidence(home, last), read_agreement(home, last)
+    )
+
+
+def _champions_until(home: Home, last: date) -> Champions | None:
+    """The champions of the days up to ``last``: a page as of a day names nobody chosen later."""
+    champions = read_champions(home)
+    if champions is None:
+        return None
+    by_day = champions.by_day[pd.to_datetime(champions.by_day["day"]) <= pd.Timestamp(last)]
+    return champions._replace(by_day=by_day) if len(by_day) else None

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from crossattn_core.errors import WarehouseError
-from crossattn_core.report.explain import explain as explained
+from crossattn_core.inspections import explain_position
 from crossattn_core.report.explain import trace_records, trace_tree
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
@@ -74,7 +74,7 @@ def explain(
 ) -> None:
     """Walk from a position to weight, forecast, model, training range, features and candle."""
     line = open_line(experiment, home)
-    steps = explained(line.home, line.experiment, line.panel(), date.date(), symbol, strategy)
+    steps = explain_position(line, date.date(), symbol, strategy)
     if as_json:
         told = {"event": "explained", "day": f"{date:%Y-%m-%d}", "symbol": symbol, "strategy": strategy}
         sys.stdout.write(json.dumps(told | {"steps": trace_records(steps)}) + "\n")

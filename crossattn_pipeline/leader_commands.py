@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crossattn_core import model_stages
+from crossattn_core import inspections
 from crossattn_core.analysis.evidence import read_evidence
 from crossattn_core.analysis.leaders import find_leaders, why_no_lead
 from crossattn_core.errors import CrossattnError, HistoryError
 from crossattn_core.line import Line
-from crossattn_core.report.attention_section import attention_pictures
+from crossattn_core.report.figures.overview import attention_pictures
 from crossattn_core.report.figures.style import png
 from crossattn_core.storage import write_bytes
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
@@ -80,10 +80,10 @@ def _show(found: pd.DataFrame, title: str, no_lead: str) -> None:
 
 
 def _write_pictures(line: Line, last: str, folder: Path, *, quiet: bool) -> None:
-    told = model_stages.tell_attention_of(line, datetime.fromisoformat(last).date())
+    told = inspections.attention_overview_of(line, datetime.fromisoformat(last).date())
     if told is None:
         raise HistoryError(f"no attention snapshot up to {last}: nothing to draw; run 'crossattn run' over more days first")
-    for name, figure in attention_pictures(*told, line.experiment, order="sector").items():
+    for name, figure in attention_pictures(*told, line.experiment.analysis, order="sector").items():
         path = write_bytes(folder.resolve() / f"{name}.png", png(figure, 110))
         if not quiet:
             sys.stdout.write(f"{path}\n")

@@ -10,15 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.evidence import read_agreement, read_evidence
 from crossattn_core.analysis.lead_lag import SHAPES, first_clean_lags, lead_lag
-from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation, correlation_by_regime
 from crossattn_core.analysis.snapshot_checks import attention_changes
-from crossattn_core.analysis.snapshot_store import edge_matrices, read_snapshots
-from crossattn_core.days import bounds
+from crossattn_core.analysis.snapshot_store import edge_matrices
 from crossattn_core.experiment import Experiment
-from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
 
@@ -69,17 +65,25 @@ class AttentionStory:
 
 
 def tell_attention(
-    home: Home, experiment: Experiment, panel: Panel, last: date, windows: pd.DataFrame, *, leaders: pd.DataFrame | None = None
+    snapshots: pd.DataFrame,
+    evidence: pd.DataFrame,
+    agreement: pd.DataFrame,
+    experiment: Experiment,
+    panel: Panel,
+    windows: pd.DataFrame,
+    leaders: pd.DataFrame,
 ) -> AttentionStory | None:
-    """Gather the story; none before the first snapshot.
+    """Attention as of the end of the panel's last day; none before the first snapshot.
 
     Args:
-        windows: ``regime_windows`` found on days up to ``last``.
-        leaders: ``find_leaders`` as of ``last`` where it was asked for already.
+        snapshots: every stored day's, up to the panel's last (``SNAPSHOT_COLUMNS``).
+        evidence: of the newest model (``evidence.EVIDENCE_COLUMNS``), ``agreement`` likewise.
+        windows: ``regime_windows`` of the panel.
+        leaders: ``find_leaders`` as of the same day.
     """
     settings, ids = experiment.analysis, experiment.asset_ids
+    last = (panel.as_of_T[-1] - np.timedelta64(1, "us")).astype("datetime64[D]").item()
     start = last - timedelta(days=settings.window_days - 1)
-    snapshots = read_snapshots(home, panel.as_of_T[0].astype("datetime64[D]").item(), last, ("edge", "entropy", "received"))
     if snapshots.empty:
         return None
     day_D, edge_DNM = edge_matrices(snapshots, ids)
@@ -88,38 +92,36 @@ def tell_attention(
     total_N1 = weight_NM.sum(axis=1, keepdims=True)
     received = snapshots[snapshots["quantity"] == "received"].pivot(index="day", columns="source", values="value")
     entropy = snapshots[snapshots["quantity"] == "entropy"].groupby("day")["value"].mean()
-    known = panel.until(panel.row_of(np.datetime64(bounds(last)[1], "us")) + 1)
-    return_TN = fresh_returns(known)
+    return_TN = fresh_returns(panel)
     tested = lead_lag(
         return_TN[-settings.window_days * BARS_A_DAY :],
         ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
-        first_lag_NN=first_clean_lags(known),
+        first_lag_NN=first_clean_lags(panel),
     )
     names = dict(zip(ids, experiment.symbols, strict=True))
-    leaders = find_leaders(home, experiment, panel, last) if leaders is None else leaders
     return AttentionStory(
         last=last,
         symbols=experiment.symbols,
         sectors=tuple(asset.sector for asset in experiment.assets),
         weight_NM=np.divide(weight_NM, total_N1, out=np.zeros_like(weight_NM), where=total_N1 > 0),
-        profile_NML=_profile(home, experiment, start, last),
+        profile_NML=_profile(snapshots, experiment, start),
         z_LNN=tested.z_KLNN[SHAPES.index("linear")],
         day_D=day_D,
         received_DM=received.reindex(index=pd.DatetimeIndex(day_D), columns=list(ids)).to_numpy(np.float64),
         entropy_D=entropy.reindex(pd.DatetimeIndex(day_D)).to_numpy(np.float64),
         moved_D=attention_changes(snapshots[snapshots["quantity"] == "edge"], ids)["since_previous"].to_numpy(np.float64),
         windows=windows,
-        stress=correlation_by_regime(return_TN, known.as_of_T, windows),
+        stress=correlation_by_regime(return_TN, panel.as_of_T, windows),
         leaders=_named(leaders, names),
-        evidence=_named(read_evidence(home, last), names),
-        agreement=read_agreement(home, last),
+        evidence=_named(evidence, names),
+        agreement=agreement,
     )
 
 
-def _profile(home: Home, experiment: Experiment, first: date, last: date) -> NDArray[np.float64]:
-    top = read_snapshots(home, first, last, ("top",))
+def _profile(snapshots: pd.DataFrame, experiment: Experiment, first: date) -> NDArray[np.float64]:
+    top = snapshots[(snapshots["quantity"] == "top") & (snapshots["day"] >= pd.Timestamp(first))]
     place = {asset_id: n for n, asset_id in enumerate(experiment.asset_ids)}
     profile_NML = np.zeros((len(place), len(place), experiment.model.max_lag))
     if len(top):

@@ -22,12 +22,13 @@ from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.walk_forward.store import read_forecasts
 
-__all__ = ["NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
+__all__ = ["DECAY_HOURS", "NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
 
 NO_FORECAST = "no forecast"
 """The forecast of zero: what a family has to beat first."""
 
-_DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
+DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
+"""Horizons over which the traded forecast is followed, bars."""
 _MIN_ROWS = 100
 
 
@@ -43,12 +44,12 @@ def forecast_tests(
         for h, horizon in enumerate(horizons)
     ]
     traded = horizons.index(experiment.labels.trade_horizon)
-    asked = experiment.labels.model_copy(update={"horizons": _DECAY_HOURS})
+    asked = experiment.labels.model_copy(update={"horizons": DECAY_HOURS})
     later_TNH = compute_labels(panel, asked).value_TNH
     decay = decay_by_horizon(
         {name: array_TNH[:, :, traded] for name, array_TNH in arrays.items()},
         later_TNH,
-        _DECAY_HOURS,
+        DECAY_HOURS,
         experiment.backtest.confidence,
     )
     return pd.concat(tests, ignore_index=True), decay

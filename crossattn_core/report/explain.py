@@ -1,11 +1,13 @@
 """From a position back to the candles it came from: every number that made one asset's weight on one day."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rich.tree import Tree
 
 from crossattn_core.backtest.market import market_of
@@ -13,17 +15,14 @@ from crossattn_core.backtest.simulate import simulate
 from crossattn_core.days import bounds
 from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.experiment import Experiment
-from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import Targets, forecast_array, needs_forecast, read_weights
+from crossattn_core.portfolio.decide import Targets, forecast_array, needs_forecast
 from crossattn_core.portfolio.sizing import forecast_decisions, trade_cost
 from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, zone
+from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import CHAMPION
-from crossattn_core.selection.handover import read_champions
-from crossattn_core.walk_forward.predictions import weight_array
-from crossattn_core.walk_forward.store import read_forecasts, read_plan, read_predictions
 
-__all__ = ["Step", "explain", "trace_records", "trace_tree"]
+__all__ = ["Step", "StoredDecisions", "explain", "trace_records", "trace_tree"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,25 @@ class Step:
     facts: tuple[tuple[str, str], ...]
 
 
-def explain(
-    home: Home, experiment: Experiment, panel: Panel, day: date, symbol: str, strategy: str = "attention"
-) -> tuple[Step, ...]:
+@dataclass(frozen=True)
+class StoredDecisions:
+    """What the stages stored about decisions, loaded once."""
+
+    experiment: Experiment
+    panel: Panel
+    targets: Mapping[str, Targets]
+    """Strategy -> target weights: of the strategy that is explained and, for the champion, of all that it may have followed."""
+    champions: Champions | None
+    """Who was followed by day; none before the first hand-over."""
+    forecasts: pd.DataFrame
+    """``walk_forward.store.FORECAST_COLUMNS``."""
+    weights: Mapping[str, NDArray[np.float32]]
+    """Family -> (T, N) weights that it gave in place of forecasts; only families that do."""
+    plan: pd.DataFrame
+    """``walk_forward.store.PLAN_COLUMNS`` of the day that is explained."""
+
+
+def explain(stored: StoredDecisions, day: date, symbol: str, strategy: str = "attention") -> tuple[Step, ...]:
     """Walk from the position in ``symbol`` after the last decision of ``day`` back to its candle.
 
     Steps: position, target, decision, forecast, model, features, candle; a baseline has no decision, forecast or model. The
@@ -44,12 +59,13 @@ def explain(
 
     Raises:
         UniverseError: the symbol is not in the universe.
-        BacktestError: no weights are stored, or none was decided on ``day``.
+        BacktestError: no champion is stored, or nothing was decided on ``day``.
     """
+    experiment, panel = stored.experiment, stored.panel
     if symbol not in experiment.symbols:
         raise UniverseError(f"{symbol} is not in experiment {experiment.name!r} ({', '.join(experiment.symbols)})")
     asset = experiment.symbols.index(symbol)
-    targets = read_weights(home, strategy)
+    targets = stored.targets[strategy]
     start, end = (np.datetime64(edge, "us") for edge in bounds(day))
     today = np.flatnonzero((targets.as_of_D > start) & (targets.as_of_D <= end))
     if not len(today):
@@ -61,20 +77,19 @@ def explain(
     row = int(targets.rows(panel.as_of_T)[decision])
     steps = [_position(targets, panel, experiment, decision, asset), _target(targets, panel, experiment, decision, asset)]
     if strategy == CHAMPION:
-        strategy, followed = _followed(home, day)
+        strategy, followed = _followed(stored.champions, day)
         steps.append(followed)
-        targets = read_weights(home, strategy)
+        targets = stored.targets[strategy]
         decision = int(np.searchsorted(targets.as_of_D, panel.as_of_T[row]))
     if needs_forecast(strategy):
-        first = panel.as_of_T[0].astype("datetime64[D]").item()
-        forecasts = read_forecasts(home, first, day, (strategy,))
-        weight_TN = weight_array(read_predictions(home, first, day, "weight"), panel, strategy)
-        if weight_TN is not None:
-            steps.append(Step("wanted by the model", (("weight", f"{weight_TN[row, asset]:+.2%} of equity, before limits"),)))
+        if strategy in stored.weights:
+            weight = float(stored.weights[strategy][row, asset])
+            steps.append(Step("weight from the model", (("weight", f"{weight:+.2%} of equity, before limits"),)))
         else:
+            forecasts = stored.forecasts[stored.forecasts["family"] == strategy]
             steps.append(_decision(targets, forecasts, panel, experiment, decision, asset))
             steps.append(_forecast(forecasts, panel, experiment, row, asset))
-        steps.append(_model(read_plan(home, day, day), strategy))
+        steps.append(_model(stored.plan, strategy))
     steps += [_features(panel, row, asset), _candle(panel, row, asset)]
     return tuple(steps)
 
@@ -95,12 +110,9 @@ def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
     return root
 
 
-def _followed(home: Home, day: date) -> tuple[str, Step]:
-    champions = read_champions(home)
-    if champions is None:
-        raise BacktestError("no champion is stored; make the target weights first")
-    chosen = champions.by_day[pd.to_datetime(champions.by_day["day"]) == pd.Timestamp(day)]
-    if chosen.empty:
+def _followed(champions: Champions | None, day: date) -> tuple[str, Step]:
+    chosen = None if champions is None else champions.by_day[pd.to_datetime(champions.by_day["day"]) == pd.Timestamp(day)]
+    if chosen is None or chosen.empty:
         raise BacktestError(f"no champion is stored for {day}; make the target weights first")
     line = chosen.iloc[-1]
     return str(line["champion"]), Step("followed", (("strategy", str(line["champion"])), ("why", str(line["why"]))))
@@ -127,15 +139,15 @@ def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: 
 
 
 def _target(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
-    wanted = float(targets.target_DN[decision, asset])
+    weight = float(targets.target_DN[decision, asset])
     fill = int(targets.rows(panel.as_of_T)[decision]) + experiment.labels.execution_lag
-    if np.isnan(wanted):
-        told = "left alone"
+    if np.isnan(weight):
+        target = "left alone"
     elif fill < len(panel.as_of_T) and not panel.is_tradable_TN[fill, asset]:
-        told = f"{wanted:+.2%}, but the asset did not trade at the fill row"
+        target = f"{weight:+.2%}, but the asset did not trade at the fill row"
     else:
-        told = f"{wanted:+.2%}"
-    return Step("target", (("decided at", _when(targets.as_of_D[decision])), ("weight", told)))
+        target = f"{weight:+.2%}"
+    return Step("target", (("decided at", _when(targets.as_of_D[decision])), ("weight", target)))
 
 
 def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
@@ -147,7 +159,7 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     facts = [
         ("rule", settings.rule),
         ("held before", f"{made.held_DN[decision, asset]:+.2%}"),
-        ("believed share", f"{made.belief_DN[decision, asset]:.0%} of the forecast"),
+        ("shrinkage", f"{made.belief_DN[decision, asset]:.0%} of the forecast kept"),
         ("expected carry", f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long"),
         ("edge", f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade"),
         ("risk", f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h"),

@@ -1,11 +1,12 @@
 """The headline table, for the page, for the terminal and for the UI, all from ``report.json``."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+
+from crossattn_core.report.html import formatted, interval, words
 
 __all__ = ["HEADLINE", "headline", "headline_markdown", "headline_rows"]
 
@@ -18,18 +19,18 @@ def headline_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     lines = []
     for name in report["order"]:
         numbers = report["strategies"][name]
-        interval = _text(numbers["sharpe"], "+.2f")
+        sharpe = formatted(numbers["sharpe"], "+.2f")
         if numbers["sharpe_low"] is not None:
-            interval += f" [{_text(numbers['sharpe_low'], '+.2f')}, {_text(numbers['sharpe_high'], '+.2f')}]"
+            sharpe += f" {interval(numbers['sharpe_low'], numbers['sharpe_high'])}"
         lines.append(
             (
-                name.replace("_", " "),
-                _text(numbers["net_return"], "+.1%"),
-                interval,
-                _text(numbers["max_drawdown"], ".1%"),
-                _text(numbers["turnover_per_day"], ".1%"),
-                _text(numbers["cost_share"], ".1%"),
-                _text(numbers["ic"], "+.3f"),
+                words(name),
+                formatted(numbers["net_return"], "+.1%"),
+                sharpe,
+                formatted(numbers["max_drawdown"], ".1%"),
+                formatted(numbers["turnover_per_day"], ".1%"),
+                formatted(numbers["cost_share"], ".1%"),
+                formatted(numbers["ic"], "+.3f"),
             )
         )
     return lines
@@ -46,7 +47,7 @@ def headline(report: Mapping[str, Any]) -> Table:
     for place, column in enumerate(HEADLINE):
         table.add_column(escape(column), justify="left" if place == 0 else "right", no_wrap=True)
     for line in headline_rows(report):
-        style = "bold" if line[0] == report["subject"].replace("_", " ") else None
+        style = "bold" if line[0] == words(report["subject"]) else None
         table.add_row(*map(escape, line), style=style)
     return table
 
@@ -56,7 +57,3 @@ def headline_markdown(report: Mapping[str, Any]) -> str:
     lines = [" | ".join(HEADLINE), " | ".join(["---"] + ["---:"] * (len(HEADLINE) - 1))]
     lines += [" | ".join(line) for line in headline_rows(report)]
     return "\n".join(f"| {line} |" for line in lines)
-
-
-def _text(value: float | None, form: str) -> str:
-    return "-" if value is None or (isinstance(value, float) and math.isnan(value)) else format(value, form)

@@ -1,4 +1,4 @@
-"""What the report is made from. Every part but the simulations may be missing; the page then says so.
+"""What the report is made from: results as the stages stored them, and the page's inputs that follow from these.
 
 Frames are read by the columns named here; further columns are ignored.
 """
@@ -13,8 +13,46 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
+from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.decide import Targets
+from crossattn_core.selection.choose import Champions
 
-__all__ = ["AttentionSummary", "ReportInputs"]
+__all__ = ["AttentionSummary", "ReportInputs", "StoredAttention", "StoredResults"]
+
+
+@dataclass(frozen=True)
+class StoredAttention:
+    """What the attention stage stored, up to a day."""
+
+    snapshots: pd.DataFrame
+    """``analysis.snapshot.SNAPSHOT_COLUMNS`` of every day, every quantity."""
+    next_bar: pd.DataFrame
+    """``analysis.snapshot_store.NEXT_BAR_COLUMNS`` of every day."""
+    evidence: pd.DataFrame
+    """``analysis.evidence.EVIDENCE_COLUMNS`` of the newest model; empty before the first."""
+    agreement: pd.DataFrame
+    """``analysis.evidence.AGREEMENT_COLUMNS`` of the newest model."""
+
+
+@dataclass(frozen=True)
+class StoredResults:
+    """What the stages stored, loaded once: nothing in it is of a day after the panel's last."""
+
+    experiment: Experiment
+    panel: Panel
+    targets: Mapping[str, Targets]
+    """Strategy -> target weights, the champion's among them; all decided at the same rows."""
+    forecasts: pd.DataFrame
+    """``walk_forward.store.FORECAST_COLUMNS``."""
+    plan: pd.DataFrame
+    """``walk_forward.store.PLAN_COLUMNS``."""
+    attention: StoredAttention
+    champions: Champions | None
+    """Who was followed by day; none before the first hand-over."""
+    trials: int
+    """Variants that were looked at, all counted."""
+    data_quality: pd.DataFrame | None
+    """One row an asset; none without the mart."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +71,10 @@ class AttentionSummary:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Everything on the page. ``simulations`` maps strategy -> simulation, all from the same first decision."""
+    """Everything on the page. ``simulations`` maps strategy -> simulation, all from the same first decision.
+
+    Every other part may be missing; the page then says so.
+    """
 
     experiment: Experiment
     simulations: Mapping[str, Simulation]
@@ -41,8 +82,10 @@ class ReportInputs:
     """The strategy that the verdict is about."""
     benchmark: str = "equal_weight"
     """The strategy that the subject has to beat."""
-    beliefs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Strategy -> (D,) share of its forecasts that was believed."""
+    followed: pd.DataFrame | None = None
+    """day, champion: whom the subject followed (``selection.choose.CHAMPION_COLUMNS``); none where it follows nobody."""
+    shrinkage: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Strategy -> (D,) share of its forecasts that was kept."""
     forecast_quality: pd.DataFrame | None = None
     """family, horizon, asset_id ('all': the average over assets), measure, value, low, high, pairs."""
     accuracy_tests: pd.DataFrame | None = None
@@ -56,7 +99,7 @@ class ReportInputs:
     regime_windows: pd.DataFrame | None = None
     """window_id, regime, name, onset, confirmed, end (exclusive), days, volatility."""
     attention: AttentionSummary | None = None
-    story: AttentionStory | None = None
+    overview: AttentionStory | None = None
     """Attention through time, views, statistics and correlation by regime."""
     leaders: pd.DataFrame | None = None
     """leader, follower, lag, weight, correlation, q_value, named, why; one row an ordered pair."""

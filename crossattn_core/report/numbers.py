@@ -54,8 +54,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
         intervals,
         {name: quality[name]["ic"] for name in simulations},
         experiment,
-        follows_benchmark=benchmark in simulations
-        and bool(np.allclose(own.return_T, simulations[benchmark].return_T, rtol=0, atol=1e-12)),
+        benchmark_days=_benchmark_days(inputs),
     )
     strategies = {}
     for name, numbers in metrics.items():
@@ -154,6 +153,16 @@ def plain(value: Any) -> Any:
     return None if pd.isna(value) else str(value)
 
 
+def _benchmark_days(inputs: ReportInputs) -> tuple[int, int] | None:
+    """On how many days with a decision the subject followed the benchmark, of how many; none where it follows nobody."""
+    if inputs.followed is None:
+        return None
+    as_of_D = inputs.simulations[inputs.subject].targets.as_of_D
+    decided = pd.DatetimeIndex(as_of_D - np.timedelta64(1, "us")).normalize().unique()
+    followed = inputs.followed[pd.to_datetime(inputs.followed["day"]).isin(decided)]
+    return int((followed["champion"] == inputs.benchmark).sum()), len(decided)
+
+
 def _ordered(inputs: ReportInputs) -> dict[str, Simulation]:
     """Simulations by strategy, the subject first, the benchmark second."""
     if inputs.subject not in inputs.simulations:
@@ -161,9 +170,9 @@ def _ordered(inputs: ReportInputs) -> dict[str, Simulation]:
         raise BacktestError(f"the report is about {inputs.subject!r}, which was not simulated (simulated: {known})")
     spans = {name: (simulation.as_of_T[0], len(simulation.as_of_T)) for name, simulation in inputs.simulations.items()}
     if len(set(spans.values())) > 1:
-        told = "; ".join(f"{name} from {first}, {rows} rows" for name, (first, rows) in spans.items())
+        found = "; ".join(f"{name} from {first}, {rows} rows" for name, (first, rows) in spans.items())
         raise BacktestError(
-            f"strategies cover different rows and cannot stand side by side: {told}; decide them on the same rows"
+            f"strategies cover different rows and cannot stand side by side: {found}; decide them on the same rows"
         )
     first = [name for name in (inputs.subject, inputs.benchmark) if name in inputs.simulations]
     return {name: inputs.simulations[name] for name in dict.fromkeys([*first, *inputs.simulations])}

@@ -1,26 +1,41 @@
 """The report: one self-contained HTML page, and the same numbers as JSON and Parquet. Equal inputs give equal bytes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
+from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.experiment import PlantedLead
-from crossattn_core.report import html_tables as html
-from crossattn_core.report.attention_section import attention_section
-from crossattn_core.report.figures import performance as figures
+from crossattn_core.report import tables
+from crossattn_core.report.data import leads_beside_truth
+from crossattn_core.report.figures.attention import attention_figure
+from crossattn_core.report.figures.models import retrain_figure, shrinkage_figure
+from crossattn_core.report.figures.overview import PICTURES, attention_pictures
+from crossattn_core.report.figures.performance import (
+    contribution_figure,
+    cost_figure,
+    equity_figure,
+    exposure_figure,
+    rolling_sharpe_figure,
+    underwater_figure,
+)
+from crossattn_core.report.figures.style import svg
 from crossattn_core.report.headline import HEADLINE, headline_rows
-from crossattn_core.report.inputs import AttentionSummary, ReportInputs
+from crossattn_core.report.html import render
+from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.numbers import report_numbers
-from crossattn_core.report.template import PAGE
 from crossattn_core.storage import write_json, write_parquet, write_text
 
-__all__ = ["AttentionSummary", "ReportInputs", "ReportPaths", "build_report", "render"]
+__all__ = ["ReportPaths", "build_report"]
+
+_KINDS = ("year", "regime", "venue", "asset", "month")
+"""Parts of the period and of the universe, in the page's order."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class ReportPaths:
 
 
 def build_report(inputs: ReportInputs, folder: Path) -> ReportPaths:
-    """Write ``report.html``, ``report.json`` and ``returns.parquet`` into ``folder``.
+    """Write ``report.html``, ``report.json``, ``leads.json`` and ``returns.parquet`` into ``folder``.
 
     ``returns.parquet`` holds every strategy's hourly equity, net return, exposures, turnover and costs; its ``net_return`` by
     ``as_of`` is what other tear-sheet tools ask for.
@@ -43,138 +58,89 @@ def build_report(inputs: ReportInputs, folder: Path) -> ReportPaths:
     """
     numbers = report_numbers(inputs)
     hourly = pd.concat([simulation.hourly() for simulation in inputs.simulations.values()], ignore_index=True)
+    write_json(folder / "leads.json", {"truth_known": inputs.planted is not None, "leads": leads_beside_truth(inputs)})
     return ReportPaths(
-        html=write_text(folder / "report.html", render(inputs, numbers)),
+        html=write_text(folder / "report.html", _page(inputs, numbers)),
         json=write_json(folder / "report.json", numbers),
         returns=write_parquet(folder / "returns.parquet", pa.Table.from_pandas(hourly, preserve_index=False)),
     )
 
 
-def render(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
+def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
     """The page's HTML from the inputs and their ``report_numbers``."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    experiment, tables = inputs.experiment, _tables(inputs, numbers)
-    return environment.from_string(PAGE).render(
+    experiment, shrunk = inputs.experiment, _shrunk_family(inputs)
+    baselines = [{"name": name, **line} for name, line in numbers["beside"].items() if line["correlation"] is not None]
+    return render(
+        "page.html.j2",
         r=numbers | {"title": experiment.report.title, "symbols": experiment.symbols},
-        cards=_cards(numbers),
+        by_kind={kind: [line for line in numbers["parts"] if line["kind"] == kind] for kind in _KINDS},
         headline_columns=HEADLINE,
-        headline_lines=_headline_lines(numbers),
+        headline_lines=list(zip(numbers["order"], headline_rows(numbers), strict=True)),
         horizon=experiment.labels.trade_horizon,
         prior=f"{experiment.portfolio.shrinkage:.0%}",
-        regimes_known=inputs.regime_windows is not None and len(inputs.regime_windows) > 0,
-        svg=_figures(inputs),
-        believing=_believing(inputs),
-        tables=tables,
-        attention_section=attention_section(inputs, tables["leaders"]),
-        words=html.words,
+        shrunk=shrunk,
+        simulated=inputs.planted is not None,
+        svg=_figures(inputs, shrunk),
+        attention=_attention(inputs),
+        tables={
+            "baselines": baselines,
+            "forecasts": tables.forecast_rows(inputs.forecast_quality),
+            "accuracy": tables.accuracy_rows(numbers["accuracy_tests"]),
+            "decay": tables.decay_table(numbers["decay"]),
+            "plan": tables.plan_table(inputs.plan),
+            "metrics": tables.metric_rows(numbers["strategies"]),
+            "leads": tables.lead_lines(inputs.leaders, _planted_here(inputs)),
+            "quality": tables.frame_table(_without_keys(inputs.data_quality)),
+        },
     )
 
 
-def _figures(inputs: ReportInputs) -> dict[str, Markup | None]:
+def _figures(inputs: ReportInputs, shrunk: str | None) -> dict[str, Markup | None]:
+    """Figures by name; None where there is nothing to draw."""
     subject, benchmark, simulations = inputs.subject, inputs.benchmark, inputs.simulations
     own = simulations[subject]
     ordered = {name: simulations[name] for name in dict.fromkeys([subject, benchmark, *simulations]) if name in simulations}
-    drawn = {
-        "equity": figures.equity_figure(ordered, subject, benchmark),
-        "underwater": figures.underwater_figure(ordered, subject, benchmark),
-        "rolling": figures.rolling_sharpe_figure(ordered, subject, benchmark),
-        "costs": figures.cost_figure(own),
-        "contribution": figures.contribution_figure(own, inputs.experiment.symbols),
-        "exposure": figures.exposure_figure(own),
-        "belief": None,
+    drawn: dict[str, Figure | None] = {
+        "equity": equity_figure(ordered, subject, benchmark),
+        "underwater": underwater_figure(ordered, subject, benchmark),
+        "rolling": rolling_sharpe_figure(ordered, subject, benchmark),
+        "costs": cost_figure(own),
+        "contribution": contribution_figure(own, inputs.experiment.symbols),
+        "exposure": exposure_figure(own),
+        "shrinkage": None if shrunk is None else shrinkage_figure(simulations[shrunk], inputs.shrinkage[shrunk]),
         "retrains": None,
     }
-    if (family := _believing(inputs)) is not None:
-        drawn["belief"] = figures.belief_figure(simulations[family], np.asarray(inputs.beliefs[family]))
     if inputs.plan is not None and (inputs.plan["action"] == "retrain").any():
-        drawn["retrains"] = figures.retrain_figure(inputs.plan, inputs.regime_windows, own.as_of_T[0], own.as_of_T[-1])
-    return {name: None if figure is None else Markup(figures.svg(figure, name)) for name, figure in drawn.items()}
+        drawn["retrains"] = retrain_figure(inputs.plan, inputs.regime_windows, own.as_of_T[0], own.as_of_T[-1])
+    return _shown(drawn)
 
 
-def _tables(inputs: ReportInputs, numbers: dict[str, Any]) -> dict[str, Any]:
-    percent, ratio = html.percent, html.ratio
-    own, beside = html.words(inputs.subject), html.words(inputs.benchmark)
-    kinds = ("year", "regime", "venue", "asset", "month")
-    by_kind = {kind: [line for line in numbers["parts"] if line["kind"] == kind] for kind in kinds}
-    over_time: list[tuple[str, str, html.Form]] = [
-        ("days", "days", lambda days: f"{days:.0f}"),
-        ("net_return", own, percent),
-        ("sharpe", "Sharpe", ratio),
-        ("max_drawdown", "max drawdown", percent),
-        ("benchmark_return", beside, percent),
-        ("benchmark_sharpe", "Sharpe", ratio),
-    ]
-    return {
-        "sensitivity": html.records_table(
-            numbers["sensitivity"],
-            [
-                ("scenario", "scenario", str),
-                ("net_return", "net return", percent),
-                ("sharpe", "Sharpe", ratio),
-                ("max_drawdown", "max drawdown", percent),
-            ],
-        ),
-        "regimes": html.records_table(by_kind["regime"], [("part", "regime", str), *over_time])
-        if by_kind["regime"]
-        else html.missing("No regime windows were handed to this report."),
-        "years": html.records_table(by_kind["year"], [("part", "year", str), *over_time]),
-        "parts": {kind: html.parts_table(lines, kind) for kind, lines in by_kind.items()},
-        "accuracy": html.accuracy_table(numbers["accuracy_tests"]),
-        "decay": html.decay_table(numbers["decay"], numbers["confidence"]),
-        "significance": html.significance_table(numbers["significance"], numbers["confidence"]),
-        "beside": html.records_table(
-            [{"name": html.words(name), **line} for name, line in numbers["beside"].items() if line["correlation"] is not None],
-            [
-                ("name", "baseline", str),
-                ("alpha", "alpha, annual", percent),
-                ("alpha_t", "t of alpha", ratio),
-                ("beta", "beta", ratio),
-                ("correlation", "correlation", ratio),
-                ("tracking_error", "tracking error", percent),
-                ("information_ratio", "information ratio", ratio),
-            ],
-        ),
-        "venues": _group_table(by_kind["venue"], "venue", count=True),
-        "assets": _group_table(by_kind["asset"], "asset", count=False),
-        "worst": html.records_table(
-            numbers["worst_days"],
-            [
-                ("day", "day", str),
-                ("moved_by", "moved most by (average weight, share of equity)", str),
-                ("net_return", "net return", percent),
-            ],
-            left=2,
-        ),
-        "months": html.months_table(numbers["months"]),
-        "leaders": html.leader_table(inputs.leaders, _planted_here(inputs)),
-        "forecasts": html.forecast_table(inputs.forecast_quality),
-        "plan": html.plan_table(inputs.plan),
-        "metrics": html.metrics_table(numbers["strategies"]),
-        "quality": html.plain_table(_without_keys(inputs.data_quality), "No data-quality table was handed to this report."),
+def _attention(inputs: ReportInputs) -> dict[str, Any]:
+    """Pictures of attention and leads by name, None where there is nothing to draw, and what the notes beside them need."""
+    overview, settings = inputs.overview, inputs.experiment.analysis
+    drawn: dict[str, Figure | None] = dict.fromkeys(PICTURES)
+    if inputs.attention is not None and overview is not None:
+        drawn |= attention_pictures(inputs.attention, overview, settings, order="sector")
+    elif inputs.attention is not None:
+        drawn["attention"] = attention_figure(inputs.attention)
+    no_lead = ""
+    if inputs.leaders is not None and "conditional_p" in inputs.leaders:
+        no_lead = why_no_lead(inputs.leaders, settings.false_discovery_rate)
+    return _shown(drawn) | {
+        "no_lead": no_lead,
+        "window_days": settings.window_days,
+        "evidence_day": "" if overview is None or overview.evidence.empty else f"{overview.evidence['day'].iloc[0]:%Y-%m-%d}",
     }
 
 
-def _believing(inputs: ReportInputs) -> str | None:
-    """The family whose believed share is drawn: the subject, or the first trained one where the subject forecasts nothing."""
-    wanted = (inputs.subject, *inputs.experiment.retrain.families)
-    return next((name for name in wanted if len(inputs.beliefs.get(name, ())) and name in inputs.simulations), None)
+def _shown(drawn: Mapping[str, Figure | None]) -> dict[str, Any]:
+    return {name: None if figure is None else Markup(svg(figure, name.replace("_", "-"))) for name, figure in drawn.items()}
 
 
-def _group_table(lines: list[dict[str, Any]], name: str, *, count: bool) -> Markup:
-    percent = html.percent
-    columns: list[tuple[str, str, html.Form]] = [
-        ("part", name, str),
-        *([("assets", "assets", str)] if count else []),
-        ("net_contribution", "net contribution", percent),
-        ("sharpe", "Sharpe", html.ratio),
-        ("annual_volatility", "volatility", lambda value: percent(value).lstrip("+")),
-        ("max_drawdown", "max drawdown", percent),
-        ("cost_share", "costs", percent),
-        ("average_gross_exposure", "gross exposure", percent),
-        ("average_net_exposure", "net exposure", percent),
-        ("trades", "trades", lambda trades: f"{trades:,}"),
-    ]
-    return html.records_table(lines, columns)
+def _shrunk_family(inputs: ReportInputs) -> str | None:
+    """The family whose shrinkage is drawn: the subject, or the first trained one where the subject forecasts nothing."""
+    candidates = (inputs.subject, *inputs.experiment.retrain.families)
+    return next((name for name in candidates if len(inputs.shrinkage.get(name, ())) and name in inputs.simulations), None)
 
 
 def _without_keys(data_quality: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -190,42 +156,3 @@ def _planted_here(inputs: ReportInputs) -> list[PlantedLead] | None:
         return None
     known = set(inputs.experiment.symbols)
     return [lead for lead in inputs.planted if lead.leader in known and lead.follower in known]
-
-
-def _headline_lines(numbers: dict[str, Any]) -> list[dict[str, Any]]:
-    lines = []
-    for cells, name in zip(headline_rows(numbers), numbers["order"], strict=True):
-        apart = numbers["strategies"][name]["sharpe_less_benchmark"]
-        told = "-"
-        if apart is not None and apart["estimate"] is not None and apart["low"] is not None:
-            told = f"{apart['estimate']:+.2f} [{apart['low']:+.2f}, {apart['high']:+.2f}]"
-        lines.append({"cells": cells, "own": name == numbers["subject"], "difference": told})
-    return lines
-
-
-def _cards(numbers: dict[str, Any]) -> list[dict[str, str]]:
-    own = numbers["strategies"][numbers["subject"]]
-    beside = numbers["strategies"].get(numbers["benchmark"])
-    name = html.words(numbers["benchmark"])
-
-    def versus(key: str, form: str) -> str:
-        return "" if beside is None or beside[key] is None else f"{name} {beside[key]:{form}}"
-
-    interval = "" if own["sharpe_low"] is None else f"[{own['sharpe_low']:+.2f}, {own['sharpe_high']:+.2f}]"
-    spread = "" if own["ic_low"] is None else f"[{own['ic_low']:+.3f}, {own['ic_high']:+.3f}]"
-    return [
-        {"label": "Net return", "value": html.percent(own["net_return"]), "beside": versus("net_return", "+.1%")},
-        {"label": "Sharpe ratio", "value": html.ratio(own["sharpe"]), "beside": interval},
-        {"label": "Max drawdown", "value": html.percent(own["max_drawdown"]), "beside": versus("max_drawdown", "+.1%")},
-        {
-            "label": "Volatility, annual",
-            "value": html.percent(own["annual_volatility"]).lstrip("+"),
-            "beside": versus("annual_volatility", ".1%"),
-        },
-        {
-            "label": "Costs, share of capital",
-            "value": html.percent(own["cost_share"]).lstrip("+"),
-            "beside": "" if own["turnover_per_day"] is None else f"{own['turnover_per_day']:.1%} turned a day",
-        },
-        {"label": "IC", "value": "-" if own["ic"] is None else f"{own['ic']:+.3f}", "beside": spread},
-    ]

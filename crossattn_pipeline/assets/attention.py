@@ -5,12 +5,12 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from crossattn_core import model_stages
+from crossattn_core import inspections, model_stages
 from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.line import Line
-from crossattn_core.report.attention_section import attention_pictures
+from crossattn_core.report.figures.overview import attention_pictures
 from crossattn_core.report.figures.style import png
 from crossattn_core.report.inputs import AttentionSummary
 from crossattn_core.stages import StageTable
@@ -59,7 +59,7 @@ def attention_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 partition_key=snapshot.day.isoformat(),
             )
         context.add_asset_metadata(why, partition_key=last.isoformat())
-        told = model_stages.tell_attention_of(line, last)
+        told = inspections.attention_overview_of(line, last)
         if told is not None:
             context.add_asset_metadata(_pictures(line, *told), partition_key=last.isoformat())
         checked = model_stages.check_attention(line, first, last)
@@ -72,7 +72,7 @@ def _pictures(line: Line, summary: AttentionSummary, story: AttentionStory) -> d
     """Heatmap, time, views, graph, profiles and stress, each under the size that the UI keeps; the verdict in words."""
     rate = line.experiment.analysis.false_discovery_rate
     named = story.leaders[story.leaders["named"].astype(bool)]
-    drawn = attention_pictures(summary, story, line.experiment, order="leadership")
+    drawn = attention_pictures(summary, story, line.experiment.analysis, order="leadership")
     shown: dict[str, Any] = {name: figure(png(of), name.replace("_", " ")) for name, of in drawn.items()}
     shown["leads"] = table(named[["leader", "follower", "lag", "why"]]) if len(named) else why_no_lead(story.leaders, rate)
     if len(story.agreement):

@@ -130,7 +130,7 @@ def test_an_event_is_asked_for_once_and_kept(experiment_file: Path, tmp_path: Pa
 
 def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(experiment_file: Path, tmp_path: Path) -> None:
     from crossattn_core.experiment import load_experiment
-    from crossattn_core.report.attention_section import PICTURES
+    from crossattn_core.report.figures.overview import PICTURES
 
     home, drawn = tmp_path / "home", tmp_path / "drawn"
     line, _, _ = run_line(load_experiment(experiment_file), home)

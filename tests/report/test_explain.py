@@ -1,17 +1,17 @@
 import io
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
-from crossattn_core.days import bounds, days_between
+from crossattn_core.days import days_between
 from crossattn_core.errors import BacktestError, UniverseError
-from crossattn_core.home import Home
-from crossattn_core.portfolio.decide import decision_rows, forecast_array, save_weights, target_weights
-from crossattn_core.report.explain import explain, trace_tree
-from crossattn_core.walk_forward.predictions import Predicted
-from crossattn_core.walk_forward.store import PLAN_COLUMNS, read_forecasts, write_day, write_predictions
+from crossattn_core.portfolio.decide import decision_rows, forecast_array, target_weights
+from crossattn_core.report.explain import StoredDecisions, explain, trace_tree
+from crossattn_core.selection.choose import Champions
 from tests.report import story
 
 OF = story.experiment()
@@ -20,37 +20,45 @@ ON = story.panel(OF, first=date(2025, 1, 1), last=LAST)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A home with 22 days of stored forecasts and the weights that follow from them."""
-    home = Home(tmp_path_factory.mktemp("home"))
+def stored():
+    """22 days of forecasts, the weights that follow from them, and the plan's row of any day."""
     forecast_TN = story.forecasts(OF, ON)
     known_TN = np.where(np.isfinite(forecast_TN), forecast_TN, 0.001).astype(np.float32)
-    before = ""
-    for day in days_between(FIRST, LAST):
-        start, end = (np.datetime64(edge, "us") for edge in bounds(day))
-        rows = np.flatnonzero((ON.as_of_T > start) & (ON.as_of_T <= end))
-        forecast_RNH = np.repeat(known_TN[rows][:, :, None], len(OF.labels.horizons), axis=2)
-        predicted = {"attention": Predicted("return", OF.labels.horizons, forecast_RNH)}
-        write_predictions(home, day, ON.as_of_T[rows], OF.asset_ids, predicted, {"attention": "m-1"})
-        row = dict.fromkeys(PLAN_COLUMNS, "") | {
-            "day": str(day), "action": "carry", "reason": "in force", "family": "attention", "model_id": "m-1", "regime": 1,
-            "train_start": "2025-01-01", "cut_off": str(FIRST), "rows": 400, "validation_loss": 0.9, "drift": 0.0, "ic_gap": 0.0,
-        }  # fmt: skip
-        write_day(home, day, {"day": str(day), "plan_hash": str(day), "previous_hash": before, "rows": [row]})
-        before = str(day)
-    stored_TN = forecast_array(read_forecasts(home, FIRST, LAST), ON, "attention", OF.labels.trade_horizon)
+    rows = np.flatnonzero(ON.as_of_T > np.datetime64(FIRST, "us"))
+    asset_ids = np.array(ON.asset_ids)
+    forecasts = pd.DataFrame(
+        {
+            "as_of": np.repeat(ON.as_of_T[rows], len(asset_ids)),
+            "asset_id": np.tile(asset_ids, len(rows)),
+            "family": "attention",
+            "horizon": OF.labels.trade_horizon,
+            "forecast": known_TN[rows].ravel(),
+            "model_id": "m-1",
+        }
+    )
+    plan = pd.DataFrame(
+        [
+            {
+                "action": "carry", "reason": "in force", "family": "attention", "model_id": "m-1", "regime": 1,
+                "train_start": "2025-01-01", "cut_off": str(FIRST), "rows": 400, "validation_loss": 0.9,
+            }
+        ]
+    )  # fmt: skip
     rows_D = decision_rows(ON.as_of_T, OF.portfolio, first=np.datetime64(FIRST, "us"))
-    save_weights(home, target_weights("attention", ON, stored_TN, rows_D, OF))
-    save_weights(home, target_weights("equal_weight", ON, None, rows_D, OF))
-    return home
+    forecast_TN = forecast_array(forecasts, ON, "attention", OF.labels.trade_horizon)
+    targets = {
+        "attention": target_weights("attention", ON, forecast_TN, rows_D, OF),
+        "equal_weight": target_weights("equal_weight", ON, None, rows_D, OF),
+    }
+    return StoredDecisions(OF, ON, targets, None, forecasts, {}, plan)
 
 
 def facts(step):
     return dict(step.facts)
 
 
-def test_the_way_back_names_every_stage_in_order(home):
-    steps = explain(home, OF, ON, date(2025, 2, 5), "ETHUSDT")
+def test_the_way_back_names_every_stage_in_order(stored):
+    steps = explain(stored, date(2025, 2, 5), "ETHUSDT")
     titles = [step.title.split()[0] for step in steps]
     assert titles == ["position", "target", "decision", "forecast", "model", "features", "candle"]
     model = facts(steps[4])
@@ -58,11 +66,11 @@ def test_the_way_back_names_every_stage_in_order(home):
     assert "400 rows" in model["trained on"]
 
 
-def test_the_decision_shown_is_the_decision_that_was_stored(home):
+def test_the_decision_shown_is_the_decision_that_was_stored(stored):
     moved = 0
     for day in days_between(date(2025, 2, 3), date(2025, 2, 7)):
         for symbol in OF.symbols:
-            steps = explain(home, OF, ON, day, symbol)
+            steps = explain(stored, day, symbol)
             target, decision = facts(steps[1])["weight"], facts(steps[2])
             if target == "left alone" or "stays between" not in decision:
                 continue
@@ -75,29 +83,50 @@ def test_the_decision_shown_is_the_decision_that_was_stored(home):
     assert moved > 5
 
 
-def test_a_baseline_has_no_forecast_to_explain(home):
-    steps = explain(home, OF, ON, date(2025, 2, 5), "BTCUSDT", "equal_weight")
+def test_a_baseline_has_no_forecast_to_explain(stored):
+    steps = explain(stored, date(2025, 2, 5), "BTCUSDT", "equal_weight")
     assert [step.title.split()[0] for step in steps] == ["position", "target", "features", "candle"]
     assert facts(steps[1])["weight"] == "+10.00%"
 
 
-def test_a_closed_venue_is_said_to_be_closed(home):
+def test_a_closed_venue_is_said_to_be_closed(stored):
     saturday = date(2025, 2, 8)
-    steps = explain(home, OF, ON, saturday, "NVDA")
+    steps = explain(stored, saturday, "NVDA")
     assert facts(steps[1])["weight"] == "left alone"
     assert "closed" in facts(steps[2])["not decided"]
 
 
-def test_an_unknown_symbol_or_day_is_refused(home):
+def test_an_unknown_symbol_or_day_is_refused(stored):
     with pytest.raises(UniverseError, match="NOPE"):
-        explain(home, OF, ON, LAST, "NOPE")
+        explain(stored, LAST, "NOPE")
     with pytest.raises(BacktestError, match="decided nothing on"):
-        explain(home, OF, ON, FIRST - timedelta(days=3), "BTCUSDT")
+        explain(stored, FIRST - timedelta(days=3), "BTCUSDT")
 
 
-def test_the_terminal_shows_every_fact(home):
-    steps = explain(home, OF, ON, date(2025, 2, 5), "ETHUSDT")
+def test_the_terminal_shows_every_fact(stored):
+    steps = explain(stored, date(2025, 2, 5), "ETHUSDT")
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(trace_tree(steps, "ETHUSDT on 2025-02-05"))
     text = console.export_text()
     assert all(value in text for step in steps for _, value in step.facts)
+
+
+def test_the_champions_way_goes_on_with_the_strategy_it_followed(stored):
+    by_day = pd.DataFrame({"day": [pd.Timestamp("2025-02-05")], "champion": ["equal_weight"], "why": ["nothing beats it"]})
+    followed = replace(
+        stored,
+        targets=stored.targets | {"champion": replace(stored.targets["equal_weight"], strategy="champion")},
+        champions=Champions(by_day, pd.DataFrame()),
+    )
+    steps = explain(followed, date(2025, 2, 5), "BTCUSDT", "champion")
+    assert [step.title.split()[0] for step in steps] == ["position", "target", "followed", "features", "candle"]
+    assert facts(steps[2]) == {"strategy": "equal_weight", "why": "nothing beats it"}
+    with pytest.raises(BacktestError, match="no champion is stored for 2025-02-06"):
+        explain(followed, date(2025, 2, 6), "BTCUSDT", "champion")
+
+
+def test_a_family_that_gives_weights_shows_its_weight_in_place_of_a_forecast(stored):
+    given = replace(stored, weights={"attention": np.full(ON.mark_price_TN.shape, 0.25, np.float32)})
+    steps = explain(given, date(2025, 2, 5), "BTCUSDT")
+    assert [step.title.split()[0] for step in steps] == ["position", "target", "weight", "model", "features", "candle"]
+    assert facts(steps[2])["weight"] == "+25.00% of equity, before limits"

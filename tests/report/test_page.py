@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 
 from crossattn_core.errors import BacktestError
-from crossattn_core.report.figures import performance as figures
 from crossattn_core.report.figures.attention import attention_figure
+from crossattn_core.report.figures.models import retrain_figure
+from crossattn_core.report.figures.performance import equity_figure
+from crossattn_core.report.figures.style import png
 from crossattn_core.report.headline import headline, headline_markdown
 from crossattn_core.report.page import build_report
 from tests.report import story
@@ -88,7 +90,7 @@ def test_a_strategy_that_loses_for_sure_is_called_worse(tmp_path):
 
 def test_a_report_of_simulations_alone_says_what_is_missing(told, tmp_path):
     bare = replace(
-        told, beliefs={}, forecast_quality=None, plan=None, regime_windows=None, attention=None, leaders=None, planted=None,
+        told, shrinkage={}, forecast_quality=None, plan=None, regime_windows=None, attention=None, leaders=None, planted=None,
         data_quality=None, hashes={},
     )  # fmt: skip
     page = build_report(bare, tmp_path).html.read_text()
@@ -128,18 +130,16 @@ def test_the_terminal_shows_the_subject_first_with_its_interval(paths):
 
 def test_pictures_for_the_interface_stay_under_60_kb(told):
     drawn = [
-        figures.equity_figure(told.simulations, "attention", "equal_weight"),
+        equity_figure(told.simulations, "attention", "equal_weight"),
         attention_figure(told.attention),
-        figures.retrain_figure(
-            told.plan, told.regime_windows, np.datetime64("2025-02-15", "us"), np.datetime64("2025-07-01", "us")
-        ),
+        retrain_figure(told.plan, told.regime_windows, np.datetime64("2025-02-15", "us"), np.datetime64("2025-07-01", "us")),
     ]
     for figure in drawn:
-        picture = figures.png(figure)
+        picture = png(figure)
         assert picture[:4] == b"\x89PNG"
         assert len(picture) < 60_000
 
 
 def test_a_picture_drawn_again_has_the_same_bytes(told):
-    first, second = (figures.png(figures.equity_figure(told.simulations, "attention", "equal_weight")) for _ in range(2))
+    first, second = (png(equity_figure(told.simulations, "attention", "equal_weight")) for _ in range(2))
     assert first == second

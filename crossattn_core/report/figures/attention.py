@@ -135,8 +135,8 @@ def views_figure(story: AttentionStory) -> Figure:
                     )
                 panels.append(panel)
             if image is not None:
-                told = "share of the follower's reliance" if line == 0 else "-log10 q"
-                bar = figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label=told)
+                label = "share of the follower's reliance" if line == 0 else "-log10 q"
+                bar = figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label=label)
                 if line == 0:
                     bar.formatter = PercentFormatter(1.0, decimals=0)
         _agreement(figure.add_subplot(grid[:, 3]), story.agreement)

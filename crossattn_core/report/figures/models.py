@@ -1,4 +1,4 @@
-"""Figures about models: when they were retrained, how far they were believed. What they attend to: attention.py."""
+"""Figures about models: when they were retrained, how far their forecasts were shrunk. What they attend to: attention.py."""
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.backtest.slices import regime_names
-from crossattn_core.report.figures.style import PALETTE, SUBJECT, date_axis, dates, drawing, frame, words
+from crossattn_core.report.figures.style import SUBJECT, date_axis, dates, drawing, frame, line_colour
+from crossattn_core.report.html import words
 
-__all__ = ["belief_figure", "retrain_figure", "shade_regimes"]
+__all__ = ["retrain_figure", "shade_regimes", "shrinkage_figure"]
 
 _REGIME_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
 
@@ -36,7 +37,7 @@ def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, firs
                 ls="none",
                 marker="o",
                 ms=5.5,
-                color=(SUBJECT, *PALETTE)[line % 8],
+                color=line_colour(line),
             )
         axis.set_yticks(range(len(reasons)), [words(reason) for reason in reasons])
         axis.set_ylim(-0.6, max(len(reasons), 1) - 0.4)
@@ -49,14 +50,14 @@ def retrain_figure(plan: pd.DataFrame, regime_windows: pd.DataFrame | None, firs
         return figure
 
 
-def belief_figure(simulation: Simulation, belief_D: NDArray[np.float64]) -> Figure:
-    """The share of the forecasts that the rule believed, decision by decision."""
+def shrinkage_figure(simulation: Simulation, shrinkage_D: NDArray[np.float64]) -> Figure:
+    """The share of the forecasts that shrinkage left, decision by decision."""
     with drawing():
         figure, (axis,) = frame(height=1.7)
-        axis.plot(dates(simulation.targets.as_of_D), belief_D, color=SUBJECT, drawstyle="steps-post")
+        axis.plot(dates(simulation.targets.as_of_D), shrinkage_D, color=SUBJECT, drawstyle="steps-post")
         axis.set_ylim(-0.03, 1.03)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axis.set_ylabel("believed share")
+        axis.set_ylabel("share kept")
         axis.grid(axis="y")
         date_axis(axis)
         return figure

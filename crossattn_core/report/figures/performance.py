@@ -1,4 +1,4 @@
-"""Figures of the report and of the UI: money here, models in models.py; ``svg`` and ``png`` are in style.py."""
+"""Figures of money: equity, falls, exposure, costs, contribution by asset."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,6 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from crossattn_core.backtest.metrics import underwater
 from crossattn_core.backtest.simulation import COST_KINDS, Simulation
-from crossattn_core.report.figures.models import belief_figure, retrain_figure
 from crossattn_core.report.figures.style import (
     BENCHMARK,
     INK,
@@ -23,21 +22,15 @@ from crossattn_core.report.figures.style import (
     dates,
     drawing,
     frame,
-    png,
-    svg,
-    words,
 )
+from crossattn_core.report.html import words
 
 __all__ = [
-    "belief_figure",
     "contribution_figure",
     "cost_figure",
     "equity_figure",
     "exposure_figure",
-    "png",
-    "retrain_figure",
     "rolling_sharpe_figure",
-    "svg",
     "underwater_figure",
 ]
 
@@ -219,7 +212,8 @@ def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[st
     if name in _KNOWN:
         return _KNOWN[name], 1.0, "-", 3
     others = [other for other in names if other not in (subject, benchmark, *_KNOWN)]
-    return PALETTE[others.index(name) % len(PALETTE)], 1.0, "-", 3
+    free = [colour for colour in PALETTE if colour not in _KNOWN.values()]
+    return free[others.index(name) % len(free)], 1.0, "-", 3
 
 
 def _legend_above(axis: Axes) -> None:
@@ -241,11 +235,11 @@ def _few_log_ticks(axis: Axes) -> None:
 def _name_ends(axis: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Write each line's name at its right end, pushed apart where they would overlap."""
     low, high = np.log(axis.get_ylim())
-    wanted = sorted((float(np.log(value)), name, colour) for value, name, colour in ends if np.isfinite(value))
-    if not wanted:
+    named = sorted((float(np.log(value)), name, colour) for value, name, colour in ends if np.isfinite(value))
+    if not named:
         return
     gap = (high - low) * 0.062
-    places = [value for value, _, _ in wanted]
+    places = [value for value, _, _ in named]
     for _ in range(200):
         moved = False
         for index in range(1, len(places)):
@@ -256,7 +250,7 @@ def _name_ends(axis: Axes, ends: list[tuple[float, str, str]]) -> None:
                 moved = True
         if not moved:
             break
-    for place, (value, name, colour) in zip(places, wanted, strict=True):
+    for place, (value, name, colour) in zip(places, named, strict=True):
         axis.annotate(
             f"{words(name)}  {np.exp(value) - 1:+.1%}",
             xy=(1.01, (place - low) / (high - low)),

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from crossattn_core.families.fitted import EpochReport
 from crossattn_core.panel.panel import Panel
-from crossattn_core.report.figures.style import MUTED, PALETTE, SUBJECT, drawing, frame
+from crossattn_core.report.figures.models import shade_regimes
+from crossattn_core.report.figures.style import MUTED, SUBJECT, drawing, frame, line_colour
 
 __all__ = ["loss_figure", "monitor_figure", "regime_figure"]
 
-_TINTS = ("#eaf3ea", "#fdf3dd", "#fae3df", "#ece6f5")
 _HOURS_A_DAY = 24
 
 
@@ -26,17 +26,8 @@ def regime_figure(panel: Panel, windows: pd.DataFrame, symbols: Sequence[str]) -
         for n, symbol in enumerate(symbols):
             known_D = np.isfinite(log_DN[:, n])
             if known_D.any():
-                axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=(SUBJECT, *PALETTE)[n % 8], label=symbol)
-        shown: set[str] = set()
-        for window in windows.to_dict("records"):
-            end = panel.as_of_T[-1] if window["end"] is pd.NaT else window["end"]
-            name = str(window["name"])
-            left, right = (
-                float(mdates.date2num(pd.Timestamp(instant).to_pydatetime())) for instant in (window["confirmed"], end)
-            )
-            tint = _TINTS[int(window["regime"]) % len(_TINTS)]
-            axis.axvspan(left, right, color=tint, lw=0, zorder=0, label=None if name in shown else name)
-            shown.add(name)
+                axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=line_colour(n), label=symbol)
+        shade_regimes(axis, windows, panel.as_of_T[0], panel.as_of_T[-1], legend=False)
         axis.set_ylabel("log price since start")
         axis.axhline(0, color=MUTED, lw=0.6)
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
@@ -50,7 +41,7 @@ def loss_figure(epochs_by_fit: Mapping[str, Sequence[EpochReport]]) -> Figure:
         for n, (name, epochs) in enumerate(epochs_by_fit.items()):
             if not epochs:
                 continue
-            colour = (SUBJECT, *PALETTE)[n % 8]
+            colour = line_colour(n)
             loss = [epoch.validation_loss for epoch in epochs]
             axis.plot([epoch.epoch for epoch in epochs], loss, color=colour, lw=1.2, label=name)
             best = int(np.nanargmin(loss)) if np.isfinite(loss).any() else 0
@@ -74,18 +65,16 @@ def monitor_figure(rolling_ic: pd.DataFrame, plan: pd.DataFrame, windows: pd.Dat
     with drawing():
         figure, (above, below) = frame(height=4.2, rows=2, sharex=True)
         for n, name in enumerate(rolling_ic.columns):
-            above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=(SUBJECT, *PALETTE)[n % 8], label=name)
+            above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=line_colour(n), label=name)
         by_day = plan.drop_duplicates("day")
         below.plot(by_day["day"].to_numpy(), by_day["drift"], lw=1.1, color=SUBJECT, label="drift")
         for axis in (above, below):
             for day in by_day.loc[by_day["action"] == "retrain", "day"]:
                 axis.axvline(float(mdates.date2num(day.to_pydatetime())), color=MUTED, lw=0.5)
             axis.axhline(0, color=MUTED, lw=0.6)
-            newest = rolling_ic.index[-1] if len(rolling_ic) else pd.Timestamp(0)
-            for window in windows.to_dict("records"):
-                ends = newest if window["end"] is pd.NaT else window["end"]
-                left, right = (float(mdates.date2num(pd.Timestamp(at).to_pydatetime())) for at in (window["confirmed"], ends))
-                axis.axvspan(left, right, color=_TINTS[int(window["regime"]) % len(_TINTS)], lw=0, zorder=0)
+            if len(rolling_ic) and len(windows):
+                first, last = rolling_ic.index[[0, -1]].to_numpy("datetime64[us]")
+                shade_regimes(axis, windows, first, last, legend=False)
         above.set_ylabel("rolling IC")
         below.set_ylabel("stability index")
         above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)

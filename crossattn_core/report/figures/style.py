@@ -30,9 +30,9 @@ __all__ = [
     "dates",
     "drawing",
     "frame",
+    "line_colour",
     "png",
     "svg",
-    "words",
 ]
 
 SUBJECT, BENCHMARK = "#0b5cad", "#20242a"
@@ -120,9 +120,9 @@ def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
     return small.getvalue()
 
 
-def words(name: str) -> str:
-    """A name from code as a reader's words."""
-    return name.replace("_", " ")
+def line_colour(place: int) -> str:
+    """The colour of the line at ``place`` among lines of one rank."""
+    return (SUBJECT, *PALETTE)[place % (1 + len(PALETTE))]
 
 
 def dates(instants: NDArray[np.datetime64]) -> NDArray[np.float64]:

@@ -1,0 +1,145 @@
+"""Rows of the page's tables, each cell a text; headings and layout are in ``templates``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from crossattn_core.experiment import PlantedLead
+from crossattn_core.report.html import cell, format_metric, formatted, interval, is_absent, ratio, words
+
+__all__ = ["accuracy_rows", "decay_table", "forecast_rows", "frame_table", "lead_lines", "metric_rows", "plan_table"]
+
+_SHOWN_RETRAINS = 20
+_SHOWN_CANDIDATES = 12
+_SIGNIFICANT = 0.05
+_PLAN_COLUMNS = (
+    "day", "family", "reason", "why", "regime", "train_start", "cut_off", "rows", "validation_loss", "model_id",
+)  # fmt: skip
+
+
+def metric_rows(strategies: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """One row a metric, one column a strategy."""
+    metrics = [
+        name
+        for name, value in next(iter(strategies.values())).items()
+        if not isinstance(value, dict) and name not in ("sharpe_low", "sharpe_high", "sharpe_less_benchmark")
+    ]
+    return [[words(name), *(format_metric(name, numbers[name]) for numbers in strategies.values())] for name in metrics]
+
+
+def forecast_rows(forecast_quality: pd.DataFrame | None) -> list[list[str]]:
+    """Each measure of each family by horizon, averaged over assets, with its interval; then the range over assets."""
+    if forecast_quality is None or not len(forecast_quality):
+        return []
+    is_average = forecast_quality["asset_id"] == "all"
+    by_asset = forecast_quality[~is_average].dropna(subset="value").sort_values("value", kind="stable")
+    rows = []
+    for line in forecast_quality[is_average].to_dict("records"):
+        beside = by_asset
+        for key in ("family", "horizon", "measure"):
+            beside = beside[beside[key] == line[key]]
+        ends = beside.iloc[[0, -1]] if len(beside) else beside
+        rows.append(
+            [
+                words(line["family"]),
+                line["measure"],
+                f"{line['horizon']} h",
+                formatted(line["value"], "+.3f"),
+                interval(line["low"], line["high"], "+.3f") or "-",
+                *([f"{_symbol(end.asset_id)} {end.value:+.3f}" for end in ends.itertuples()] or ["-", "-"]),
+            ]
+        )
+    return rows
+
+
+def accuracy_rows(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Diebold-Mariano tests: who has the smaller error at each horizon, and how sure that is."""
+    rows = []
+    for test in tests:
+        first, second = words(test["first"]), words(test["second"])
+        finding = "cannot be told apart"
+        if is_absent(test["p_value"]):
+            finding = "too few rows"
+        elif test["p_value"] < _SIGNIFICANT:
+            finding = f"{first if test['statistic'] < 0 else second} is more accurate"
+        numbers = [ratio(test["statistic"]), formatted(test["p_value"], ".3f"), f"{test['rows']:,}"]
+        rows.append([first, second, f"{test['horizon']} h", *numbers, finding])
+    return rows
+
+
+def decay_table(decay: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+    """IC by hours ahead (``headings``), one row a family, each with half its interval."""
+    hours = list(dict.fromkeys(line["hours"] for line in decay))
+    rows = []
+    for family in dict.fromkeys(line["family"] for line in decay):
+        by_hours = {line["hours"]: line for line in decay if line["family"] == family}
+        cells = [
+            "-" if is_absent(line["ic"]) else f"{line['ic']:+.3f} ±{line['high'] - line['ic']:.3f}"
+            for line in (by_hours[hour] for hour in hours)
+        ]
+        rows.append([words(family), *cells])
+    return {"headings": [f"{hour} h" for hour in hours], "rows": rows}
+
+
+def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None) -> list[dict[str, Any]] | None:
+    """Planted pairs and whether they were found, then what else was named; without truth, the strongest candidates.
+
+    Keys: leader, follower, planted and lag (texts), verdict, whether it is good, evidence (attention, correlation, q). None
+    where nobody looked for leads.
+    """
+    if planted is None:
+        if leaders is None:
+            return None
+        # Stable: where many pairs share the largest q, those with the largest z stay first.
+        ranked = leaders.astype({"named": bool}).sort_values(["named", "q_value"], ascending=[False, True], kind="stable")
+        return [
+            _lead(pair, "named" if pair["named"] else str(pair.get("why") or "not named"), good=bool(pair["named"]))
+            for pair in ranked.head(_SHOWN_CANDIDATES).to_dict("records")
+        ]
+    pairs = [] if leaders is None else leaders.to_dict("records")
+    named = {(_symbol(pair["leader"]), _symbol(pair["follower"])): pair for pair in pairs if pair["named"]}
+    lines = []
+    for lead in planted:
+        pair = named.pop((lead.leader, lead.follower), None)
+        verdict = "not found" if pair is None else "found"
+        ends = {"leader": lead.leader, "follower": lead.follower}
+        lines.append(_lead(pair or ends, verdict, good=pair is not None, planted=f"{lead.lag} h"))
+    return lines + [_lead(pair, "named, not planted", good=False, planted="none") for pair in named.values()]
+
+
+def plan_table(plan: pd.DataFrame | None) -> dict[str, Any] | None:
+    """The newest retrains, newest first, and how many there were; days that carried the model on are counted, not listed."""
+    if plan is None or not len(plan):
+        return None
+    retrains = plan[plan["action"] == "retrain"].sort_values("day", ascending=False, kind="stable")
+    table = frame_table(retrains[[name for name in _PLAN_COLUMNS if name in plan]].head(_SHOWN_RETRAINS))
+    return {**(table or {}), "retrains": len(retrains), "carried": int((plan["action"] == "carry").sum())}
+
+
+def frame_table(frame: pd.DataFrame | None) -> dict[str, Any] | None:
+    """A frame as it is: ``headings``, ``rows`` and the places of its texts, ``left``; none without rows."""
+    if frame is None or not len(frame):
+        return None
+    return {
+        "headings": [words(name) for name in frame.columns],
+        "rows": [[cell(value) for value in line] for line in frame.itertuples(index=False)],
+        "left": [place for place, name in enumerate(frame.columns) if not pd.api.types.is_numeric_dtype(frame[name])],
+    }
+
+
+def _lead(pair: Mapping[Any, Any], verdict: str, *, good: bool, planted: str = "") -> dict[str, Any]:
+    forms = {"weight": ".1%", "correlation": "+.3f", "q_value": ".3f"}
+    return {
+        "leader": _symbol(pair["leader"]),
+        "follower": _symbol(pair["follower"]),
+        "planted": planted,
+        "lag": f"{int(pair['lag'])} h" if "lag" in pair else "-",
+        "verdict": verdict,
+        "good": good,
+        "evidence": [formatted(pair.get(name), form) for name, form in forms.items()],
+    }
+
+
+def _symbol(asset: Any) -> str:
+    return str(asset).rsplit(":", 1)[-1]
