@@ -106,7 +106,7 @@ def gather_inputs(
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
     return ReportInputs(
         experiment=experiment,
-        simulations=simulate_all(market_of(panel, experiment), targets, experiment),
+        simulations=simulate_all(market_of(panel, experiment.assets, experiment.costs, experiment.backtest), targets, experiment),
         beliefs={strategy: wanted.belief_D for strategy, wanted in targets.items() if len(wanted.belief_D)},
         subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
         benchmark=experiment.selection.fallback,

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from crossattn_core.backtest.metrics.registry import Unit, unit_of
 from crossattn_core.experiment import PlantedLead
 
 __all__ = [
@@ -26,6 +27,14 @@ __all__ = [
 ]
 
 Form = Callable[[Any], str]
+_FORM_OF_UNIT: dict[Unit, Form] = {
+    "fraction": lambda share: f"{share + 0.0:.1%}".replace("-0.0%", "0.0%"),
+    "ratio": lambda number: f"{number:.3f}",
+    "days": lambda number: f"{number:,.0f}",
+    "hours": lambda number: f"{number:,.0f}",
+    "count": lambda number: f"{number:,}",
+    "flag": lambda flag: "yes" if flag else "no",
+}
 _SHOWN_RETRAINS = 20
 _LONG_TEXT = 28
 """Characters beyond which a cell may wrap."""
@@ -77,29 +86,16 @@ def months_table(months: Sequence[dict[str, Any]]) -> Markup:
 
 
 def metrics_table(strategies: dict[str, dict[str, Any]]) -> Markup:
-    """Every metric, one line each, one column a strategy."""
-    shares = ("return", "volatility", "drawdown", "risk", "shortfall", "rate", "turnover", "exposure", "share")
+    """Every metric, one line each in its unit, one column a strategy."""
     names = list(strategies)
     first = strategies[names[0]]
     lines = []
     for metric, value in first.items():
         if isinstance(value, dict) or metric in ("sharpe_low", "sharpe_high", "sharpe_less_benchmark"):
             continue
-        share = any(part in metric for part in shares) and "hours" not in metric
-        line = [words(metric)]
-        for name in names:
-            number = strategies[name][metric]
-            if isinstance(number, bool):
-                line.append("yes" if number else "no")
-            elif _absent(number):
-                line.append("-")
-            elif share:
-                line.append(f"{number + 0.0:.1%}".replace("-0.0%", "0.0%"))
-            else:
-                line.append(
-                    f"{number:,.0f}" if isinstance(number, int) or metric in ("days", "max_drawdown_hours") else f"{number:.3f}"
-                )
-        lines.append(line)
+        form = _FORM_OF_UNIT[unit_of(metric)]
+        values = [strategies[name][metric] for name in names]
+        lines.append([words(metric), *("-" if _absent(number) else form(number) for number in values)])
     return _table(["metric", *(words(name) for name in names)], lines, left={0})
 
 
