@@ -42,11 +42,7 @@ class LongFee(Custody):
 class Levy(NotionalCost):
     """A tax on trades."""
 
-    line = "levy"
-
-    @classmethod
-    def of(cls, inputs):
-        return None
+    line, knob = "levy", "slippage_bps"
 
 
 class Toll(ImpactCost):

@@ -98,9 +98,16 @@ class Cost(ABC):
 
 @dataclass(frozen=True)
 class NotionalCost(Cost):
-    """``rate_N`` x |trade|."""
+    """``rate_N`` x |trade|, one way."""
 
+    knob: ClassVar[str]
+    """Of ``costs.<venue>``: basis points of traded notional."""
     rate_N: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, inputs: CostInputs) -> Self | None:
+        """At the venues' knobs."""
+        return cls(inputs.venue_rate_N(cls.knob))
 
     def paid(self, size_XN: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
         """(..., N) money that trades of ``size_XN`` (money, not negative) cost at the market's ``rows``."""
