@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossattn_core.backtest.costs.trading import Fee
 from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
@@ -32,17 +33,12 @@ def case(rows: int, assets: int, every: int = 24, cost: float = 1e-3, seed: int 
     """Long-only targets, restored every ``every`` rows from the second row on."""
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(0.005 * draw.standard_normal((rows, assets)), axis=0))
-    nothing_N = np.zeros(assets)
     market = Market(
         as_of_T=np.datetime64("2020-01-01T01:00", "us") + np.arange(rows) * HOUR,
         asset_ids=tuple(f"bybit:linear:A{asset}" for asset in range(assets)),
         price_TN=price_TN,
         tradable_TN=np.ones((rows, assets), dtype=bool),
-        funding_TN=None,
-        fee_N=nothing_N + cost,
-        half_spread_N=nothing_N,
-        slippage_N=nothing_N,
-        borrow_N=nothing_N,
+        costs=(Fee(np.full(assets, cost)),),
     )
     decided = np.arange(0, rows - 1, every)
     weight_DN = np.abs(draw.standard_normal((len(decided), assets)))
@@ -74,7 +70,7 @@ def peer(python: Path, name: str, market: Market, targets: Targets, folder: Path
         time_T=market.as_of_T.astype("datetime64[ns]"),
         fill_K=targets.rows(market.as_of_T) + 1,
         weight_KN=targets.target_DN,
-        cost=market.fee_N[0],
+        cost=market.trade_cost_N[0],
     )
     command = [str(python), str(Path(__file__).with_name("peer_engines.py")), str(path), name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

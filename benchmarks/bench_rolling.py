@@ -76,7 +76,8 @@ def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict
     quality = forecast_quality(home, experiment, panel, experiment.period.start, last)
     quality = quality[(quality["asset_id"] == ALL_ASSETS) & (quality["measure"] == "IC")]
     quality = quality[quality["horizon"] == experiment.labels.trade_horizon].set_index("family")
-    simulations = simulate_all(market_of(panel, experiment), targets_of(home, experiment, panel), experiment)
+    market = market_of(panel, experiment.assets, experiment.costs, experiment.backtest)
+    simulations = simulate_all(market, targets_of(home, experiment, panel), experiment)
     settings = experiment.backtest
     intervals = sharpe_intervals(
         {name: simulation.return_T[1:] for name, simulation in simulations.items()},

@@ -1,4 +1,4 @@
-"""Every metric of every part of a simulation: its years, months and regimes; its venues and assets.
+"""A simulation by part: every metric of its years, months and regimes, of its venues and assets; its worst days.
 
 A part of the time is the strategy's own hours there. A part of the universe is what an account would have earned that held
 those assets' positions alone, in the same shares of equity: an hour's return is what they made over the equity before the hour.
@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.comparison import beside
-from crossattn_core.backtest.metrics import Track, metrics_of_track, sharpe
+from crossattn_core.backtest.comparison import benchmark_relative
+from crossattn_core.backtest.metrics.registry import metrics_of_track
+from crossattn_core.backtest.metrics.track import Track
+from crossattn_core.backtest.performance import daily_returns, sharpe
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.backtest.slices import regime_of_rows
 
-__all__ = ["metrics_by_part"]
+__all__ = ["by_month", "metrics_by_part", "regime_names", "regime_of_rows", "worst_days"]
 
 
 def metrics_by_part(
@@ -33,9 +34,9 @@ def metrics_by_part(
     """Grain: kind x part, in the order of time or of the universe.
 
     Columns: ``kind`` (year, month, regime, or a key of ``groups``), ``part``, ``assets`` (how many), ``net_contribution``
-    (money made in the part over capital; adds up over a kind to the net return, idle cash's interest apart), every field of
-    ``Metrics``, and with a benchmark its ``benchmark_return`` and ``benchmark_sharpe`` over the same rows and every field of
-    ``Beside``.
+    (money made in the part over capital; adds up over a kind to the net return, idle cash's interest apart), every one of
+    ``metrics_of``, and with a benchmark its ``benchmark_return`` and ``benchmark_sharpe`` over the same rows and every field of
+    ``BenchmarkRelative``.
 
     Args:
         simulation: what is cut.
@@ -66,7 +67,7 @@ def metrics_by_part(
 
 @dataclass(frozen=True)
 class _Accounts:
-    """The books of a simulation by row and asset, over the equity before each row; rows after the first."""
+    """The account of a simulation by row and asset, over the equity before each row; rows after the first."""
 
     as_of_T: NDArray[np.datetime64]
     return_T: NDArray[np.float64]
@@ -74,9 +75,10 @@ class _Accounts:
     weight_TN: NDArray[np.float64]
     turnover_TN: NDArray[np.float64]
     paid_TN: dict[str, NDArray[np.float64]]
-    interest_T: NDArray[np.float64]
-    """A cost: negative where earned."""
-    dividend_TN: NDArray[np.float64]
+    """Cost lines of assets."""
+    paid_T: dict[str, NDArray[np.float64]]
+    """Cost lines of idle cash."""
+    received_TN: dict[str, NDArray[np.float64]]
     traded_TN: NDArray[np.bool_]
     money_TN: NDArray[np.float64]
     """Money made over the starting capital."""
@@ -111,9 +113,9 @@ class _Accounts:
             made_TN=shares(simulation.pnl_TN),
             weight_TN=simulation.weight_TN[1:],
             turnover_TN=turnover_TN[1:],
-            paid_TN={kind: shares(cost_TN) for kind, cost_TN in simulation.asset_costs.items()},
-            interest_T=shares(simulation.costs["interest"]),
-            dividend_TN=shares(simulation.dividend_TN),
+            paid_TN={line: shares(cost_TN) for line, cost_TN in simulation.asset_costs.items()},
+            paid_T={line: shares(cost_T) for line, cost_T in simulation.cash_costs.items()},
+            received_TN={line: shares(income_TN) for line, income_TN in simulation.asset_income.items()},
             traded_TN=traded_TN[1:],
             money_TN=simulation.pnl_TN[1:] / simulation.capital,
             money_T=np.diff(simulation.equity_T) / simulation.capital,
@@ -133,24 +135,66 @@ def _line(
     as_of_T, weight_TN = accounts.as_of_T[inside_T], cut(accounts.weight_TN)
     return_T = accounts.return_T[inside_T] if whole else cut(accounts.made_TN).sum(axis=1)
     money = accounts.money_T[inside_T] if whole else cut(accounts.money_TN)
-    paid = {kind: float(cut(share_TN).sum()) for kind, share_TN in accounts.paid_TN.items()}
+    paid = {line: float(cut(share_TN).sum()) for line, share_TN in accounts.paid_TN.items()}
+    paid |= {line: float(share_T[inside_T].sum()) if whole else 0.0 for line, share_T in accounts.paid_T.items()}
     track = Track(
         as_of_T=np.append(as_of_T[:1], as_of_T),
         equity_T=np.concatenate([[1.0], 1.0 + return_T]).cumprod(),
         capital=1.0,
-        return_T=np.append(0.0, return_T),
+        row_return_T=np.append(0.0, return_T),
         turnover_T=cut(accounts.turnover_TN).sum(axis=1),
         gross_T=np.abs(weight_TN).sum(axis=1),
         net_T=weight_TN.sum(axis=1),
-        paid={**paid, "interest": float(accounts.interest_T[inside_T].sum()) if whole else 0.0},
-        dividends=float(cut(accounts.dividend_TN).sum()),
+        paid=paid,
+        received={line: float(cut(share_TN).sum()) for line, share_TN in accounts.received_TN.items()},
         trades=int(cut(accounts.traded_TN).sum()),
         margin_calls=int(accounts.called_T[inside_T].sum()),
         ruined=bool(accounts.ruined_T[inside_T].any()),
     )
-    line = {"assets": int(inside_N.sum()), "net_contribution": float(money.sum()), **metrics_of_track(track).as_dict()}
+    line = {"assets": int(inside_N.sum()), "net_contribution": float(money.sum()), **metrics_of_track(track)}
     if benchmark is None:
         return line
-    beside_T = benchmark.return_T[1:][inside_T]
-    ours = {"benchmark_return": float(np.prod(1 + beside_T) - 1), "benchmark_sharpe": sharpe(beside_T)}
-    return {**line, **ours, **asdict(beside(return_T, beside_T))}
+    benchmark_T = benchmark.return_T[1:][inside_T]
+    own = {"benchmark_return": float(np.prod(1 + benchmark_T) - 1), "benchmark_sharpe": sharpe(benchmark_T)}
+    return {**line, **own, **asdict(benchmark_relative(return_T, benchmark_T))}
+
+
+def regime_names(regime_windows: pd.DataFrame) -> list[str]:
+    """The regime of each window in words: its ``name``, or its number where it has none."""
+    if "name" in regime_windows:
+        return [str(name) for name in regime_windows["name"]]
+    return [f"regime {regime}" for regime in regime_windows["regime"]]
+
+
+def regime_of_rows(as_of_T: NDArray[np.datetime64], regime_windows: pd.DataFrame) -> NDArray[np.object_]:
+    """(T,) regime in force at each row: that of the newest window confirmed on the row's day or before; None before the first."""
+    day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    windows = regime_windows.assign(
+        confirmed=pd.to_datetime(regime_windows["confirmed"]), regime=regime_names(regime_windows)
+    ).sort_values("confirmed")
+    confirmed = windows["confirmed"].to_numpy("datetime64[D]")
+    regime = np.array([None, *windows["regime"]], dtype=object)
+    return regime[np.searchsorted(confirmed, day_T, side="right")]
+
+
+def by_month(simulation: Simulation) -> pd.Series:
+    """Net simple return of each calendar month (index 'YYYY-MM'); the first and the last may be parts."""
+    day, day_return = daily_returns(simulation)
+    month = day.astype("datetime64[M]").astype(str)
+    return pd.Series(day_return, index=month).groupby(level=0).apply(lambda returns: float(np.prod(1 + returns) - 1))
+
+
+def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5) -> pd.DataFrame:
+    """Grain: day, the worst first: net return, and the three positions that moved it most (average weight, share of capital)."""
+    day_T = (simulation.as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    day, day_return = daily_returns(simulation)
+    rows = []
+    for place in np.argsort(day_return, kind="stable")[:count]:
+        inside_T = day_T == day[place]
+        pnl_N = simulation.pnl_TN[inside_T].sum(axis=0)
+        weight_N = simulation.weight_TN[inside_T].mean(axis=0)
+        before = simulation.equity_T[max(int(np.argmax(inside_T)) - 1, 0)]
+        largest = [asset for asset in np.argsort(-np.abs(pnl_N), kind="stable")[:3] if pnl_N[asset] != 0 and before > 0]
+        moved = [f"{symbols[asset]} {weight_N[asset]:+.0%} made {pnl_N[asset] / before:+.2%}" for asset in largest]
+        rows.append({"day": str(day[place]), "net_return": float(day_return[place]), "moved_by": ", ".join(moved)})
+    return pd.DataFrame(rows, columns=["day", "net_return", "moved_by"])

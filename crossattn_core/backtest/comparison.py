@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.backtest.market import HOURS_PER_YEAR
+from crossattn_core.days import HOURS_PER_YEAR
 
-__all__ = ["Beside", "DieboldMariano", "beside", "diebold_mariano", "newey_west_variance"]
+__all__ = ["BenchmarkRelative", "DieboldMariano", "benchmark_relative", "diebold_mariano", "newey_west_variance"]
 
 
 @dataclass(frozen=True)
-class Beside:
+class BenchmarkRelative:
     """A return series regressed on a benchmark's, with Newey-West errors. NaN where the benchmark does not move."""
 
     alpha: float
@@ -26,9 +26,9 @@ class Beside:
     """Standard deviation of the difference, annualised."""
 
 
-def beside(
+def benchmark_relative(
     return_T: NDArray[np.float64], benchmark_T: NDArray[np.float64], *, periods: float = HOURS_PER_YEAR, lags: int = 24
-) -> Beside:
+) -> BenchmarkRelative:
     """``return_T`` = alpha + beta ``benchmark_T`` + rest."""
     nothing = float("nan")
     difference_T = return_T - benchmark_T
@@ -36,7 +36,7 @@ def beside(
     ratio = float(difference_T.mean() / apart * np.sqrt(periods)) if apart > 1e-14 else nothing
     tracking = apart * float(np.sqrt(periods))
     if len(return_T) <= 2 or np.std(benchmark_T) <= 1e-14:
-        return Beside(nothing, nothing, nothing, nothing, ratio, tracking)
+        return BenchmarkRelative(nothing, nothing, nothing, nothing, ratio, tracking)
     design_T2 = np.column_stack([np.ones(len(return_T)), benchmark_T])
     inverse = np.linalg.inv(design_T2.T @ design_T2)
     alpha, beta = inverse @ design_T2.T @ return_T
@@ -47,7 +47,7 @@ def beside(
         middle = middle + (1.0 - lag / (lags + 1.0)) * (cross + cross.T)
     error = float(np.sqrt(max((inverse @ middle @ inverse)[0, 0], 0.0)))
     correlation = float(np.corrcoef(return_T, benchmark_T)[0, 1]) if np.std(return_T) > 1e-14 else nothing
-    return Beside(
+    return BenchmarkRelative(
         float(alpha * periods), float(alpha / error) if error > 0 else nothing, float(beta), correlation, ratio, tracking
     )
 

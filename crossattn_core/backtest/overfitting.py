@@ -1,4 +1,4 @@
-"""What is left of a Sharpe ratio after asking how many were tried, and how often the best in sample is good out of it.
+"""What is left of a Sharpe ratio given how many were tried, and how often the best in sample is good out of it.
 
 Sharpe ratios here are per period of the series (not annual), as the formulas want them: with daily returns, daily ones.
 """
@@ -101,7 +101,7 @@ def probability_of_overfitting(return_TV: NDArray[np.float64], blocks: int = 10)
     rows, trials = return_TV.shape
     if trials < 2 or blocks % 2 or rows < 2 * blocks:
         raise BacktestError(
-            f"overfitting is judged over at least 2 trials, an even number of blocks and 2 rows a block; "
+            f"overfitting is measured over at least 2 trials, an even number of blocks and 2 rows a block; "
             f"given {trials} trials, {blocks} blocks, {rows} rows"
         )
     used = rows // blocks * blocks

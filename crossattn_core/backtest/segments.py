@@ -56,16 +56,16 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
     held_VKN = np.empty((variants, executions, assets))
     held_VKN[:, :1] = 0.0  # nothing is held before the first; every other one is written below
     share_VK, growth_VK = np.ones((variants, executions)), np.ones((variants, executions))
-    change_KN, carry_KN, borrow_KN = np.zeros((3, executions, assets))
+    change_KN, carry_KN, short_KN = np.zeros((3, executions, assets))
     if executions > 1:
         change_KN[1:] = price_KN[1:] / price_KN[:-1] - 1.0
         if market.carry_paid_TN is not None:
             carry_KN[1:] = np.diff(market.carry_paid_TN[row_K], axis=0) / price_KN[:-1]
-        if market.borrow_paid_TN is not None:
-            borrow_KN[1:] = np.diff(market.borrow_paid_TN[row_K], axis=0) / price_KN[:-1]
+        if market.short_paid_TN is not None:
+            short_KN[1:] = np.diff(market.short_paid_TN[row_K], axis=0) / price_KN[:-1]
     waited_K = np.diff(fill_K, prepend=fill_K[:1])
     money_V = np.full(variants, capital)
-    carries = market.carry_paid_TN is not None or market.borrow_paid_TN is not None
+    carries = market.carry_paid_TN is not None or market.short_paid_TN is not None
 
     def settle(chosen_K: NDArray[np.int64]) -> None:
         """Solve the executions ``chosen_K``, whose predecessors are solved."""
@@ -78,13 +78,13 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         else:
             before = kept = weight_VKN[:, chosen_K - 1]
             before[:, chosen_K == 0] = 0.0
-        change, carry, borrow = (each_KN[chosen][skipped:] for each_KN in (change_KN, carry_KN, borrow_KN))
+        change, carry, short = (each_KN[chosen][skipped:] for each_KN in (change_KN, carry_KN, short_KN))
         # Sums run over the last axis alone (never through BLAS), so that later rows cannot touch a bit of earlier ones.
         gain = np.zeros(before.shape[:2])
         np.einsum("vkn,kn->vk", kept, change, out=gain[:, skipped:])
         if carries:
             gain[:, skipped:] -= np.einsum("vkn,kn->vk", kept, carry)
-            gain[:, skipped:] -= np.einsum("vkn,kn->vk", np.maximum(-kept, 0.0), borrow)
+            gain[:, skipped:] -= np.einsum("vkn,kn->vk", np.maximum(-kept, 0.0), short)
         if market.interest:
             idle = np.ones(before.shape[:2])
             idle[:, skipped:] = _idle(kept)
@@ -95,17 +95,20 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         active = active_VKN[:, chosen]
         whole = bool(active.all())
         cost = market.trade_cost_N if whole else np.where(active, market.trade_cost_N, 0.0)
-        if not market.has_impact:
+        if not market.impacts:
             share = equity_share_after_trade(weight_VKN[:, chosen], before, cost)
         else:
             nonlocal money_V
             money_V = money_V * growth[:, 0]
             money_V11 = np.maximum(money_V, 0.0)[:, None, None]
-            root, linear = (np.where(active, impact_KN, 0.0) for impact_KN in market.impact_at(row_K[chosen]))
-            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, root * np.sqrt(money_V11), linear * money_V11)
+            impacts = [
+                (law.power, np.where(active, law.coefficient_TN[row_K[chosen]], 0.0) * money_V11 ** (law.power - 1))
+                for law in market.impacts
+            ]
+            share = equity_share_after_impact(weight_VKN[:, chosen], before, cost, impacts)
         # Who is ruined before the trade does not trade: shares of a debt would turn its sign, and ruin into money.
         share = np.where(growth > 0, share, 1.0)
-        if market.has_impact:
+        if market.impacts:
             money_V = money_V * share[:, 0]
         if not whole:
             weight_VKN[:, chosen] = np.where(active, weight_VKN[:, chosen], before / share[..., None])
@@ -119,7 +122,7 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
         ever_before_VKN = np.logical_or.accumulate(active_VKN, axis=1)[:, :-1]
         depends_K[1:] = (~active_VKN[:, 1:] & ever_before_VKN).any(axis=(0, 2))
     round_K = np.arange(executions) - np.maximum.accumulate(np.where(depends_K, 0, np.arange(executions)))
-    if market.has_impact:
+    if market.impacts:
         # Impact knows how much money there is: every execution depends on all before it.
         for execution in range(executions):
             settle(np.array([execution]))
@@ -151,7 +154,7 @@ def equity_by_row(
     long_TN, short_TN = market.long_worth_TN[start:], market.short_worth_TN
     units_VKN = path.weight_VKN * after_VK[..., None]
     units_VKN /= market.price_TN[start + fill_K]
-    # A short is worth less by its borrow: (units >= 0) * long worth + (units < 0) * short worth.
+    # A short is worth less by what shorts alone pay: (units >= 0) * long worth + (units < 0) * short worth.
     legs = [(long_TN, units_VKN)]
     if short_TN is not None:
         legs = [(long_TN, np.maximum(units_VKN, 0.0)), (short_TN[start:], np.minimum(units_VKN, 0.0))]

@@ -4,6 +4,8 @@ V+ = V - sum_n c_n |w_n V+ - h_n|. With V = 1 and x = V+: f(x) = x - 1 + sum c |
 increasing while sum c |w| < 1, so Newton's steps from x = 1 fall onto the root in a few strides, mostly two.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +22,12 @@ def equity_share_after_trade(
     """V+ / V over the leading axes; the last axis is assets.
 
     Args:
-        target: (..., N) weights wanted as shares of V+.
+        target: (..., N) target weights, shares of V+.
         held: (..., N) weights before the trade as shares of V.
         cost: (..., N) one-way cost per unit of traded notional; 0 for what is not traded.
 
     Raises:
-        BacktestError: costs of the wanted position exceed equity, so that no V+ exists.
+        BacktestError: costs of the target position exceed equity, so that no V+ exists.
     """
     # What every asset at the largest weight and cost would cost bounds the sum, and mostly settles it without one.
     largest = max(float(np.max(target, initial=0.0)), -float(np.min(target, initial=0.0)))
@@ -69,16 +71,18 @@ def equity_share_after_impact(
     target: NDArray[np.float64],
     held: NDArray[np.float64],
     cost: NDArray[np.float64],
-    root_impact: NDArray[np.float64],
-    linear_impact: NDArray[np.float64],
+    impacts: Sequence[tuple[float, NDArray[np.float64]]],
 ) -> NDArray[np.float64]:
-    """V+ / V where a trade of |w V+ - h| = m V also costs ``root_impact`` * m^1.5 + ``linear_impact`` * m^2 (shares of V).
+    """V+ / V where a trade of |w V+ - h| = m V also costs coefficient * m ^ power (shares of V), summed over ``impacts``.
 
     The excess is still convex: still Newton. 0 where closing what is held would cost all equity: ruin.
+
+    Args:
+        impacts: (power > 1, coefficient (..., N)) of each law of impact.
     """
 
     def paid(size: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _dot(cost, size) + _dot(root_impact, size**1.5) + _dot(linear_impact, size**2)
+        return sum((_dot(coefficient, size**power) for power, coefficient in impacts), _dot(cost, size))
 
     ruined = np.asarray(paid(np.abs(held)) >= 1.0)
     share = np.where(ruined, 0.0, 1.0)
@@ -87,7 +91,7 @@ def equity_share_after_impact(
         move = target * share[..., None] - held
         size = np.abs(move)
         excess = share - 1.0 + paid(size)
-        marginal = cost + 1.5 * root_impact * np.sqrt(size) + 2.0 * linear_impact * size
+        marginal = sum((power * coefficient * size ** (power - 1) for power, coefficient in impacts), cost)
         slope = 1.0 + _dot(marginal * np.sign(move), target)
         step = np.divide(excess, slope, out=np.zeros_like(share), where=moving)
         moving &= np.abs(step) > 4e-16

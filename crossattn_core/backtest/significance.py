@@ -11,8 +11,8 @@ import numpy as np
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.market import HOURS_PER_YEAR
-from crossattn_core.backtest.metrics import sharpe
+from crossattn_core.backtest.performance import sharpe
+from crossattn_core.days import HOURS_PER_YEAR
 
 __all__ = ["Interval", "SharpeIntervals", "sharpe_intervals"]
 

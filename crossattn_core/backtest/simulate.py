@@ -1,10 +1,9 @@
 """Simulate target weights, self-financing, by the algebra of segments.
 
-At an execution V+ = V - costs, costs on |w V+ - held| (see costs.py); between executions units are constant (see
+At an execution V+ = V - costs, costs on |w V+ - held| (see self_financing.py); between executions units are constant (see
 segments.py).
 
-Order within a row: funding settled, dividends booked and borrow accrued on what was held into the row, then trades at
-the row's price.
+Order within a row: carrying costs and dividends on what was held into the row, then trades at the row's price.
 The reference loop in reference.py does the same one row at a time; both agree to 1e-12.
 
 Axes: V variants, K executions, T rows, N assets.

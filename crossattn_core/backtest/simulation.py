@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.backtest.costs.registry import CarryingCost, CashCost, NotionalCost, account_lines
 from crossattn_core.backtest.market import Market
 from crossattn_core.portfolio.target_weights import Targets
 
-__all__ = ["COST_KINDS", "Simulation"]
-
-COST_KINDS = ("fee", "spread", "slippage", "impact", "funding", "borrow", "delisting", "interest")
-"""The parts that costs are split into; each is money paid, negative where received."""
+__all__ = ["Simulation"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Simulation:
     trade_KN: NDArray[np.float64]
     """(K, N) notional bought (negative: sold) at the fill."""
     target_KN: NDArray[np.float64]
-    """(K, N) weight asked for; NaN where the position was to be left alone."""
+    """(K, N) target weight; NaN where the position was to be left alone."""
     margin_calls: tuple[int, ...] = ()
     """Rows at whose end a margin call came; filled one row later."""
     ruined_at: int | None = None
@@ -96,9 +94,8 @@ class Simulation:
     @cached_property
     def impact_KN(self) -> NDArray[np.float64]:
         """(K, N) money lost to the impact of each trade on its own price."""
-        root_KN, linear_KN = self.market.impact_at(self.start + self.fill_K)
-        size_KN = np.abs(self.trade_KN)
-        return root_KN * size_KN**1.5 + linear_KN * size_KN**2
+        size_KN, rows_K = np.abs(self.trade_KN), self.start + self.fill_K
+        return sum((cost.paid(size_KN, rows_K) for cost in self.market.impacts), np.zeros_like(size_KN))
 
     @cached_property
     def paid_KN(self) -> NDArray[np.float64]:
@@ -117,44 +114,61 @@ class Simulation:
 
     @cached_property
     def asset_costs(self) -> dict[str, NDArray[np.float64]]:
-        """Each of ``COST_KINDS`` but interest -> (T, N) money paid at the row; negative where received."""
-        rows, assets = len(self.equity_T), len(self.market.asset_ids)
-        costs = {kind: np.zeros((rows, assets)) for kind in COST_KINDS if kind != "interest"}
-        notional_KN = np.abs(self.trade_KN)
-        costs["fee"][self.fill_K] = notional_KN * self.market.fee_N
-        costs["spread"][self.fill_K] = notional_KN * self.market.half_spread_N
-        costs["slippage"][self.fill_K] = notional_KN * self.market.slippage_N
-        costs["impact"][self.fill_K] = self.impact_KN
+        """Each line of the account that is a cost of assets -> (T, N) money paid at the row; negative where received."""
+        return self._asset_lines(is_cost=True)
+
+    @cached_property
+    def asset_income(self) -> dict[str, NDArray[np.float64]]:
+        """Each line that is no cost (dividends) -> (T, N) money received at the row; negative where a short paid it."""
+        return {line: 0.0 - paid_TN for line, paid_TN in self._asset_lines(is_cost=False).items()}
+
+    def _asset_lines(self, *, is_cost: bool) -> dict[str, NDArray[np.float64]]:
+        shape = (len(self.equity_T), len(self.market.asset_ids))
+        lines = account_lines(self.market.costs).items()
+        paid = {line: np.zeros(shape) for line, kind in lines if kind.is_cost == is_cost and not issubclass(kind, CashCost)}
+        size_KN, rows_K = np.abs(self.trade_KN), self.start + self.fill_K
+        for cost in (*self.market.charged(NotionalCost), *self.market.impacts):
+            if cost.is_cost == is_cost:
+                paid[cost.line][self.fill_K] += cost.paid(size_KN, rows_K)
         # The position that was held into the row pays, before the row's trades.
-        held_TN = self.units_TN[:-1] * self.market.price_TN[self.start + 1 :]
-        if self.market.funding_TN is not None:
-            costs["funding"][1:] = held_TN * self.market.funding_TN[self.start + 1 :]
-        costs["borrow"][1:] = np.maximum(-held_TN, 0.0) * self.market.borrow_N
-        if self.market.written_off_TN is not None:
-            costs["delisting"][1:] = self.units_TN[:-1] * self.market.written_off_TN[self.start + 1 :]
-        return costs
+        units_TN, rows = self.units_TN[:-1], slice(self.start + 1, None)
+        for cost in self.market.charged(CarryingCost):
+            if cost.is_cost == is_cost:
+                paid[cost.line][1:] += cost.paid(units_TN, self.market.price_TN[rows], rows)
+        return paid
 
     @cached_property
-    def dividend_TN(self) -> NDArray[np.float64]:
-        """(T, N) dividends received at the row on what was held into it; negative where a short paid them."""
-        received_TN = np.zeros((len(self.equity_T), len(self.market.asset_ids)))
-        if self.market.dividend_TN is not None:
-            received_TN[1:] = self.units_TN[:-1] * self.market.dividend_TN[self.start + 1 :]
-        return received_TN
+    def cash_costs(self) -> dict[str, NDArray[np.float64]]:
+        """Each line of idle cash -> (T,) money paid at the row; negative where earned."""
+        paid = {line: np.zeros(len(self.equity_T)) for line, kind in account_lines().items() if issubclass(kind, CashCost)}
+        for cost in self.market.charged(CashCost):
+            paid[cost.line] = paid.get(cost.line, 0.0) + self._idle_T * cost.rate
+        return paid
 
-    @cached_property
-    def costs(self) -> dict[str, NDArray[np.float64]]:
-        """Each of ``COST_KINDS`` -> (T,) money paid at the row."""
-        interest_T = np.zeros(len(self.equity_T))
-        if self.market.interest and len(self.fill_K):
+    @property
+    def _idle_T(self) -> NDArray[np.float64]:
+        """(T,) equity that the execution before the row left uninvested; 0 before the first."""
+        idle_T = np.zeros(len(self.equity_T))
+        if len(self.fill_K):
             value_KN = self.units_KN * self.market.price_TN[self.start + self.fill_K]
             idle_K = np.maximum(self.equity_T[self.fill_K] - np.abs(value_KN).sum(axis=1), 0.0)
             execution_T = np.searchsorted(self.fill_K, np.arange(len(self.equity_T)), side="left") - 1
             held_T = execution_T >= 0
-            interest_T[held_T] = -idle_K[execution_T[held_T]] * self.market.interest
+            idle_T[held_T] = idle_K[execution_T[held_T]]
             if self.ruined_at is not None:
-                interest_T[self.ruined_at + 1 :] = 0.0
-        return {kind: cost_TN.sum(axis=1) for kind, cost_TN in self.asset_costs.items()} | {"interest": interest_T}
+                idle_T[self.ruined_at + 1 :] = 0.0
+        return idle_T
+
+    @cached_property
+    def costs(self) -> dict[str, NDArray[np.float64]]:
+        """Each line of the account that is a cost, in its order -> (T,) money paid at the row."""
+        paid = {line: cost_TN.sum(axis=1) for line, cost_TN in self.asset_costs.items()} | self.cash_costs
+        return {line: paid[line] for line in account_lines(self.market.costs) if line in paid}
+
+    @cached_property
+    def income(self) -> dict[str, NDArray[np.float64]]:
+        """Each line that is no cost -> (T,) money received at the row."""
+        return {line: received_TN.sum(axis=1) for line, received_TN in self.asset_income.items()}
 
     @cached_property
     def pnl_TN(self) -> NDArray[np.float64]:
@@ -162,13 +176,14 @@ class Simulation:
         price_TN = self.market.price_TN[self.start :]
         pnl_TN = np.zeros_like(price_TN)
         pnl_TN[1:] = self.units_TN[:-1] * (price_TN[1:] - price_TN[:-1])
-        pnl_TN += self.dividend_TN
+        for received_TN in self.asset_income.values():
+            pnl_TN += received_TN
         for cost_TN in self.asset_costs.values():
             pnl_TN -= cost_TN
         return pnl_TN
 
     def hourly(self) -> pd.DataFrame:
-        """Grain: as_of. Equity, net return, exposures, turnover, each cost and dividends; what ``returns.parquet`` stores."""
+        """Grain: as_of. Equity, net return, exposures, turnover, each line of the account; what ``returns.parquet`` stores."""
         return pd.DataFrame(
             {
                 "as_of": self.as_of_T,
@@ -178,8 +193,8 @@ class Simulation:
                 "gross_exposure": self.gross_exposure_T,
                 "net_exposure": self.net_exposure_T,
                 "turnover": self.turnover_T,
-                **{f"{kind}_paid": cost_T for kind, cost_T in self.costs.items()},
-                "dividend_received": self.dividend_TN.sum(axis=1),
+                **{f"{line}_paid": cost_T for line, cost_T in self.costs.items()},
+                **{f"{line}_received": income_T for line, income_T in self.income.items()},
             }
         )
 

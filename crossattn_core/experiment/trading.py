@@ -94,7 +94,7 @@ class PortfolioSettings(Section):
 
 
 class VenueCosts(Section):
-    """One venue's costs, one way."""
+    """One venue's costs: ``_bps`` of traded notional, one way; ``_bps_per_year`` of what is held."""
 
     fee_bps: float = Field(ge=0, le=500)
     half_spread_bps: float = Field(ge=0, le=500)
@@ -103,8 +103,8 @@ class VenueCosts(Section):
 
     @property
     def trade_bps(self) -> float:
-        """Cost of one unit of traded notional, in basis points."""
-        return self.fee_bps + self.half_spread_bps + self.slippage_bps
+        """Cost of one unit of traded notional, in basis points: every knob whose name ends in ``_bps``."""
+        return sum(getattr(self, name) for name in type(self).model_fields if name.endswith("_bps"))
 
 
 class CostSettings(Section):

@@ -110,7 +110,7 @@ def report_inputs(stored: StoredResults) -> ReportInputs:
     found = attention_findings(stored.attention, experiment, panel, windows)
     return ReportInputs(
         experiment=experiment,
-        simulations=simulate_all(market_of(panel, experiment), targets, experiment),
+        simulations=simulate_all(market_of(panel, experiment.assets, experiment.costs, experiment.backtest), targets, experiment),
         subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
         benchmark=experiment.selection.fallback,
         followed=None if champions is None or CHAMPION not in targets else champions.by_day,

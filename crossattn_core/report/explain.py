@@ -120,7 +120,8 @@ def _followed(champions: Champions | None, day: date) -> tuple[str, Step]:
 
 def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
     lag = experiment.labels.execution_lag
-    done = simulate(market_of(panel, experiment), targets, execution_lag=lag, capital=experiment.backtest.capital)
+    market = market_of(panel, experiment.assets, experiment.costs, experiment.backtest)
+    done = simulate(market, targets, execution_lag=lag, capital=experiment.backtest.capital)
     row = int(targets.rows(panel.as_of_T)[decision]) - done.start + lag
     if row >= len(done.equity_T):
         return Step("position", (("filled", f"not yet: the order of {_when(targets.as_of_D[decision])} waits for its fill row"),))

@@ -1,10 +1,13 @@
 """How the page is written: the folder of templates, and how a number or a name becomes text in them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+
+from crossattn_core.backtest.metrics.registry import Unit, unit_of
 
 __all__ = ["cell", "format_metric", "formatted", "interval", "is_absent", "percent", "ratio", "render", "share", "whole", "words"]
 
@@ -50,16 +53,8 @@ def words(name: Any) -> str:
 
 
 def format_metric(name: str, value: Any) -> str:
-    """A metric in its unit: a share of capital or equity in percent, a count whole, anything else to three digits."""
-    if is_absent(value):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name.endswith("_hours") or name == "days" or isinstance(value, int):
-        return whole(value)
-    if any(part in name for part in _SHARES):
-        return f"{value + 0.0:.1%}".replace("-0.0%", "0.0%")
-    return f"{value:.3f}"
+    """A metric in the unit that its registry names, '-' where there is none."""
+    return "-" if is_absent(value) else _FORM_OF_UNIT[unit_of(name)](value)
 
 
 def cell(value: Any) -> str:
@@ -78,8 +73,14 @@ def is_absent(value: Any) -> bool:
     return value is None or (not isinstance(value, str | list | tuple | dict) and bool(pd.isna(value)))
 
 
-_SHARES = ("return", "volatility", "drawdown", "risk", "shortfall", "rate", "turnover", "exposure", "share")
-"""Metrics whose names hold one of these are shares."""
+_FORM_OF_UNIT: dict[Unit, Callable[[Any], str]] = {
+    "fraction": lambda value: f"{value + 0.0:.1%}".replace("-0.0%", "0.0%"),
+    "ratio": lambda value: f"{value:.3f}",
+    "days": whole,
+    "hours": whole,
+    "count": whole,
+    "flag": lambda value: "yes" if value else "no",
+}
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),

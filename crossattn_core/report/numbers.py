@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crossattn_core.backtest.breakdown import metrics_by_part
-from crossattn_core.backtest.comparison import beside
-from crossattn_core.backtest.metrics import Metrics, daily_returns, metrics_of, sharpe
+from crossattn_core.backtest.breakdown import by_month, metrics_by_part, worst_days
+from crossattn_core.backtest.comparison import benchmark_relative
+from crossattn_core.backtest.metrics.registry import Metrics, metrics_of
 from crossattn_core.backtest.overfitting import (
     deflated_sharpe,
     expected_best_sharpe,
@@ -19,9 +19,10 @@ from crossattn_core.backtest.overfitting import (
     probability_of_overfitting,
     superior_ability,
 )
+from crossattn_core.backtest.performance import daily_returns, sharpe
+from crossattn_core.backtest.sensitivity import sensitivity
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.backtest.slices import by_month, sensitivity, worst_days
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.verdict import verdict_of
@@ -60,7 +61,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
     for name, numbers in metrics.items():
         interval, difference = intervals.sharpe[name], intervals.difference.get(name)
         strategies[name] = {
-            **numbers.as_dict(),
+            **numbers,
             **quality[name],
             "sharpe_low": interval.low,
             "sharpe_high": interval.high,
@@ -94,7 +95,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "strategies": strategies,
             "significance": _significance(simulations, inputs, metrics),
             "beside": {
-                name: asdict(beside(own.return_T[1:], simulation.return_T[1:]))
+                name: asdict(benchmark_relative(own.return_T[1:], simulation.return_T[1:]))
                 for name, simulation in simulations.items()
                 if name != subject
             },

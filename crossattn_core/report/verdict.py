@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossattn_core.backtest.metrics import Metrics
+from crossattn_core.backtest.metrics.registry import Metrics
 from crossattn_core.backtest.significance import Interval, SharpeIntervals
 from crossattn_core.experiment import Experiment
 from crossattn_core.report.html import words

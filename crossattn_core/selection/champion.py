@@ -30,7 +30,7 @@ def stand(
         plan: the walk-forward's plan: which family had a healthy model in force.
     """
     labels = experiment.labels
-    market = market_of(panel, experiment)
+    market = market_of(panel, experiment.assets, experiment.costs, experiment.backtest)
     judged = dict.fromkeys((experiment.selection.fallback, *experiment.retrain.families))
     simulations = {
         name: simulate(market, targets[name], execution_lag=labels.execution_lag, capital=experiment.backtest.capital)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.metrics import daily_returns
+from crossattn_core.backtest.performance import daily_returns
 from crossattn_core.backtest.simulation import Simulation
 
 __all__ = ["daily_ic_sums", "mean_ic_of_sums", "net_returns"]

@@ -1,8 +1,17 @@
 """Small markets and targets for tests: random, but drawn from a seed that the test names."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 from hypothesis import strategies as st
 
+from crossattn_core.backtest.costs.borrow import Borrow
+from crossattn_core.backtest.costs.dividends import Dividend
+from crossattn_core.backtest.costs.funding import Funding
+from crossattn_core.backtest.costs.impact import LinearImpact, SquareRootImpact
+from crossattn_core.backtest.costs.interest import Interest
+from crossattn_core.backtest.costs.trading import Fee, HalfSpread, Slippage
+from crossattn_core.backtest.costs.write_off import WriteOff
 from crossattn_core.backtest.market import Market
 from crossattn_core.portfolio.target_weights import Targets
 
@@ -37,26 +46,56 @@ def market(
     if listed_late:
         tradable_TN[: rows // 3, 0] = False
         price_TN[: rows // 3, 0] = 1.0
-    funding_TN = None
+    costs = [
+        Fee(np.full(assets, 0.5 * cost_bps / 1e4)),
+        HalfSpread(np.full(assets, 0.2 * cost_bps / 1e4)),
+        Slippage(np.full(assets, 0.3 * cost_bps / 1e4)),
+    ]
     if funding:
-        funding_TN = np.where(np.arange(rows)[:, None] % 8 == 7, 1e-4 * draw.standard_normal((rows, assets)), 0.0)
+        costs.append(Funding(np.where(np.arange(rows)[:, None] % 8 == 7, 1e-4 * draw.standard_normal((rows, assets)), 0.0)))
+    if borrow:
+        costs.append(Borrow(np.full((rows, assets), 0.05 / 8760)))
+    if impact:
+        costs.append(SquareRootImpact(np.abs(1e-5 * draw.standard_normal((rows, assets)))))
+    if interest:
+        costs.append(Interest(-0.04 / 8760))
+    if linear_impact:
+        costs.append(LinearImpact(np.abs(1e-8 * draw.standard_normal((rows, assets)))))
+    delisted_TN = draw.random((rows, assets)) < 3 / rows if delisted else None
+    if delisted and delisting_loss:
+        costs.append(WriteOff(delisted_TN * delisting_loss))
+    if dividends:
+        costs.append(Dividend(np.where(draw.random((rows, assets)) < 0.05, 0.01 * price_TN, 0.0)))
     return Market(
         as_of_T=hours(rows),
         asset_ids=tuple(f"bybit:linear:A{asset}" for asset in range(assets)),
         price_TN=price_TN,
         tradable_TN=tradable_TN,
-        funding_TN=funding_TN,
-        fee_N=np.full(assets, 0.5 * cost_bps / 1e4),
-        half_spread_N=np.full(assets, 0.2 * cost_bps / 1e4),
-        slippage_N=np.full(assets, 0.3 * cost_bps / 1e4),
-        borrow_N=np.full(assets, 0.05 / 8760 if borrow else 0.0),
-        impact_TN=np.abs(1e-5 * draw.standard_normal((rows, assets))) if impact else None,
-        interest=0.04 / 8760 if interest else 0.0,
+        costs=tuple(costs),
         margin_leverage=margin,
-        linear_impact_TN=np.abs(1e-8 * draw.standard_normal((rows, assets))) if linear_impact else None,
-        delisted_TN=draw.random((rows, assets)) < 3 / rows if delisted else None,
-        delisting_loss=delisting_loss,
-        dividend_TN=np.where(draw.random((rows, assets)) < 0.05, 0.01 * price_TN, 0.0) if dividends else None,
+        delisted_TN=delisted_TN,
+    )
+
+
+def rearranged(on, rows=slice(None), assets=slice(None)):
+    """The market on some of its rows and on its assets in another order (or some twice), all its costs along."""
+
+    def cut(value, name):
+        if isinstance(value, np.ndarray):
+            return value[rows][:, assets] if name.endswith("_TN") else value[assets]
+        return value
+
+    costs = [
+        type(cost)(**{field.name: cut(getattr(cost, field.name), field.name) for field in fields(cost)}) for cost in on.costs
+    ]
+    return replace(
+        on,
+        as_of_T=on.as_of_T[rows],
+        asset_ids=tuple(np.array(on.asset_ids, dtype=object)[assets]),
+        price_TN=cut(on.price_TN, "price_TN"),
+        tradable_TN=cut(on.tradable_TN, "tradable_TN"),
+        delisted_TN=cut(on.delisted_TN, "delisted_TN"),
+        costs=tuple(costs),
     )
 
 

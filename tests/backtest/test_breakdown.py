@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from crossattn_core.backtest.breakdown import metrics_by_part
-from crossattn_core.backtest.comparison import beside
-from crossattn_core.backtest.metrics import metrics_of
+from crossattn_core.backtest.comparison import benchmark_relative
+from crossattn_core.backtest.metrics.registry import metrics_of
 from crossattn_core.backtest.simulate import simulate
-from crossattn_core.backtest.simulation import COST_KINDS
 from tests.backtest.markets import market, targets
 
 DONE = simulate(
@@ -46,7 +45,7 @@ def test_parts_of_the_universe_add_up_to_the_whole(kind):
     assert frame["trades"].sum() == whole.trades
     assert frame["turnover_per_day"].sum() == pytest.approx(whole.turnover_per_day)
     assert frame["assets"].sum() == 4
-    for kind_of_cost in COST_KINDS[:-1]:
+    for kind_of_cost in DONE.asset_costs:
         paid = (DONE.asset_costs[kind_of_cost][1:].sum(axis=1) / DONE.equity_T[:-1]).sum()
         assert frame[f"{kind_of_cost}_share"].sum() == pytest.approx(paid, abs=1e-12)
 
@@ -66,7 +65,7 @@ def test_a_month_is_what_its_own_rows_say():
     grown = np.cumprod(np.append(1.0, 1 + return_T))
     assert month["max_drawdown"] == pytest.approx((grown / np.maximum.accumulate(grown) - 1).min())
     assert month["average_gross_exposure"] == pytest.approx(DONE.gross_exposure_T[inside_T].mean())
-    against = beside(return_T, OTHER.return_T[inside_T])
+    against = benchmark_relative(return_T, OTHER.return_T[inside_T])
     assert (month["beta"], month["information_ratio"]) == pytest.approx((against.beta, against.information_ratio))
 
 
@@ -80,7 +79,7 @@ def test_one_part_of_everything_has_the_metrics_of_the_whole():
         assert part[name] == pytest.approx(getattr(whole, name), rel=1e-9), name
 
 
-def test_without_benchmark_and_regimes_the_rest_is_told():
+def test_without_benchmark_and_regimes_the_rest_is_there():
     frame = metrics_by_part(DONE, None, regime_windows=None, groups={})
     assert set(frame["kind"]) == {"year", "month"}
     assert "beta" not in frame

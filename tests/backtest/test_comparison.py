@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from crossattn_core.backtest.comparison import beside, diebold_mariano, newey_west_variance
+from crossattn_core.backtest.comparison import benchmark_relative, diebold_mariano, newey_west_variance
 
 DRAW = np.random.default_rng(5)
 MARKET = 0.01 * DRAW.standard_normal(600)
@@ -11,21 +11,21 @@ RETURNS = 0.0005 + 0.7 * MARKET + 0.005 * DRAW.standard_normal(600)
 
 def test_alpha_and_beta_equal_statsmodels_with_newey_west_errors():
     fit = sm.OLS(RETURNS, sm.add_constant(MARKET)).fit(cov_type="HAC", cov_kwds={"maxlags": 24, "use_correction": False})
-    found = beside(RETURNS, MARKET, periods=252)
+    found = benchmark_relative(RETURNS, MARKET, periods=252)
     assert found.alpha == pytest.approx(fit.params[0] * 252)
     assert found.beta == pytest.approx(fit.params[1])
     assert found.alpha_t == pytest.approx(fit.tvalues[0])
 
 
 def test_a_series_beside_itself_has_beta_one_and_no_tracking_error():
-    found = beside(MARKET, MARKET)
+    found = benchmark_relative(MARKET, MARKET)
     assert found.beta == pytest.approx(1)
     assert found.tracking_error == 0
     assert np.isnan(found.information_ratio)
 
 
 def test_a_benchmark_that_never_moves_has_no_beta():
-    assert np.isnan(beside(RETURNS, np.zeros(600)).beta)
+    assert np.isnan(benchmark_relative(RETURNS, np.zeros(600)).beta)
 
 
 def test_the_long_run_variance_of_white_noise_is_its_variance():

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from crossattn_core.backtest.costs.write_off import WriteOff
 from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.backtest.market import market_of
-from crossattn_core.backtest.metrics import metrics_of
+from crossattn_core.backtest.metrics.registry import metrics_of
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
 from crossattn_core.portfolio.decide import decision_rows, target_weights
@@ -30,7 +31,7 @@ def dying(loss=0.0, cost_bps=0.0):
     tradable_TN, delisted_TN = on.tradable_TN.copy(), np.zeros_like(on.tradable_TN)
     tradable_TN[DEATH:, 0] = False
     delisted_TN[SETTLED, 0] = True
-    return replace(on, tradable_TN=tradable_TN, delisted_TN=delisted_TN, delisting_loss=loss)
+    return replace(on, tradable_TN=tradable_TN, delisted_TN=delisted_TN).with_costs(WriteOff(delisted_TN * loss))
 
 
 def held(on, weight, rows=(0,)):
@@ -112,20 +113,23 @@ def panel_with_a_death():
 
 def test_candles_that_end_for_good_end_in_a_settlement():
     of, on, last = panel_with_a_death()
-    delisted_TN = market_of(on, of).delisted_TN
+    delisted_TN = market_of(on, of.assets, of.costs, of.backtest).delisted_TN
     assert np.argwhere(delisted_TN).tolist() == [[last + 100, 0]]
 
 
 def test_a_weekend_is_no_delisting():
     of = story.experiment()
-    assert market_of(story.panel(of, first=date(2025, 1, 1), last=date(2025, 2, 28)), of).delisted_TN is None
+    on = story.panel(of, first=date(2025, 1, 1), last=date(2025, 2, 28))
+    assert market_of(on, of.assets, of.costs, of.backtest).delisted_TN is None
 
 
 def test_the_book_of_a_strategy_forgets_what_was_settled():
     of, on, last = panel_with_a_death()
     rows_D = decision_rows(on.as_of_T, of.portfolio, first=on.as_of_T[100])
     wanted = target_weights("equal_weight", on, None, rows_D, of)
-    done = simulate(market_of(on, of), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL)
+    done = simulate(
+        market_of(on, of.assets, of.costs, of.backtest), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL
+    )
     book = Book(on, of)
     for decision, row in enumerate(rows_D):
         np.testing.assert_allclose(book.held_at(int(row)), done.weight_TN[row - done.start], atol=0.004)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from crossattn_core.backtest.metrics import metrics_of
+from crossattn_core.backtest.costs.dividends import Dividend
+from crossattn_core.backtest.metrics.registry import metrics_of
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.errors import BacktestError
@@ -23,7 +24,7 @@ def flat(dividend_at=None, rows=30):
     dividend_TN = np.zeros((rows, 1))
     if dividend_at is not None:
         dividend_TN[dividend_at] = 1.0
-    return replace(on, dividend_TN=dividend_TN)
+    return on.with_costs(Dividend(dividend_TN))
 
 
 def once(on, weight, row=0):
@@ -70,8 +71,8 @@ def test_a_price_that_falls_by_its_dividend_leaves_equity_flat():
 @given(cases())
 def test_dividends_of_zero_change_not_one_bit(case):
     on, chosen, lag = case
-    without = simulate(replace(on, dividend_TN=None), chosen, execution_lag=lag, capital=CAPITAL)
-    zeros = simulate(replace(on, dividend_TN=np.zeros_like(on.price_TN)), chosen, execution_lag=lag, capital=CAPITAL)
+    without = simulate(on.without_costs(Dividend), chosen, execution_lag=lag, capital=CAPITAL)
+    zeros = simulate(on.with_costs(Dividend(np.zeros_like(on.price_TN))), chosen, execution_lag=lag, capital=CAPITAL)
     np.testing.assert_array_equal(zeros.equity_T, without.equity_T)
 
 
@@ -79,12 +80,13 @@ def test_dividends_of_zero_change_not_one_bit(case):
 @given(cases())
 def test_cash_is_conserved_equity_moves_by_prices_dividends_and_costs_alone(case):
     on, chosen, lag = case
-    on = replace(on, dividend_TN=0.02 * on.price_TN * (np.arange(len(on.price_TN)) % 7 == 3)[:, None])
+    dividend_TN = 0.02 * on.price_TN * (np.arange(len(on.price_TN)) % 7 == 3)[:, None]
+    on = on.with_costs(Dividend(dividend_TN))
     done = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
     stop = len(done.equity_T) if done.ruined_at is None else done.ruined_at
     held_TN, price_TN = done.units_TN[: stop - 1], on.price_TN[done.start :]
     by_price_T = (held_TN * np.diff(price_TN, axis=0)[: stop - 1]).sum(axis=1)
-    by_dividend_T = (held_TN * on.dividend_TN[done.start + 1 :][: stop - 1]).sum(axis=1)
+    by_dividend_T = (held_TN * dividend_TN[done.start + 1 :][: stop - 1]).sum(axis=1)
     paid_T = sum(cost_T for cost_T in done.costs.values())[1:stop]
     np.testing.assert_allclose(np.diff(done.equity_T[:stop]), by_price_T + by_dividend_T - paid_T, atol=1e-9 * CAPITAL)
 
@@ -101,12 +103,12 @@ def test_dividends_stand_in_the_gross_return_and_not_among_the_costs():
 def test_a_dividend_that_is_negative_or_unknown_is_refused():
     on = flat()
     for wrong in (-0.1, np.nan):
-        dividend_TN = on.dividend_TN.copy()
+        dividend_TN = np.zeros_like(on.price_TN)
         dividend_TN[4, 0] = wrong
         with pytest.raises(BacktestError, match="0 where there is none"):
-            replace(on, dividend_TN=dividend_TN)
+            on.with_costs(Dividend(dividend_TN))
 
 
 def test_dividends_of_another_shape_are_refused():
     with pytest.raises(BacktestError, match="one value a price"):
-        replace(flat(), dividend_TN=np.zeros((3, 1)))
+        flat().with_costs(Dividend(np.zeros((3, 1))))

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from crossattn_core.backtest.costs.borrow import Borrow
+from crossattn_core.backtest.costs.dividends import Dividend
+from crossattn_core.backtest.costs.funding import Funding
+from crossattn_core.backtest.costs.impact import SquareRootImpact
+from crossattn_core.backtest.costs.registry import ImpactCost
+from crossattn_core.backtest.costs.trading import Fee
+from crossattn_core.backtest.costs.write_off import WriteOff
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.portfolio.target_weights import Targets
-from tests.backtest.markets import cases, market, targets
+from tests.backtest.markets import cases, market, rearranged, targets
 
 CAPITAL = 50_000.0
 quick = settings(max_examples=40, deadline=None)
@@ -31,8 +38,10 @@ def test_rewriting_future_prices_and_weights_leaves_the_past_alone(case, data):
     draw = np.random.default_rng(1)
     price_TN, tradable_TN = on.price_TN.copy(), on.tradable_TN.copy()
     delisted_TN = None if on.delisted_TN is None else on.delisted_TN.copy()
+    costs = on.costs
     if delisted_TN is not None:
         delisted_TN[row + 1 :] = draw.random(delisted_TN[row + 1 :].shape) < 0.1
+        costs = [WriteOff(delisted_TN * (cost.rate_TN.max() or 1.0)) if isinstance(cost, WriteOff) else cost for cost in costs]
     price_TN[row + 1 :] *= draw.uniform(0.5, 2.0, price_TN[row + 1 :].shape)
     tradable_TN[row + 1 :] = ~tradable_TN[row + 1 :]
     target_DN = chosen.target_DN.copy()
@@ -40,7 +49,7 @@ def test_rewriting_future_prices_and_weights_leaves_the_past_alone(case, data):
     target_DN[late_D] = -target_DN[late_D]
     before = simulate(on, chosen, execution_lag=lag, capital=CAPITAL)
     after = simulate(
-        changed(on, price_TN=price_TN, tradable_TN=tradable_TN, delisted_TN=delisted_TN),
+        changed(on, price_TN=price_TN, tradable_TN=tradable_TN, delisted_TN=delisted_TN, costs=tuple(costs)),
         Targets(chosen.strategy, chosen.asset_ids, chosen.as_of_D, target_DN),
         execution_lag=lag,
         capital=CAPITAL,
@@ -54,17 +63,7 @@ def test_rewriting_future_prices_and_weights_leaves_the_past_alone(case, data):
 def test_a_longer_market_leaves_the_past_alone(case, data):
     on, chosen, lag = case
     rows = data.draw(st.integers(5, len(on.as_of_T)))
-    short = changed(
-        on,
-        as_of_T=on.as_of_T[:rows],
-        price_TN=on.price_TN[:rows],
-        tradable_TN=on.tradable_TN[:rows],
-        funding_TN=None if on.funding_TN is None else on.funding_TN[:rows],
-        dividend_TN=None if on.dividend_TN is None else on.dividend_TN[:rows],
-        impact_TN=None if on.impact_TN is None else on.impact_TN[:rows],
-        linear_impact_TN=None if on.linear_impact_TN is None else on.linear_impact_TN[:rows],
-        delisted_TN=None if on.delisted_TN is None else on.delisted_TN[:rows],
-    )
+    short = rearranged(on, rows=slice(rows))
     known_D = chosen.as_of_D <= short.as_of_T[-1]
     early = Targets(chosen.strategy, chosen.asset_ids, chosen.as_of_D[known_D], chosen.target_DN[known_D])
     equity_T = equity(short, early, lag)
@@ -77,19 +76,8 @@ def test_the_order_of_assets_does_not_matter(case, random):
     on, chosen, lag = case
     order = list(range(len(on.asset_ids)))
     random.shuffle(order)
-    names = tuple(on.asset_ids[place] for place in order)
-    shuffled = changed(
-        on,
-        asset_ids=names,
-        price_TN=on.price_TN[:, order],
-        tradable_TN=on.tradable_TN[:, order],
-        funding_TN=None if on.funding_TN is None else on.funding_TN[:, order],
-        dividend_TN=None if on.dividend_TN is None else on.dividend_TN[:, order],
-        impact_TN=None if on.impact_TN is None else on.impact_TN[:, order],
-        linear_impact_TN=None if on.linear_impact_TN is None else on.linear_impact_TN[:, order],
-        delisted_TN=None if on.delisted_TN is None else on.delisted_TN[:, order],
-    )
-    moved = Targets(chosen.strategy, names, chosen.as_of_D, chosen.target_DN[:, order])
+    shuffled = rearranged(on, assets=order)
+    moved = Targets(chosen.strategy, shuffled.asset_ids, chosen.as_of_D, chosen.target_DN[:, order])
     np.testing.assert_allclose(equity(shuffled, moved, lag), equity(on, chosen, lag), rtol=1e-10, atol=1e-6)
 
 
@@ -99,23 +87,17 @@ def test_the_unit_of_a_price_does_not_matter(case, unit):
     on, chosen, lag = case
     scaled_TN = on.price_TN.copy()
     scaled_TN[:, 0] *= unit
-    dividend_TN = None
-    if on.dividend_TN is not None:
-        dividend_TN = on.dividend_TN.copy()
-        dividend_TN[:, 0] *= unit
-    np.testing.assert_allclose(
-        equity(changed(on, price_TN=scaled_TN, dividend_TN=dividend_TN), chosen, lag),
-        equity(on, chosen, lag),
-        rtol=1e-10,
-        atol=1e-6,
-    )
+    scaled = changed(on, price_TN=scaled_TN)
+    for dividend in on.charged(Dividend):
+        scaled = scaled.with_costs(Dividend(dividend.rate_TN * scaled_TN / on.price_TN))
+    np.testing.assert_allclose(equity(scaled, chosen, lag), equity(on, chosen, lag), rtol=1e-10, atol=1e-6)
 
 
 @quick
 @given(cases(), st.sampled_from([1.0, 1e9]))
 def test_equity_scales_with_capital_where_trades_move_no_price(case, capital):
     on, chosen, lag = case
-    on = changed(on, impact_TN=None, linear_impact_TN=None)
+    on = on.without_costs(ImpactCost)
     np.testing.assert_allclose(
         equity(on, chosen, lag, capital) / capital, equity(on, chosen, lag) / CAPITAL, rtol=1e-10, atol=1e-10
     )
@@ -125,22 +107,12 @@ def test_equity_scales_with_capital_where_trades_move_no_price(case, capital):
 @given(cases())
 def test_an_asset_that_is_never_held_does_not_matter(case):
     on, chosen, lag = case
-    extra = market(seed=77, rows=len(on.as_of_T), assets=1)
-    wider = changed(
-        on,
-        asset_ids=(*on.asset_ids, "bybit:linear:NEW"),
-        price_TN=np.hstack([on.price_TN, extra.price_TN]),
-        tradable_TN=np.hstack([on.tradable_TN, extra.tradable_TN]),
-        funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, extra.price_TN * 0]),
-        dividend_TN=None if on.dividend_TN is None else np.hstack([on.dividend_TN, extra.price_TN]),
-        impact_TN=None if on.impact_TN is None else np.hstack([on.impact_TN, 1 / extra.price_TN]),
-        linear_impact_TN=None if on.linear_impact_TN is None else np.hstack([on.linear_impact_TN, 1 / extra.price_TN]),
-        delisted_TN=None if on.delisted_TN is None else np.hstack([on.delisted_TN, extra.price_TN > 100]),
-        **{
-            name: np.append(getattr(on, name), getattr(on, name)[0])
-            for name in ("fee_N", "half_spread_N", "slippage_N", "borrow_N")
-        },
-    )
+    other = market(seed=77, rows=len(on.as_of_T), assets=1)
+    wider = rearranged(on, assets=[*range(len(on.asset_ids)), 0])
+    delisted_TN = None if on.delisted_TN is None else np.hstack([on.delisted_TN, other.price_TN > 100])
+    price_TN, tradable_TN = (np.hstack([getattr(on, name), getattr(other, name)]) for name in ("price_TN", "tradable_TN"))
+    names = (*on.asset_ids, "bybit:linear:NEW")
+    wider = changed(wider, asset_ids=names, price_TN=price_TN, tradable_TN=tradable_TN, delisted_TN=delisted_TN)
     wide = Targets(chosen.strategy, wider.asset_ids, chosen.as_of_D, np.hstack([chosen.target_DN, 0 * chosen.target_DN[:, :1]]))
     wide.target_DN[np.isnan(wide.target_DN[:, -1]), -1] = 0.0
     np.testing.assert_allclose(equity(wider, wide, lag), equity(on, chosen, lag), rtol=1e-12, atol=1e-6)
@@ -150,20 +122,9 @@ def test_an_asset_that_is_never_held_does_not_matter(case):
 @given(cases())
 def test_splitting_an_asset_into_two_clones_does_not_matter_where_trades_move_no_price(case):
     on, chosen, lag = case
-    on = changed(on, impact_TN=None, linear_impact_TN=None)
-    twice = changed(
-        on,
-        asset_ids=(*on.asset_ids, "bybit:linear:CLONE"),
-        price_TN=np.hstack([on.price_TN, on.price_TN[:, :1]]),
-        tradable_TN=np.hstack([on.tradable_TN, on.tradable_TN[:, :1]]),
-        funding_TN=None if on.funding_TN is None else np.hstack([on.funding_TN, on.funding_TN[:, :1]]),
-        dividend_TN=None if on.dividend_TN is None else np.hstack([on.dividend_TN, on.dividend_TN[:, :1]]),
-        delisted_TN=None if on.delisted_TN is None else np.hstack([on.delisted_TN, on.delisted_TN[:, :1]]),
-        **{
-            name: np.append(getattr(on, name), getattr(on, name)[0])
-            for name in ("fee_N", "half_spread_N", "slippage_N", "borrow_N")
-        },
-    )
+    on = on.without_costs(ImpactCost)
+    twice = rearranged(on, assets=[*range(len(on.asset_ids)), 0])
+    twice = changed(twice, asset_ids=(*on.asset_ids, "bybit:linear:CLONE"))
     half_DN = np.hstack([chosen.target_DN, chosen.target_DN[:, :1] * 0.5])
     half_DN[:, 0] *= 0.5
     split = Targets(chosen.strategy, twice.asset_ids, chosen.as_of_D, half_DN)
@@ -174,7 +135,8 @@ def test_splitting_an_asset_into_two_clones_does_not_matter_where_trades_move_no
 @given(cases(), st.floats(0.0, 50.0))
 def test_a_trading_cost_never_raises_the_first_equity_after_it(case, more_bps):
     on, chosen, lag = case
-    dearer = changed(on, fee_N=on.fee_N + more_bps / 1e4)
+    (fee,) = on.charged(Fee)
+    dearer = on.with_costs(Fee(fee.rate_N + more_bps / 1e4))
     cheap, dear = (simulate(each, chosen, execution_lag=lag, capital=CAPITAL) for each in (on, dearer))
     assume(len(cheap.fill_K))
     stop = int(cheap.fill_K[1]) if len(cheap.fill_K) > 1 else len(cheap.equity_T)
@@ -210,7 +172,7 @@ def test_a_schedule_may_start_late_and_end_on_the_newest_row():
 
 def test_longs_pay_positive_funding_and_shorts_receive_it():
     on = market(seed=13, rows=50, assets=1, cost_bps=0.0, closed=0.0, volatility=0.0, borrow=False)
-    on = changed(on, funding_TN=np.full((50, 1), 1e-4))
+    on = on.with_costs(Funding(np.full((50, 1), 1e-4)))
     for sign in (1.0, -1.0):
         chosen = Targets("one", on.asset_ids, on.as_of_T[:1], np.array([[sign]]))
         assert equity(on, chosen)[-1] == pytest.approx(CAPITAL * (1 - sign * 48 * 1e-4), rel=1e-12)
@@ -220,7 +182,7 @@ def test_only_shorts_pay_borrow():
     on = market(seed=14, rows=50, assets=1, cost_bps=0.0, closed=0.0, volatility=0.0, funding=False)
     for sign, hours in ((1.0, 0), (-1.0, 48)):
         chosen = Targets("one", on.asset_ids, on.as_of_T[:1], np.array([[sign]]))
-        assert equity(on, chosen)[-1] == pytest.approx(CAPITAL * (1 - hours * on.borrow_N[0]), rel=1e-12)
+        assert equity(on, chosen)[-1] == pytest.approx(CAPITAL * (1 - hours * on.charged(Borrow)[0].rate_TN[0, 0]), rel=1e-12)
 
 
 def test_ruin_ends_trading_for_good():
@@ -246,8 +208,8 @@ def test_perfect_foresight_of_the_next_day_multiplies_capital_only_with_the_righ
 
 
 def test_a_hundred_times_the_capital_pays_ten_times_the_impact():
-    on = changed(market(seed=17, rows=30, closed=0.0, impact=True, funding=False, borrow=False), fee_N=np.zeros(4))
-    on = changed(on, half_spread_N=np.zeros(4), slippage_N=np.zeros(4), impact_TN=on.impact_TN * 1e-3)
+    on = market(seed=17, rows=30, closed=0.0, cost_bps=0.0, impact=True, funding=False, borrow=False)
+    on = on.with_costs(SquareRootImpact(on.charged(SquareRootImpact)[0].coefficient_TN * 1e-3))
     once = targets(on, every=1000, left_alone=0.0)
     small, large = (simulate(on, once, execution_lag=1, capital=capital) for capital in (1e4, 1e6))
     ratio = (large.costs["impact"].sum() / large.capital) / (small.costs["impact"].sum() / small.capital)

@@ -1,16 +1,23 @@
 """Metrics by hand; beside other libraries in test_oracles.py."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossattn_core.backtest.metrics import daily_returns, drawdowns, metrics_of, sharpe, sortino, underwater
+from crossattn_core.backtest.breakdown import by_month, metrics_by_part, worst_days
+from crossattn_core.backtest.costs.registry import cost_lines
+from crossattn_core.backtest.metrics.registry import METRICS, Metric, Unit, metrics_of, unit_of
+from crossattn_core.backtest.performance import daily_returns, drawdowns, sharpe, sortino, underwater
+from crossattn_core.backtest.sensitivity import sensitivity
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulate import simulate
-from crossattn_core.backtest.simulation import COST_KINDS
-from crossattn_core.backtest.slices import by_month, sensitivity, worst_days
+from crossattn_core.report.numbers import report_numbers
+from crossattn_core.report.tables import metric_rows
 from tests.backtest.markets import market, targets
+from tests.report import story
 
 DAILY = 0.0004 + 0.01 * np.random.default_rng(0).standard_t(4, 750)
 DONE = simulate(on := market(seed=21, rows=24 * 90, closed=0.1), targets(on), execution_lag=1, capital=1e5)
@@ -48,7 +55,7 @@ def test_days_compound_to_the_whole():
 def test_costs_and_net_add_up_to_gross():
     numbers = metrics_of(DONE)
     assert numbers.gross_return - numbers.cost_share == pytest.approx(numbers.net_return)
-    assert sum(getattr(numbers, f"{kind}_share") for kind in COST_KINDS) == pytest.approx(numbers.cost_share)
+    assert sum(getattr(numbers, f"{kind}_share") for kind in cost_lines()) == pytest.approx(numbers.cost_share)
 
 
 def test_higher_costs_earn_less_and_unchanged_costs_the_same():
@@ -89,3 +96,37 @@ def test_two_thousand_hours_leave_a_wide_interval():
     series = 0.004 * draw.standard_normal(2000) + 0.004 * 2.8 / np.sqrt(8760)
     interval = sharpe_intervals({"a": series}, None, samples=300, confidence=0.95, seed=1).sharpe["a"]
     assert interval.high - interval.low > 6
+
+
+def test_every_metric_has_a_unit_and_a_definition():
+    numbers = metrics_of(DONE)
+    for name, each in METRICS.items():
+        assert each.definition.endswith("."), name
+        assert each.unit == unit_of(name) in get_args(Unit)
+        assert isinstance(numbers[name], bool) == (each.unit == "flag")
+        if each.unit == "count":
+            assert isinstance(numbers[name], int)
+
+
+def test_a_metric_can_be_read_by_name_or_as_an_attribute_and_an_unknown_one_is_refused():
+    numbers = metrics_of(DONE)
+    assert numbers.sharpe == numbers["sharpe"]
+    with pytest.raises(AttributeError, match="no metric is called 'sharp'; known: days, net_return"):
+        _ = numbers.sharp
+
+
+def test_a_metric_from_outside_is_in_every_account_and_on_the_page_in_its_unit():
+    def best_hour(track):
+        """Largest return of an hour."""
+        return float(track.return_T.max())
+
+    added = Metric("best_hour", "fraction", "higher", "Largest return of an hour.", best_hour, place=1000)
+    with METRICS.temporarily("best_hour", added):
+        assert metrics_of(DONE).best_hour == DONE.return_T[1:].max()
+        assert "best_hour" in metrics_by_part(DONE, None, regime_windows=None, groups={})
+        numbers = report_numbers(inputs := story.inputs())
+        for name, simulation in inputs.simulations.items():
+            assert numbers["strategies"][name]["best_hour"] == pytest.approx(simulation.return_T.max())
+        rows = {name: cells for name, *cells in metric_rows(numbers["strategies"])}
+        assert rows["best hour"][0] == f"{numbers['strategies'][numbers['subject']]['best_hour']:.1%}"
+    assert "best_hour" not in metrics_of(DONE)

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import quantstats as qs
 
-from crossattn_core.backtest.comparison import beside
+from crossattn_core.backtest.comparison import benchmark_relative
+from crossattn_core.backtest.costs.trading import Fee
 from crossattn_core.backtest.market import Market
-from crossattn_core.backtest.metrics import sharpe, sortino, underwater
+from crossattn_core.backtest.performance import sharpe, sortino, underwater
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.oracles import case
@@ -26,18 +27,13 @@ VECTORBT = json.loads((Path(__file__).parent / "oracles" / "vectorbt.json").read
 
 
 def ours(cost):
-    nothing_N = np.zeros(case.ASSETS)
     as_of_T = case.times().astype("datetime64[us]")
     market = Market(
         as_of_T=as_of_T,
         asset_ids=tuple(f"bybit:linear:A{asset}" for asset in range(case.ASSETS)),
         price_TN=case.prices(),
         tradable_TN=np.ones((case.ROWS, case.ASSETS), dtype=bool),
-        funding_TN=None,
-        fee_N=nothing_N + cost,
-        half_spread_N=nothing_N,
-        slippage_N=nothing_N,
-        borrow_N=nothing_N,
+        costs=(Fee(np.full(case.ASSETS, cost)),),
     )
     chosen = Targets("oracle", market.asset_ids, as_of_T[case.fills() - 1], case.weights())
     return simulate(market, chosen, execution_lag=1, capital=case.CAPITAL).equity_T
@@ -99,7 +95,7 @@ def test_empyrical_agrees():
 def test_the_information_ratio_agrees_with_empyrical_and_quantstats():
     market = 0.0002 + 0.009 * np.random.default_rng(1).standard_normal(len(DAILY))
     # Both give it per day; ours is per year.
-    per_day = beside(DAILY, market, periods=252).information_ratio / np.sqrt(252)
+    per_day = benchmark_relative(DAILY, market, periods=252).information_ratio / np.sqrt(252)
     assert per_day == pytest.approx(ep.excess_sharpe(DAILY, market), rel=1e-12)
     assert per_day == pytest.approx(float(qs.stats.information_ratio(SERIES, pd.Series(market, index=SERIES.index))), rel=1e-9)
 

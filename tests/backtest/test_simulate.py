@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from crossattn_core.backtest.costs.funding import Funding
+from crossattn_core.backtest.costs.write_off import WriteOff
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
 from crossattn_core.errors import BacktestError
@@ -23,7 +25,8 @@ def test_the_fast_path_agrees_with_the_loop(case):
     np.testing.assert_allclose(fast.units_TN, units_TN, rtol=1e-10, atol=1e-12 * CAPITAL)
     for kind, cost_T in fast.costs.items():
         np.testing.assert_allclose(cost_T, paid[kind], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=kind)
-    np.testing.assert_allclose(fast.dividend_TN.sum(axis=1), paid["dividend"], rtol=1e-9, atol=1e-11 * CAPITAL)
+    for line, income_T in fast.income.items():
+        np.testing.assert_allclose(income_T, -paid[line], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=line)
 
 
 def test_ruin_before_a_settlement_is_ruin():
@@ -32,7 +35,7 @@ def test_ruin_before_a_settlement_is_ruin():
     gone_TN = np.zeros((12, 1), dtype=bool)
     gone_TN[6] = True
     funding_TN = np.where(gone_TN, 1e-4, 0.0)
-    on = replace(held, delisted_TN=gone_TN, delisting_loss=1.0, funding_TN=funding_TN)
+    on = replace(held, delisted_TN=gone_TN).with_costs(WriteOff(gone_TN * 1.0), Funding(funding_TN))
     everything = Targets("everything", on.asset_ids, on.as_of_T[:1], np.ones((1, 1)))
     done = simulate(on, everything, execution_lag=1, capital=CAPITAL)
     assert done.ruined_at == 6

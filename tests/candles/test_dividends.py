@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossattn_core.backtest.costs.dividends import Dividend
 from crossattn_core.backtest.market import market_of
 from crossattn_core.candles.feeds.feed import DIVIDEND_COLUMNS
 from crossattn_core.candles.feeds.files import FilesFeed
@@ -204,8 +205,9 @@ def test_a_dividend_reaches_the_simulators_market_on_the_row_of_its_opening_bell
     with warehouse_of(experiment, lake, first, last) as connection:
         build_all(connection, load_project(), first, last)
         export_days(connection, home, experiment, first, last)
-    market = market_of(open_panel(home, experiment), experiment)
-    row, asset = (int(place[0]) for place in np.nonzero(market.dividend_TN))
+    market = market_of(open_panel(home, experiment), experiment.assets, experiment.costs, experiment.backtest)
+    (dividend,) = market.charged(Dividend)
+    row, asset = (int(place[0]) for place in np.nonzero(dividend.rate_TN))
     assert (market.as_of_T[row], market.asset_ids[asset]) == (np.datetime64("2025-07-08T14:00"), APPLE)
-    assert market.dividend_TN.sum() == AMOUNT
+    assert dividend.rate_TN.sum() == AMOUNT
     assert not market.tradable_TN[row, asset]  # what is held into the row is what was held overnight

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from crossattn_core.backtest.market import market_of
-from crossattn_core.backtest.metrics import sharpe
+from crossattn_core.backtest.performance import sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.errors import BacktestError
 from crossattn_core.home import Home
@@ -25,7 +25,7 @@ def weights(strategy, of=OF, on=ON, forecast=FORECAST, rows=ROWS):
 
 
 def simulated(targets, of=OF, on=ON):
-    return simulate(market_of(on, of), targets, execution_lag=of.labels.execution_lag, capital=1e5)
+    return simulate(market_of(on, of.assets, of.costs, of.backtest), targets, execution_lag=of.labels.execution_lag, capital=1e5)
 
 
 def rewritten_after(on, row, seed=4):

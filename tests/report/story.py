@@ -82,7 +82,7 @@ def forecasts(of: Experiment, on: Panel, ic=0.15, seed=2):
 def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
     of = of or experiment()
     on = panel(of, seed=seed)
-    market = market_of(on, of)
+    market = market_of(on, of.assets, of.costs, of.backtest)
     rows_D = decision_rows(on.as_of_T, of.portfolio, first=np.datetime64("2025-02-15T00:00", "us"))
     forecast = {"attention": forecasts(of, on, ic), "ridge_var": forecasts(of, on, 0.6 * ic, seed=3)}
     targets = {name: target_weights(name, on, forecast.get(name), rows_D, of) for name in STRATEGIES}

@@ -38,7 +38,7 @@ def _followed(targets, leader_D):
 
 
 def _equity(wanted):
-    market = market_of(PANEL, EXPERIMENT)
+    market = market_of(PANEL, EXPERIMENT.assets, EXPERIMENT.costs, EXPERIMENT.backtest)
     return simulate(market, wanted, execution_lag=EXPERIMENT.labels.execution_lag, capital=1.0)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from crossattn_core.backtest.simulation import COST_KINDS
+from crossattn_core.backtest.costs.registry import cost_lines
 from crossattn_core.errors import WarehouseError
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
@@ -162,7 +162,7 @@ def test_daily_performance_compounds_hours_and_measures_drawdown(
     assert days["equity"].to_numpy() == pytest.approx(closing)
     assert days["net_return"].to_numpy()[1:] == pytest.approx(closing[1:] / closing[:-1] - 1)
     assert days["drawdown"].to_numpy() == pytest.approx(closing / np.maximum.accumulate(closing) - 1)
-    assert days["costs_paid"].to_numpy() == pytest.approx(np.full(len(days), 24 * len(COST_KINDS) * 0.25))
+    assert days["costs_paid"].to_numpy() == pytest.approx(np.full(len(days), 24 * len(cost_lines()) * 0.25))
 
 
 def test_positions_carry_the_last_weight_that_was_decided(

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from crossattn_core.backtest.breakdown import regime_names
 from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.backtest.slices import regime_names
 from crossattn_core.report.figures.style import SUBJECT, date_axis, dates, drawing, frame, line_colour
 from crossattn_core.report.html import words
 

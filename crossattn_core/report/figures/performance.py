@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from crossattn_core.backtest.metrics import underwater
-from crossattn_core.backtest.simulation import COST_KINDS, Simulation
+from crossattn_core.backtest.performance import underwater
+from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.report.figures.style import (
     BENCHMARK,
     INK,
@@ -151,7 +151,7 @@ def cost_figure(simulation: Simulation) -> Figure:
     """From gross to net profit, cost by cost, as shares of capital."""
     with drawing():
         figure, (axis,) = frame(width=5.6, height=2.7)
-        every = {kind: float(simulation.costs[kind].sum()) / simulation.capital for kind in COST_KINDS}
+        every = {kind: float(paid_T.sum()) / simulation.capital for kind, paid_T in simulation.costs.items()}
         # What an experiment does not have, or does not ask for, gets no empty bar.
         paid = {kind: share for kind, share in every.items() if share or kind in ("fee", "spread", "slippage")}
         net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
