@@ -18,30 +18,30 @@ from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.families.fitted import silent as silent_epochs
 from crossattn_core.families.registry import fit_model
 from crossattn_core.line import Line
-from crossattn_core.portfolio.decide import Targets, read_weights, save_weights
+from crossattn_core.portfolio.decisions import decide_all
+from crossattn_core.portfolio.target_weights import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress
 from crossattn_core.receipts import combined_hash
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.data import (
     attention_summary,
     gather_inputs,
     leads_beside_truth,
-    reported_strategies,
-    targets_of,
 )
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.report.page import ReportPaths, build_report
-from crossattn_core.selection.champion import stand
+from crossattn_core.selection.champion import select_champion
 from crossattn_core.selection.choose import Champions
-from crossattn_core.selection.follow import CHAMPION
-from crossattn_core.selection.handover import orders_of, save_orders
+from crossattn_core.selection.follow import CHAMPION, reported_strategies
+from crossattn_core.selection.handover import handover_of, save_handover
 from crossattn_core.storage import sha256_of, write_json, write_parquet
 from crossattn_core.tuning.ledger import Trial
 from crossattn_core.tuning.search import Tuned, first_test_day, search
 from crossattn_core.walk_forward.monitor import Outlook, outlook
 from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import DayResult, EpochOfDay, walk
+from crossattn_core.walk_forward.wanted_store import read_wanted
 
 __all__ = [
     "Decided",
@@ -167,8 +167,8 @@ class Decided:
 
     targets: dict[str, Targets]
     champions: Champions
-    orders: pd.DataFrame
-    """``champion.orders.ORDER_COLUMNS``."""
+    handover: pd.DataFrame
+    """``selection.handover.HANDOVER_COLUMNS``."""
 
 
 def decide_weights(line: Line) -> Decided:
@@ -177,17 +177,21 @@ def decide_weights(line: Line) -> Decided:
     Raises:
         NoForecastError: there is no forecast yet.
     """
-    panel, experiment = line.panel(), line.experiment
-    targets = targets_of(line.home, experiment, panel)
-    forecasts = read_forecasts(line.home, experiment.period.start, line.last_day)
-    champions, followed = stand(experiment, panel, targets, forecasts, read_plan(line.home))
+    panel, experiment, home = line.panel(), line.experiment, line.home
+    forecasts = read_forecasts(home, experiment.period.start, line.last_day)
+    model_weights = read_wanted(home, experiment.period.start, line.last_day)
+    plan = read_plan(home)
+
+    targets = decide_all(panel, forecasts, model_weights, experiment)
+    champions, followed = select_champion(experiment, panel, targets, forecasts, plan)
     targets[CHAMPION] = followed.targets
-    for wanted in targets.values():
-        save_weights(line.home, wanted)
-    orders = orders_of(followed, forecasts, experiment)
-    save_orders(line.home, orders, champions, experiment)
-    line.record_whole("target_weights", combined_hash(*(wanted.content_hash for wanted in targets.values())))
-    return Decided(targets, champions, orders)
+    handover = handover_of(followed, forecasts, experiment)
+
+    for decided in targets.values():
+        save_weights(home.weights, decided)
+    save_handover(home.target_weights, handover, champions, experiment)
+    line.record_whole("target_weights", combined_hash(*(decided.content_hash for decided in targets.values())))
+    return Decided(targets, champions, handover)
 
 
 def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, ReportPaths]:
@@ -202,8 +206,8 @@ def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, R
     """
     day = as_of or line.last_day
     panel = line.panel(day)
-    stored = {strategy: read_weights(line.home, strategy) for strategy in reported_strategies(line.experiment)}
-    targets = {strategy: wanted.until(panel.as_of_T[-1]) for strategy, wanted in stored.items()}
+    stored = {strategy: read_weights(line.home.weights, strategy) for strategy in reported_strategies(line.experiment)}
+    targets = {strategy: decided.until(panel.as_of_T[-1]) for strategy, decided in stored.items()}
     line.report(Progress("backtest_report", 0, 2, note="analysis"))
     inputs = gather_inputs(line.home, line.experiment, panel, targets, data_quality(line, day))
     line.report(Progress("backtest_report", 1, 2, note="page"))

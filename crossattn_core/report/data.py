@@ -13,82 +13,23 @@ from crossattn_core.analysis.forecast_quality import forecast_quality
 from crossattn_core.analysis.forecast_tests import forecast_tests
 from crossattn_core.analysis.leaders import find_leaders
 from crossattn_core.analysis.snapshot_store import edge_matrices, read_snapshots
-from crossattn_core.backtest.market import Market, market_of
-from crossattn_core.backtest.simulate import simulate
-from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.errors import NoForecastError
-from crossattn_core.experiment import FAMILIES, Experiment
+from crossattn_core.backtest.market import market_of
+from crossattn_core.backtest.simulate import simulate_all
+from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import Targets, decision_rows, forecast_array, needs_forecast, target_weights
+from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.receipts import combined_hash
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note, read_champions
 from crossattn_core.tuning.ledger import trials_counted
-from crossattn_core.walk_forward.store import read_forecasts, read_plan
-from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
+from crossattn_core.walk_forward.store import read_plan
 
-__all__ = [
-    "attention_summary",
-    "gather_inputs",
-    "leads_beside_truth",
-    "reported_strategies",
-    "simulate_all",
-    "strategies_of",
-    "targets_of",
-]
-
-
-def strategies_of(experiment: Experiment) -> tuple[str, ...]:
-    """The trained families, the baselines and what the champion falls back to, each once, families first.
-
-    A family that nobody trains has nothing to trade on and is left out.
-    """
-    trained = experiment.retrain.families
-    baselines = (name for name in experiment.baselines.strategies if name in trained or name not in FAMILIES)
-    return tuple(dict.fromkeys((*trained, *baselines, experiment.selection.fallback)))
-
-
-def reported_strategies(experiment: Experiment) -> tuple[str, ...]:
-    """Every strategy that is traded on paper and reported: those that decide, and the followed one."""
-    return (*strategies_of(experiment), CHAMPION)
-
-
-def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Targets]:
-    """Target weights of every strategy, from the first day with forecasts on; all decide at the same rows.
-
-    Raises:
-        NoForecastError: there is no forecast yet.
-    """
-    first, last = _days(panel)
-    forecasts, wanted = read_forecasts(home, first, last), read_wanted(home, first, last)
-    answered = [told["as_of"].min() for told in (forecasts, wanted) if len(told)]
-    if not answered:
-        raise NoForecastError(
-            f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
-            "walk forward over a longer range, or lower retrain.minimum_days"
-        )
-    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=min(answered).to_datetime64())
-    targets: dict[str, Targets] = {}
-    for strategy in strategies_of(experiment):
-        forecast_TN = weight_TN = None
-        if needs_forecast(strategy):
-            weight_TN = wanted_array(wanted, panel, strategy)
-            forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
-        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
-    return targets
-
-
-def simulate_all(market: Market, targets: Mapping[str, Targets], experiment: Experiment) -> dict[str, Simulation]:
-    """Trade every strategy on the same market."""
-    return {
-        strategy: simulate(market, wanted, execution_lag=experiment.labels.execution_lag, capital=experiment.backtest.capital)
-        for strategy, wanted in targets.items()
-    }
+__all__ = ["attention_summary", "gather_inputs", "leads_beside_truth"]
 
 
 def gather_inputs(
@@ -101,13 +42,13 @@ def gather_inputs(
     leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
     windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
     feed = experiment.feed
-    champions = _known_then(read_champions(home), last)
+    champions = _known_then(read_champions(home.target_weights), last)
     tests, decay = forecast_tests(home, experiment, panel, first, last)
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
     return ReportInputs(
         experiment=experiment,
         simulations=simulate_all(market_of(panel, experiment), targets, experiment),
-        beliefs={strategy: wanted.belief_D for strategy, wanted in targets.items() if len(wanted.belief_D)},
+        beliefs={strategy: decided.shrinkage_D for strategy, decided in targets.items() if len(decided.shrinkage_D)},
         subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
         benchmark=experiment.selection.fallback,
         forecast_quality=forecast_quality(home, experiment, panel, first, last),

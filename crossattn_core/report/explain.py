@@ -15,13 +15,14 @@ from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import Targets, forecast_array, needs_forecast, read_weights
-from crossattn_core.portfolio.sizing import forecast_decisions, trade_cost
-from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, zone
+from crossattn_core.portfolio.decisions import forecast_array, weight_array
+from crossattn_core.portfolio.sizing import COST_AWARE_RULES, no_trade_zone, size_forecasts, trade_cost
+from crossattn_core.portfolio.strategies.registry import is_baseline
+from crossattn_core.portfolio.target_weights import Targets, read_weights
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import read_champions
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
-from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
+from crossattn_core.walk_forward.wanted_store import read_wanted
 
 __all__ = ["Step", "explain", "trace_records", "trace_tree"]
 
@@ -49,7 +50,7 @@ def explain(
     if symbol not in experiment.symbols:
         raise UniverseError(f"{symbol} is not in experiment {experiment.name!r} ({', '.join(experiment.symbols)})")
     asset = experiment.symbols.index(symbol)
-    targets = read_weights(home, strategy)
+    targets = read_weights(home.weights, strategy)
     start, end = (np.datetime64(edge, "us") for edge in bounds(day))
     today = np.flatnonzero((targets.as_of_D > start) & (targets.as_of_D <= end))
     if not len(today):
@@ -63,12 +64,12 @@ def explain(
     if strategy == CHAMPION:
         strategy, followed = _followed(home, day)
         steps.append(followed)
-        targets = read_weights(home, strategy)
+        targets = read_weights(home.weights, strategy)
         decision = int(np.searchsorted(targets.as_of_D, panel.as_of_T[row]))
-    if needs_forecast(strategy):
+    if not is_baseline(strategy):
         first = panel.as_of_T[0].astype("datetime64[D]").item()
         forecasts = read_forecasts(home, first, day, (strategy,))
-        weight_TN = wanted_array(read_wanted(home, first, day), panel, strategy)
+        weight_TN = weight_array(read_wanted(home, first, day), panel, strategy)
         if weight_TN is not None:
             steps.append(Step("wanted by the model", (("weight", f"{weight_TN[row, asset]:+.2%} of equity, before limits"),)))
         else:
@@ -96,7 +97,7 @@ def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
 
 
 def _followed(home: Home, day: date) -> tuple[str, Step]:
-    champions = read_champions(home)
+    champions = read_champions(home.target_weights)
     if champions is None:
         raise BacktestError("no champion is stored; make the target weights first")
     chosen = champions.by_day[pd.to_datetime(champions.by_day["day"]) == pd.Timestamp(day)]
@@ -142,12 +143,12 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     settings = experiment.portfolio
     forecast_TN = forecast_array(forecasts, panel, targets.strategy, experiment.labels.trade_horizon)
     rows_D = targets.rows(panel.as_of_T)[: decision + 1]
-    made = forecast_decisions(panel, forecast_TN, rows_D, experiment)
+    made = size_forecasts(panel, forecast_TN, rows_D, experiment)
     cost = float(trade_cost(panel.asset_ids, experiment.costs)[asset])
     facts = [
         ("rule", settings.rule),
         ("held before", f"{made.held_DN[decision, asset]:+.2%}"),
-        ("believed share", f"{made.belief_DN[decision, asset]:.0%} of the forecast"),
+        ("believed share", f"{made.shrinkage_DN[decision, asset]:.0%} of the forecast"),
         ("expected carry", f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long"),
         ("edge", f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade"),
         ("risk", f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h"),
@@ -156,7 +157,7 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
         facts.append(("not decided", "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"))
     elif settings.rule in COST_AWARE_RULES:
         pick = np.array([asset])
-        low, high = zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)
+        low, high = no_trade_zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)
         facts.append(("stays between", f"{float(low[0]):+.2%} and {float(high[0]):+.2%} from the anchor, before limits"))
     return Step("decision", tuple(facts))
 

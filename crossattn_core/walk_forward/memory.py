@@ -16,7 +16,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.detectors.registry import Regimes, daily_regimes
+from crossattn_core.regimes.daily import Regimes, daily_regimes
 from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.regimes.windows import InForce, regime_in_force, regime_windows
 from crossattn_core.walk_forward.day_result import Load

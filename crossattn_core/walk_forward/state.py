@@ -12,7 +12,7 @@ import numpy as np
 
 from crossattn_core.experiment import RetrainSettings
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.detectors.registry import Regimes
+from crossattn_core.regimes.daily import Regimes
 from crossattn_core.regimes.windows import InForce
 from crossattn_core.walk_forward.memory import RollingMemory
 from crossattn_core.walk_forward.plan import Decision, Known, decide

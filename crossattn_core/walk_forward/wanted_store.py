@@ -4,7 +4,7 @@
 
 A day without such a family has no file. The file lies beside the day's forecasts and counts in the same hash.
 
-Axes: R rows of a day, T rows of the panel, N assets.
+Axes: R rows of a day, N assets.
 """
 
 from datetime import date
@@ -17,12 +17,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from crossattn_core.home import Home
-from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import sha256_of, write_bytes
 from crossattn_core.walk_forward.store import forecast_file_hash, linked_days, read_forecasts
 
-__all__ = ["WANTED_COLUMNS", "answers_hash", "read_answers", "read_wanted", "wanted_array", "write_wanted"]
+__all__ = ["WANTED_COLUMNS", "answers_hash", "read_answers", "read_wanted", "write_wanted"]
 
 WANTED_COLUMNS = ("as_of", "asset_id", "family", "weight", "model_id")
 """Grain: (as_of, asset_id, family). ``weight`` is a share of equity before limits; an unreadable asset has no row."""
@@ -97,20 +96,6 @@ def read_answers(home: Home, first: date, last: date, *, weight_horizon: int) ->
         return forecasts
     wanted = wanted.assign(horizon=np.int32(weight_horizon), gives="weight")[list(forecasts.columns)]
     return pd.concat([forecasts, wanted], ignore_index=True)
-
-
-def wanted_array(wanted: pd.DataFrame, panel: Panel, family: str) -> NDArray[np.float32] | None:
-    """(T, N) weights that one family wanted, laid on the panel's rows, NaN where there is none; none where it has none at all."""
-    chosen = wanted[wanted["family"] == family]
-    if chosen.empty:
-        return None
-    weight_TN = np.full(panel.mark_price_TN.shape, np.nan, dtype=np.float32)
-    as_of_K = chosen["as_of"].to_numpy("datetime64[us]")
-    row_K = np.minimum(np.searchsorted(panel.as_of_T, as_of_K), len(panel.as_of_T) - 1)
-    asset_K = pd.Index(panel.asset_ids).get_indexer(pd.Index(chosen["asset_id"]))
-    inside_K = (panel.as_of_T[row_K] == as_of_K) & (asset_K >= 0)
-    weight_TN[row_K[inside_K], asset_K[inside_K]] = chosen["weight"].to_numpy(np.float32)[inside_K]
-    return weight_TN
 
 
 def _path(home: Home, day: date) -> Path:

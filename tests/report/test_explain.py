@@ -8,7 +8,8 @@ from rich.console import Console
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.home import Home
-from crossattn_core.portfolio.decide import decision_rows, forecast_array, save_weights, target_weights
+from crossattn_core.portfolio.decisions import decision_rows, forecast_array, target_weights
+from crossattn_core.portfolio.target_weights import save_weights
 from crossattn_core.report.explain import explain, trace_tree
 from crossattn_core.walk_forward.store import PLAN_COLUMNS, read_forecasts, write_day, write_forecasts
 from tests.report import story
@@ -40,8 +41,8 @@ def home(tmp_path_factory):
         before = str(day)
     stored_TN = forecast_array(read_forecasts(home, FIRST, LAST), ON, "attention", OF.labels.trade_horizon)
     rows_D = decision_rows(ON.as_of_T, OF.portfolio, first=np.datetime64(FIRST, "us"))
-    save_weights(home, target_weights("attention", ON, stored_TN, rows_D, OF))
-    save_weights(home, target_weights("equal_weight", ON, None, rows_D, OF))
+    save_weights(home.weights, target_weights("attention", ON, stored_TN, rows_D, OF))
+    save_weights(home.weights, target_weights("equal_weight", ON, None, rows_D, OF))
     return home
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from crossattn_core.home import Home
-from crossattn_core.portfolio.decide import decision_rows, target_weights
+from crossattn_core.portfolio.decisions import decision_rows, target_weights, weight_array
 from crossattn_core.walk_forward.leak_check import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.replay_check import check_replay
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import walk
-from crossattn_core.walk_forward.wanted_store import read_wanted, wanted_array
+from crossattn_core.walk_forward.wanted_store import read_wanted
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
 
 DAYS = 26
@@ -56,7 +56,7 @@ def test_weights_are_stored_beside_forecasts_and_never_among_them(home: Home) ->
     assert set(wanted["family"]) == {"portfolio_transformer"}
     plan = read_plan(home).query("family == 'portfolio_transformer' and model_id != ''")
     assert set(wanted["model_id"]) == set(plan["model_id"])
-    weight_TN = wanted_array(wanted, PANEL, "portfolio_transformer")
+    weight_TN = weight_array(wanted, PANEL, "portfolio_transformer")
     assert weight_TN is not None
     first = int(np.flatnonzero(np.isfinite(weight_TN).any(axis=1))[0])
     rows = np.arange(first, len(PANEL.as_of_T))
@@ -90,7 +90,7 @@ def test_the_proofs_cover_weights(home: Home) -> None:
 
 
 def test_wanted_weights_meet_the_limits_of_every_strategy(home: Home) -> None:
-    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
+    weight_TN = weight_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
     assert weight_TN is not None
     rows_D = decision_rows(PANEL.as_of_T, EXPERIMENT.portfolio)[-4:]
     targets = target_weights("portfolio_transformer", PANEL, None, rows_D, EXPERIMENT, past_weight_TN=weight_TN)
@@ -104,7 +104,7 @@ def test_wanted_weights_meet_the_limits_of_every_strategy(home: Home) -> None:
 
 
 def test_what_comes_after_a_decision_moves_no_target(home: Home) -> None:
-    weight_TN = wanted_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
+    weight_TN = weight_array(read_wanted(home, FIRST_DAY, LAST), PANEL, "portfolio_transformer")
     assert weight_TN is not None
     rows_D = decision_rows(PANEL.as_of_T, EXPERIMENT.portfolio)[-4:]
     later = weight_TN.copy()
