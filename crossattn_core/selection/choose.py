@@ -9,7 +9,7 @@ Axes: D days, S strategies, N assets, K sums (see realised.py), B bootstrap draw
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +137,9 @@ def choose_champions(
     every_day = day_D.append(day_D[-1:] + pd.Timedelta(1, "D"))
     for d, day in enumerate(every_day):
         if d % settings.every_days == 0:
-            choice = _Choice(net_return_DS, ic_sums or {}, slice(max(d - settings.window_days, 0), d), settings, seed, samples)
+            newest = slice(max(d - settings.window_days, 0), d)
+            newest_sums = {family: sums_DNK[newest] for family, sums_DNK in (ic_sums or {}).items()}
+            choice = _Choice(net_return_DS.iloc[newest], newest_sums, settings, seed, samples)
             holder, why = _choose(choice, holder, [family for family in families if family != settings.fallback])
             chosen_on = day
             tests += [(day, *test) for test in choice.tests]
@@ -147,26 +149,20 @@ def choose_champions(
     return Champions(by_day, paired_tests)
 
 
+@dataclass
 class _Choice:
-    """One choice: the days before it, and the paired tests on them."""
+    """One choice: the results of the days before it, and the paired tests on them."""
 
-    def __init__(
-        self,
-        net_return_DS: pd.DataFrame,
-        ic_sums: Mapping[str, NDArray[np.float64]],
-        newest: slice,
-        settings: SelectionSettings,
-        seed: int,
-        samples: int,
-    ) -> None:
-        self.newest_DS = net_return_DS.iloc[newest]
-        self.ic_sums = {family: sums_DNK[newest] for family, sums_DNK in ic_sums.items()}
-        self.settings, self.seed, self.samples = settings, seed, samples
-        self.tests: list[tuple] = []
+    net_return_DS: pd.DataFrame
+    ic_sums: Mapping[str, NDArray[np.float64]]
+    settings: SelectionSettings
+    seed: int
+    samples: int
+    tests: list[tuple] = field(default_factory=list)
 
     def test(self, family: str, against: str) -> PairedTest:
         """Test ``family`` against another strategy; the result is kept in ``tests``, with the ICs of both."""
-        family_D, against_D = (self.newest_DS[name].to_numpy(dtype=float) for name in (family, against))
+        family_D, against_D = (self.net_return_DS[name].to_numpy(dtype=float) for name in (family, against))
         result = paired_return_test(family_D, against_D, self.settings, seed=self.seed, samples=self.samples)
         ic = (float("nan"),) * 3
         if family in self.ic_sums:

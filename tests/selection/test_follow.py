@@ -94,7 +94,8 @@ def _handover(followed):
     import pandas as pd
 
     nothing = pd.DataFrame({name: [] for name in ("as_of", "asset_id", "family", "horizon", "forecast", "model_id")})
-    return handover_of(followed, nothing.astype({"as_of": "datetime64[us]", "asset_id": "str", "family": "object"}), EXPERIMENT)
+    nothing = nothing.astype({"as_of": "datetime64[us]", "asset_id": "str", "family": "object"})
+    return handover_of(followed, nothing, EXPERIMENT.labels)
 
 
 def test_the_handover_keeps_every_limit_whoever_is_champion(followed) -> None:
