@@ -23,13 +23,14 @@ import pandas as pd
 from crossattn_core.analysis.forecast_quality import ALL_ASSETS, forecast_quality
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.significance import sharpe_intervals
+from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import open_panel
-from crossattn_core.report.data import simulate_all, targets_of
+from crossattn_core.portfolio.decisions import decide_all
 from crossattn_core.storage import write_json
-from crossattn_core.walk_forward.store import read_plan
+from crossattn_core.walk_forward.store import read_forecasts, read_plan, read_predictions
 from crossattn_core.walk_forward.walk import walk
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -76,8 +77,10 @@ def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict
     quality = forecast_quality(home, experiment, panel, experiment.period.start, last)
     quality = quality[(quality["asset_id"] == ALL_ASSETS) & (quality["measure"] == "IC")]
     quality = quality[quality["horizon"] == experiment.labels.trade_horizon].set_index("family")
+    first = experiment.period.start
+    targets = decide_all(panel, read_forecasts(home, first, last), read_predictions(home, first, last, "weight"), experiment)
     market = market_of(panel, experiment.assets, experiment.costs, experiment.backtest)
-    simulations = simulate_all(market, targets_of(home, experiment, panel), experiment)
+    simulations = simulate_all(market, targets, experiment)
     settings = experiment.backtest
     intervals = sharpe_intervals(
         {name: simulation.return_T[1:] for name, simulation in simulations.items()},

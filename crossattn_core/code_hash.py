@@ -204,7 +204,7 @@ class CodeIndex:
                     else:
                         modules.add(inside)
                 if isinstance(node, ast.Call) and _called_name(node) == "Registry":
-                    package = module if self.modules[module].name == "__init__.py" else module.rpartition(".")[0]
+                    package = _package_named(node)
                     modules |= {name for name in self.modules if name.rpartition(".")[0] == package}
             parents = {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
             self._reaches[module] = _Reach(frozenset(modules | parents), frozenset(packages))
@@ -312,6 +312,18 @@ def _used_names(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
 def _called_name(node: ast.Call) -> str:
     called = node.func.value if isinstance(node.func, ast.Subscript) else node.func
     return called.id if isinstance(called, ast.Name) else ""
+
+
+def _package_named(registry: ast.Call) -> str:
+    """The package, dotted below ours, whose modules a ``Registry(kind, package)`` finds.
+
+    Raises:
+        ValueError: the package is not written out, so nobody can say what the registry reaches.
+    """
+    named = registry.args[1] if len(registry.args) > 1 else None
+    if isinstance(named, ast.Constant) and isinstance(named.value, str):
+        return named.value.removeprefix(PACKAGE).removeprefix(".")
+    raise ValueError(f"line {registry.lineno}: a registry names its package as a plain string")
 
 
 def _version_of(package: str) -> str:

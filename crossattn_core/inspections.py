@@ -5,15 +5,15 @@ from datetime import date
 from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.line import Line
 from crossattn_core.model_stages import stored_attention
-from crossattn_core.portfolio.decide import read_weights
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.panel.align import weight_array
+from crossattn_core.portfolio.target_weights import read_weights
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import attention_findings, reported_strategies
+from crossattn_core.report.data import attention_findings
 from crossattn_core.report.explain import Step, StoredDecisions, explain
 from crossattn_core.report.inputs import AttentionSummary
-from crossattn_core.selection.follow import CHAMPION
+from crossattn_core.selection.follow import CHAMPION, reported_strategies
 from crossattn_core.selection.handover import read_champions
-from crossattn_core.walk_forward.predictions import weight_array
 from crossattn_core.walk_forward.store import read_forecasts, read_plan, read_predictions
 
 __all__ = ["attention_overview_of", "explain_position"]
@@ -41,8 +41,8 @@ def explain_position(line: Line, day: date, symbol: str, strategy: str) -> tuple
     stored = StoredDecisions(
         experiment=experiment,
         panel=panel,
-        targets={name: read_weights(home, name) for name in strategies},
-        champions=read_champions(home),
+        targets={name: read_weights(home.weights, name) for name in strategies},
+        champions=read_champions(home.target_weights),
         forecasts=read_forecasts(home, first, day),
         weights={family: weight_TN for family, weight_TN in given.items() if weight_TN is not None},
         plan=read_plan(home, day, day),

@@ -25,23 +25,25 @@ from crossattn_core.families.fitted import silent as silent_epochs
 from crossattn_core.families.registry import fit_model
 from crossattn_core.home import Home
 from crossattn_core.line import Line
-from crossattn_core.portfolio.decide import Targets, read_weights, save_weights
+from crossattn_core.portfolio.decisions import decide_all
+from crossattn_core.portfolio.target_weights import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress
 from crossattn_core.receipts import combined_hash
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import report_inputs, reported_strategies, targets_of
+from crossattn_core.report.data import report_inputs
 from crossattn_core.report.inputs import ReportInputs, StoredAttention, StoredResults
 from crossattn_core.report.page import ReportPaths, build_report
-from crossattn_core.selection.champion import stand
+from crossattn_core.selection.champion import select_champion
 from crossattn_core.selection.choose import Champions
-from crossattn_core.selection.follow import CHAMPION
-from crossattn_core.selection.handover import orders_of, read_champions, save_orders
+from crossattn_core.selection.follow import CHAMPION, reported_strategies
+from crossattn_core.selection.handover import handover_of, read_champions, save_handover
 from crossattn_core.storage import sha256_of, write_parquet
 from crossattn_core.tuning.ledger import Trial, trials_counted
 from crossattn_core.tuning.search import Tuned, first_test_day, search
 from crossattn_core.walk_forward.monitor import Outlook, outlook
-from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan
+from crossattn_core.walk_forward.predictions import as_forecasts
+from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan, read_predictions
 from crossattn_core.walk_forward.walk import DayResult, EpochOfDay, walk
 
 __all__ = [
@@ -161,8 +163,8 @@ class Decided:
 
     targets: dict[str, Targets]
     champions: Champions
-    orders: pd.DataFrame
-    """``champion.orders.ORDER_COLUMNS``."""
+    handover: pd.DataFrame
+    """``selection.handover.HANDOVER_COLUMNS``."""
 
 
 def decide_weights(line: Line) -> Decided:
@@ -171,17 +173,21 @@ def decide_weights(line: Line) -> Decided:
     Raises:
         NoForecastError: there is no forecast yet.
     """
-    panel, experiment = line.panel(), line.experiment
-    targets = targets_of(line.home, experiment, panel)
-    forecasts = read_forecasts(line.home, experiment.period.start, line.last_day)
-    champions, followed = stand(experiment, panel, targets, forecasts, read_plan(line.home))
+    panel, experiment, home = line.panel(), line.experiment, line.home
+    predictions = read_predictions(home, experiment.period.start, line.last_day)
+    forecasts, model_weights = as_forecasts(predictions), predictions[predictions["kind"] == "weight"]
+    plan = read_plan(home)
+
+    targets = decide_all(panel, forecasts, model_weights, experiment)
+    champions, followed = select_champion(experiment, panel, targets, forecasts, plan)
     targets[CHAMPION] = followed.targets
-    for wanted in targets.values():
-        save_weights(line.home, wanted)
-    orders = orders_of(followed, forecasts, experiment)
-    save_orders(line.home, orders, champions, experiment)
-    line.record_whole("target_weights", combined_hash(*(wanted.content_hash for wanted in targets.values())))
-    return Decided(targets, champions, orders)
+    handover = handover_of(followed, forecasts, experiment.labels)
+
+    for decided in targets.values():
+        save_weights(home.weights, decided)
+    save_handover(home.target_weights, handover, champions, experiment)
+    line.record_whole("target_weights", combined_hash(*(decided.content_hash for decided in targets.values())))
+    return Decided(targets, champions, handover)
 
 
 def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, ReportPaths]:
@@ -208,7 +214,7 @@ def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, R
 def _stored_results(line: Line, day: date) -> StoredResults:
     """Everything that the report reads, once, of the days up to ``day``."""
     home, experiment, panel, first = line.home, line.experiment, line.panel(day), line.experiment.period.start
-    decided = {strategy: read_weights(home, strategy) for strategy in reported_strategies(experiment)}
+    decided = {strategy: read_weights(home.weights, strategy) for strategy in reported_strategies(experiment)}
     return StoredResults(
         experiment=experiment,
         panel=panel,
@@ -232,7 +238,7 @@ def stored_attention(line: Line, last: date) -> StoredAttention:
 
 def _champions_until(home: Home, last: date) -> Champions | None:
     """The champions of the days up to ``last``: a page as of a day names nobody chosen later."""
-    champions = read_champions(home)
+    champions = read_champions(home.target_weights)
     if champions is None:
         return None
     by_day = champions.by_day[pd.to_datetime(champions.by_day["day"]) <= pd.Timestamp(last)]

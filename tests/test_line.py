@@ -12,12 +12,12 @@ from crossattn_core.analysis.snapshot_store import read_snapshots
 from crossattn_core.errors import HistoryError
 from crossattn_core.home import Home
 from crossattn_core.line import Line
-from crossattn_core.portfolio.decide import read_weights
-from crossattn_core.regimes.detectors.registry import daily_regimes
-from crossattn_core.report.data import reported_strategies
+from crossattn_core.portfolio.target_weights import read_weights
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
-from crossattn_core.selection.handover import read_champions, read_orders
+from crossattn_core.selection.follow import reported_strategies
+from crossattn_core.selection.handover import read_champions, read_handover
 from crossattn_core.walk_forward.overrides import force_retrain
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
 from tests.small import rewrite_after, run_line, small_experiment, write_market
@@ -102,20 +102,20 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
     whole_days = [held[held["day"] < pd.Timestamp(moment.date())].reset_index(drop=True) for held in snapshots]
     pd.testing.assert_frame_equal(*whole_days, check_exact=True)
 
-    champions, other_champions = (read_champions(held.home) for held in (line, other_line))
+    champions, other_champions = (read_champions(held.home.target_weights) for held in (line, other_line))
     assert champions is not None
     assert other_champions is not None
     for chosen, other in zip(champions, other_champions, strict=True):
         day = "day" if "day" in chosen else "chosen_on"
         known = [held[held[day] <= pd.Timestamp(moment.date())].reset_index(drop=True) for held in (chosen, other)]
         pd.testing.assert_frame_equal(*known, check_exact=True)
-    orders = [read_orders(held.home) for held in (line, other_line)]
+    orders = [read_handover(held.home.target_weights) for held in (line, other_line)]
     pd.testing.assert_frame_equal(*(held[held["as_of"] <= moment].reset_index(drop=True) for held in orders), check_exact=True)
     if moment.day > 26:
         assert set(orders[0].loc[orders[0]["as_of"] <= moment, "champion"]) == {"equal_weight", "attention"}
 
     for strategy in reported_strategies(line.experiment):
-        targets, other_targets = (read_weights(held.home, strategy) for held in (line, other_line))
+        targets, other_targets = (read_weights(held.home.weights, strategy) for held in (line, other_line))
         decided = int((targets.as_of_D <= at).sum())
         assert np.array_equal(targets.target_DN[:decided], other_targets.target_DN[:decided], equal_nan=True), strategy
         simulation, other_simulation = inputs.simulations[strategy], other_inputs.simulations[strategy]

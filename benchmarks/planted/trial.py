@@ -16,7 +16,7 @@ from crossattn_core.families.fitted import AttentionWeights
 from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.walk_forward.drift import row_weights
 
 __all__ = ["PlantedTrial", "run_trial", "walk_forward_weights"]

@@ -9,7 +9,7 @@ The reference loop in reference.py does the same one row at a time; both agree t
 Axes: V variants, K executions, T rows, N assets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from crossattn_core.backtest.market import Market
 from crossattn_core.backtest.segments import equity_by_row, solve
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
+from crossattn_core.experiment import Experiment
 from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "first_margin_call",
     "schedule_of",
     "simulate",
+    "simulate_all",
     "simulate_many",
     "with_settlements",
 ]
@@ -195,6 +197,12 @@ def _run(
         target_KN=schedule.target_KN,
         ruined_at=ruined_at,
     )
+
+
+def simulate_all(market: Market, targets: Mapping[str, Targets], experiment: Experiment) -> dict[str, Simulation]:
+    """Simulate every strategy on the same market, at the experiment's execution lag and capital; errors as ``simulate``."""
+    lag, capital = experiment.labels.execution_lag, experiment.backtest.capital
+    return {strategy: simulate(market, decided, execution_lag=lag, capital=capital) for strategy, decided in targets.items()}
 
 
 def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag: int, capital: float) -> NDArray[np.float64]:

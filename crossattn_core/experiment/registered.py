@@ -10,9 +10,11 @@ from typing import Any
 from crossattn_core.errors import ExperimentError
 from crossattn_core.registry import Registry
 
-__all__ = ["ATTENTION", "ENCODERS", "FAMILIES", "check_registered", "registered_names"]
+__all__ = ["ATTENTION", "BASELINES", "DETECTORS", "ENCODERS", "FAMILIES", "check_registered", "registered_names"]
 
 ATTENTION = "crossattn_core.model.attention.base:ATTENTION"
+BASELINES = "crossattn_core.portfolio.strategies.registry:BASELINES"
+DETECTORS = "crossattn_core.regimes.detectors.registry:DETECTORS"
 ENCODERS = "crossattn_core.model.encoders.base:ENCODERS"
 FAMILIES = "crossattn_core.families.registry:FAMILIES"
 

@@ -1,9 +1,8 @@
 """When models are made anew and which is followed: the knobs of regimes, retraining and the champion."""
 
-from typing import Literal
+from pydantic import Field, field_validator
 
-from pydantic import Field
-
+from crossattn_core.experiment.registered import DETECTORS, check_registered
 from crossattn_core.experiment.section import Section
 
 __all__ = ["RegimeSettings", "RetrainSettings", "SelectionSettings"]
@@ -12,7 +11,7 @@ __all__ = ["RegimeSettings", "RetrainSettings", "SelectionSettings"]
 class RegimeSettings(Section):
     """Causal regimes of the whole market."""
 
-    detector: Literal["volatility_terciles", "hidden_markov", "absorption"] = "hidden_markov"
+    detector: str = Field(default="hidden_markov", validate_default=False, description="a name of regimes/detectors/")
     volatility_days: int = Field(default=7, ge=2, le=90, description="days in the trailing volatility")
     minimum_days: int = Field(default=30, ge=10, description="days before the first regime is named")
     rank_band: float = Field(
@@ -29,6 +28,11 @@ class RegimeSettings(Section):
     correlation_days: int = Field(default=20, ge=2, le=180, description="'absorption': days in the trailing correlations")
     confirm_days: int = Field(default=5, ge=1, le=30, description="days in a row that confirm a change")
     max_window_days: int = Field(default=120, ge=7, description="a regime window is cut after this many days")
+
+    @field_validator("detector")
+    @classmethod
+    def _detector_is_registered(cls, name: str) -> str:
+        return check_registered(DETECTORS, name)
 
 
 class RetrainSettings(Section):

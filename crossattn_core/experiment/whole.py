@@ -18,7 +18,7 @@ from crossattn_core.experiment.model import (
     ModelSettings,
     TrainingSettings,
 )
-from crossattn_core.experiment.registered import FAMILIES, check_registered, registered_names
+from crossattn_core.experiment.registered import BASELINES, FAMILIES, check_registered, registered_names
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
@@ -118,6 +118,20 @@ class Experiment(Section):
         for name in named:
             if name in registered_names(FAMILIES) and name not in self.retrain.families:
                 raise ValueError(f"baselines.strategies names {name!r}, which nobody trains; add it to retrain.families")
+        return self
+
+    @model_validator(mode="after")
+    def _strategies_are_registered(self) -> Self:
+        chosen = {"baselines.strategies": self.baselines.strategies, "selection.fallback": (self.selection.fallback,)}
+        for knob, names in chosen.items():
+            section, _, name = knob.partition(".")
+            if name not in getattr(self, section).model_fields_set:
+                continue
+            known = (*registered_names(BASELINES), *registered_names(FAMILIES))
+            for strategy in names:
+                if strategy not in known:
+                    near = difflib.get_close_matches(strategy, known, n=1, cutoff=0.0)[0]
+                    raise ValueError(f"{knob} names {strategy!r}; did you mean {near!r}? Known: {', '.join(known)}")
         return self
 
     @model_validator(mode="after")

@@ -1,13 +1,13 @@
-"""How much of a forecast to believe: a prior share, moved by what earlier forecasts turned out to be worth.
+"""Forecast shrinkage: a factor on each forecast, a prior moved by what earlier forecasts turned out to be worth.
 
-Outcome = belief x forecast + noise, both in units of the asset's trailing risk over the horizon, so that the noise has
+Outcome = factor x forecast + noise, both in units of the asset's trailing risk over the horizon, so that the noise has
 variance one. With a normal prior the posterior mean of the slope is
 
-    (prior mean / uncertainty^2 + sum forecast * outcome) / (1 / uncertainty^2 + sum forecast^2)
+    (prior mean / prior sd^2 + sum forecast * outcome) / (1 / prior sd^2 + sum forecast^2)
 
-first over all assets together, around ``shrinkage``; then for each asset, around what all assets have earned, with half the
-uncertainty: assets are more alike than families. A family that is wrong, or whose forecasts are too large, soon trades
-nothing; an asset that it does forecast keeps a trust of its own. A share below zero is cut to zero, which would make luck
+first over all assets together, around ``shrinkage``; then for each asset, around that of all assets, with half the
+prior deviation: assets are more alike than families. A family that is wrong, or whose forecasts are too large, soon trades
+nothing; an asset that it does forecast well keeps a factor of its own. A factor below zero is cut to zero, which would make luck
 look like skill: ``shrinkage_confidence`` posterior deviations are taken off first.
 """
 
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from crossattn_core.experiment import PortfolioSettings
 
-__all__ = ["believed_share"]
+__all__ = ["forecast_shrinkage"]
 
 
-def believed_share(
+def forecast_shrinkage(
     past_forecast_DN: NDArray[np.float64],
     past_mark_TN: NDArray[np.float64],
     past_tradable_TN: NDArray[np.bool_],
@@ -30,7 +30,7 @@ def believed_share(
     horizon: int,
     settings: PortfolioSettings,
 ) -> NDArray[np.float64]:
-    """(D, N) share of the forecast believed at each decision, in [0, 1].
+    """(D, N) factor on the forecast of each decision, in [0, 1].
 
     The forecast of decision j counts for decision i only when its whole horizon, row_j + ``execution_lag`` + ``horizon``,
     lies at or before row_i, and only where the fill could have happened. ``risk_DN`` is the standard deviation of a log
@@ -48,7 +48,7 @@ def believed_share(
         outcome = np.log(past_mark_TN[exit_] / past_mark_TN[fill])
         outcome[~past_tradable_TN[fill]] = np.nan
         z_forecast = past_forecast_DN[realised_D] / risk_DN[realised_D]
-        # One wild outcome must not decide what is believed for a year.
+        # One wild outcome must not decide the factor for a year.
         z_outcome = np.clip(outcome / risk_DN[realised_D], -5.0, 5.0)
         known = np.isfinite(z_forecast) & np.isfinite(z_outcome)
         product_DN[realised_D] = np.where(known, z_forecast * z_outcome, 0.0)

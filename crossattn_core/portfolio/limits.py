@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import Experiment
 
-__all__ = ["Group", "groups_of", "project"]
+__all__ = ["Group", "groups_of", "project", "project_free"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def groups_of(experiment: Experiment) -> tuple[Group, ...]:
 
 
 def project(
-    wanted_N: NDArray[np.float64], cap_N: NDArray[np.float64], gross: float, groups: Sequence[Group] = ()
+    weight_N: NDArray[np.float64], cap_N: NDArray[np.float64], gross: float, groups: Sequence[Group] = ()
 ) -> NDArray[np.float64]:
-    """The weights nearest to ``wanted_N`` (least squares) with |w| <= ``cap_N``, sum |w| <= ``gross`` and each group's cap.
+    """The weights nearest to ``weight_N`` (least squares) with |w| <= ``cap_N``, sum |w| <= ``gross`` and each group's cap.
 
     Signs are kept. Without groups the solution is sign(w) * clip(|w| - shift, 0, cap) with the smallest shift >= 0 that
     meets the gross limit. Groups that lie inside each other or apart form a tree; each has a shift of its own, at least that
@@ -55,11 +55,31 @@ def project(
     >>> project(np.array([0.4, 0.3, 0.2]), np.ones(3), 1.0, [tech]).round(3).tolist()
     [0.2, 0.1, 0.2]
     """
-    size_N = np.abs(wanted_N)
-    found_N = np.zeros(len(wanted_N))
-    everything = Group("gross", np.ones(len(wanted_N), dtype=bool), gross)
+    size_N = np.abs(weight_N)
+    found_N = np.zeros(len(weight_N))
+    everything = Group("gross", np.ones(len(weight_N), dtype=bool), gross)
     _settle(_tree(everything, groups), 0.0, size_N, cap_N, found_N)
-    return np.sign(wanted_N) * found_N
+    return np.sign(weight_N) * found_N
+
+
+def project_free(
+    weight_N: NDArray[np.float64],
+    held_N: NDArray[np.float64],
+    free_N: NDArray[np.bool_],
+    cap: float,
+    gross: float,
+    groups: Sequence[Group] = (),
+) -> NDArray[np.float64]:
+    """(N,) ``held_N`` but for the free assets: the weights nearest to ``weight_N`` within what the rest leaves of each limit."""
+    inside = [
+        Group(group.name, group.members_N[free_N], max(group.cap - np.abs(held_N[group.members_N & ~free_N]).sum(), 0.0))
+        for group in groups
+        if (group.members_N & free_N).any()
+    ]
+    left = max(gross - np.abs(held_N[~free_N]).sum(), 0.0)
+    limited_N = held_N.copy()
+    limited_N[free_N] = project(weight_N[free_N], np.full(int(free_N.sum()), cap), left, inside)
+    return limited_N
 
 
 @dataclass

@@ -7,13 +7,13 @@ from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["Book"]
+__all__ = ["Positions"]
 
 
-class Book:
-    """Held weights as a decision sees them: drifted with the marks since the last fill that is already past; gone when delisted.
+class Positions:
+    """Weights held at a decision: drifted with the marks since the last fill that is already past; gone when delisted.
 
-    Costs and funding move weights by a thousandth of themselves; a band needs no more, and so the book leaves them out.
+    Costs and funding move weights by a thousandth of themselves; a no-trade band needs no more, so they are left out.
     """
 
     def __init__(self, past_panel: Panel, experiment: Experiment) -> None:
@@ -25,17 +25,17 @@ class Book:
         self._weight_N = np.zeros(self._mark_TN.shape[1])
         self._row = 0
         self._pending: list[tuple[int, NDArray[np.float64]]] = []
-        self.entered_N = np.zeros(self._mark_TN.shape[1], dtype=bool)
-        """(N,) whether the asset was ever ordered and filled."""
+        self.filled_N = np.zeros(self._mark_TN.shape[1], dtype=bool)
+        """(N,) whether an order in the asset was ever filled."""
 
-    def held_at(self, row: int) -> NDArray[np.float64]:
+    def weights_at(self, row: int) -> NDArray[np.float64]:
         """Weights at ``row``; orders still to be filled count as filled, so that none is sent twice."""
         while self._pending and self._pending[0][0] <= row:
             fill_row, target_N = self._pending.pop(0)
             self._drift_to(fill_row)
-            filled_N = np.isfinite(target_N) & self._tradable_TN[fill_row]
-            self._weight_N = np.where(filled_N, target_N, self._weight_N)
-            self.entered_N = self.entered_N | filled_N
+            now_N = np.isfinite(target_N) & self._tradable_TN[fill_row]
+            self._weight_N = np.where(now_N, target_N, self._weight_N)
+            self.filled_N = self.filled_N | now_N
         self._drift_to(row)
         held_N = self._weight_N
         for _, target_N in self._pending:
@@ -43,7 +43,7 @@ class Book:
         return held_N
 
     def order(self, row: int, target_N: NDArray[np.float64]) -> None:
-        """Take in the decision of ``row``; NaN orders nothing."""
+        """Record the targets decided at ``row``, to be filled ``execution_lag`` rows later; NaN orders nothing."""
         if np.isfinite(target_N).any():
             self._pending.append((row + self._lag, target_N))
 

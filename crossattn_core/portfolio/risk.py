@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hourly_variance", "log_returns"]
+__all__ = ["annual_volatility", "hourly_variance", "log_returns"]
+
+_HOURS_PER_YEAR = 8760
 
 
 def log_returns(past_mark_TN: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -34,3 +36,9 @@ def hourly_variance(
         enough_N = (count_N >= minimum_hours) & (total_N > 0)
         variance_DN[decision, enough_N] = total_N[enough_N] / count_N[enough_N]
     return variance_DN
+
+
+def annual_volatility(past_mark_TN: NDArray[np.float64], weight_N: NDArray[np.float64]) -> float:
+    """Annual volatility that a portfolio of these weights had over the rows given; 0 without returns."""
+    portfolio_T = (np.nan_to_num(log_returns(past_mark_TN)[1:]) * weight_N).sum(axis=1)
+    return float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0

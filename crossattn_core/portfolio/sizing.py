@@ -1,69 +1,80 @@
-"""Forecasts to weights, with the cost of trading inside the rule.
+"""Forecasts to target weights: forecast -> edge -> unconstrained weights -> limits -> no-trade band.
 
-Each asset's weight w weighs edge * w - risk_aversion / 2 * variance * w^2 over one trade horizon against the cost of moving
-from what is held. The solution is a zone in which nothing is traded; outside it, the position moves to the zone's nearer
-end. Opening or adding must pay ``cost_multiple`` costs at once, so that a forecast that does not pay for its trade opens
-nothing. Closing is cheaper the longer the risk would be carried on: its cost is spread over ``holding_horizons`` horizons. For
-a positive edge the zone is
+The edge is the forecast times its shrinkage (see forecast_shrinkage.py), less the funding that a long is expected to pay.
+
+``long_short`` and ``long_only`` have the cost of trading inside. Each asset's weight w weighs
+edge * w - risk_aversion / 2 * variance * w^2 over one trade horizon against the cost of moving from what is held. The solution
+is a zone in which nothing is traded; outside it, the position moves to the zone's nearer end. Opening or adding must pay
+``cost_multiple`` costs at once, so that a forecast that does not pay for its trade opens nothing. Closing is cheaper the longer
+the risk would be carried on: its cost is spread over ``holding_horizons`` horizons. For a positive edge the zone is
 
     [(edge - cost_multiple * cost) / (risk_aversion * variance), (edge + cost / holding_horizons) / (risk_aversion * variance)]
 
-cut at zero from below, and the mirror image of it for a negative one. The edge is the believed share of the forecast (see
-forecast_shrinkage.py), less the funding that a holder is expected to pay.
+cut at zero from below, and the mirror image of it for a negative one. ``long_short`` measures positions from zero. ``long_only``
+measures them from the equal-weight share, and so falls back to equal weight when the forecasts are about zero.
 
-``long_short`` measures positions from zero. ``long_only`` measures them from the equal-weight share, and so falls back
-to equal weight when the forecasts say nothing. The other rules (see sizing_rules.py) want what their scores say. Every rule then
-meets the limits: caps by asset, sector and venue and the gross limit, expected volatility, turnover, the no-trade band.
+``softmax``, ``tanh`` and ``rank`` follow scores = edge / standard deviation, whatever it costs to get there.
+
+A family whose head gives weights starts at the unconstrained weights: it was trained on what they earn net of turnover.
 
 Axes: D decisions, T rows, N assets.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
-from crossattn_core.experiment import CostSettings, Experiment
+from crossattn_core.experiment import CostSettings, Experiment, PortfolioSettings
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.forecast_shrinkage import believed_share
-from crossattn_core.portfolio.limits import Group, groups_of, project
-from crossattn_core.portfolio.positions import Book
-from crossattn_core.portfolio.risk import hourly_variance, log_returns
-from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, direct_weights, zone
-from crossattn_core.portfolio.strategies import readable
-from crossattn_core.portfolio.tradability import expected_tradable
+from crossattn_core.portfolio.forecast_shrinkage import forecast_shrinkage
+from crossattn_core.portfolio.limits import Group, groups_of, project_free
+from crossattn_core.portfolio.positions import Positions
+from crossattn_core.portfolio.risk import annual_volatility, hourly_variance
+from crossattn_core.portfolio.tradability import open_at_fill, readable
 
-__all__ = ["Decisions", "Rule", "expected_carry", "forecast_decisions", "trade_cost"]
+__all__ = [
+    "COST_AWARE_RULES",
+    "SizedForecasts",
+    "expected_carry",
+    "no_trade_zone",
+    "score_weights",
+    "size_forecasts",
+    "size_weights",
+    "trade_cost",
+]
 
-_HOURS_PER_YEAR = 8760
+COST_AWARE_RULES = ("long_short", "long_only")
+"""Values of ``portfolio.rule`` with the cost of trading inside."""
 
 
 @dataclass(frozen=True)
-class Decisions:
+class SizedForecasts:
     """Every step from forecast to target, decision by decision: what ``explain`` shows."""
 
     forecast_DN: NDArray[np.float64]
     """(D, N) log return over the trade horizon, as forecast; NaN: none."""
-    belief_DN: NDArray[np.float64]
-    """(D, N) share of the forecasts that was believed."""
+    shrinkage_DN: NDArray[np.float64]
+    """(D, N) factor in [0, 1] that the forecasts are multiplied by."""
     carry_DN: NDArray[np.float64]
     """(D, N) funding that a long is expected to pay over the trade horizon."""
     edge_DN: NDArray[np.float64]
-    """(D, N) belief * forecast - carry."""
+    """(D, N) shrinkage * forecast - carry."""
     variance_DN: NDArray[np.float64]
     """(D, N) variance of a log return over the trade horizon, from trailing returns."""
     usable_DN: NDArray[np.bool_]
     """(D, N) readable, forecast, with a known risk, and its venue open at the fill."""
     held_DN: NDArray[np.float64]
-    """(D, N) drifted weights as the decision saw them."""
+    """(D, N) drifted weights before the decision."""
     target_DN: NDArray[np.float64]
     """(D, N) the result; NaN: the position is left alone."""
 
 
-def forecast_decisions(
+def size_forecasts(
     past_panel: Panel, past_forecast_TN: NDArray[np.floating], rows_D: NDArray[np.int64], experiment: Experiment
-) -> Decisions:
+) -> SizedForecasts:
     """Decide at each of ``rows_D`` (increasing), reading nothing after it.
 
     Args:
@@ -75,15 +86,14 @@ def forecast_decisions(
     Raises:
         BacktestError: the forecasts do not match the panel, or a cap names a group that does not exist.
     """
-    rows, assets = past_panel.mark_price_TN.shape
-    if past_forecast_TN.shape != (rows, assets):
-        raise BacktestError(
-            f"forecasts have shape {past_forecast_TN.shape}, the panel {(rows, assets)}; align them by as_of and asset_id"
-        )
+    _check_shape("forecasts", past_forecast_TN, past_panel)
     settings, labels = experiment.portfolio, experiment.labels
+    long_only = settings.rule in ("long_only", "softmax")
+    gross = min(1.0, settings.gross) if long_only else settings.gross
+    cost_N = trade_cost(past_panel.asset_ids, experiment.costs)
     variance_DN = hourly_variance(past_panel.mark_price_TN, rows_D, settings.volatility_hours) * labels.trade_horizon
     forecast_DN = past_forecast_TN[rows_D].astype(np.float64)
-    belief_DN = believed_share(
+    shrinkage_DN = forecast_shrinkage(
         forecast_DN,
         past_panel.mark_price_TN,
         past_panel.is_tradable_TN,
@@ -96,26 +106,52 @@ def forecast_decisions(
     carry_DN = np.zeros(forecast_DN.shape)
     if experiment.costs.funding:
         carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
-    edge_DN = belief_DN * forecast_DN - carry_DN
+    edge_DN = shrinkage_DN * forecast_DN - carry_DN
     readable_DN = readable(past_panel, rows_D, experiment)
-    usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN)
-    usable_DN &= expected_tradable(experiment, past_panel.as_of_T[rows_D] + labels.execution_lag * np.timedelta64(1, "h"))
-    rule = Rule(experiment, trade_cost(past_panel.asset_ids, experiment.costs), groups_of(experiment), past_panel.mark_price_TN)
-    book = Book(past_panel, experiment)
-    held_DN, target_DN = np.zeros((2, len(rows_D), assets))
-    for decision, row in enumerate(rows_D):
-        held_DN[decision] = book.held_at(int(row))
-        target_DN[decision] = rule.decide(
-            int(row),
-            edge_DN[decision],
-            variance_DN[decision],
-            usable_DN[decision],
-            held_DN[decision],
-            book.entered_N,
-            readable_assets=int(readable_DN[decision].sum()),
-        )
-        book.order(int(row), target_DN[decision])
-    return Decisions(forecast_DN, belief_DN, carry_DN, edge_DN, variance_DN, usable_DN, held_DN, target_DN)
+    usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN) & open_at_fill(past_panel, rows_D, experiment)
+
+    def unconstrained(decision: int, held_N: NDArray[np.float64], filled_N: NDArray[np.bool_]) -> NDArray[np.float64]:
+        usable_N = usable_DN[decision]
+        edge_N, variance_N = edge_DN[decision, usable_N], variance_DN[decision, usable_N]
+        weight_N = held_N.copy()
+        if settings.rule in COST_AWARE_RULES:
+            anchor = gross / max(int(readable_DN[decision].sum()), 1) if long_only else 0.0
+            low_N, high_N = no_trade_zone(edge_N, variance_N, cost_N[usable_N], settings)
+            # A position that was never opened has no history to protect: it starts from the anchor.
+            from_N = np.where(filled_N, held_N, anchor)[usable_N]
+            weight_N[usable_N] = np.clip(from_N, anchor + low_N, anchor + high_N)
+        else:
+            weight_N[usable_N] = score_weights(edge_N, variance_N, settings)
+        if long_only:
+            weight_N[usable_N] = np.maximum(weight_N[usable_N], 0.0)
+        return weight_N
+
+    held_DN, target_DN = _decide(past_panel, rows_D, usable_DN, gross, experiment, unconstrained)
+    return SizedForecasts(forecast_DN, shrinkage_DN, carry_DN, edge_DN, variance_DN, usable_DN, held_DN, target_DN)
+
+
+def size_weights(
+    past_panel: Panel, past_weight_TN: NDArray[np.floating], rows_D: NDArray[np.int64], experiment: Experiment
+) -> NDArray[np.float64]:
+    """(D, N) target weights of a family that gives weights itself; row d reads nothing after ``rows_D[d]``.
+
+    Args:
+        past_panel: the panel, to its newest row.
+        past_weight_TN: share of equity that the model gives at each row, at most ``portfolio.gross`` in all; NaN: none, and
+            the position is left alone.
+        rows_D: decision rows, increasing.
+
+    Raises:
+        BacktestError: the weights do not match the panel, or a cap names a group that does not exist.
+    """
+    _check_shape("model weights", past_weight_TN, past_panel)
+    usable_DN = readable(past_panel, rows_D, experiment) & np.isfinite(past_weight_TN[rows_D])
+    usable_DN &= open_at_fill(past_panel, rows_D, experiment)
+
+    def unconstrained(decision: int, held_N: NDArray[np.float64], filled_N: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.where(usable_DN[decision], past_weight_TN[rows_D[decision]].astype(np.float64), held_N)
+
+    return _decide(past_panel, rows_D, usable_DN, experiment.portfolio.gross, experiment, unconstrained)[1]
 
 
 def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.float64]:
@@ -133,88 +169,97 @@ def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int6
     return carry_DN
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What is done with an edge, or with a weight that was wanted."""
+def no_trade_zone(
+    edge_N: NDArray[np.float64], variance_N: NDArray[np.float64], cost_N: NDArray[np.float64], settings: PortfolioSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(low_N, high_N) between which a position stays, as distances from the anchor; a zero edge keeps zero inside."""
+    risk_N = settings.risk_aversion * variance_N
+    open_N, close_N = cost_N * settings.cost_multiple, cost_N / settings.holding_horizons
+    low_N = np.maximum((edge_N - open_N) / risk_N, np.minimum(0.0, (edge_N - close_N) / risk_N))
+    high_N = np.minimum((edge_N + open_N) / risk_N, np.maximum(0.0, (edge_N + close_N) / risk_N))
+    return np.minimum(low_N, high_N), np.maximum(low_N, high_N)
 
-    experiment: Experiment
-    cost_N: NDArray[np.float64]
-    groups: tuple[Group, ...]
-    past_mark_TN: NDArray[np.float64]
 
-    def decide(
-        self,
-        row: int,
-        edge_N: NDArray[np.float64],
-        variance_N: NDArray[np.float64],
-        usable_N: NDArray[np.bool_],
-        held_N: NDArray[np.float64],
-        entered_N: NDArray[np.bool_],
-        *,
-        readable_assets: int,
-    ) -> NDArray[np.float64]:
-        settings = self.experiment.portfolio
-        long_only = settings.rule in ("long_only", "softmax")
-        gross = min(1.0, settings.gross) if long_only else settings.gross
-        wanted_N = held_N.copy()
-        if settings.rule in COST_AWARE_RULES:
-            anchor = gross / max(readable_assets, 1) if long_only else 0.0
-            low_N, high_N = zone(edge_N[usable_N], variance_N[usable_N], self.cost_N[usable_N], settings)
-            # A position that was never opened has no history to protect: it starts from the anchor.
-            from_N = np.where(entered_N, held_N, anchor)[usable_N]
-            wanted_N[usable_N] = np.clip(from_N, anchor + low_N, anchor + high_N)
-        else:
-            wanted_N[usable_N] = direct_weights(edge_N[usable_N], variance_N[usable_N], settings)
-        if long_only:
-            wanted_N[usable_N] = np.maximum(wanted_N[usable_N], 0.0)
-        return self.limited(row, wanted_N, usable_N, held_N, gross)
+def score_weights(
+    edge_N: NDArray[np.float64], variance_N: NDArray[np.float64], settings: PortfolioSettings
+) -> NDArray[np.float64]:
+    """(N,) unconstrained weights of ``softmax``, ``tanh`` or ``rank`` over the usable assets.
 
-    def limited(
-        self,
-        row: int,
-        wanted_N: NDArray[np.float64],
-        usable_N: NDArray[np.bool_],
-        held_N: NDArray[np.float64],
-        gross: float,
-    ) -> NDArray[np.float64]:
-        """The weights to trade to, once every limit and the no-trade band have spoken; NaN: the position is left alone."""
-        settings = self.experiment.portfolio
-        wanted_N = np.where(usable_N, wanted_N * self._to_target(row, wanted_N), wanted_N)
-        # What cannot be read or traded stays as it is, and the rest shares what it leaves of each limit.
-        limited_N = held_N.copy()
-        free = [
-            Group(group.name, group.members_N[usable_N], max(group.cap - np.abs(held_N[group.members_N & ~usable_N]).sum(), 0.0))
-            for group in self.groups
-            if (group.members_N & usable_N).any()
-        ]
-        left = max(gross - np.abs(held_N[~usable_N]).sum(), 0.0)
-        cap_N = np.full(int(usable_N.sum()), settings.max_weight)
-        limited_N[usable_N] = project(wanted_N[usable_N], cap_N, left, free)
-        limited_N[usable_N] *= self._calmer(row, limited_N)
-        # The band yields to a limit: a position over its cap or over the gross limit is cut even by little.
-        over_limit = np.abs(held_N).sum() > gross * (1 + settings.no_trade_band)
-        small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= settings.max_weight)
-        stay_N = ~usable_N | (small_N & ~over_limit)
-        step_N = np.where(stay_N, 0.0, settings.trade_share * (limited_N - held_N))
-        if settings.turnover_limit > 0:
-            step_N *= min(1.0, settings.turnover_limit / max(float(np.abs(step_N).sum()), 1e-300))
-        return np.where(stay_N, np.nan, held_N + step_N)
+    softmax: long only, fully invested (up to 1), shares in proportion to exp(score / temperature).
+    tanh: tanh(score / temperature), scaled to the gross limit where it exceeds it, centred first if dollar-neutral.
+    rank: the best ``bucket_share`` of assets long, the worst short, equal sizes, at the gross limit.
+    """
+    assets = len(edge_N)
+    if not assets:
+        return np.zeros(0)
+    score_N = edge_N / np.sqrt(variance_N)
+    if settings.rule == "softmax":
+        power_N = np.exp((score_N - score_N.max()) / settings.temperature)
+        return min(1.0, settings.gross) * power_N / power_N.sum()
+    if settings.rule == "rank":
+        bucket = max(1, int(settings.bucket_share * assets))
+        order = np.argsort(score_N, kind="stable")
+        weight_N = np.zeros(assets)
+        if assets >= 2 * bucket:
+            weight_N[order[-bucket:]] = settings.gross / (2 * bucket)
+            weight_N[order[:bucket]] = -settings.gross / (2 * bucket)
+        return weight_N
+    weight_N = np.tanh(score_N / settings.temperature)
+    if settings.dollar_neutral:
+        weight_N = weight_N - weight_N.mean()
+    return weight_N * min(1.0, settings.gross / max(float(np.abs(weight_N).sum()), 1e-300))
 
-    def _calmer(self, row: int, weight_N: NDArray[np.float64]) -> float:
-        """The largest multiple, at most 1, at which trailing returns keep the volatility limit."""
-        limit = self.experiment.portfolio.volatility_limit
-        expected = self._expected_volatility(row, weight_N) if limit > 0 else 0.0
-        return min(1.0, limit / expected) if expected > 0 else 1.0
 
-    def _to_target(self, row: int, weight_N: NDArray[np.float64]) -> float:
-        """The multiple at which trailing returns give the volatility target; 1 without a target or a risk to scale."""
-        target = self.experiment.portfolio.volatility_target
-        expected = self._expected_volatility(row, weight_N) if target > 0 else 0.0
-        return target / expected if expected > 0 else 1.0
+def _decide(
+    past_panel: Panel,
+    rows_D: NDArray[np.int64],
+    usable_DN: NDArray[np.bool_],
+    gross: float,
+    experiment: Experiment,
+    unconstrained: Callable[[int, NDArray[np.float64], NDArray[np.bool_]], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(held_DN, target_DN), where ``unconstrained(decision, held_N, filled_N)`` gives the weights before limits."""
+    settings, groups = experiment.portfolio, groups_of(experiment)
+    positions = Positions(past_panel, experiment)
+    held_DN, target_DN = np.zeros(usable_DN.shape), np.zeros(usable_DN.shape)
+    for decision, row in enumerate(rows_D.tolist()):
+        held_N = held_DN[decision] = positions.weights_at(row)
+        weight_N = unconstrained(decision, held_N, positions.filled_N)
+        trailing_TN = past_panel.mark_price_TN[max(0, row - settings.volatility_hours) : row + 1]
+        target_DN[decision] = _constrained(weight_N, usable_DN[decision], held_N, trailing_TN, gross, groups, settings)
+        positions.order(row, target_DN[decision])
+    return held_DN, target_DN
 
-    def _expected_volatility(self, row: int, weight_N: NDArray[np.float64]) -> float:
-        """Annual volatility that these weights had over the trailing window."""
-        settings = self.experiment.portfolio
-        window = slice(max(0, row - settings.volatility_hours), row + 1)
-        portfolio_T = (np.nan_to_num(log_returns(self.past_mark_TN[window])[1:]) * weight_N).sum(axis=1)
-        return float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0
+
+def _constrained(
+    weight_N: NDArray[np.float64],
+    usable_N: NDArray[np.bool_],
+    held_N: NDArray[np.float64],
+    trailing_mark_TN: NDArray[np.float64],
+    gross: float,
+    groups: tuple[Group, ...],
+    settings: PortfolioSettings,
+) -> NDArray[np.float64]:
+    """The weights to trade to, after volatility target, limits, no-trade band and turnover limit; NaN: left alone."""
+    if settings.volatility_target > 0:
+        expected = annual_volatility(trailing_mark_TN, weight_N)
+        weight_N = np.where(usable_N, weight_N * (settings.volatility_target / expected if expected > 0 else 1.0), weight_N)
+    limited_N = project_free(weight_N, held_N, usable_N, settings.max_weight, gross, groups)
+    if settings.volatility_limit > 0:
+        expected = annual_volatility(trailing_mark_TN, limited_N)
+        limited_N[usable_N] *= min(1.0, settings.volatility_limit / expected) if expected > 0 else 1.0
+    # The band yields to a limit: a position over its cap or over the gross limit is cut even by little.
+    over_limit = np.abs(held_N).sum() > gross * (1 + settings.no_trade_band)
+    small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= settings.max_weight)
+    stay_N = ~usable_N | (small_N & ~over_limit)
+    step_N = np.where(stay_N, 0.0, settings.trade_share * (limited_N - held_N))
+    if settings.turnover_limit > 0:
+        step_N *= min(1.0, settings.turnover_limit / max(float(np.abs(step_N).sum()), 1e-300))
+    return np.where(stay_N, np.nan, held_N + step_N)
+
+
+def _check_shape(what: str, value_TN: NDArray[np.floating], panel: Panel) -> None:
+    if value_TN.shape != panel.mark_price_TN.shape:
+        raise BacktestError(
+            f"{what} have shape {value_TN.shape}, the panel {panel.mark_price_TN.shape}; align them by as_of and asset_id"
+        )

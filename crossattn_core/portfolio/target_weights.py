@@ -1,4 +1,6 @@
-"""Target weights: what a strategy wants to hold, decision by decision.
+"""Target weights: the share of equity in each asset that a strategy trades to, decision by decision, and their file.
+
+    <folder>/<strategy>.parquet      as_of, asset_id, strategy, target_weight, shrinkage
 
 Axes: D decisions, T rows of the hourly grid, N assets in universe order.
 """
@@ -14,12 +16,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
-from crossattn_core.experiment import PortfolioSettings
-from crossattn_core.home import Home
 from crossattn_core.panel.schemas import check_table
 from crossattn_core.storage import write_parquet
 
-__all__ = ["Targets", "decision_rows", "read_weights", "save_weights", "weights_path"]
+__all__ = ["Targets", "read_weights", "save_weights"]
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Targets:
     as_of_D: NDArray[np.datetime64]
     """(D,) decision instants, naive UTC datetime64[us], increasing; the fill comes ``execution_lag`` rows later."""
     target_DN: NDArray[np.float64]
-    """(D, N) share of equity wanted after the trade; NaN: leave this asset's position alone."""
-    belief_DN: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
-    """(D, N) share of the forecast that was believed; empty for strategies without forecasts."""
+    """(D, N) share of equity after the trade; NaN: leave this asset's position alone."""
+    shrinkage_DN: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    """(D, N) factor in [0, 1] on the forecast (see forecast_shrinkage.py); empty for strategies without forecasts."""
 
     def __post_init__(self) -> None:
         if self.target_DN.shape != (len(self.as_of_D), len(self.asset_ids)):
@@ -75,13 +75,13 @@ class Targets:
         count = int(np.searchsorted(self.as_of_D, last, side="right"))
         if not count:
             raise BacktestError(f"{self.strategy} decided nothing up to {last}; its first decision is at {self.as_of_D[0]}")
-        belief_DN = self.belief_DN[:count] if self.belief_DN.size else self.belief_DN
-        return Targets(self.strategy, self.asset_ids, self.as_of_D[:count], self.target_DN[:count], belief_DN)
+        shrinkage_DN = self.shrinkage_DN[:count] if self.shrinkage_DN.size else self.shrinkage_DN
+        return Targets(self.strategy, self.asset_ids, self.as_of_D[:count], self.target_DN[:count], shrinkage_DN)
 
     @property
-    def belief_D(self) -> NDArray[np.float64]:
-        """(D,) believed share, averaged over assets; empty for strategies without forecasts."""
-        return self.belief_DN.mean(axis=1) if self.belief_DN.size else np.empty(0)
+    def shrinkage_D(self) -> NDArray[np.float64]:
+        """(D,) factor on the forecasts, averaged over assets; empty for strategies without forecasts."""
+        return self.shrinkage_DN.mean(axis=1) if self.shrinkage_DN.size else np.empty(0)
 
     @property
     def content_hash(self) -> str:
@@ -92,77 +92,48 @@ class Targets:
         return digest.hexdigest()[:16]
 
 
-def decision_rows(
-    as_of_T: NDArray[np.datetime64],
-    settings: PortfolioSettings,
-    first: np.datetime64 | None = None,
-    last: np.datetime64 | None = None,
-) -> NDArray[np.int64]:
-    """Rows at which positions are decided: every ``rebalance_every`` hours, one of them at ``decision_hour``.
-
-    The schedule hangs on the calendar, not on the panel's first row: a longer panel moves no decision.
-    ``first`` and ``last`` (inclusive instants) bound the rows, for instance to those with forecasts.
-
-    >>> from crossattn_core.days import grid
-    >>> from datetime import date
-    >>> rows = decision_rows(grid(date(2025, 3, 1), date(2025, 3, 3)), PortfolioSettings())
-    >>> [int(row) for row in rows]
-    [14, 38, 62]
-    """
-    hour_T = as_of_T.astype("datetime64[h]").astype(np.int64)
-    due_T = (hour_T - settings.decision_hour) % settings.rebalance_every == 0
-    if first is not None:
-        due_T &= as_of_T >= first
-    if last is not None:
-        due_T &= as_of_T <= last
-    return np.flatnonzero(due_T)
-
-
-def weights_path(home: Home, strategy: str) -> Path:
-    """Where the weights of ``strategy`` are stored."""
-    return home.weights / f"{strategy}.parquet"
-
-
-def save_weights(home: Home, targets: Targets) -> Path:
-    """Store targets as Parquet. Grain: (as_of, asset_id); a null ``target_weight`` leaves the position alone.
+def save_weights(folder: Path, targets: Targets) -> Path:
+    """Store targets in ``folder``. Grain: (as_of, asset_id); a null ``target_weight`` leaves the position alone.
 
     Raises:
-        BrokenContractError: a weight is beyond reason, or stands twice; what was stored before stays.
+        BrokenContractError: a weight is beyond reason, or is there twice; what was stored before stays.
     """
     decisions, assets = targets.target_DN.shape
     weight = targets.target_DN.ravel()
-    belief = (targets.belief_DN if targets.belief_DN.size else np.full(targets.target_DN.shape, np.nan)).ravel()
+    shrinkage = (targets.shrinkage_DN if targets.shrinkage_DN.size else np.full(targets.target_DN.shape, np.nan)).ravel()
     table = pa.table(
         {
             "as_of": pa.array(np.repeat(targets.as_of_D.astype("datetime64[us]"), assets)),
             "asset_id": pa.array(list(targets.asset_ids) * decisions, pa.string()),
             "strategy": pa.array([targets.strategy] * len(weight), pa.string()),
             "target_weight": pa.array(weight, mask=np.isnan(weight)),
-            "belief": pa.array(belief, mask=np.isnan(belief)),
+            "shrinkage": pa.array(shrinkage, mask=np.isnan(shrinkage)),
         }
     )
     if table.num_rows:
         check_table("weights", table.to_pandas())
-    return write_parquet(weights_path(home, targets.strategy), table)
+    return write_parquet(folder / f"{targets.strategy}.parquet", table)
 
 
-def read_weights(home: Home, strategy: str) -> Targets:
+def read_weights(folder: Path, strategy: str) -> Targets:
     """Targets as ``save_weights`` stored them, bit for bit.
 
     Raises:
-        BacktestError: no weights are stored for ``strategy``.
+        BacktestError: no weights are stored for ``strategy``, or they are of an earlier format.
     """
-    path = weights_path(home, strategy)
+    path = folder / f"{strategy}.parquet"
     if not path.is_file():
         raise BacktestError(f"{path}: no weights of {strategy!r} are stored; make the target weights first")
     stored: pd.DataFrame = pq.read_table(path).to_pandas()
+    if "shrinkage" not in stored:
+        raise BacktestError(f"{path}: the weights have no column 'shrinkage', an earlier version stored them; make them again")
     asset_ids = tuple(dict.fromkeys(stored["asset_id"]))
     as_of_D = stored["as_of"].to_numpy("datetime64[us]")[:: max(len(asset_ids), 1)]
-    belief_DN = stored["belief"].to_numpy(np.float64).reshape(len(as_of_D), len(asset_ids))
+    shrinkage_DN = stored["shrinkage"].to_numpy(np.float64).reshape(len(as_of_D), len(asset_ids))
     return Targets(
         strategy=strategy,
         asset_ids=asset_ids,
         as_of_D=as_of_D,
         target_DN=stored["target_weight"].to_numpy(np.float64).reshape(len(as_of_D), len(asset_ids)),
-        belief_DN=belief_DN if np.isfinite(belief_DN).any() else np.empty((0, 0)),
+        shrinkage_DN=shrinkage_DN if np.isfinite(shrinkage_DN).any() else np.empty((0, 0)),
     )

@@ -1,29 +1,41 @@
-"""Which assets can trade at a fill, as the calendar says in advance; whether a candle comes is known only then."""
+"""Which assets a decision can trade, from what is known at it: the age of the newest candle, and the calendar of the fill.
+
+Axes: D decisions, N assets.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
+from crossattn_core.panel.panel import Panel
 from crossattn_core.trading_calendar import expected_bars
 
-__all__ = ["expected_tradable"]
+__all__ = ["open_at_fill", "readable"]
 
 _HOUR = np.timedelta64(1, "h")
 
 
-def expected_tradable(experiment: Experiment, fill_at_D: NDArray[np.datetime64]) -> NDArray[np.bool_]:
-    """(D, N) whether the calendar calls for a candle that closes in the hour up to each fill.
+def readable(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experiment) -> NDArray[np.bool_]:
+    """(D, N) whether the asset's newest candle was young enough at each row to hold it at all."""
+    age_DN = past_panel.age_hours_TN[rows_D]
+    return np.isfinite(past_panel.mark_price_TN[rows_D]) & (age_DN <= experiment.features.max_age_hours)
 
-    A decision uses this, so that it sends no order to a closed venue and plans around what it cannot change.
+
+def open_at_fill(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experiment) -> NDArray[np.bool_]:
+    """(D, N) whether the calendar calls for a candle that closes in the hour up to the fill of each decision.
+
+    Known in advance, so that a decision sends no order to a closed venue and plans around what it cannot change; whether the
+    candle comes is known only at the fill.
     """
-    expected_DN = np.ones((len(fill_at_D), len(experiment.assets)), dtype=bool)
+    fill_at_D = past_panel.as_of_T[rows_D] + experiment.labels.execution_lag * _HOUR
+    open_DN = np.ones((len(fill_at_D), len(experiment.assets)), dtype=bool)
     if not len(fill_at_D):
-        return expected_DN
+        return open_DN
     start, end = (fill_at_D[0] - _HOUR).astype("datetime64[us]").item(), fill_at_D[-1].astype("datetime64[us]").item()
     for calendar in dict.fromkeys(asset.calendar for asset in experiment.assets):
         closed_at = expected_bars(calendar, start, end).closed_T
         newest_D = np.searchsorted(closed_at, fill_at_D, side="right")
         before_D = np.searchsorted(closed_at, fill_at_D - _HOUR, side="right")
         on_calendar_N = np.array([asset.calendar == calendar for asset in experiment.assets])
-        expected_DN[:, on_calendar_N] = (newest_D > before_D)[:, None]
-    return expected_DN
+        open_DN[:, on_calendar_N] = (newest_D > before_D)[:, None]
+    return open_DN

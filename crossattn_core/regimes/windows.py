@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.experiment import RegimeSettings
-from crossattn_core.regimes.detectors.registry import REGIME_NAMES, Regimes
+from crossattn_core.regimes.daily import REGIME_NAMES, Regimes
 
 __all__ = ["WINDOW_COLUMNS", "InForce", "regime_in_force", "regime_windows"]
 

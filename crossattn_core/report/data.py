@@ -1,6 +1,5 @@
 """From what the stages stored to what the page shows: simulated trading, tests of the forecasts, attention and leads."""
 
-from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -13,83 +12,19 @@ from crossattn_core.analysis.forecast_quality import QUALITY_COLUMNS, forecast_a
 from crossattn_core.analysis.forecast_tests import DECAY_HOURS, accuracy_tests, decay_by_horizon
 from crossattn_core.analysis.leaders import judge_leads
 from crossattn_core.analysis.snapshot_store import edge_matrices
-from crossattn_core.backtest.market import Market, market_of
-from crossattn_core.backtest.simulate import simulate
-from crossattn_core.backtest.simulation import Simulation
-from crossattn_core.errors import NoForecastError
+from crossattn_core.backtest.market import market_of
+from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.registry import FAMILIES
-from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import Targets, decision_rows, forecast_array, needs_forecast, target_weights
 from crossattn_core.receipts import combined_hash
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs, StoredAttention, StoredResults
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note
-from crossattn_core.walk_forward.predictions import as_forecasts, weight_array
-from crossattn_core.walk_forward.store import read_predictions
 
-__all__ = [
-    "AttentionFindings",
-    "attention_findings",
-    "leads_beside_truth",
-    "report_inputs",
-    "reported_strategies",
-    "simulate_all",
-    "strategies_of",
-    "targets_of",
-]
-
-
-def strategies_of(experiment: Experiment) -> tuple[str, ...]:
-    """The trained families, the baselines and what the champion falls back to, each once, families first.
-
-    A family that nobody trains has nothing to trade on and is left out.
-    """
-    trained = experiment.retrain.families
-    baselines = (name for name in experiment.baselines.strategies if name in trained or name not in FAMILIES.names())
-    return tuple(dict.fromkeys((*trained, *baselines, experiment.selection.fallback)))
-
-
-def reported_strategies(experiment: Experiment) -> tuple[str, ...]:
-    """Every strategy that is traded on paper and reported: those that decide, and the followed one."""
-    return (*strategies_of(experiment), CHAMPION)
-
-
-def targets_of(home: Home, experiment: Experiment, panel: Panel) -> dict[str, Targets]:
-    """Target weights of every strategy, from the first day with forecasts on; all decide at the same rows.
-
-    Raises:
-        NoForecastError: there is no forecast yet.
-    """
-    first, last = _days(panel)
-    predictions = read_predictions(home, first, last)
-    if predictions.empty:
-        raise NoForecastError(
-            f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
-            "walk forward over a longer range, or lower retrain.minimum_days"
-        )
-    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=predictions["as_of"].min().to_datetime64())
-    forecasts, weights = as_forecasts(predictions), predictions[predictions["kind"] == "weight"]
-    targets: dict[str, Targets] = {}
-    for strategy in strategies_of(experiment):
-        forecast_TN = weight_TN = None
-        if needs_forecast(strategy):
-            weight_TN = weight_array(weights, panel, strategy)
-            forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
-        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
-    return targets
-
-
-def simulate_all(market: Market, targets: Mapping[str, Targets], experiment: Experiment) -> dict[str, Simulation]:
-    """Trade every strategy on the same market."""
-    return {
-        strategy: simulate(market, wanted, execution_lag=experiment.labels.execution_lag, capital=experiment.backtest.capital)
-        for strategy, wanted in targets.items()
-    }
+__all__ = ["AttentionFindings", "attention_findings", "leads_beside_truth", "report_inputs"]
 
 
 class AttentionFindings(NamedTuple):
@@ -114,7 +49,7 @@ def report_inputs(stored: StoredResults) -> ReportInputs:
         subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
         benchmark=experiment.selection.fallback,
         followed=None if champions is None or CHAMPION not in targets else champions.by_day,
-        shrinkage={strategy: decided.belief_D for strategy, decided in targets.items() if len(decided.belief_D)},
+        shrinkage={strategy: decided.shrinkage_D for strategy, decided in targets.items() if len(decided.shrinkage_D)},
         **_forecast_tests(stored),
         trials=stored.trials,
         plan=stored.plan,

@@ -15,10 +15,11 @@ from crossattn_core.backtest.simulate import simulate
 from crossattn_core.days import bounds
 from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.experiment import Experiment
+from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import Targets, forecast_array, needs_forecast
-from crossattn_core.portfolio.sizing import forecast_decisions, trade_cost
-from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, zone
+from crossattn_core.portfolio.sizing import COST_AWARE_RULES, no_trade_zone, size_forecasts, trade_cost
+from crossattn_core.portfolio.strategies.registry import is_baseline
+from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import CHAMPION
 
@@ -81,7 +82,7 @@ def explain(stored: StoredDecisions, day: date, symbol: str, strategy: str = "at
         steps.append(followed)
         targets = stored.targets[strategy]
         decision = int(np.searchsorted(targets.as_of_D, panel.as_of_T[row]))
-    if needs_forecast(strategy):
+    if not is_baseline(strategy):
         if strategy in stored.weights:
             weight = float(stored.weights[strategy][row, asset])
             steps.append(Step("weight from the model", (("weight", f"{weight:+.2%} of equity, before limits"),)))
@@ -155,12 +156,12 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     settings = experiment.portfolio
     forecast_TN = forecast_array(forecasts, panel, targets.strategy, experiment.labels.trade_horizon)
     rows_D = targets.rows(panel.as_of_T)[: decision + 1]
-    made = forecast_decisions(panel, forecast_TN, rows_D, experiment)
+    made = size_forecasts(panel, forecast_TN, rows_D, experiment)
     cost = float(trade_cost(panel.asset_ids, experiment.costs)[asset])
     facts = [
         ("rule", settings.rule),
         ("held before", f"{made.held_DN[decision, asset]:+.2%}"),
-        ("shrinkage", f"{made.belief_DN[decision, asset]:.0%} of the forecast kept"),
+        ("shrinkage", f"{made.shrinkage_DN[decision, asset]:.0%} of the forecast kept"),
         ("expected carry", f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long"),
         ("edge", f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade"),
         ("risk", f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h"),
@@ -169,7 +170,7 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
         facts.append(("not decided", "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"))
     elif settings.rule in COST_AWARE_RULES:
         pick = np.array([asset])
-        low, high = zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)
+        low, high = no_trade_zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)
         facts.append(("stays between", f"{float(low[0]):+.2%} and {float(high[0]):+.2%} from the anchor, before limits"))
     return Step("decision", tuple(facts))
 

@@ -14,7 +14,7 @@ from crossattn_core.analysis.attention_overview import AttentionStory
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import Targets
+from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.selection.choose import Champions
 
 __all__ = ["AttentionSummary", "ReportInputs", "StoredAttention", "StoredResults"]

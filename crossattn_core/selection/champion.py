@@ -1,4 +1,4 @@
-"""From the strategies' targets to the followed one: trade each on paper, choose by what came of it, stitch."""
+"""From the strategies' targets to the followed one: simulate each, choose the champion by realised results, follow it."""
 
 from collections.abc import Mapping
 
@@ -6,36 +6,33 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.backtest.market import market_of
-from crossattn_core.backtest.simulate import simulate
+from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.experiment import Experiment
+from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import forecast_array
 from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.selection.choose import Champions, choose_champions
 from crossattn_core.selection.follow import Followed, follow
 from crossattn_core.selection.realised import daily_ic_sums, net_returns
 
-__all__ = ["stand"]
+__all__ = ["select_champion"]
 
 
-def stand(
+def select_champion(
     experiment: Experiment, panel: Panel, targets: Mapping[str, Targets], forecasts: pd.DataFrame, plan: pd.DataFrame
 ) -> tuple[Champions, Followed]:
     """Choose the champion of each day from what was realised before it, and follow it.
 
     Args:
-        targets: of every trained family and of the fallback, all decided at the same rows; others are left alone.
+        targets: of every trained family and of the fallback, all decided at the same rows; others do not compete.
         forecasts: the stored out-of-sample forecasts.
         plan: the walk-forward's plan: which family had a healthy model in force.
     """
     labels = experiment.labels
     market = market_of(panel, experiment.assets, experiment.costs, experiment.backtest)
-    judged = dict.fromkeys((experiment.selection.fallback, *experiment.retrain.families))
-    simulations = {
-        name: simulate(market, targets[name], execution_lag=labels.execution_lag, capital=experiment.backtest.capital)
-        for name in judged
-    }
+    candidates = dict.fromkeys((experiment.selection.fallback, *experiment.retrain.families))
+    simulations = simulate_all(market, {name: targets[name] for name in candidates}, experiment)
     net_return_DS = net_returns(simulations, plan)
     computed = compute_labels(panel, labels)
     h = labels.horizons.index(labels.trade_horizon)

@@ -1,15 +1,15 @@
-"""The champion: the family that is followed, chosen from realised walk-forward results and nothing else.
+"""The champion of each day: the family that is followed, chosen from realised walk-forward results and nothing else.
 
-A family takes over only when its net returns beat the fallback's, and those of the family in charge, in a paired
+A family takes over only when its net returns beat the fallback's, and those of the family followed so far, in a paired
 block bootstrap over the newest days; where nothing beats the fallback, the fallback is followed. The choice of a day
-reads returns of the days before it. How well each family forecast over the same days stands beside the money and
+reads returns of the days before it. How well each family forecast over the same days is recorded beside that and
 decides nothing: a better IC that costs eat is not worth following.
 
-Axes: D days, S strategies, N assets, K sums (see evidence.py), B bootstrap draws, X blocks of a draw.
+Axes: D days, S strategies, N assets, K sums (see realised.py), B bootstrap draws, X blocks of a draw.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -20,40 +20,48 @@ from crossattn_core.errors import ContractError
 from crossattn_core.experiment import SelectionSettings
 from crossattn_core.selection.realised import mean_ic_of_sums
 
-__all__ = ["CHAMPION_COLUMNS", "DUEL_COLUMNS", "Champions", "Duel", "choose_champions", "paired_advantage", "paired_ic_gain"]
+__all__ = [
+    "CHAMPION_COLUMNS",
+    "PAIRED_TEST_COLUMNS",
+    "Champions",
+    "PairedTest",
+    "choose_champions",
+    "paired_ic_gain",
+    "paired_return_test",
+]
 
 CHAMPION_COLUMNS = ("day", "champion", "chosen_on", "why")
 """Grain: day. ``champion`` is followed on the day; ``chosen_on`` is the day whose 00:00 it was chosen at."""
 
-DUEL_COLUMNS = ("chosen_on", "family", "against", "advantage", "low", "days", "ic", "ic_gain", "ic_gain_low")
+PAIRED_TEST_COLUMNS = ("chosen_on", "family", "against", "advantage", "low", "days", "ic", "ic_gain", "ic_gain_low")
 """Grain: (chosen_on, family, against). ``advantage``: mean net return a day over ``against``, as a fraction, with its lower
 bound ``low``; ``ic``: realised IC at the traded horizon; ``ic_gain``: that IC less the IC of ``against`` (0 for a strategy
 that forecasts nothing), with its lower bound. NaN with too few days."""
 
 
 class Champions(NamedTuple):
-    """Who is followed, and on what evidence."""
+    """The strategy followed by day, and the paired tests that decided."""
 
     by_day: pd.DataFrame
     """``CHAMPION_COLUMNS``."""
-    duels: pd.DataFrame
-    """``DUEL_COLUMNS``."""
+    paired_tests: pd.DataFrame
+    """``PAIRED_TEST_COLUMNS``."""
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedTest:
     """One strategy's daily net return minus another's, on the same days."""
 
     mean: float
     """Mean difference, fraction a day; NaN with too few common days."""
     low: float
-    """Lower one-sided bound at the asked confidence; NaN with too few common days."""
+    """Lower one-sided bound at ``selection.confidence``; NaN with too few common days."""
     days: int
 
 
-def paired_advantage(
+def paired_return_test(
     challenger_D: NDArray[np.float64], holder_D: NDArray[np.float64], settings: SelectionSettings, *, seed: int, samples: int
-) -> Duel:
+) -> PairedTest:
     """How much a challenger's net return exceeds the holder's, with a circular-block bootstrap bound.
 
     Days on which either has no return (NaN) do not count. Blocks keep runs of days together; both are drawn alike.
@@ -62,9 +70,9 @@ def paired_advantage(
     difference_D = difference_D[np.isfinite(difference_D)]
     days = len(difference_D)
     if days < settings.minimum_days:
-        return Duel(float("nan"), float("nan"), days)
+        return PairedTest(float("nan"), float("nan"), days)
     mean_B = _drawn_sums(difference_D[:, None], settings, seed, samples)[:, 0] / _days_drawn(days, settings)
-    return Duel(float(difference_D.mean()), float(np.quantile(mean_B, 1 - settings.confidence)), days)
+    return PairedTest(float(difference_D.mean()), float(np.quantile(mean_B, 1 - settings.confidence)), days)
 
 
 def paired_ic_gain(
@@ -105,7 +113,7 @@ def choose_champions(
     ic_sums: Mapping[str, NDArray[np.float64]] | None = None,
     samples: int = 500,
 ) -> Champions:
-    """Who is followed on each day of ``net_return_DS`` and on the day after it, and the duels that decided.
+    """The champion of each day of ``net_return_DS`` and of the day after it, and the paired tests that decided.
 
     Args:
         net_return_DS: realised daily returns net of all costs, one column a strategy (the fallback among them), one row a
@@ -124,66 +132,59 @@ def choose_champions(
     if len(day_D) > 1 and not (np.diff(day_D.to_numpy()) == np.timedelta64(1, "D")).all():
         raise ContractError("net returns have holes between days; give every day, NaN where nothing ran")
     rows: list[tuple] = []
-    duels: list[tuple] = []
+    tests: list[tuple] = []
     holder, chosen_on, why = settings.fallback, None, "nothing realised yet"
     every_day = day_D.append(day_D[-1:] + pd.Timedelta(1, "D"))
     for d, day in enumerate(every_day):
         if d % settings.every_days == 0:
-            choice = _Choice(net_return_DS, ic_sums or {}, slice(max(d - settings.window_days, 0), d), settings, seed, samples)
+            newest = slice(max(d - settings.window_days, 0), d)
+            newest_sums = {family: sums_DNK[newest] for family, sums_DNK in (ic_sums or {}).items()}
+            choice = _Choice(net_return_DS.iloc[newest], newest_sums, settings, seed, samples)
             holder, why = _choose(choice, holder, [family for family in families if family != settings.fallback])
             chosen_on = day
-            duels += [(day, *duel) for duel in choice.fought]
+            tests += [(day, *test) for test in choice.tests]
         rows.append((day, holder, chosen_on, why))
     by_day = pd.DataFrame(rows, columns=list(CHAMPION_COLUMNS)).astype({"day": "datetime64[us]", "chosen_on": "datetime64[us]"})
-    fought = pd.DataFrame(duels, columns=list(DUEL_COLUMNS)).astype({"chosen_on": "datetime64[us]"})
-    return Champions(by_day, fought)
+    paired_tests = pd.DataFrame(tests, columns=list(PAIRED_TEST_COLUMNS)).astype({"chosen_on": "datetime64[us]"})
+    return Champions(by_day, paired_tests)
 
 
+@dataclass
 class _Choice:
-    """The evidence of one choice: the days before it, and the duels that were fought on them."""
+    """One choice: the results of the days before it, and the paired tests on them."""
 
-    def __init__(
-        self,
-        net_return_DS: pd.DataFrame,
-        ic_sums: Mapping[str, NDArray[np.float64]],
-        newest: slice,
-        settings: SelectionSettings,
-        seed: int,
-        samples: int,
-    ) -> None:
-        self.newest_DS = net_return_DS.iloc[newest]
-        self.ic_sums = {family: sums_DNK[newest] for family, sums_DNK in ic_sums.items()}
-        self.settings, self.seed, self.samples = settings, seed, samples
-        self.fought: list[tuple] = []
+    net_return_DS: pd.DataFrame
+    ic_sums: Mapping[str, NDArray[np.float64]]
+    settings: SelectionSettings
+    seed: int
+    samples: int
+    tests: list[tuple] = field(default_factory=list)
 
-    def duel(self, family: str, against: str) -> Duel:
-        """Hold ``family`` against another strategy; the duel is kept with the ICs of both."""
-        family_D, against_D = (self.newest_DS[name].to_numpy(dtype=float) for name in (family, against))
-        result = paired_advantage(family_D, against_D, self.settings, seed=self.seed, samples=self.samples)
+    def test(self, family: str, against: str) -> PairedTest:
+        """Test ``family`` against another strategy; the result is kept in ``tests``, with the ICs of both."""
+        family_D, against_D = (self.net_return_DS[name].to_numpy(dtype=float) for name in (family, against))
+        result = paired_return_test(family_D, against_D, self.settings, seed=self.seed, samples=self.samples)
         ic = (float("nan"),) * 3
         if family in self.ic_sums:
             own, other = self.ic_sums[family], self.ic_sums.get(against)
             ic = paired_ic_gain(own, other, self.settings, seed=self.seed, samples=self.samples)
-        self.fought.append((family, against, result.mean, result.low, result.days, *ic))
+        self.tests.append((family, against, result.mean, result.low, result.days, *ic))
         return result
 
 
 def _choose(choice: _Choice, holder: str, families: Sequence[str]) -> tuple[str, str]:
     fallback = choice.settings.fallback
-    against_fallback = {family: choice.duel(family, fallback) for family in families}
-    worthy = {family: result for family, result in against_fallback.items() if result.low > 0}
-    if not worthy:
-        said = [f"{family} {_said(result)}" for family, result in against_fallback.items()]
-        return (
-            fallback,
-            f"nothing beats {fallback} at {choice.settings.confidence:.0%}: {'; '.join(said) or 'no family is trained'}",
-        )
-    best = max(worthy, key=lambda family: worthy[family].mean)
-    if holder in worthy and holder != best:
-        against_holder = choice.duel(best, holder)
+    against_fallback = {family: choice.test(family, fallback) for family in families}
+    better = {family: result for family, result in against_fallback.items() if result.low > 0}
+    if not better:
+        results = "; ".join(f"{family} {_described(result)}" for family, result in against_fallback.items())
+        return fallback, f"nothing beats {fallback} at {choice.settings.confidence:.0%}: {results or 'no family is trained'}"
+    best = max(better, key=lambda family: better[family].mean)
+    if holder in better and holder != best:
+        against_holder = choice.test(best, holder)
         if not against_holder.low > 0:
-            return holder, f"stays: {best} is not shown to beat it, {_said(against_holder)}"
-    return best, f"beats {fallback}: {_said(worthy[best])}"
+            return holder, f"stays: {best} is not shown to beat it, {_described(against_holder)}"
+    return best, f"beats {fallback}: {_described(better[best])}"
 
 
 def _days_drawn(days: int, settings: SelectionSettings) -> int:
@@ -202,7 +203,7 @@ def _drawn_sums(value_DX: NDArray[np.float64], settings: SelectionSettings, seed
     return sum((total[start + block] - total[start] for start in start_BX.T), np.zeros((samples, value_DX.shape[1])))
 
 
-def _said(duel: Duel) -> str:
-    if np.isnan(duel.mean):
-        return f"too few days ({duel.days})"
-    return f"{duel.mean * 1e4:+.1f} bps a day, at least {duel.low * 1e4:+.1f} over {duel.days} days"
+def _described(test: PairedTest) -> str:
+    if np.isnan(test.mean):
+        return f"too few days ({test.days})"
+    return f"{test.mean * 1e4:+.1f} bps a day, at least {test.low * 1e4:+.1f} over {test.days} days"

@@ -1,8 +1,8 @@
-"""The hand-over: what the champion wants to hold, as files that any broker script can read.
+"""The hand-over: the champion's target weights, as files that any broker script can read.
 
     target_weights/target_weights.parquet, .csv, .json   every decision; the same rows in each
     target_weights/newest.json                           the newest decision alone, with its champion and the reason
-    target_weights/champions.parquet, duels.parquet      who is followed on each day, and on what evidence
+    target_weights/champions.parquet, duels.parquet      the champion of each day, and the paired tests that chose it
 
 Every file is written atomically, ``newest.json`` last.
 
@@ -19,16 +19,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossattn_core.errors import BacktestError
-from crossattn_core.experiment import Experiment
-from crossattn_core.home import Home
-from crossattn_core.portfolio.strategies import BASELINE_RULES
+from crossattn_core.experiment import Experiment, LabelSettings
+from crossattn_core.portfolio.strategies.registry import BASELINES
 from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import Followed
 from crossattn_core.storage import write_json, write_parquet, write_text
 
-__all__ = ["ORDER_COLUMNS", "champion_note", "check_orders", "orders_of", "read_champions", "read_orders", "save_orders"]
+__all__ = [
+    "HANDOVER_COLUMNS",
+    "champion_note",
+    "check_handover",
+    "handover_of",
+    "read_champions",
+    "read_handover",
+    "save_handover",
+]
 
-ORDER_COLUMNS = (
+HANDOVER_COLUMNS = (
     "as_of",
     "fill_at",
     "asset_id",
@@ -48,13 +55,13 @@ _TOLERANCE = 1e-9
 FAULT_COLUMNS = ("as_of", "asset_id", "weight", "fault")
 
 
-def orders_of(followed: Followed, forecasts: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
-    """Every decision of the champion as rows (``ORDER_COLUMNS``), ascending in time, assets in panel order."""
+def handover_of(followed: Followed, forecasts: pd.DataFrame, labels: LabelSettings) -> pd.DataFrame:
+    """Every decision of the champion as rows (``HANDOVER_COLUMNS``), ascending in time, assets in panel order."""
     targets = followed.targets
     decisions, assets = targets.target_DN.shape
-    lag = np.timedelta64(experiment.labels.execution_lag, "h")
+    lag = np.timedelta64(labels.execution_lag, "h")
     as_of_K = np.repeat(targets.as_of_D.astype("datetime64[us]"), assets)
-    orders = pd.DataFrame(
+    handover = pd.DataFrame(
         {
             "as_of": as_of_K,
             "fill_at": as_of_K + lag,
@@ -62,77 +69,75 @@ def orders_of(followed: Followed, forecasts: pd.DataFrame, experiment: Experimen
             "weight": targets.target_DN.ravel(),
             "held_weight": followed.held_DN.ravel(),
             "tradable": followed.open_DN.ravel(),
-            "champion": np.repeat(np.array(followed.leader_D, dtype=object), assets),
+            "champion": np.repeat(np.array(followed.champion_D, dtype=object), assets),
         }
     )
-    said = forecasts[forecasts["horizon"] == experiment.labels.trade_horizon]
-    said = said.rename(columns={"family": "champion"})[["as_of", "asset_id", "champion", "forecast", "model_id"]]
-    orders = orders.merge(said, on=["as_of", "asset_id", "champion"], how="left", validate="one_to_one")
-    return orders[list(ORDER_COLUMNS)]
+    traded = forecasts[forecasts["horizon"] == labels.trade_horizon]
+    traded = traded.rename(columns={"family": "champion"})[["as_of", "asset_id", "champion", "forecast", "model_id"]]
+    handover = handover.merge(traded, on=["as_of", "asset_id", "champion"], how="left", validate="one_to_one")
+    return handover[list(HANDOVER_COLUMNS)]
 
 
-def check_orders(orders: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
-    """The orders that must not be sent (``as_of, asset_id, weight, fault``); an empty frame is the proof.
+def check_handover(handover: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """The rows that must not be traded (``as_of, asset_id, weight, fault``); an empty frame is the proof.
 
     Each weight is finite, within the asset's limit and for a venue that is open at the fill; together with the positions
-    that stay, a decision keeps the gross limit. Drift may carry a position over a limit: an order that brings it closer
+    that stay, a decision keeps the gross limit. Drift may carry a position over a limit: a weight that brings it closer
     is no fault. Baselines are bound by the gross limit alone.
     """
     settings = experiment.portfolio
-    ordered = orders["weight"].notna()
-    is_baseline = orders["champion"].isin(list(BASELINE_RULES))
+    ordered = handover["weight"].notna()
+    is_baseline = handover["champion"].isin(list(BASELINES.names()))
     cap = np.where(is_baseline, settings.gross, settings.max_weight)
-    size, held = orders["weight"].abs(), orders["held_weight"].abs()
-    fault = pd.Series("", index=orders.index)
-    gross = size.where(ordered, held).groupby(orders["as_of"]).transform("sum")
-    gross_held = held.groupby(orders["as_of"]).transform("sum")
+    size, held = handover["weight"].abs(), handover["held_weight"].abs()
+    fault = pd.Series("", index=handover.index)
+    gross = size.where(ordered, held).groupby(handover["as_of"]).transform("sum")
+    gross_held = held.groupby(handover["as_of"]).transform("sum")
     limit = np.maximum(settings.gross, gross_held)
     fault[ordered & (gross > limit + _TOLERANCE)] = f"the decision's gross exposure is beyond {settings.gross:g}"
     fault[ordered & (size > cap + _TOLERANCE) & (size > held + _TOLERANCE)] = "weight beyond the asset's limit"
-    fault[ordered & ~orders["tradable"].astype(bool)] = "the venue is closed at the fill"
-    fault[np.isinf(orders["weight"]) | ~np.isfinite(orders["held_weight"]) | np.isinf(orders["forecast"])] = "not finite"
-    fault[~orders["asset_id"].isin(experiment.asset_ids)] = "not in the universe"
-    return orders.assign(fault=fault).loc[fault != "", list(FAULT_COLUMNS)].reset_index(drop=True)
+    fault[ordered & ~handover["tradable"].astype(bool)] = "the venue is closed at the fill"
+    fault[np.isinf(handover["weight"]) | ~np.isfinite(handover["held_weight"]) | np.isinf(handover["forecast"])] = "not finite"
+    fault[~handover["asset_id"].isin(experiment.asset_ids)] = "not in the universe"
+    return handover.assign(fault=fault).loc[fault != "", list(FAULT_COLUMNS)].reset_index(drop=True)
 
 
-def save_orders(home: Home, orders: pd.DataFrame, champions: Champions, experiment: Experiment) -> Path:
-    """Write the hand-over; returns its folder."""
-    folder = home.target_weights
+def save_handover(folder: Path, handover: pd.DataFrame, champions: Champions, experiment: Experiment) -> None:
+    """Write the hand-over to ``folder``."""
     write_parquet(folder / "champions.parquet", pa.Table.from_pandas(champions.by_day, preserve_index=False))
-    write_parquet(folder / "duels.parquet", pa.Table.from_pandas(champions.duels, preserve_index=False))
-    write_parquet(folder / "target_weights.parquet", pa.Table.from_pandas(orders, preserve_index=False))
-    write_text(folder / "target_weights.csv", orders.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
-    write_json(folder / "target_weights.json", _records(orders))
-    newest = orders[orders["as_of"] == orders["as_of"].max()]
+    write_parquet(folder / "duels.parquet", pa.Table.from_pandas(champions.paired_tests, preserve_index=False))
+    write_parquet(folder / "target_weights.parquet", pa.Table.from_pandas(handover, preserve_index=False))
+    write_text(folder / "target_weights.csv", handover.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
+    write_json(folder / "target_weights.json", _records(handover))
+    newest = handover[handover["as_of"] == handover["as_of"].max()]
     reason = champions.by_day.set_index("day")["why"].get(_day_of(newest["as_of"].iloc[0]), "")
     head = {"as_of": _stamp(newest["as_of"].iloc[0]), "fill_at": _stamp(newest["fill_at"].iloc[0])}
     head |= {"champion": newest["champion"].iloc[0], "why": reason, "experiment_hash": experiment.content_hash()}
     write_json(folder / "newest.json", {**head, "weights": _records(newest.drop(columns=["as_of", "fill_at", "champion"]))})
-    return folder
 
 
-def read_orders(home: Home) -> pd.DataFrame:
-    """The stored hand-over (``ORDER_COLUMNS``).
+def read_handover(folder: Path) -> pd.DataFrame:
+    """The stored hand-over (``HANDOVER_COLUMNS``).
 
     Raises:
         BacktestError: nothing was handed over yet.
     """
-    path = home.target_weights / "target_weights.parquet"
+    path = folder / "target_weights.parquet"
     if not path.is_file():
         raise BacktestError(f"{path}: no target weights are stored; materialise target_weights first")
     return pq.read_table(path).to_pandas()
 
 
-def read_champions(home: Home) -> Champions | None:
-    """Who is followed by day, and the duels; none before the first hand-over."""
-    paths = [home.target_weights / name for name in ("champions.parquet", "duels.parquet")]
+def read_champions(folder: Path) -> Champions | None:
+    """The champion by day, and the paired tests; none before the first hand-over."""
+    paths = [folder / name for name in ("champions.parquet", "duels.parquet")]
     if not all(path.is_file() for path in paths):
         return None
     return Champions(*(pq.read_table(path).to_pandas() for path in paths))
 
 
 def champion_note(champions: Champions) -> str:
-    """One sentence for a reader: who is followed now, and why."""
+    """One sentence for a reader: which strategy is followed now, and why."""
     newest = champions.by_day.iloc[-1]
     changes = int((champions.by_day["champion"] != champions.by_day["champion"].shift()).sum()) - 1
     name = str(newest["champion"]).replace("_", " ")

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.home import Home
+from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.detectors.registry import Regimes, daily_regimes
+from crossattn_core.regimes.daily import Regimes, daily_regimes
 from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.regimes.windows import InForce, regime_in_force, regime_windows
 from crossattn_core.walk_forward.drift import realised_ic_by_family, stability_index
 from crossattn_core.walk_forward.fingerprint import panel_chain
 from crossattn_core.walk_forward.overrides import Override
 from crossattn_core.walk_forward.plan import Decision, Known, decide
-from crossattn_core.walk_forward.predictions import as_forecasts, forecast_array
+from crossattn_core.walk_forward.predictions import as_forecasts
 from crossattn_core.walk_forward.state import State
 from crossattn_core.walk_forward.store import predictions_of, read_day
 

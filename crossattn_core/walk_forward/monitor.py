@@ -18,15 +18,15 @@ from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
+from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.detectors.registry import REGIME_NAMES
+from crossattn_core.regimes.daily import REGIME_NAMES
 from crossattn_core.regimes.market_days import panel_days
 from crossattn_core.selection.realised import daily_ic_sums, mean_ic_of_sums
 from crossattn_core.walk_forward.day import Past
 from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.walk_forward.plan import Decision
-from crossattn_core.walk_forward.predictions import forecast_array
 from crossattn_core.walk_forward.state import State
 from crossattn_core.walk_forward.store import linked_days, read_forecasts
 

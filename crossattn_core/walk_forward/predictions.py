@@ -21,10 +21,8 @@ __all__ = [
     "Kind",
     "Predicted",
     "as_forecasts",
-    "forecast_array",
     "predict",
     "prediction_rows",
-    "weight_array",
 ]
 
 Kind = Literal["return", "weight"]
@@ -87,35 +85,3 @@ def as_forecasts(predictions: pd.DataFrame) -> pd.DataFrame:
     """The predictions of kind 'return' among ``predictions``, as ``FORECAST_COLUMNS``."""
     returns = predictions[predictions["kind"] == "return"].reset_index(drop=True)
     return returns.rename(columns={"value": "forecast"})[list(FORECAST_COLUMNS)]
-
-
-def forecast_array(forecasts: pd.DataFrame, panel: Panel, family: str, horizon: int) -> NDArray[np.float32]:
-    """(T, N) forecasts of one family and horizon, laid on the panel's rows; NaN where there is none.
-
-    Args:
-        forecasts: columns ``FORECAST_COLUMNS``; rows outside the panel are left out.
-    """
-    chosen = forecasts[(forecasts["family"] == family) & (forecasts["horizon"] == horizon)]
-    return _laid_out(chosen, "forecast", panel)
-
-
-def weight_array(weights: pd.DataFrame, panel: Panel, family: str) -> NDArray[np.float32] | None:
-    """(T, N) weights that one family gives, laid on the panel's rows, NaN where there is none; none where it gives none at all.
-
-    Args:
-        weights: columns ``PREDICTION_COLUMNS``, of kind 'weight'; rows outside the panel are left out.
-    """
-    chosen = weights[weights["family"] == family]
-    return None if chosen.empty else _laid_out(chosen, "value", panel)
-
-
-def _laid_out(rows: pd.DataFrame, column: str, panel: Panel) -> NDArray[np.float32]:
-    value_TN = np.full(panel.mark_price_TN.shape, np.nan, dtype=np.float32)
-    if rows.empty or not len(panel.as_of_T):
-        return value_TN
-    as_of_K = rows["as_of"].to_numpy("datetime64[us]")
-    row_K = np.minimum(np.searchsorted(panel.as_of_T, as_of_K), len(panel.as_of_T) - 1)
-    asset_K = pd.Index(panel.asset_ids).get_indexer(pd.Index(rows["asset_id"]))
-    inside_K = (panel.as_of_T[row_K] == as_of_K) & (asset_K >= 0)
-    value_TN[row_K[inside_K], asset_K[inside_K]] = rows[column].to_numpy(np.float32)[inside_K]
-    return value_TN

@@ -8,7 +8,7 @@ import pandas as pd
 from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.line import Line
-from crossattn_core.regimes.detectors.registry import daily_regimes
+from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.figures.stages import monitor_figure
 from crossattn_core.report.figures.style import png

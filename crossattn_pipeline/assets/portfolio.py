@@ -16,7 +16,7 @@ from crossattn_core.report.figures.performance import equity_figure, underwater_
 from crossattn_core.report.figures.style import png
 from crossattn_core.report.headline import headline_markdown
 from crossattn_core.selection.follow import CHAMPION
-from crossattn_core.selection.handover import champion_note, check_orders, read_orders
+from crossattn_core.selection.handover import champion_note, check_handover, read_handover
 from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.from_table import stage_asset
 from crossattn_pipeline.metadata import figure, number, reason, table
@@ -67,14 +67,14 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
             {"asset": line.experiment.symbols} | {name: wanted.target_DN[-1] for name, wanted in decided.targets.items()},
         )
         as_of_D = decided.targets[CHAMPION].as_of_D
-        orders = read_orders(line.home)
-        faults = check_orders(orders, experiment)
+        orders = read_handover(line.home.target_weights)
+        faults = check_handover(orders, experiment)
         yield dg.MaterializeResult(
             metadata={
                 **made_because,
                 "champion": str(champions.by_day["champion"].iloc[-1]),
                 "why": champion_note(champions),
-                "duels": table(champions.duels.tail(20).iloc[::-1], rows=20),
+                "paired_tests": table(champions.paired_tests.tail(20).iloc[::-1], rows=20),
                 "decisions": len(as_of_D),
                 "newest_decision": str(as_of_D[-1]),
                 "newest_weights": table(newest),

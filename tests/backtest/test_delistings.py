@@ -15,8 +15,8 @@ from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.metrics.registry import metrics_of
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
-from crossattn_core.portfolio.decide import decision_rows, target_weights
-from crossattn_core.portfolio.positions import Book
+from crossattn_core.portfolio.decisions import decision_rows, target_weights
+from crossattn_core.portfolio.positions import Positions
 from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.markets import market, targets
 from tests.report import story
@@ -123,16 +123,14 @@ def test_a_weekend_is_no_delisting():
     assert market_of(on, of.assets, of.costs, of.backtest).delisted_TN is None
 
 
-def test_the_book_of_a_strategy_forgets_what_was_settled():
+def test_the_positions_of_a_strategy_forget_what_was_settled():
     of, on, last = panel_with_a_death()
     rows_D = decision_rows(on.as_of_T, of.portfolio, first=on.as_of_T[100])
     wanted = target_weights("equal_weight", on, None, rows_D, of)
-    done = simulate(
-        market_of(on, of.assets, of.costs, of.backtest), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL
-    )
-    book = Book(on, of)
+    done = simulate(market_of(on, of), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL)
+    positions = Positions(on, of)
     for decision, row in enumerate(rows_D):
-        np.testing.assert_allclose(book.held_at(int(row)), done.weight_TN[row - done.start], atol=0.004)
-        book.order(int(row), wanted.target_DN[decision])
+        np.testing.assert_allclose(positions.weights_at(int(row)), done.weight_TN[row - done.start], atol=0.004)
+        positions.order(int(row), wanted.target_DN[decision])
     assert done.weight_TN[last + 99 - done.start, 0] > 0.05
     assert not done.weight_TN[last + 100 - done.start :, 0].any()

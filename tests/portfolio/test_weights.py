@@ -8,9 +8,10 @@ from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.performance import sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.errors import BacktestError
-from crossattn_core.home import Home
-from crossattn_core.portfolio.decide import decision_rows, forecast_array, read_weights, save_weights, target_weights
-from crossattn_core.portfolio.positions import Book
+from crossattn_core.panel.align import forecast_array
+from crossattn_core.portfolio.decisions import decision_rows, target_weights
+from crossattn_core.portfolio.positions import Positions
+from crossattn_core.portfolio.target_weights import read_weights, save_weights
 from tests.report import story
 
 OF = story.experiment()
@@ -113,24 +114,24 @@ def test_unknown_forecasts_leave_positions_alone():
     assert np.isnan(target_DN).all()
 
 
-def test_forecasts_that_turn_out_worthless_lose_belief():
+def test_forecasts_that_turn_out_worthless_are_shrunk():
     upside_down = weights("attention", forecast=-5 * FORECAST)
     honest = weights("attention", forecast=FORECAST)
-    assert upside_down.belief_D[-1] < 0.15 < honest.belief_D[-1]
+    assert upside_down.shrinkage_D[-1] < 0.15 < honest.shrinkage_D[-1]
     first = OF.portfolio.shrinkage - OF.portfolio.shrinkage_confidence * OF.portfolio.shrinkage_prior_sd / 2
-    np.testing.assert_allclose(upside_down.belief_DN[0], first)
+    np.testing.assert_allclose(upside_down.shrinkage_DN[0], first)
 
 
-def test_an_asset_that_is_forecast_well_keeps_more_belief_than_one_that_is_not():
+def test_an_asset_that_is_forecast_well_is_shrunk_less_than_one_that_is_not():
     half_right_TN = FORECAST.copy()
     half_right_TN[:, 0], half_right_TN[:, 1] = 2 * FORECAST[:, 0], -2 * FORECAST[:, 1]
-    belief_N = weights("attention", forecast=half_right_TN).belief_DN[-1]
-    assert belief_N[0] > belief_N[1] + 0.1
+    shrinkage_N = weights("attention", forecast=half_right_TN).shrinkage_DN[-1]
+    assert shrinkage_N[0] > shrinkage_N[1] + 0.1
 
 
-def test_without_uncertainty_the_believed_share_never_moves():
-    belief_DN = weights("attention", story.experiment(shrinkage_prior_sd=0.0)).belief_DN
-    assert (belief_DN == OF.portfolio.shrinkage).all()
+def test_without_a_prior_deviation_the_shrinkage_never_moves():
+    shrinkage_DN = weights("attention", story.experiment(shrinkage_prior_sd=0.0)).shrinkage_DN
+    assert (shrinkage_DN == OF.portfolio.shrinkage).all()
 
 
 def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_not():
@@ -144,27 +145,27 @@ def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_n
     assert sharpe(late.return_T[1:]) < 3
 
 
-def test_the_book_sees_what_the_simulator_holds():
+def test_positions_see_what_the_simulator_holds():
     targets = weights("attention")
     done = simulated(targets)
-    book = Book(ON, OF)
+    positions = Positions(ON, OF)
     for decision, row in enumerate(ROWS):
-        held_N = book.held_at(int(row))
+        held_N = positions.weights_at(int(row))
         np.testing.assert_allclose(held_N, done.weight_TN[row - done.start], atol=0.004)
-        book.order(int(row), targets.target_DN[decision])
+        positions.order(int(row), targets.target_DN[decision])
 
 
 def test_stored_weights_come_back_bit_for_bit(tmp_path):
     stored = weights("attention")
-    save_weights(Home(tmp_path), stored)
-    found = read_weights(Home(tmp_path), "attention")
+    save_weights(tmp_path, stored)
+    found = read_weights(tmp_path, "attention")
     assert found.content_hash == stored.content_hash
-    np.testing.assert_array_equal(found.belief_DN, stored.belief_DN)
+    np.testing.assert_array_equal(found.shrinkage_DN, stored.shrinkage_DN)
 
 
 def test_reading_weights_that_are_not_there_says_so(tmp_path):
     with pytest.raises(BacktestError, match="no weights of 'attention'"):
-        read_weights(Home(tmp_path), "attention")
+        read_weights(tmp_path, "attention")
 
 
 def test_a_family_without_forecasts_is_refused():

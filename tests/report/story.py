@@ -10,7 +10,7 @@ from crossattn_core.backtest.simulate import simulate
 from crossattn_core.days import grid
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.panel.panel import Panel
-from crossattn_core.portfolio.decide import decision_rows, target_weights
+from crossattn_core.portfolio.decisions import decision_rows, target_weights
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
 from tests.report.attention_stories import attention_story
 
@@ -174,7 +174,7 @@ def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
     return ReportInputs(
         experiment=of,
         simulations=simulations,
-        shrinkage={name: targets[name].belief_D for name in forecast},
+        shrinkage={name: targets[name].shrinkage_D for name in forecast},
         forecast_quality=ic_frame,
         plan=plan,
         regime_windows=windows,

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from crossattn_core.days import days_between
 from crossattn_core.errors import BacktestError, UniverseError
-from crossattn_core.portfolio.decide import decision_rows, forecast_array, target_weights
+from crossattn_core.panel.align import forecast_array
+from crossattn_core.portfolio.decisions import decision_rows, target_weights
 from crossattn_core.report.explain import StoredDecisions, explain, trace_tree
 from crossattn_core.selection.choose import Champions
 from tests.report import story

@@ -6,7 +6,7 @@ import pytest
 
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import SelectionSettings
-from crossattn_core.selection.choose import choose_champions, paired_advantage, paired_ic_gain
+from crossattn_core.selection.choose import choose_champions, paired_ic_gain, paired_return_test
 
 SETTINGS = SelectionSettings(every_days=14, window_days=120, minimum_days=40)
 FAMILIES = ("attention", "ridge_var")
@@ -75,7 +75,7 @@ def test_the_bound_of_a_known_difference_covers_it() -> None:
     below = []
     for seed in range(200):
         difference_D = 0.001 + 0.01 * generator.standard_normal(150)
-        below.append(paired_advantage(difference_D, np.zeros(150), SETTINGS, seed=seed, samples=300).low <= 0.001)
+        below.append(paired_return_test(difference_D, np.zeros(150), SETTINGS, seed=seed, samples=300).low <= 0.001)
     assert np.mean(below) == pytest.approx(0.9, abs=0.06)
 
 
@@ -86,14 +86,14 @@ def test_holes_and_missing_strategies_are_refused() -> None:
         _champions(_returns().drop(columns="ridge_var"))
 
 
-def test_the_ic_of_a_family_stands_beside_its_money_and_decides_nothing() -> None:
+def test_the_ic_of_a_family_is_recorded_beside_its_returns_and_decides_nothing() -> None:
     returns = _returns(attention=-0.002, ridge_var=-0.002)
     generator = np.random.default_rng(2)
     sums_DNK = _ic_sums(generator, correlation=0.5)
     champions = choose_champions(returns, FAMILIES, SETTINGS, seed=1, ic_sums={"attention": sums_DNK})
-    duel = champions.duels[champions.duels["family"] == "attention"].iloc[-1]
-    assert duel["ic"] == pytest.approx(0.5, abs=0.05)
-    assert duel["ic_gain"] == duel["ic"] > duel["ic_gain_low"] > 0.3
+    test = champions.paired_tests[champions.paired_tests["family"] == "attention"].iloc[-1]
+    assert test["ic"] == pytest.approx(0.5, abs=0.05)
+    assert test["ic_gain"] == test["ic"] > test["ic_gain_low"] > 0.3
     assert set(champions.by_day["champion"]) == {"equal_weight"}
 
 

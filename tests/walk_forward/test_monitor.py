@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from crossattn_core.home import Home
+from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.walk_forward.monitor import BASELINE_SIGNAL, freshness, outlook, rolling_ic
 from crossattn_core.walk_forward.overrides import Override, record_override
-from crossattn_core.walk_forward.predictions import forecast_array
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from crossattn_core.home import Home
-from crossattn_core.portfolio.decide import decision_rows, target_weights
+from crossattn_core.panel.align import weight_array
+from crossattn_core.portfolio.decisions import decision_rows, target_weights
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay
-from crossattn_core.walk_forward.predictions import FORECAST_COLUMNS, PREDICTION_COLUMNS, weight_array
+from crossattn_core.walk_forward.predictions import FORECAST_COLUMNS, PREDICTION_COLUMNS
 from crossattn_core.walk_forward.store import predictions_path, read_forecasts, read_plan, read_predictions
 from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import RegimeSettings
-from crossattn_core.regimes.detectors.terciles import Detected, expanding_terciles
+from crossattn_core.regimes.detectors.registry import DETECTORS, DetectedStates
+from crossattn_core.regimes.detectors.volatility_terciles import expanding_terciles
 from crossattn_core.regimes.market_days import MarketDays
 
 __all__ = ["absorption", "absorption_ratio"]
@@ -20,10 +21,11 @@ _MIN_HOURS = 24
 """Common hours under which a pair counts as uncorrelated."""
 
 
-def absorption(market: MarketDays, settings: RegimeSettings) -> Detected:
-    """Detector: each day's absorption ratio in thirds of all ratios up to it; the last third is stress."""
+@DETECTORS.register("absorption")
+def absorption(market: MarketDays, settings: RegimeSettings) -> DetectedStates:
+    """Each day's absorption ratio in thirds of all ratios up to it; the last third is stress."""
     ratio_D = absorption_ratio(market, settings.correlation_days)
-    return Detected(ratio_D, expanding_terciles(ratio_D[:, None], settings.minimum_days, settings.rank_band).state_D)
+    return DetectedStates(ratio_D, expanding_terciles(ratio_D[:, None], settings.minimum_days, settings.rank_band).state_D)
 
 
 def absorption_ratio(market: MarketDays, days: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A hidden Markov model of calm and stress, filtered forward: a day's state is said from that day and the days before it.
+"""A hidden Markov model of calm and stress, filtered forward: a day's state depends on that day and the days before it.
 
 Observations of a day: the market's mean standardised return and its log volatility. States are Gaussian with diagonal
 covariance, ordered by volatility. Parameters are fitted on past days only (Baum-Welch), again every ``refit_days``, each
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import RegimeSettings
-from crossattn_core.regimes.detectors.terciles import Detected
+from crossattn_core.regimes.detectors.registry import DETECTORS, DetectedStates
 from crossattn_core.regimes.market_days import MarketDays
 
 __all__ = ["GaussianChain", "filter_forward", "fit_chain", "hidden_markov"]
@@ -41,8 +41,9 @@ class GaussianChain:
     deviation_KO: NDArray[np.float64]
 
 
-def hidden_markov(market: MarketDays, settings: RegimeSettings) -> Detected:
-    """Detector: the most probable state by the forward filter; with two states they are calm (0) and stress (2)."""
+@DETECTORS.register("hidden_markov")
+def hidden_markov(market: MarketDays, settings: RegimeSettings) -> DetectedStates:
+    """The most probable state by the forward filter; with two states they are calm (0) and stress (2)."""
     days, states = len(market.day_D), settings.states
     level_D, state_D = np.full(days, np.nan), np.full(days, -1, dtype=np.int64)
     log_DN, known_DN = _log_volatility(market)
@@ -56,9 +57,9 @@ def hidden_markov(market: MarketDays, settings: RegimeSettings) -> Detected:
             # What is usual is learnt with the chain and holds until the next fit, on weekdays and weekends apart.
             newest = slice(max(d + 1 - _MAX_DAYS, 0), d + 1)
             usual_DN = _usual(log_DN[newest], known_DN[newest], weekend_D[newest])[weekend_D.astype(np.int64)]
-            seen_DO = _observations(market, log_DN, known_DN, usual_DN, newest)
-            chain = fit_chain(seen_DO, states, chain, sticky_days=settings.sticky_days)
-            probability_K = filter_forward(chain, seen_DO)[-1]
+            observed_DO = _observations(market, log_DN, known_DN, usual_DN, newest)
+            chain = fit_chain(observed_DO, states, chain, sticky_days=settings.sticky_days)
+            probability_K = filter_forward(chain, observed_DO)[-1]
         elif chain is not None:
             today_DO = _observations(market, log_DN, known_DN, usual_DN, slice(d, d + 1))
             probability_K = _step(chain, probability_K @ chain.move_KK, today_DO[0])
@@ -66,22 +67,22 @@ def hidden_markov(market: MarketDays, settings: RegimeSettings) -> Detected:
             apart_K = chain.mean_KO[:, -1] - chain.mean_KO[0, -1] >= _MIN_SEPARATION
             state_D[d] = np.where(apart_K, code_K, 0)[int(np.argmax(probability_K))]
         level_D[d] = float(probability_K @ np.linspace(0, 1, states))
-    return Detected(level_D, state_D)
+    return DetectedStates(level_D, state_D)
 
 
 def fit_chain(
-    seen_DO: NDArray[np.float64], states: int, before: GaussianChain | None = None, *, sticky_days: float = 20.0
+    observed_DO: NDArray[np.float64], states: int, before: GaussianChain | None = None, *, sticky_days: float = 20.0
 ) -> GaussianChain:
     """Baum-Welch from ``before``, or from equal parts by volatility (the last observation); states come out ordered by it.
 
     ``sticky_days`` is the prior mean length of a state and the number of days that this prior weighs. A missing
     observation (NaN) carries no information. Rabiner, "A Tutorial on Hidden Markov Models", 1989.
     """
-    chain = before or _first_guess(seen_DO, states, sticky_days)
-    known_DO = np.isfinite(seen_DO)
-    filled_DO = np.where(known_DO, seen_DO, 0.0)
+    chain = before or _first_guess(observed_DO, states, sticky_days)
+    known_DO = np.isfinite(observed_DO)
+    filled_DO = np.where(known_DO, observed_DO, 0.0)
     for _ in range(_LATER_ROUNDS if before else _FIRST_ROUNDS):
-        forward_DK, backward_DK, likelihood_DK, scale_D = _forward_backward(chain, seen_DO)
+        forward_DK, backward_DK, likelihood_DK, scale_D = _forward_backward(chain, observed_DO)
         weight_DK = forward_DK * backward_DK
         weight_DK /= weight_DK.sum(axis=1, keepdims=True)
         arrive_DK = likelihood_DK[1:] * backward_DK[1:] / scale_D[1:, None]
@@ -101,51 +102,51 @@ def fit_chain(
     )
 
 
-def filter_forward(chain: GaussianChain, seen_DO: NDArray[np.float64]) -> NDArray[np.float64]:
+def filter_forward(chain: GaussianChain, observed_DO: NDArray[np.float64]) -> NDArray[np.float64]:
     """(D, K) probability of each state given the days up to and including d."""
-    probability_DK = np.empty((len(seen_DO), len(chain.start_K)))
+    probability_DK = np.empty((len(observed_DO), len(chain.start_K)))
     prior_K = chain.start_K
-    for d, seen_O in enumerate(seen_DO):
-        probability_DK[d] = _step(chain, prior_K, seen_O)
+    for d, observed_O in enumerate(observed_DO):
+        probability_DK[d] = _step(chain, prior_K, observed_O)
         prior_K = probability_DK[d] @ chain.move_KK
     return probability_DK
 
 
-def _step(chain: GaussianChain, prior_K: NDArray[np.float64], seen_O: NDArray[np.float64]) -> NDArray[np.float64]:
-    joint_K = prior_K * _likelihood(chain, seen_O[None])[0]
+def _step(chain: GaussianChain, prior_K: NDArray[np.float64], observed_O: NDArray[np.float64]) -> NDArray[np.float64]:
+    joint_K = prior_K * _likelihood(chain, observed_O[None])[0]
     return joint_K / joint_K.sum()
 
 
-def _likelihood(chain: GaussianChain, seen_DO: NDArray[np.float64]) -> NDArray[np.float64]:
+def _likelihood(chain: GaussianChain, observed_DO: NDArray[np.float64]) -> NDArray[np.float64]:
     """(D, K) density, scaled so that each day's largest is 1; 1 for all where nothing was seen."""
-    standard_DKO = (seen_DO[:, None, :] - chain.mean_KO) / chain.deviation_KO
+    standard_DKO = (observed_DO[:, None, :] - chain.mean_KO) / chain.deviation_KO
     log_DKO = np.where(np.isfinite(standard_DKO), -0.5 * standard_DKO**2 - np.log(chain.deviation_KO), 0.0)
     log_DK = log_DKO.sum(axis=2)
     return np.maximum(np.exp(log_DK - log_DK.max(axis=1, keepdims=True)), 1e-12)
 
 
 def _forward_backward(
-    chain: GaussianChain, seen_DO: NDArray[np.float64]
+    chain: GaussianChain, observed_DO: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    likelihood_DK = _likelihood(chain, seen_DO)
+    likelihood_DK = _likelihood(chain, observed_DO)
     forward_DK, backward_DK = np.empty_like(likelihood_DK), np.ones_like(likelihood_DK)
-    scale_D = np.empty(len(seen_DO))
+    scale_D = np.empty(len(observed_DO))
     prior_K = chain.start_K
-    for d in range(len(seen_DO)):
+    for d in range(len(observed_DO)):
         joint_K = prior_K * likelihood_DK[d]
         scale_D[d] = joint_K.sum()
         forward_DK[d] = joint_K / scale_D[d]
         prior_K = forward_DK[d] @ chain.move_KK
-    for d in range(len(seen_DO) - 2, -1, -1):
+    for d in range(len(observed_DO) - 2, -1, -1):
         backward_DK[d] = chain.move_KK @ (likelihood_DK[d + 1] * backward_DK[d + 1]) / scale_D[d + 1]
     return forward_DK, backward_DK, likelihood_DK, scale_D
 
 
-def _first_guess(seen_DO: NDArray[np.float64], states: int, sticky_days: float) -> GaussianChain:
-    volatility_D = seen_DO[:, -1]
+def _first_guess(observed_DO: NDArray[np.float64], states: int, sticky_days: float) -> GaussianChain:
+    volatility_D = observed_DO[:, -1]
     edges = np.nanquantile(volatility_D, np.arange(1, states) / states)
     part_D = np.searchsorted(edges, np.nan_to_num(volatility_D, nan=float(np.nanmedian(volatility_D))))
-    parts = [seen_DO[part_D == k] if (part_D == k).any() else seen_DO for k in range(states)]
+    parts = [observed_DO[part_D == k] if (part_D == k).any() else observed_DO for k in range(states)]
     stay = 1 - 1 / sticky_days
     move_KK = np.full((states, states), (1 - stay) / max(states - 1, 1))
     np.fill_diagonal(move_KK, stay)

@@ -1,126 +1,32 @@
-"""Causal regimes of the whole market: what is said of a day never changes when later days arrive.
+"""The regime detectors by name: what ``regimes.detector`` can be set to. A detector is one file of this package, or of a plugin.
 
-A detector looks at the market day by day and names each day's state from that day and the days before it. Hysteresis
-follows: a change counts when the new state has held for a number of days. ``regime_D[d]`` is known when day d is
-complete, so it is in force from d + 1 on.
-
-Axes: D complete days, N assets.
+Axes: D complete days of the panel.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import RegimeSettings
-from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.detectors.absorption import absorption
-from crossattn_core.regimes.detectors.hidden_markov import hidden_markov
-from crossattn_core.regimes.detectors.terciles import Detected, volatility_terciles
-from crossattn_core.regimes.market_days import MarketDays, daily_correlation, market_days
+from crossattn_core.regimes.market_days import MarketDays
+from crossattn_core.registry import Registry
 
-__all__ = ["DETECTORS", "REGIME_NAMES", "Detected", "Detector", "Regimes", "confirm", "daily_regimes"]
-
-REGIME_NAMES = ("calm", "normal", "stress")
-"""Names of the codes 0, 1, 2; -1 is unknown."""
-
-
-Detector = Callable[[MarketDays, RegimeSettings], Detected]
-
-DETECTORS: dict[str, Detector] = {
-    "volatility_terciles": volatility_terciles,
-    "hidden_markov": hidden_markov,
-    "absorption": absorption,
-}
-"""Detectors by the name that ``regimes.detector`` takes."""
-
-_REMEMBERED: dict[bytes, Detected] = {}
-_MAX_REMEMBERED = 4
+__all__ = ["DETECTORS", "DetectedStates", "Detector"]
 
 
 @dataclass(frozen=True)
-class Regimes:
-    """Regimes by day, after hysteresis."""
+class DetectedStates:
+    """A detector's state of each day, before hysteresis."""
 
-    day_D: tuple[date, ...]
-    regime_D: NDArray[np.int64]
-    """Confirmed regime known at the end of the day; -1 while unknown."""
-    state_D: NDArray[np.int64]
-    """The detector's own word, before hysteresis."""
     level_D: NDArray[np.float64]
-    """The quantity that decided."""
-    volatility_D: NDArray[np.float64]
-    """Root mean square hourly log return of the day, averaged over assets; NaN without trade."""
-    correlation_D: NDArray[np.float64]
-    """Correlation of hourly returns within the day, averaged over pairs of assets; NaN without common hours."""
-
-    def until(self, day: date) -> "Regimes":
-        """The days before ``day``: what is known at its 00:00."""
-        stop = int(np.searchsorted(np.array(self.day_D, dtype="datetime64[D]"), np.datetime64(day, "D")))
-        return Regimes(
-            self.day_D[:stop],
-            self.regime_D[:stop],
-            self.state_D[:stop],
-            self.level_D[:stop],
-            self.volatility_D[:stop],
-            self.correlation_D[:stop],
-        )
+    """The quantity that decides, larger in stress; NaN while unknown."""
+    state_D: NDArray[np.int64]
+    """0 calm .. 2 stress; -1 while unknown."""
 
 
-def daily_regimes(panel: Panel, settings: RegimeSettings) -> Regimes:
-    """Name the regime of each complete day of ``panel`` with the detector that ``settings`` ask for."""
-    market = market_days(panel)
-    detected = _detected(market, settings)
-    return Regimes(
-        day_D=market.day_D,
-        regime_D=confirm(detected.state_D, settings.confirm_days),
-        state_D=detected.state_D,
-        level_D=detected.level_D,
-        volatility_D=_daily_volatility(market),
-        correlation_D=daily_correlation(market),
-    )
+Detector = Callable[[MarketDays, RegimeSettings], DetectedStates]
+"""Day d of the result must be computed from the days up to and including d: later days change no bit of it."""
 
-
-def _detected(market: MarketDays, settings: RegimeSettings) -> Detected:
-    """The detector's answer, remembered for the newest markets: one run asks several times, and some detectors take seconds."""
-    content = hashlib.blake2b(repr((market.day_D, settings.content_hash())).encode())
-    content.update(np.ascontiguousarray(market.return_DHN).tobytes())
-    asked = content.digest()
-    if asked not in _REMEMBERED:
-        while len(_REMEMBERED) >= _MAX_REMEMBERED:
-            _REMEMBERED.pop(next(iter(_REMEMBERED)))
-        _REMEMBERED[asked] = DETECTORS[settings.detector](market, settings)
-    return _REMEMBERED[asked]
-
-
-def confirm(state_D: NDArray[np.int64], days: int) -> NDArray[np.int64]:
-    """Hysteresis: a state replaces the regime on the day on which it has held for ``days`` days in a row.
-
-    The first known state is taken at once; an unknown day (-1) breaks a run and changes nothing.
-
-    >>> confirm(np.array([-1, 0, 2, 0, 2, 2, 1, 1]), 2).tolist()
-    [-1, 0, 0, 0, 0, 2, 2, 1]
-    """
-    regime_D = np.full(len(state_D), -1, dtype=np.int64)
-    current, candidate, run = -1, -1, 0
-    for d, state in enumerate(state_D.tolist()):
-        if state >= 0:
-            run = run + 1 if state == candidate else 1
-            if current < 0 or (state != current and run >= days):
-                current = state
-        else:
-            run = 0
-        candidate = state
-        regime_D[d] = current
-    return regime_D
-
-
-def _daily_volatility(market: MarketDays) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        volatility_DN = np.sqrt(market.squares_DN / market.bars_DN)
-    known_DN = np.isfinite(volatility_DN)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(known_DN, volatility_DN, 0.0).sum(axis=1) / known_DN.sum(axis=1)
+DETECTORS = Registry[Detector]("regime detector", "crossattn_core.regimes.detectors")

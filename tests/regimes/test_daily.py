@@ -8,7 +8,8 @@ import pytest
 
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import RegimeSettings
-from crossattn_core.regimes.detectors.registry import DETECTORS, confirm, daily_regimes
+from crossattn_core.regimes.daily import confirm, daily_regimes
+from crossattn_core.regimes.detectors.registry import DETECTORS
 from crossattn_core.regimes.windows import regime_in_force, regime_windows
 from tests.walk_forward.fakes import FIRST_DAY, synthetic_panel
 
@@ -25,7 +26,7 @@ def _settings(detector: str) -> RegimeSettings:
     return RegimeSettings(detector=detector, minimum_days=20, volatility_days=5, confirm_days=2, max_window_days=30)
 
 
-@pytest.mark.parametrize("detector", sorted(DETECTORS))
+@pytest.mark.parametrize("detector", DETECTORS.names())
 def test_a_days_regime_does_not_depend_on_later_days(detector) -> None:
     panel = _storm_panel()
     whole = daily_regimes(panel, _settings(detector))
@@ -35,7 +36,7 @@ def test_a_days_regime_does_not_depend_on_later_days(detector) -> None:
             np.testing.assert_array_equal(getattr(prefix, name), getattr(whole, name)[:days], err_msg=f"{name} at {days}")
 
 
-@pytest.mark.parametrize("detector", sorted(DETECTORS))
+@pytest.mark.parametrize("detector", DETECTORS.names())
 def test_rewriting_the_future_moves_no_regime(detector) -> None:
     panel, other = _storm_panel(), _storm_panel(seed=8)
     cut = 80 * 24

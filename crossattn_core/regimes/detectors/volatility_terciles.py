@@ -3,25 +3,20 @@
 Axes: D complete days, N assets.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import RegimeSettings
+from crossattn_core.regimes.detectors.registry import DETECTORS, DetectedStates
 from crossattn_core.regimes.market_days import MarketDays
 
-__all__ = ["Detected", "expanding_terciles", "market_level", "volatility_terciles"]
+__all__ = ["expanding_terciles", "market_level", "volatility_terciles"]
 
 
-@dataclass(frozen=True)
-class Detected:
-    """What a detector says before hysteresis."""
-
-    level_D: NDArray[np.float64]
-    """The quantity that decides, larger in stress; NaN while unknown."""
-    state_D: NDArray[np.int64]
-    """0 calm .. 2 stress; -1 while unknown."""
+@DETECTORS.register("volatility_terciles")
+def volatility_terciles(market: MarketDays, settings: RegimeSettings) -> DetectedStates:
+    """Each day's trailing volatility in thirds of all trailing volatilities up to it."""
+    return expanding_terciles(market_level(market, settings), settings.minimum_days, settings.rank_band)
 
 
 def market_level(market: MarketDays, settings: RegimeSettings) -> NDArray[np.float64]:
@@ -34,7 +29,7 @@ def market_level(market: MarketDays, settings: RegimeSettings) -> NDArray[np.flo
     return log_DN
 
 
-def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int, rank_band: float) -> Detected:
+def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int, rank_band: float) -> DetectedStates:
     """Rank each day's level among all days up to it, in thirds; a third is left only when its edge is passed by ``rank_band``.
 
     The level of day s, seen from day d, is the mean over assets of log volatility minus the asset's own mean up to
@@ -57,12 +52,7 @@ def expanding_terciles(log_DN: NDArray[np.float64], minimum_days: int, rank_band
             if np.isfinite(level_D[d]) and len(past_level) >= minimum_days:
                 rank = float((past_level < level_D[d]).mean())
                 state_D[d] = _third(rank, int(state_D[d - 1]), rank_band)
-    return Detected(level_D, state_D)
-
-
-def volatility_terciles(market: MarketDays, settings: RegimeSettings) -> Detected:
-    """Detector: each day's trailing volatility in thirds of all trailing volatilities up to it."""
-    return expanding_terciles(market_level(market, settings), settings.minimum_days, settings.rank_band)
+    return DetectedStates(level_D, state_D)
 
 
 def _third(rank: float, before: int, band: float) -> int:

@@ -1,0 +1,122 @@
+"""Decisions: which strategies are traded, at which rows, and the target weights of each.
+
+A strategy is a registered baseline (``cash``, ``equal_weight``, ...), or a model family whose forecasts become weights by
+``portfolio.rule`` (``attention``, ``ridge_var``, ...), or one that gives weights itself (``portfolio_transformer``), which meet
+the same limits.
+
+Axes: D decisions, T rows of the panel, N assets in universe order.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crossattn_core.errors import BacktestError, NoForecastError
+from crossattn_core.experiment import Experiment, PortfolioSettings
+from crossattn_core.panel.align import forecast_array, weight_array
+from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.sizing import size_forecasts, size_weights
+from crossattn_core.portfolio.strategies.registry import BASELINES, is_baseline
+from crossattn_core.portfolio.target_weights import Targets
+
+__all__ = ["decide_all", "decision_rows", "target_weights", "traded_strategies"]
+
+
+def traded_strategies(experiment: Experiment) -> tuple[str, ...]:
+    """The trained families, the baselines and what the champion falls back to, each once, families first.
+
+    A family among ``baselines.strategies`` that is not trained has nothing to trade on and is left out.
+    """
+    trained = experiment.retrain.families
+    baselines = (name for name in experiment.baselines.strategies if name in trained or is_baseline(name))
+    return tuple(dict.fromkeys((*trained, *baselines, experiment.selection.fallback)))
+
+
+def decision_rows(
+    as_of_T: NDArray[np.datetime64],
+    settings: PortfolioSettings,
+    first: np.datetime64 | None = None,
+    last: np.datetime64 | None = None,
+) -> NDArray[np.int64]:
+    """Rows at which positions are decided: every ``rebalance_every`` hours, one of them at ``decision_hour``.
+
+    The schedule hangs on the calendar, not on the panel's first row: a longer panel moves no decision.
+    ``first`` and ``last`` (inclusive instants) bound the rows, for instance to those with forecasts.
+
+    >>> from crossattn_core.days import grid
+    >>> from datetime import date
+    >>> rows = decision_rows(grid(date(2025, 3, 1), date(2025, 3, 3)), PortfolioSettings())
+    >>> [int(row) for row in rows]
+    [14, 38, 62]
+    """
+    hour_T = as_of_T.astype("datetime64[h]").astype(np.int64)
+    due_T = (hour_T - settings.decision_hour) % settings.rebalance_every == 0
+    if first is not None:
+        due_T &= as_of_T >= first
+    if last is not None:
+        due_T &= as_of_T <= last
+    return np.flatnonzero(due_T)
+
+
+def decide_all(panel: Panel, forecasts: pd.DataFrame, model_weights: pd.DataFrame, experiment: Experiment) -> dict[str, Targets]:
+    """Target weights of every traded strategy, from the first row with a forecast on; all decide at the same rows.
+
+    Args:
+        forecasts: out-of-sample forecasts (as_of, asset_id, family, horizon, forecast).
+        model_weights: weights of the families that give weights (as_of, asset_id, family, value).
+
+    Raises:
+        NoForecastError: there is neither a forecast nor a weight.
+    """
+    starts = [predicted["as_of"].min() for predicted in (forecasts, model_weights) if len(predicted)]
+    if not starts:
+        first, last = (panel.as_of_T[[0, -1]] - np.timedelta64(1, "us")).astype("datetime64[D]")
+        raise NoForecastError(
+            f"no forecasts between {first} and {last}: the first model needs {experiment.retrain.minimum_days} days of history; "
+            "walk forward over a longer range, or lower retrain.minimum_days"
+        )
+    rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=min(starts).to_datetime64())
+    targets: dict[str, Targets] = {}
+    for strategy in traded_strategies(experiment):
+        forecast_TN = weight_TN = None
+        if not is_baseline(strategy):
+            weight_TN = weight_array(model_weights, panel, strategy)
+            forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
+        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
+    return targets
+
+
+def target_weights(
+    strategy: str,
+    past_panel: Panel,
+    past_forecast_TN: NDArray[np.floating] | None,
+    rows_D: NDArray[np.int64],
+    experiment: Experiment,
+    *,
+    past_weight_TN: NDArray[np.floating] | None = None,
+) -> Targets:
+    """The target weights of ``strategy`` at each decision; row d reads nothing after ``rows_D[d]``.
+
+    Args:
+        strategy: a baseline's name, or a family's.
+        past_panel: the panel, to its newest row.
+        past_forecast_TN: (T, N) log return over ``labels.trade_horizon`` as forecast at each row, NaN where there is
+            none; only for forecast families (see ``forecast_array``).
+        rows_D: decision rows, increasing (see ``decision_rows``).
+        past_weight_TN: (T, N) weights that the family gives, in place of forecasts (see ``weight_array``).
+
+    Raises:
+        BacktestError: a forecast family without forecasts, or forecasts of another shape.
+    """
+    shrinkage_DN = np.empty((0, 0))
+    if is_baseline(strategy):
+        target_DN = BASELINES.get(strategy)(past_panel, rows_D, experiment)
+    elif past_weight_TN is not None:
+        target_DN = size_weights(past_panel, past_weight_TN, rows_D, experiment)
+    elif past_forecast_TN is not None:
+        sized = size_forecasts(past_panel, past_forecast_TN, rows_D, experiment)
+        target_DN, shrinkage_DN = sized.target_DN, sized.shrinkage_DN
+    else:
+        known = ", ".join(BASELINES.names())
+        raise BacktestError(f"{strategy}: no forecasts given; a strategy that is none of {known} is a forecast family")
+    return Targets(strategy, past_panel.asset_ids, past_panel.as_of_T[rows_D], target_DN, shrinkage_DN)

@@ -1,0 +1,1 @@
+"""Baseline strategies, one file each: no model, the same decisions, the same costs; ``registry`` finds them by name."""
