@@ -8,16 +8,28 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.analysis.attention_overview import AttentionStory, tell_attention
+from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
+from crossattn_core.analysis.evidence import pair_evidence
+from crossattn_core.analysis.leaders import Leads, find_leads
+from crossattn_core.analysis.snapshot import Snapshot, take_snapshot
 from crossattn_core.analysis.snapshot_checks import check_snapshots
-from crossattn_core.analysis.snapshot_store import Snapshot, read_snapshots_from_previous, snapshot_day
+from crossattn_core.analysis.snapshot_store import (
+    StoredAttention,
+    read_attention,
+    read_snapshots_from_previous,
+    write_evidence,
+    write_snapshot,
+)
 from crossattn_core.data_stages import data_quality
-from crossattn_core.days import days_between
+from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import HistoryError
+from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.families.fitted import silent as silent_epochs
-from crossattn_core.families.registry import fit_model
+from crossattn_core.families.registry import fit_model, load_model
+from crossattn_core.home import Home
 from crossattn_core.line import Line
+from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decide import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress
 from crossattn_core.receipts import combined_hash
@@ -39,17 +51,20 @@ from crossattn_core.selection.handover import orders_of, save_orders
 from crossattn_core.storage import sha256_of, write_json, write_parquet
 from crossattn_core.tuning.ledger import Trial
 from crossattn_core.tuning.search import Tuned, first_test_day, search
+from crossattn_core.walk_forward.day_result import Load
 from crossattn_core.walk_forward.monitor import Outlook, outlook
 from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import DayResult, EpochOfDay, walk
 
 __all__ = [
     "Decided",
+    "attention_overview_of",
     "check_attention",
     "decide_weights",
+    "find_leads_of",
     "find_regimes",
     "snapshot_attention",
-    "tell_attention_of",
+    "snapshot_day",
     "train",
     "tune",
     "walk_forward",
@@ -145,20 +160,74 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
     return taken
 
 
+def snapshot_day(
+    home: Home,
+    experiment: Experiment,
+    panel: Panel,
+    day: date,
+    *,
+    load: Load = load_model,
+    models: dict[str, FittedModel] | None = None,
+) -> Snapshot | None:
+    """Store what the attention model in force read on ``day``, on its first day with the evidence; none while none is in force.
+
+    Args:
+        models: loaded models by id, shared between the days of a backfill; filled as needed.
+
+    Raises:
+        HistoryError: the walk-forward has not stepped the day, or the panel holds no row of it.
+    """
+    model_id = _attention_in_force(home, day)
+    if model_id is None:
+        raise HistoryError(f"attention of {day}: the walk-forward has not stepped that day; step it first")
+    if not model_id:
+        return None
+    models = {} if models is None else models
+    if model_id not in models:
+        models.clear()
+        models[model_id] = load(home.models / model_id, experiment)
+    model = models[model_id]
+    taken = take_snapshot(model, panel, day)
+    if taken is None:
+        return None
+    snapshot, next_bar = taken
+    write_snapshot(home.attention, snapshot, next_bar)
+    if _attention_in_force(home, day - timedelta(days=1)) != model_id:
+        known = panel.until(panel.row_of(np.datetime64(bounds(day)[1], "us")) + 1)
+        evidence = pair_evidence(model, known, day, experiment.analysis, lookback=experiment.model.lookback)
+        if evidence is not None:
+            write_evidence(home.attention, day, evidence)
+    return snapshot
+
+
+def _attention_in_force(home: Home, day: date) -> str | None:
+    """Id of the attention model in force on ``day``, '' for none; none where the walk-forward has not stepped it."""
+    record = read_day(home, day)
+    return None if record is None else record["state"]["in_force"].get("attention", "")
+
+
 def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
     """Collapse and drift of the snapshots first..last, one row a day and check; see ``snapshot_checks.check_snapshots``."""
-    snapshots = read_snapshots_from_previous(line.home, first, last, ("edge", "entropy"))
+    snapshots = read_snapshots_from_previous(line.home.attention, first, last, ("edge", "entropy"))
     checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
     return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
 
-def tell_attention_of(line: Line, last: date) -> tuple[AttentionSummary, AttentionStory] | None:
-    """What the pictures of attention tell as of ``last``; none before the first snapshot."""
-    summary = attention_summary(line.home, line.experiment, last)
-    panel = line.panel(last)
-    windows = regime_windows(daily_regimes(panel, line.experiment.regimes), line.experiment.regimes)
-    story = tell_attention(line.home, line.experiment, panel, last, windows)
-    return None if summary is None or story is None else (summary, story)
+def find_leads_of(line: Line, last: date) -> tuple[StoredAttention, Leads]:
+    """What is stored of attention up to the end of ``last``, and who leads whom as of then."""
+    settings = line.experiment.analysis
+    stored = read_attention(line.home.attention, last, settings.window_days)
+    return stored, find_leads(line.panel(last), stored, line.experiment.symbols, settings, line.experiment.backtest)
+
+
+def attention_overview_of(line: Line, stored: StoredAttention, leads: Leads) -> tuple[AttentionSummary, AttentionOverview] | None:
+    """What the pictures of attention show, from ``find_leads_of``; none before the first snapshot."""
+    experiment, panel = line.experiment, line.panel(stored.last)
+    summary = attention_summary(line.home, experiment, stored.last)
+    windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
+    lags = experiment.model.max_lag
+    overview = attention_overview(stored, leads, panel, windows, experiment.assets, attention_lags=lags)
+    return None if summary is None or overview is None else (summary, overview)
 
 
 @dataclass(frozen=True)

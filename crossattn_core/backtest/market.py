@@ -14,6 +14,7 @@ from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
+from crossattn_core.stats.returns import log_returns
 
 __all__ = ["HOURS_PER_YEAR", "Market", "linear_impact", "market_of", "square_root_impact"]
 
@@ -214,7 +215,7 @@ def linear_impact(panel: Panel, coefficient: float, hours: int = 168) -> NDArray
 def _volatility_and_volume(panel: Panel, hours: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(T, N) standard deviation of an hourly log return and traded value of an hour, over the trailing rows."""
     volume_TN = pd.DataFrame(panel.quote_volume_TN).rolling(hours, min_periods=1).mean().to_numpy()
-    change = pd.DataFrame(np.log(panel.mark_price_TN)).diff().where(panel.is_fresh_TN)
+    change = pd.DataFrame(log_returns(panel.mark_price_TN)).where(panel.is_fresh_TN)
     return np.sqrt((change**2).rolling(hours, min_periods=1).mean().to_numpy()), volume_TN
 
 

@@ -29,10 +29,11 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.forecast_shrinkage import believed_share
 from crossattn_core.portfolio.limits import Group, groups_of, project
 from crossattn_core.portfolio.positions import Book
-from crossattn_core.portfolio.risk import hourly_variance, log_returns
+from crossattn_core.portfolio.risk import hourly_variance
 from crossattn_core.portfolio.sizing_rules import COST_AWARE_RULES, direct_weights, zone
 from crossattn_core.portfolio.strategies import readable
 from crossattn_core.portfolio.tradability import expected_tradable
+from crossattn_core.stats.returns import log_price_ratios
 
 __all__ = ["Decisions", "Rule", "expected_carry", "forecast_decisions", "trade_cost"]
 
@@ -216,5 +217,5 @@ class Rule:
         """Annual volatility that these weights had over the trailing window."""
         settings = self.experiment.portfolio
         window = slice(max(0, row - settings.volatility_hours), row + 1)
-        portfolio_T = (np.nan_to_num(log_returns(self.past_mark_TN[window])[1:]) * weight_N).sum(axis=1)
+        portfolio_T = (np.nan_to_num(log_price_ratios(self.past_mark_TN[window])[1:]) * weight_N).sum(axis=1)
         return float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0

@@ -7,7 +7,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.experiment import Experiment
 from crossattn_core.report.figures.attention import Order, attention_figure, time_figure, views_figure
@@ -60,7 +60,7 @@ _SECTION = """
 
 
 def attention_pictures(
-    summary: AttentionSummary, story: AttentionStory, experiment: Experiment, *, order: Order
+    summary: AttentionSummary, story: AttentionOverview, experiment: Experiment, *, order: Order
 ) -> dict[str, Figure]:
     """Every picture that there is something to draw for, by name (``PICTURES``)."""
     drawn = {
@@ -72,7 +72,7 @@ def attention_pictures(
         drawn["three_views"] = views_figure(story)
     if len(story.leaders):
         drawn["lag_profiles"] = lag_profile_figure(story)
-    if story.stress:
+    if story.regime_correlations:
         drawn["correlation_by_regime"] = stress_figure(story)
     return drawn
 

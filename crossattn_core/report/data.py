@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core import __version__
-from crossattn_core.analysis.attention_overview import tell_attention
-from crossattn_core.analysis.forecast_quality import forecast_quality
-from crossattn_core.analysis.forecast_tests import forecast_tests
-from crossattn_core.analysis.leaders import find_leaders
-from crossattn_core.analysis.snapshot_store import edge_matrices, read_snapshots
+from crossattn_core.analysis.attention_overview import attention_overview
+from crossattn_core.analysis.forecast_quality import forecast_arrays, forecast_quality
+from crossattn_core.analysis.forecast_tests import DECAY_HOURS, forecast_tests
+from crossattn_core.analysis.leaders import find_leads
+from crossattn_core.analysis.snapshot_store import edge_matrices, read_attention, read_snapshots
 from crossattn_core.backtest.market import Market, market_of
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import NoForecastError
 from crossattn_core.experiment import FAMILIES, Experiment
 from crossattn_core.home import Home
+from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decide import Targets, decision_rows, forecast_array, needs_forecast, target_weights
 from crossattn_core.receipts import combined_hash
@@ -96,13 +97,24 @@ def gather_inputs(
 ) -> ReportInputs:
     """Everything on the page, as of the panel's newest row."""
     first, last = _days(panel)
-    leaders = find_leaders(home, experiment, panel, last)
+    stored = read_attention(home.attention, last, experiment.analysis.window_days)
+    leads = find_leads(panel, stored, experiment.symbols, experiment.analysis, experiment.backtest)
     names = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
-    leaders = leaders.assign(leader=leaders["leader"].map(names), follower=leaders["follower"].map(names))
+    leaders = leads.table.assign(leader=leads.table["leader"].map(names), follower=leads.table["follower"].map(names))
     windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
     feed = experiment.feed
     champions = _known_then(read_champions(home), last)
-    tests, decay = forecast_tests(home, experiment, panel, first, last)
+    horizons = experiment.labels.horizons
+    arrays = forecast_arrays(read_forecasts(home, first, last), panel.as_of_T, panel.asset_ids, horizons)
+    labels = compute_labels(panel, experiment.labels)
+    tests, decay = forecast_tests(
+        arrays,
+        labels,
+        compute_labels(panel, experiment.labels.model_copy(update={"horizons": DECAY_HOURS})),
+        horizons,
+        trade_horizon=experiment.labels.trade_horizon,
+        confidence=experiment.backtest.confidence,
+    )
     weights_hash = combined_hash(*(wanted.content_hash for wanted in targets.values()))
     return ReportInputs(
         experiment=experiment,
@@ -110,14 +122,14 @@ def gather_inputs(
         beliefs={strategy: wanted.belief_D for strategy, wanted in targets.items() if len(wanted.belief_D)},
         subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
         benchmark=experiment.selection.fallback,
-        forecast_quality=forecast_quality(home, experiment, panel, first, last),
+        forecast_quality=forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest),
         accuracy_tests=tests,
         decay=decay,
         trials=trials_counted(home, experiment),
         plan=read_plan(home, first, last),
         regime_windows=windows,
         attention=attention_summary(home, experiment, last),
-        story=tell_attention(home, experiment, panel, last, windows, leaders=leaders),
+        story=attention_overview(stored, leads, panel, windows, experiment.assets, attention_lags=experiment.model.max_lag),
         leaders=leaders,
         planted=feed.simulated.leads if feed.kind == "simulated" else None,
         data_quality=data_quality,
@@ -158,7 +170,7 @@ def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
 def attention_summary(home: Home, experiment: Experiment, last: date) -> AttentionSummary | None:
     """Mean attention over the snapshots of the newest ``analysis.window_days`` days; none without snapshots."""
     first = last - timedelta(days=experiment.analysis.window_days - 1)
-    snapshots = read_snapshots(home, first, last, ("edge", "source_lag"))
+    snapshots = read_snapshots(home.attention, first, last, ("edge", "source_lag"))
     if snapshots.empty:
         return None
     _, edge_DNM = edge_matrices(snapshots, experiment.asset_ids)

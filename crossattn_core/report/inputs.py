@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
 
@@ -56,7 +56,7 @@ class ReportInputs:
     regime_windows: pd.DataFrame | None = None
     """window_id, regime, name, onset, confirmed, end (exclusive), days, volatility."""
     attention: AttentionSummary | None = None
-    story: AttentionStory | None = None
+    story: AttentionOverview | None = None
     """Attention through time, views, statistics and correlation by regime."""
     leaders: pd.DataFrame | None = None
     """leader, follower, lag, weight, correlation, q_value, named, why; one row an ordered pair."""
