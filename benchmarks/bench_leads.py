@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.planted.lead_trial import METHODS, Score, days_until_followed, find_edges, score_edges
+from benchmarks.planted.lead_trial import METHODS, EdgeScore, days_until_followed, find_edges, score_edges
 from benchmarks.planted.markets import planted_suite_market
 
 MARKETS = ("linear 5%", "linear 1%", "squared 5%", "two leaders", "hidden driver", "sessions")
@@ -44,7 +44,7 @@ def _found(seeds: int) -> Iterable[str]:
     yield f"| market | {' | '.join(METHODS)} |"
     yield "|---|" + "---|" * len(METHODS)
     for name in MARKETS:
-        scores: dict[str, list[Score]] = {method: [] for method in METHODS}
+        scores: dict[str, list[EdgeScore]] = {method: [] for method in METHODS}
         for seed in range(seeds):
             market = planted_suite_market(name, seed, bars=BARS)
             for method, edges in find_edges(market, seed).items():
@@ -54,7 +54,7 @@ def _found(seeds: int) -> Iterable[str]:
         yield row
 
 
-def _cell(scores: list[Score]) -> str:
+def _cell(scores: list[EdgeScore]) -> str:
     named, found = sum(score.named for score in scores), sum(score.found for score in scores)
     planted = sum(score.planted for score in scores)
     precision = f"{found / named:.2f}" if named else "-"

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crossattn_core.analysis.forecast_quality import ALL_ASSETS, forecast_quality
+from crossattn_core.analysis.forecast_quality import ALL_ASSETS, forecast_arrays, forecast_quality
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
+from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import open_panel
 from crossattn_core.portfolio.decisions import decide_all
@@ -74,7 +75,11 @@ def walk_once(experiment: Experiment, panel: Panel, scratch: Home, last: date, *
 
 def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict[str, str]:
     """IC at the traded horizon and net Sharpe, with their intervals, by family; and the benchmark's Sharpe."""
-    quality = forecast_quality(home, experiment, panel, experiment.period.start, last)
+    forecasts = read_forecasts(home, experiment.period.start, last)
+    horizons = experiment.labels.horizons
+    arrays = forecast_arrays(forecasts, panel.as_of_T, panel.asset_ids, horizons)
+    labels = compute_labels(panel, experiment.labels)
+    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest)
     quality = quality[(quality["asset_id"] == ALL_ASSETS) & (quality["measure"] == "IC")]
     quality = quality[quality["horizon"] == experiment.labels.trade_horizon].set_index("family")
     first = experiment.period.start

@@ -2,29 +2,38 @@
 
 from datetime import date
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
+from crossattn_core.analysis.leaders import Leads, find_leads
+from crossattn_core.analysis.snapshot_store import StoredAttention, read_attention
 from crossattn_core.line import Line
-from crossattn_core.model_stages import stored_attention
 from crossattn_core.panel.align import weight_array
 from crossattn_core.portfolio.target_weights import read_weights
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import attention_findings
+from crossattn_core.report.data import attention_summary
 from crossattn_core.report.explain import Step, StoredDecisions, explain
 from crossattn_core.report.inputs import AttentionSummary
 from crossattn_core.selection.follow import CHAMPION, reported_strategies
 from crossattn_core.selection.handover import read_champions
 from crossattn_core.walk_forward.store import read_forecasts, read_plan, read_predictions
 
-__all__ = ["attention_overview_of", "explain_position"]
+__all__ = ["attention_overview_of", "explain_position", "leads_of"]
 
 
-def attention_overview_of(line: Line, last: date) -> tuple[AttentionSummary, AttentionStory] | None:
-    """What the pictures of attention show as of ``last``; none before the first snapshot."""
-    panel = line.panel(last)
-    windows = regime_windows(daily_regimes(panel, line.experiment.regimes), line.experiment.regimes)
-    found = attention_findings(stored_attention(line, last), line.experiment, panel, windows)
-    return None if found.summary is None or found.overview is None else (found.summary, found.overview)
+def leads_of(line: Line, last: date) -> tuple[StoredAttention, Leads]:
+    """What is stored of attention up to the end of ``last``, and who leads whom as of then."""
+    settings = line.experiment.analysis
+    stored = read_attention(line.home.attention, last, settings.window_days)
+    return stored, find_leads(line.panel(last), stored, line.experiment.symbols, settings, line.experiment.backtest)
+
+
+def attention_overview_of(line: Line, stored: StoredAttention, leads: Leads) -> tuple[AttentionSummary, AttentionOverview] | None:
+    """What the pictures of attention show, from ``leads_of``; none before the first snapshot."""
+    experiment, panel = line.experiment, line.panel(stored.last)
+    windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
+    summary, lags = attention_summary(stored, experiment), experiment.model.max_lag
+    overview = attention_overview(stored, leads, panel, windows, experiment.assets, attention_lags=lags)
+    return None if summary is None or overview is None else (summary, overview)
 
 
 def explain_position(line: Line, day: date, symbol: str, strategy: str) -> tuple[Step, ...]:

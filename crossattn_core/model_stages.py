@@ -8,23 +8,25 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.analysis.evidence import read_agreement, read_evidence
+from crossattn_core.analysis.evidence import pair_evidence
+from crossattn_core.analysis.snapshot import Snapshot, take_snapshot
 from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.analysis.snapshot_store import (
-    Snapshot,
-    read_next_bar,
-    read_snapshots,
+    read_attention,
     read_snapshots_from_previous,
-    snapshot_day,
+    write_evidence,
+    write_snapshot,
 )
 from crossattn_core.data_stages import data_quality
-from crossattn_core.days import days_between
+from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import HistoryError
+from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.families.fitted import silent as silent_epochs
-from crossattn_core.families.registry import fit_model
+from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.line import Line
+from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decisions import decide_all
 from crossattn_core.portfolio.target_weights import Targets, read_weights, save_weights
 from crossattn_core.progress import Progress
@@ -32,7 +34,7 @@ from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.report.data import report_inputs
-from crossattn_core.report.inputs import ReportInputs, StoredAttention, StoredResults
+from crossattn_core.report.inputs import ReportInputs, StoredResults
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.selection.champion import select_champion
 from crossattn_core.selection.choose import Champions
@@ -41,6 +43,7 @@ from crossattn_core.selection.handover import handover_of, read_champions, save_
 from crossattn_core.storage import sha256_of, write_parquet
 from crossattn_core.tuning.ledger import Trial, trials_counted
 from crossattn_core.tuning.search import Tuned, first_test_day, search
+from crossattn_core.walk_forward.day import Load
 from crossattn_core.walk_forward.monitor import Outlook, outlook
 from crossattn_core.walk_forward.predictions import as_forecasts
 from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan, read_predictions
@@ -52,7 +55,7 @@ __all__ = [
     "decide_weights",
     "find_regimes",
     "snapshot_attention",
-    "stored_attention",
+    "snapshot_day",
     "train",
     "tune",
     "walk_forward",
@@ -150,9 +153,55 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
     return taken
 
 
+def snapshot_day(
+    home: Home,
+    experiment: Experiment,
+    panel: Panel,
+    day: date,
+    *,
+    load: Load = load_model,
+    models: dict[str, FittedModel] | None = None,
+) -> Snapshot | None:
+    """Store what the attention model in force read on ``day``, on its first day with the evidence; none while none is in force.
+
+    Args:
+        models: loaded models by id, shared between the days of a backfill; filled as needed.
+
+    Raises:
+        HistoryError: the walk-forward has not stepped the day, or the panel holds no row of it.
+    """
+    model_id = _attention_in_force(home, day)
+    if model_id is None:
+        raise HistoryError(f"attention of {day}: the walk-forward has not stepped that day; step it first")
+    if not model_id:
+        return None
+    models = {} if models is None else models
+    if model_id not in models:
+        models.clear()
+        models[model_id] = load(home.models / model_id, experiment)
+    model = models[model_id]
+    taken = take_snapshot(model, panel, day)
+    if taken is None:
+        return None
+    snapshot, next_bar = taken
+    write_snapshot(home.attention, snapshot, next_bar)
+    if _attention_in_force(home, day - timedelta(days=1)) != model_id:
+        known = panel.until(panel.row_of(np.datetime64(bounds(day)[1], "us")) + 1)
+        evidence = pair_evidence(model, known, day, experiment.analysis, lookback=experiment.model.lookback)
+        if evidence is not None:
+            write_evidence(home.attention, day, evidence)
+    return snapshot
+
+
+def _attention_in_force(home: Home, day: date) -> str | None:
+    """Id of the attention model in force on ``day``, '' for none; none where the walk-forward has not stepped it."""
+    record = read_day(home, day)
+    return None if record is None else record["state"]["in_force"].get("attention", "")
+
+
 def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
     """Collapse and drift of the snapshots first..last, one row a day and check; see ``snapshot_checks.check_snapshots``."""
-    snapshots = read_snapshots_from_previous(line.home, first, last, ("edge", "entropy"))
+    snapshots = read_snapshots_from_previous(line.home.attention, first, last, ("edge", "entropy"))
     checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
     return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
@@ -221,18 +270,10 @@ def _stored_results(line: Line, day: date) -> StoredResults:
         targets={strategy: targets.until(panel.as_of_T[-1]) for strategy, targets in decided.items()},
         forecasts=read_forecasts(home, first, day),
         plan=read_plan(home, first, day),
-        attention=stored_attention(line, day),
+        attention=read_attention(home.attention, day, experiment.analysis.window_days),
         champions=_champions_until(home, day),
         trials=trials_counted(home, experiment),
         data_quality=data_quality(line, day),
-    )
-
-
-def stored_attention(line: Line, last: date) -> StoredAttention:
-    """Every snapshot and next-bar forecast up to ``last``, and what was found on the newest model by then."""
-    home, first = line.home, line.experiment.period.start
-    return StoredAttention(
-        read_snapshots(home, first, last), read_next_bar(home, first, last), read_evidence(home, last), read_agreement(home, last)
     )
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from crossattn_core import inspections
-from crossattn_core.analysis.evidence import read_evidence
-from crossattn_core.analysis.leaders import find_leaders, why_no_lead
+from crossattn_core.analysis.attribution import VIEWS
+from crossattn_core.analysis.leaders import Leads, why_no_lead
+from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.errors import CrossattnError, HistoryError
 from crossattn_core.line import Line
 from crossattn_core.report.figures.overview import attention_pictures
@@ -26,7 +27,6 @@ __all__ = ["leaders"]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) at whose end to look; else the newest.")]
 Pictures = Annotated[Path | None, typer.Option(help="Folder to write the pictures of attention and leads into, as PNG.")]
 
-_VIEWS = ("attention", "gradient", "occlusion")
 _SHOWN_BESIDE = 5
 _MIN_SHOWN = 10
 
@@ -43,24 +43,24 @@ def leaders(
     last = as_of.date() if as_of else line.last_day
     if not line.experiment.period.start <= last <= line.last_day:
         raise CrossattnError(f"--as-of {last} lies outside {line.experiment.period.start} .. {line.last_day}; choose a day in it")
-    found = _beside_views(line, find_leaders(line.home, line.experiment, line.panel(last), last), last.isoformat())
+    stored, leads = inspections.leads_of(line, last)
+    found = _with_views(line, stored, leads)
     no_lead = why_no_lead(found, line.experiment.analysis.false_discovery_rate)
     if as_json:
-        told = {"event": "leaders", "as_of": last.isoformat(), "named": int(found["named"].sum()), "why_none": no_lead or None}
-        sys.stdout.write(json.dumps(told) + "\n")
+        summary = {"event": "leaders", "as_of": last.isoformat(), "named": int(found["named"].sum()), "why_none": no_lead or None}
+        sys.stdout.write(json.dumps(summary) + "\n")
         sys.stdout.write(found.assign(event="lead").to_json(orient="records", lines=True).rstrip("\n") + "\n")
     else:
         _show(found, f"Predictive leads as of {last}", no_lead)
     if pictures is not None:
-        _write_pictures(line, last.isoformat(), pictures, quiet=as_json)
+        _write_pictures(line, stored, leads, pictures, quiet=as_json)
 
 
-def _beside_views(line: Line, found: pd.DataFrame, last: str) -> pd.DataFrame:
+def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFrame:
     """The table with symbols in place of keys, and the views of the newest model beside each pair."""
-    evidence = read_evidence(line.home, datetime.fromisoformat(last).date())[["leader", "follower", *_VIEWS]]
-    evidence = evidence.rename(columns={view: f"{view}_view" for view in _VIEWS})
+    evidence = stored.evidence[["leader", "follower", *VIEWS]].rename(columns={view: f"{view}_view" for view in VIEWS})
     names = dict(zip(line.experiment.asset_ids, line.experiment.symbols, strict=True))
-    beside = found.merge(evidence, how="left", on=["leader", "follower"])
+    beside = leads.table.merge(evidence, how="left", on=["leader", "follower"])
     return beside.assign(leader=beside["leader"].map(names), follower=beside["follower"].map(names))
 
 
@@ -71,7 +71,7 @@ def _show(found: pd.DataFrame, title: str, no_lead: str) -> None:
     for column in ("leader", "follower", "lag", "correlation", "q", "attention", "gradient", "occlusion", "named", "why"):
         shown.add_column(column, overflow="fold")
     for row in found.head(max(named + _SHOWN_BESIDE, _MIN_SHOWN)).to_dict("records"):
-        views = ["-" if pd.isna(row[f"{view}_view"]) else f"{row[f'{view}_view']:.0%}" for view in _VIEWS]
+        views = ["-" if pd.isna(row[f"{view}_view"]) else f"{row[f'{view}_view']:.0%}" for view in VIEWS]
         numbers = (f"{row['lag']} h", f"{row['correlation']:+.3f}", f"{row['q_value']:.3g}", *views)
         shown.add_row(str(row["leader"]), str(row["follower"]), *numbers, "yes" if row["named"] else "no", str(row["why"]))
     console.print(shown)
@@ -79,11 +79,13 @@ def _show(found: pd.DataFrame, title: str, no_lead: str) -> None:
         console.print(no_lead, highlight=False)
 
 
-def _write_pictures(line: Line, last: str, folder: Path, *, quiet: bool) -> None:
-    told = inspections.attention_overview_of(line, datetime.fromisoformat(last).date())
-    if told is None:
-        raise HistoryError(f"no attention snapshot up to {last}: nothing to draw; run 'crossattn run' over more days first")
-    for name, figure in attention_pictures(*told, line.experiment.analysis, order="sector").items():
+def _write_pictures(line: Line, stored: StoredAttention, leads: Leads, folder: Path, *, quiet: bool) -> None:
+    overview = inspections.attention_overview_of(line, stored, leads)
+    if overview is None:
+        raise HistoryError(
+            f"no attention snapshot up to {stored.last}: nothing to draw; run 'crossattn run' over more days first"
+        )
+    for name, figure in attention_pictures(*overview, line.experiment.analysis, order="sector").items():
         path = write_bytes(folder.resolve() / f"{name}.png", png(figure, 110))
         if not quiet:
             sys.stdout.write(f"{path}\n")

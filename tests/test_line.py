@@ -98,7 +98,7 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
     pd.testing.assert_frame_equal(*(held[held["as_of"] <= moment].reset_index(drop=True) for held in forecasts), check_exact=True)
     assert not forecasts[0]["forecast"].equals(forecasts[1]["forecast"]), "the rewrite reached no forecast"
 
-    snapshots = [read_snapshots(held.home, first, last) for held in (line, other_line)]
+    snapshots = [read_snapshots(held.home.attention, first, last) for held in (line, other_line)]
     whole_days = [held[held["day"] < pd.Timestamp(moment.date())].reset_index(drop=True) for held in snapshots]
     pd.testing.assert_frame_equal(*whole_days, check_exact=True)
 

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 from benchmarks.planted.markets import PlantedMarket, planted_experiment
 from crossattn_core.analysis.attribution import attention_view, gradient_view, occlusion_view, shares
-from crossattn_core.analysis.classical import granger, hayashi_yoshida
-from crossattn_core.analysis.lead_lag import lead_lag
-from crossattn_core.analysis.leaders import judge_leads
-from crossattn_core.analysis.snapshot import summarise
-from crossattn_core.analysis.snapshot_store import next_bar_frame
+from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
+from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
+from crossattn_core.analysis.leaders import name_leads
+from crossattn_core.analysis.snapshot import next_bar_frame, summarise
 from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
 from crossattn_core.walk_forward.drift import row_weights
 
-__all__ = ["METHODS", "Score", "days_until_followed", "find_edges", "score_edges"]
+__all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "score_edges"]
 
 METHODS = ("attention", "gradient", "occlusion", "gate", "correlation", "granger", "hayashi_yoshida")
 
@@ -43,7 +43,7 @@ _VIEW_ROWS = 24
 
 
 @dataclass(frozen=True)
-class Score:
+class EdgeScore:
     """Edges of one method on one market."""
 
     planted: int
@@ -71,17 +71,26 @@ def find_edges(
     snapshot = summarise(_weights(model, panel, held_R), day, model.model_id).to_frame()
     forecast_RN, alone_RN = model.forecast_next_bar(panel, held_R), model.forecast_without_others(panel, held_R)
     next_bar = next_bar_frame(panel, held_R, forecast_RN, alone_RN, model.model_id)
-    judged = judge_leads(panel, 0, snapshot, next_bar, experiment)
-    edges["gate"] = _edges(judged[judged["named"]], panel, "lag")
+    settings = experiment.analysis
+    tested = lead_lag(
+        fresh_returns(panel),
+        panel.asset_ids,
+        max_lag=settings.max_lag,
+        permutations=settings.permutations,
+        first_lag_NN=first_clean_lags(panel),
+    )
+    labels = next_bar_labels(panel)
+    found = name_leads(panel, labels, tested, snapshot, next_bar, experiment.symbols, settings, experiment.backtest)
+    edges["gate"] = _edges(found[found["named"]], panel, "lag")
     return edges | _statistics(panel)
 
 
-def score_edges(edges: Edges, market: PlantedMarket) -> Score:
+def score_edges(edges: Edges, market: PlantedMarket) -> EdgeScore:
     """Hold the edges that a method names against the planted ones."""
     planted = {(edge.leader, edge.follower): edge.lag for edge in market.edges}
     found = [pair for pair in edges if pair in planted]
     errors = [abs(edges[pair] - planted[pair]) for pair in found if np.isfinite(edges[pair])]
-    return Score(len(planted), len(edges), len(found), float(np.mean(errors)) if errors else float("nan"))
+    return EdgeScore(len(planted), len(edges), len(found), float(np.mean(errors)) if errors else float("nan"))
 
 
 def days_until_followed(

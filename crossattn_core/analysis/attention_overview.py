@@ -1,29 +1,32 @@
-"""What there is to tell about attention as of a day, gathered from what is stored: for the pictures, the page and the terminal.
+"""Attention as of a day, with what stands behind it: everything that the pictures, the page and the terminal show.
 
-Axes: D days, T bars of the window, N targets, M sources, L lags.
+Axes: D days, T bars, N targets, M sources, L lags.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.lead_lag import SHAPES, first_clean_lags, lead_lag
+from crossattn_core.analysis.lead_lag import SHAPES
+from crossattn_core.analysis.leaders import Leads
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation, correlation_by_regime
+from crossattn_core.analysis.snapshot import net_leadership
 from crossattn_core.analysis.snapshot_checks import attention_changes
-from crossattn_core.analysis.snapshot_store import edge_matrices
-from crossattn_core.experiment import Experiment
+from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
+from crossattn_core.days import bounds
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
+from crossattn_core.regimes.market_days import fresh_returns
+from crossattn_core.universe import Asset
 
-__all__ = ["AttentionStory", "tell_attention"]
+__all__ = ["AttentionOverview", "attention_overview"]
 
 
 @dataclass(frozen=True)
-class AttentionStory:
-    """Attention, views, statistics and verdicts, as of the end of ``last``. Symbols stand in place of keys."""
+class AttentionOverview:
+    """Attention, views, statistics and verdicts, as of the end of ``last``. Symbols in place of keys."""
 
     last: date
     symbols: tuple[str, ...]
@@ -44,7 +47,7 @@ class AttentionStory:
     """Share of attention that moved since the snapshot before."""
     windows: pd.DataFrame
     """``regime_windows``."""
-    stress: tuple[RegimeCorrelation, ...]
+    regime_correlations: tuple[RegimeCorrelation, ...]
     """Correlation by regime, calm first."""
     leaders: pd.DataFrame
     """``leaders.LEADER_COLUMNS``, symbols in place of keys."""
@@ -55,75 +58,60 @@ class AttentionStory:
 
     @property
     def net_N(self) -> NDArray[np.float64]:
-        """(N,) attention received less attention given, both beyond the fair share: what leadership orders by."""
-        read_NM = self.weight_NM > 0
-        fair_NM = np.where(
-            read_NM, self.weight_NM.sum(axis=1, keepdims=True) / np.maximum(read_NM.sum(axis=1, keepdims=True), 1), 0
-        )
-        beyond_NM = np.maximum(self.weight_NM - fair_NM, 0)
-        return beyond_NM.sum(axis=0) - beyond_NM.sum(axis=1)
+        """(N,) see ``snapshot.net_leadership``: what leadership orders by."""
+        return net_leadership(self.weight_NM)
 
 
-def tell_attention(
-    snapshots: pd.DataFrame,
-    evidence: pd.DataFrame,
-    agreement: pd.DataFrame,
-    experiment: Experiment,
+def attention_overview(
+    stored: StoredAttention,
+    leads: Leads,
     panel: Panel,
     windows: pd.DataFrame,
-    leaders: pd.DataFrame,
-) -> AttentionStory | None:
-    """Attention as of the end of the panel's last day; none before the first snapshot.
+    assets: tuple[Asset, ...],
+    *,
+    attention_lags: int,
+) -> AttentionOverview | None:
+    """Everything there is as of the end of ``stored.last``; none before the first snapshot.
 
     Args:
-        snapshots: every stored day's, up to the panel's last (``SNAPSHOT_COLUMNS``).
-        evidence: of the newest model (``evidence.EVIDENCE_COLUMNS``), ``agreement`` likewise.
-        windows: ``regime_windows`` of the panel.
-        leaders: ``find_leaders`` as of the same day.
+        panel: rows after that day are not read.
+        windows: ``regime_windows`` found on days up to it.
+        assets: of the panel, in its order.
+        attention_lags: L, lags that the model's attention reads.
     """
-    settings, ids = experiment.analysis, experiment.asset_ids
-    last = (panel.as_of_T[-1] - np.timedelta64(1, "us")).astype("datetime64[D]").item()
-    start = last - timedelta(days=settings.window_days - 1)
+    snapshots, ids = stored.history, panel.asset_ids
     if snapshots.empty:
         return None
     day_D, edge_DNM = edge_matrices(snapshots, ids)
-    newest_D = day_D >= np.datetime64(start)
+    newest_D = day_D >= np.datetime64(stored.window_start)
     weight_NM = edge_DNM[newest_D if newest_D.any() else slice(-1, None)].mean(axis=0)
     total_N1 = weight_NM.sum(axis=1, keepdims=True)
     received = snapshots[snapshots["quantity"] == "received"].pivot(index="day", columns="source", values="value")
     entropy = snapshots[snapshots["quantity"] == "entropy"].groupby("day")["value"].mean()
-    return_TN = fresh_returns(panel)
-    tested = lead_lag(
-        return_TN[-settings.window_days * BARS_A_DAY :],
-        ids,
-        max_lag=settings.max_lag,
-        permutations=settings.permutations,
-        first_lag_NN=first_clean_lags(panel),
-    )
-    names = dict(zip(ids, experiment.symbols, strict=True))
-    return AttentionStory(
-        last=last,
-        symbols=experiment.symbols,
-        sectors=tuple(asset.sector for asset in experiment.assets),
+    known = panel.until(panel.row_of(np.datetime64(bounds(stored.last)[1], "us")) + 1)
+    symbol_by_id = {asset_id: asset.symbol for asset_id, asset in zip(ids, assets, strict=True)}
+    return AttentionOverview(
+        last=stored.last,
+        symbols=tuple(asset.symbol for asset in assets),
+        sectors=tuple(asset.sector for asset in assets),
         weight_NM=np.divide(weight_NM, total_N1, out=np.zeros_like(weight_NM), where=total_N1 > 0),
-        profile_NML=_profile(snapshots, experiment, start),
-        z_LNN=tested.z_KLNN[SHAPES.index("linear")],
+        profile_NML=_profile(stored.top, ids, attention_lags),
+        z_LNN=leads.tested.z_KLNN[SHAPES.index("linear")],
         day_D=day_D,
         received_DM=received.reindex(index=pd.DatetimeIndex(day_D), columns=list(ids)).to_numpy(np.float64),
         entropy_D=entropy.reindex(pd.DatetimeIndex(day_D)).to_numpy(np.float64),
         moved_D=attention_changes(snapshots[snapshots["quantity"] == "edge"], ids)["since_previous"].to_numpy(np.float64),
         windows=windows,
-        stress=correlation_by_regime(return_TN, panel.as_of_T, windows),
-        leaders=_named(leaders, names),
-        evidence=_named(evidence, names),
-        agreement=agreement,
+        regime_correlations=correlation_by_regime(fresh_returns(known), known.as_of_T, windows),
+        leaders=_named(leads.table, symbol_by_id),
+        evidence=_named(stored.evidence, symbol_by_id),
+        agreement=stored.agreement,
     )
 
 
-def _profile(snapshots: pd.DataFrame, experiment: Experiment, first: date) -> NDArray[np.float64]:
-    top = snapshots[(snapshots["quantity"] == "top") & (snapshots["day"] >= pd.Timestamp(first))]
-    place = {asset_id: n for n, asset_id in enumerate(experiment.asset_ids)}
-    profile_NML = np.zeros((len(place), len(place), experiment.model.max_lag))
+def _profile(top: pd.DataFrame, asset_ids: tuple[str, ...], lags: int) -> NDArray[np.float64]:
+    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
+    profile_NML = np.zeros((len(place), len(place), lags))
     if len(top):
         where = (top["target"].map(place).to_numpy(int), top["source"].map(place).to_numpy(int), top["lag"].to_numpy(int) - 1)
         np.add.at(profile_NML, where, top["value"].to_numpy(np.float64))
@@ -131,7 +119,5 @@ def _profile(snapshots: pd.DataFrame, experiment: Experiment, first: date) -> ND
     return profile_NML
 
 
-def _named(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Symbols in place of keys; a table that has symbols already stays."""
-    known = names | {symbol: symbol for symbol in names.values()}
-    return frame.assign(leader=frame["leader"].map(known), follower=frame["follower"].map(known))
+def _named(pairs: pd.DataFrame, symbol_by_id: dict[str, str]) -> pd.DataFrame:
+    return pairs.assign(leader=pairs["leader"].map(symbol_by_id), follower=pairs["follower"].map(symbol_by_id))

@@ -5,10 +5,10 @@
     occlusion      how far the forecast moves when a source's recent history is replaced by that of other weeks
 
 Attention says where a model looks, the gradient what a small change would do, occlusion what the source is worth to the
-forecast. None of them speaks of cause. Each view is a share: over the sources other than itself a target's values sum to
+forecast. None of them is evidence of cause. Each view is a share: over the sources other than itself a target's values sum to
 one.
 
-Axes: R rows asked for, N targets, M sources, L lags, U distinct bars, C channels.
+Axes: R decision rows, N targets, M sources, L lags, U distinct bars, C channels.
 """
 
 from dataclasses import dataclass, replace
@@ -17,22 +17,23 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from crossattn_core.analysis.snapshot import summarise
-from crossattn_core.errors import HistoryError, TrainingError
+from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Windows
+from crossattn_core.stats.rank_correlation import rank_correlation
+from crossattn_core.stats.returns import log_returns
 
 __all__ = [
     "VIEWS",
-    "Influence",
+    "Attribution",
     "agreement",
     "attention_view",
+    "attribution",
     "gradient_view",
-    "influence_views",
     "occlusion_view",
     "shares",
     "with_other_history",
@@ -44,34 +45,40 @@ _WEEK = 168
 
 
 @dataclass(frozen=True)
-class Influence:
+class Attribution:
     """The views of one model at some rows."""
 
-    asset_ids: tuple[str, ...]
     share_by_view_NM: dict[str, NDArray[np.float64]]
     """View -> (N, M) share of target n's reliance that falls on source m; 0 on the diagonal, NaN rows where nothing is known."""
+    attention_NML: NDArray[np.float64]
+    """(N, M, L) the attention view by lag; lag index l is the bar l bars before as_of."""
     gradient_NML: NDArray[np.float64]
-    """(N, M, L) the gradient view by lag; lag index l is the bar l bars before as_of."""
+    """(N, M, L) the gradient view by lag; (N, M, 1) of NaN for a family without a network."""
 
 
-def influence_views(
-    model: FittedNetwork, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
-) -> Influence:
-    """All three views at ``rows`` (panel rows, each with enough history behind it).
+def attribution(
+    model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
+) -> Attribution | None:
+    """All views at ``rows`` (panel rows, each with enough history behind it); none for a model without cross-attention.
 
     Cost: one backward pass a target and one forecast a source and week; some dozens of rows spread over weeks say as much
     as a whole day of neighbours.
+
+    Args:
+        weeks: see ``occlusion_view``; none leaves occlusion unknown.
     """
     attention_NML = attention_view(model, panel, rows)
     if attention_NML is None:
-        raise TrainingError(f"model {model.model_id} has no cross-attention to look at; set model.cross_attention")
-    gradient_NML = gradient_view(model, panel, rows)
+        return None
+    unknown_NM = np.full(attention_NML.shape[:2], np.nan)
+    gradient_NML = gradient_view(model, panel, rows) if isinstance(model, FittedNetwork) else unknown_NM[:, :, None]
     value_by_view_NM = {
         "attention": attention_NML.sum(axis=2),
         "gradient": gradient_NML.sum(axis=2),
-        "occlusion": occlusion_view(model, panel, rows, weeks=weeks),
+        "occlusion": occlusion_view(model, panel, rows, weeks=weeks) if weeks else unknown_NM,
     }
-    return Influence(panel.asset_ids, {view: shares(value_NM) for view, value_NM in value_by_view_NM.items()}, gradient_NML)
+    share_by_view_NM = {view: shares(value_NM) for view, value_NM in value_by_view_NM.items()}
+    return Attribution(share_by_view_NM, attention_NML, gradient_NML)
 
 
 def attention_view(model: FittedModel, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64] | None:
@@ -156,8 +163,7 @@ def with_other_history(panel: Panel, asset: int, shift: int) -> Panel:
         changed_TX[shift:, asset] = value_TX[:-shift, asset]
         return changed_TX
 
-    with np.errstate(invalid="ignore", divide="ignore"):
-        move_T = np.diff(np.log(np.asarray(panel.mark_price_TN[:, asset])), prepend=np.nan)
+    move_T = log_returns(panel.mark_price_TN[:, asset])
     then_T = np.where(np.isfinite(move_T), move_T, 0.0)[: len(move_T) - shift]
     mark_TN = np.array(panel.mark_price_TN)
     mark_TN[shift:, asset] = mark_TN[shift - 1, asset] * np.exp(np.cumsum(then_T))
@@ -191,18 +197,11 @@ def agreement(value_by_view_NM: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
     for k, first in enumerate(names):
         for second in names[k + 1 :]:
             x_NM, y_NM = value_by_view_NM[first], value_by_view_NM[second]
-            within_N = [_rank_correlation(x_NM[n, off_NM[n]], y_NM[n, off_NM[n]]) for n in range(assets)]
+            within_N = [rank_correlation(x_NM[n, off_NM[n]], y_NM[n, off_NM[n]]) for n in range(assets)]
             known = [value for value in within_N if np.isfinite(value)]
             mean = float(np.mean(known)) if known else float("nan")
-            rows.append((first, second, _rank_correlation(x_NM[off_NM], y_NM[off_NM]), mean))
+            rows.append((first, second, rank_correlation(x_NM[off_NM], y_NM[off_NM]), mean))
     return pd.DataFrame(rows, columns=["first", "second", "rank_correlation", "within_target"])
-
-
-def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    known = np.isfinite(x) & np.isfinite(y)
-    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
-        return float("nan")
-    return float(np.corrcoef(stats.rankdata(x[known]), stats.rankdata(y[known]))[0, 1])
 
 
 def shares(value_NM: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,28 +9,18 @@ Axes: T bars, N assets, W weeks, B bootstrap draws, S sums (n, x, y, xx, yy, xy)
 """
 
 from collections.abc import Mapping
-from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.errors import ContractError
-from crossattn_core.experiment import BacktestSettings, Experiment
-from crossattn_core.home import Home
-from crossattn_core.panel.labels import compute_labels
-from crossattn_core.panel.panel import Panel
-from crossattn_core.walk_forward.store import read_forecasts
+from crossattn_core.experiment import BacktestSettings
+from crossattn_core.panel.labels import Labels
+from crossattn_core.stats.bootstrap import block_counts, percentile_interval
+from crossattn_core.stats.ic import ic_of_sums, mean_over_assets
 
-__all__ = [
-    "ALL_ASSETS",
-    "QUALITY_COLUMNS",
-    "compare_ic",
-    "forecast_arrays",
-    "forecast_quality",
-    "ic_table",
-    "information_coefficient",
-]
+__all__ = ["ALL_ASSETS", "QUALITY_COLUMNS", "compare_ic", "forecast_arrays", "forecast_quality", "ic_table"]
 
 ALL_ASSETS = "all"
 """asset_id of the rows that average over assets."""
@@ -40,8 +30,9 @@ QUALITY_COLUMNS = ("family", "horizon", "asset_id", "measure", "value", "low", "
 ``low``, ``high``: bootstrap interval, NaN with fewer than 4 blocks. ``pairs`` of forecast and outcome, in ``blocks`` weeks."""
 
 _BLOCK_HOURS = 168
-_MIN_PAIRS = 48
 _MIN_BLOCKS = 4
+_MIN_SPREAD = 1e-12
+"""Of the scaled sums, see ``stats.ic.ic_of_sums``."""
 
 
 def forecast_arrays(
@@ -68,16 +59,19 @@ def forecast_arrays(
     return arrays
 
 
-def forecast_quality(home: Home, experiment: Experiment, panel: Panel, first: date, last: date) -> pd.DataFrame:
-    """Quality of the stored out-of-sample forecasts of the days first..last (``QUALITY_COLUMNS``)."""
-    horizons = experiment.labels.horizons
-    arrays = forecast_arrays(read_forecasts(home, first, last), panel.as_of_T, panel.asset_ids, horizons)
-    outcome_TNH = compute_labels(panel, experiment.labels).value_TNH
+def forecast_quality(
+    forecast_by_family_TNH: Mapping[str, NDArray[np.floating]],
+    labels: Labels,
+    asset_ids: tuple[str, ...],
+    horizons: tuple[int, ...],
+    settings: BacktestSettings,
+) -> pd.DataFrame:
+    """Quality of out-of-sample forecasts (``forecast_arrays``) at every horizon of the labels (``QUALITY_COLUMNS``)."""
     tables = []
     for h, horizon in enumerate(horizons):
-        by_family_TN = {family: array_TNH[:, :, h] for family, array_TNH in arrays.items()}
-        tables.append(ic_table(by_family_TN, outcome_TNH[:, :, h], panel.asset_ids, horizon, experiment.backtest))
-    return pd.concat(tables, ignore_index=True) if arrays else pd.DataFrame(columns=list(QUALITY_COLUMNS))
+        by_family_TN = {family: array_TNH[:, :, h] for family, array_TNH in forecast_by_family_TNH.items()}
+        tables.append(ic_table(by_family_TN, labels.value_TNH[:, :, h], asset_ids, horizon, settings))
+    return pd.concat(tables, ignore_index=True) if forecast_by_family_TNH else pd.DataFrame(columns=list(QUALITY_COLUMNS))
 
 
 def ic_table(
@@ -92,7 +86,7 @@ def ic_table(
     sums_by_family_WNS = {family: _weekly_sums(forecast_TN, outcome_TN) for family, forecast_TN in forecast_by_family_TN.items()}
     # Weeks without any forecast are no draw; all families are drawn from the same weeks.
     filled_W = np.any([sums_WNS[:, :, 0].any(axis=1) for sums_WNS in sums_by_family_WNS.values()], axis=0)
-    draw_BW = _draws(int(filled_W.sum()), settings)
+    draw_BW = block_counts(int(filled_W.sum()), samples=settings.bootstrap_samples, seed=settings.seed)
     for family, forecast_TN in forecast_by_family_TN.items():
         sums_WNS = sums_by_family_WNS[family][filled_W]
         cross_WK = _weekly_cross_sections(forecast_TN, outcome_TN)[filled_W]
@@ -104,7 +98,8 @@ def ic_table(
             interval = _interval(ic_BN[:, n], int(blocks_N[n]), settings)
             rows.append((family, horizon, asset_id, "IC", ic_N[n], *interval, int(pairs_N[n]), int(blocks_N[n])))
         everything = (int(pairs_N.sum()), blocks)
-        rows.append((family, horizon, ALL_ASSETS, "IC", _mean(ic_N), *_interval(_mean(ic_BN), blocks, settings), *everything))
+        interval = _interval(mean_over_assets(ic_BN), blocks, settings)
+        rows.append((family, horizon, ALL_ASSETS, "IC", mean_over_assets(ic_N), *interval, *everything))
         for k, measure in enumerate(("cross-sectional IC", "rank IC")):
             total_W, count_W = cross_WK[:, k], cross_WK[:, 2]
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -124,16 +119,11 @@ def compare_ic(
     sums_2WNS = [_weekly_sums(np.where(both_TN, forecast_TN, np.nan), outcome_TN) for forecast_TN in (first_TN, second_TN)]
     filled_W = sums_2WNS[0][:, :, 0].any(axis=1)
     sums_2WNS = [sums_WNS[filled_W] for sums_WNS in sums_2WNS]
-    draw_BW = _draws(len(sums_2WNS[0]), settings)
-    gain_B = np.subtract(*(_mean(_ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS))) for sums_WNS in sums_2WNS))
-    gain = float(np.subtract(*(_mean(_ic(sums_WNS.sum(axis=0))) for sums_WNS in sums_2WNS)))
+    draw_BW = block_counts(len(sums_2WNS[0]), samples=settings.bootstrap_samples, seed=settings.seed)
+    gain_B = np.subtract(*(mean_over_assets(_ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS))) for sums_WNS in sums_2WNS))
+    gain = float(np.subtract(*(mean_over_assets(_ic(sums_WNS.sum(axis=0))) for sums_WNS in sums_2WNS)))
     blocks = int((sums_2WNS[0][:, :, 0].sum(axis=1) > 0).sum())
     return gain, *_interval(gain_B, blocks, settings)
-
-
-def information_coefficient(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) IC per asset; NaN with fewer than 48 pairs or without variation."""
-    return _ic(_weekly_sums(forecast_TN, outcome_TN).sum(axis=0))
 
 
 def _weekly_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -177,31 +167,11 @@ def _row_correlation(x_RN: NDArray[np.float64], y_RN: NDArray[np.float64]) -> ND
 
 
 def _ic(sums_XNS: NDArray[np.float64]) -> NDArray[np.float64]:
-    n, x, y, xx, yy, xy = np.moveaxis(sums_XNS, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = (xx - x * x / n) * (yy - y * y / n)
-        ic = (xy - x * y / n) / np.sqrt(spread)
-    return np.where((n >= _MIN_PAIRS) & (spread > 1e-12 * n * n), ic, np.nan)
-
-
-def _mean(ic_XN: NDArray[np.float64]) -> NDArray[np.float64]:
-    known_XN = np.isfinite(ic_XN)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(known_XN, ic_XN, 0.0).sum(axis=-1) / known_XN.sum(axis=-1)
-
-
-def _draws(weeks: int, settings: BacktestSettings) -> NDArray[np.float64]:
-    """(B, W) how often each week is drawn; without a week there is nothing to draw."""
-    if not weeks:
-        return np.zeros((settings.bootstrap_samples, 0))
-    generator = np.random.default_rng(settings.seed)
-    return generator.multinomial(weeks, np.full(weeks, 1 / weeks), size=settings.bootstrap_samples).astype(np.float64)
+    return ic_of_sums(sums_XNS, min_spread=_MIN_SPREAD)
 
 
 def _interval(value_B: NDArray[np.float64], blocks: int, settings: BacktestSettings) -> tuple[float, float]:
     value_B = value_B[np.isfinite(value_B)]
     if blocks < _MIN_BLOCKS or len(value_B) < 20:
         return float("nan"), float("nan")
-    tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(value_B, (tail, 1 - tail))
-    return float(low), float(high)
+    return percentile_interval(value_B, settings.confidence)

@@ -1,4 +1,4 @@
-"""Forecasts against each other and against no forecast at all, and how long what they say holds.
+"""Forecasts against each other and against no forecast at all, and how their IC decays with the horizon.
 
 Losses and products are averaged over assets row by row, each asset in units of its own deviations, so that errors count what
 assets share; over time they are Newey-West errors with a lag for every row that horizons overlap.
@@ -7,20 +7,15 @@ Axes: T bars, N assets.
 """
 
 from collections.abc import Mapping
-from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.analysis.forecast_quality import forecast_arrays
-from crossattn_core.backtest.comparison import diebold_mariano, newey_west_variance
-from crossattn_core.experiment import Experiment
-from crossattn_core.home import Home
-from crossattn_core.panel.labels import compute_labels
-from crossattn_core.panel.panel import Panel
-from crossattn_core.walk_forward.store import read_forecasts
+from crossattn_core.panel.labels import Labels
+from crossattn_core.stats.forecast_accuracy import diebold_mariano
+from crossattn_core.stats.newey_west import newey_west_variance
 
 __all__ = ["DECAY_HOURS", "NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
 
@@ -28,31 +23,32 @@ NO_FORECAST = "no forecast"
 """The forecast of zero: what a family has to beat first."""
 
 DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
-"""Horizons over which the traded forecast is followed, bars."""
+"""Horizons at which a forecast of the traded one is held against the outcome."""
+
 _MIN_ROWS = 100
 
 
 def forecast_tests(
-    home: Home, experiment: Experiment, panel: Panel, first: date, last: date
+    forecast_by_family_TNH: Mapping[str, NDArray[np.floating]],
+    labels: Labels,
+    decay_labels: Labels,
+    horizons: tuple[int, ...],
+    *,
+    trade_horizon: int,
+    confidence: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(``accuracy_tests`` at every horizon, ``decay_by_horizon``) of the stored forecasts of the days first..last."""
-    horizons = experiment.labels.horizons
-    arrays = forecast_arrays(read_forecasts(home, first, last), panel.as_of_T, panel.asset_ids, horizons)
-    outcome_TNH = compute_labels(panel, experiment.labels).value_TNH
-    tests = [
-        accuracy_tests({name: array_TNH[:, :, h] for name, array_TNH in arrays.items()}, outcome_TNH[:, :, h], horizon)
-        for h, horizon in enumerate(horizons)
+    """(``accuracy_tests`` at every horizon, ``decay_by_horizon`` of the forecasts of the traded one).
+
+    Args:
+        labels: at ``horizons``, as the forecasts.
+        decay_labels: at ``DECAY_HOURS``.
+    """
+    by_horizon = [
+        {family: array_TNH[:, :, h] for family, array_TNH in forecast_by_family_TNH.items()} for h in range(len(horizons))
     ]
-    traded = horizons.index(experiment.labels.trade_horizon)
-    asked = experiment.labels.model_copy(update={"horizons": DECAY_HOURS})
-    later_TNH = compute_labels(panel, asked).value_TNH
-    decay = decay_by_horizon(
-        {name: array_TNH[:, :, traded] for name, array_TNH in arrays.items()},
-        later_TNH,
-        DECAY_HOURS,
-        experiment.backtest.confidence,
-    )
-    return pd.concat(tests, ignore_index=True), decay
+    tests = [accuracy_tests(by_horizon[h], labels.value_TNH[:, :, h], horizon) for h, horizon in enumerate(horizons)]
+    traded = by_horizon[horizons.index(trade_horizon)]
+    return pd.concat(tests, ignore_index=True), decay_by_horizon(traded, decay_labels.value_TNH, DECAY_HOURS, confidence)
 
 
 def accuracy_tests(

@@ -1,4 +1,4 @@
-"""Lagged cross-correlation with a permutation null: the classical word on who moves first.
+"""Lagged cross-correlation with a permutation null: the classical test of who moves first.
 
 For each ordered pair and lag the statistic is z = sum(x[t] y[t + lag]) / sqrt(sum(x[t]^2 y[t + lag]^2)) over hours in
 which both have a fresh return: near N(0, 1) without a lead, whatever the volatility does. ``x`` is the leader's return or
@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.panel.panel import Panel
+from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
+from crossattn_core.stats.multiple_testing import benjamini_hochberg
 
-__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "benjamini_hochberg", "first_clean_lags", "lead_lag", "pooled_p_values"]
+__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "first_clean_lags", "lead_lag", "lead_lag_of", "pooled_p_values"]
 
 SHAPES = ("linear", "squared")
 
@@ -33,6 +36,8 @@ _MIN_PAIRS = 100
 class LeadLag:
     """Scores at every lag, and the table of pairs."""
 
+    return_TN: NDArray[np.float64]
+    """(T, N) the hourly log returns tested."""
     z_KLNN: NDArray[np.float64]
     """(K, L, leader, follower) test statistic; NaN with too few common hours or leader = follower."""
     correlation_KLNN: NDArray[np.float64]
@@ -84,7 +89,18 @@ def lead_lag(
     if first_lag_NN is not None:
         too_early_LNN = np.arange(1, max_lag + 1)[:, None, None] < first_lag_NN
         z_KLNN[:, too_early_LNN] = correlation_KLNN[:, too_early_LNN] = np.nan
-    return LeadLag(z_KLNN, correlation_KLNN, _table(z_KLNN, correlation_KLNN, pairs_LNN, null_SNN, asset_ids))
+    return LeadLag(return_TN, z_KLNN, correlation_KLNN, _table(z_KLNN, correlation_KLNN, pairs_LNN, null_SNN, asset_ids))
+
+
+def lead_lag_of(panel: Panel, settings: AnalysisSettings) -> LeadLag:
+    """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap."""
+    return lead_lag(
+        fresh_returns(panel)[-settings.window_days * BARS_A_DAY :],
+        panel.asset_ids,
+        max_lag=settings.max_lag,
+        permutations=settings.permutations,
+        first_lag_NN=first_clean_lags(panel),
+    )
 
 
 def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
@@ -99,27 +115,14 @@ def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
     return np.maximum(np.ceil(1 + age_N[None, :] - age_N[:, None] - 1e-6), 1).astype(np.int64)
 
 
-def benjamini_hochberg(p_K: NDArray[np.float64]) -> NDArray[np.float64]:
-    """q-values: the smallest false-discovery rate at which each hypothesis is rejected.
-
-    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, 0.5])).round(4).tolist()
-    [0.04, 0.0533, 0.0533, 0.5]
-    """
-    order = np.argsort(p_K)
-    ranked = p_K[order] * len(p_K) / np.arange(1, len(p_K) + 1)
-    q_K = np.empty_like(p_K)
-    q_K[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1.0)
-    return q_K
-
-
-def _shifts(bars: int, max_lag: int, wanted: int) -> NDArray[np.int64]:
+def _shifts(bars: int, max_lag: int, permutations: int) -> NDArray[np.int64]:
     """Shifts that stay clear of the tested lags on both sides of the circle."""
     margin = 2 * max_lag + 1
     weeks = np.arange(_WEEK * -(-margin // _WEEK), bars - margin, _WEEK)
     hours = np.arange(margin, bars - margin, max_lag + 1)
-    chosen = weeks if len(weeks) >= wanted else hours
-    if len(chosen) > wanted:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, wanted).round().astype(int)]
+    chosen = weeks if len(weeks) >= permutations else hours
+    if len(chosen) > permutations:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, permutations).round().astype(int)]
     return chosen.astype(np.int64)
 
 

@@ -7,14 +7,11 @@
    lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``.
 4. The model's attention on the leader exceeds its fair share.
 
-"Leads" means predictive lead: what the leader does tells something about what the follower does later. It says nothing
-about cause. Axes: T bars of the window, N assets.
+"Leads" means predictive lead: what the leader does forecasts part of what the follower does later. It is no evidence of
+cause. Axes: T bars of the window, N assets.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,25 +19,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from crossattn_core.analysis.forecast_quality import compare_ic
-from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
-from crossattn_core.analysis.snapshot_store import read_next_bar, read_snapshots
+from crossattn_core.analysis.lead_lag import LeadLag, lead_lag_of
+from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.days import bounds
-from crossattn_core.experiment import AnalysisSettings, Experiment, PlantedLead
-from crossattn_core.home import Home
-from crossattn_core.panel.labels import next_bar_labels
+from crossattn_core.experiment import AnalysisSettings, BacktestSettings
+from crossattn_core.panel.labels import Labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import fresh_returns
+from crossattn_core.stats.newey_west import least_squares
 
-__all__ = [
-    "LEADER_COLUMNS",
-    "Comparison",
-    "compare_with_truth",
-    "conditional_p_values",
-    "find_leaders",
-    "gate",
-    "judge_leads",
-    "why_no_lead",
-]
+__all__ = ["LEADER_COLUMNS", "Leads", "conditional_p_values", "find_leads", "gate", "name_leads", "why_no_lead"]
 
 LEADER_COLUMNS = (
     "leader",
@@ -70,55 +57,57 @@ _CONDITIONAL_P = 0.001
 """A link must keep at least this p-value beside the follower's other leads."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Named pairs against planted truth."""
+class Leads(NamedTuple):
+    """Who leads whom as of a day."""
 
-    edges: pd.DataFrame
-    """One row a planted or named pair: leader, follower, planted_lag, named_lag, lag_error, planted, named, why."""
-    precision: float
-    """Share of named pairs that were planted; NaN when nothing is named."""
-    recall: float
-    """Share of planted pairs that are named; NaN when nothing is planted."""
-    lag_error: float
-    """Mean absolute error of the lag over pairs found, hours; NaN when none is."""
+    tested: LeadLag
+    """The permutation test of every pair."""
+    table: pd.DataFrame
+    """``LEADER_COLUMNS``: every ordered pair, with the reason for its verdict."""
 
 
-def find_leaders(home: Home, experiment: Experiment, panel: Panel, last: date) -> pd.DataFrame:
-    """The table of leaders as of the end of ``last`` (``LEADER_COLUMNS``): every ordered pair, with the reason for its verdict.
+def find_leads(
+    panel: Panel, stored: StoredAttention, symbols: tuple[str, ...], settings: AnalysisSettings, bootstrap: BacktestSettings
+) -> Leads:
+    """Test and name the leads as of the end of ``stored.last``, over the newest ``analysis.window_days`` days up to it.
 
-    Reads only rows, snapshots and stored forecasts of the newest ``analysis.window_days`` days up to ``last``.
+    Args:
+        panel: rows after that day are not read.
+        symbols: of the panel's assets, for the reasons.
+        bootstrap: samples, confidence and seed of the interval of the IC gain.
     """
-    first = last - timedelta(days=experiment.analysis.window_days - 1)
-    stop = panel.row_of(np.datetime64(bounds(last)[1], "us")) + 1
-    start = max(panel.row_of(np.datetime64(bounds(first)[0], "us")) + 1, 0)
-    snapshots, next_bar = read_snapshots(home, first, last, ("edge",)), read_next_bar(home, first, last)
-    return judge_leads(panel.until(stop), start, snapshots, next_bar, experiment)
+    known = panel.until(panel.row_of(np.datetime64(bounds(stored.last)[1], "us")) + 1)
+    tested = lead_lag_of(known, settings)
+    labels = next_bar_labels(known)
+    return Leads(tested, name_leads(known, labels, tested, stored.window_edges, stored.next_bar, symbols, settings, bootstrap))
 
 
-def judge_leads(
-    known: Panel, start: int, snapshots: pd.DataFrame, next_bar: pd.DataFrame, experiment: Experiment
+def name_leads(
+    panel: Panel,
+    labels: Labels,
+    tested: LeadLag,
+    edges: pd.DataFrame,
+    next_bar: pd.DataFrame,
+    symbols: tuple[str, ...],
+    settings: AnalysisSettings,
+    bootstrap: BacktestSettings,
 ) -> pd.DataFrame:
-    """``find_leaders`` from what is at hand: returns of the rows from ``start`` on, edges of snapshots, next-bar forecasts."""
-    settings = experiment.analysis
-    return_TN = fresh_returns(known)[start:]
-    tested = lead_lag(
-        return_TN,
-        known.asset_ids,
-        max_lag=settings.max_lag,
-        permutations=settings.permutations,
-        first_lag_NN=first_clean_lags(known),
-    ).pairs
-    tested["conditional_p"] = conditional_p_values(return_TN, known.asset_ids, tested, settings.false_discovery_rate)
-    attention, gains = _attention(snapshots), _gains(next_bar, known, experiment)
-    table = tested.merge(attention, how="left", on=["leader", "follower"]).merge(gains, how="left", on="follower")
-    return gate(table, experiment)
+    """Hold tested pairs against the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
+
+    Args:
+        labels: ``next_bar_labels`` of the panel.
+        edges: snapshots, quantity edge.
+        next_bar: ``snapshot.NEXT_BAR_COLUMNS``.
+    """
+    pairs = tested.pairs.copy()
+    pairs["conditional_p"] = conditional_p_values(tested.return_TN, panel.asset_ids, pairs, settings.false_discovery_rate)
+    gains = _gains(next_bar, panel, labels, bootstrap)
+    table = pairs.merge(_attention(edges), how="left", on=["leader", "follower"]).merge(gains, how="left", on="follower")
+    return gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings)
 
 
-def gate(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
-    """Name the pairs that pass, and say why for each pair (``LEADER_COLUMNS``)."""
-    settings = experiment.analysis
-    symbol_by_id = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
+def gate(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings) -> pd.DataFrame:
+    """Name the pairs that pass, with the reason for each pair's verdict (``LEADER_COLUMNS``)."""
     significant = table[(table["q_value"] <= settings.false_discovery_rate) & (table["conditional_p"] <= _CONDITIONAL_P)]
     by_size = significant.sort_values("z", key=_sort_key, ascending=False).drop_duplicates("follower")
     strongest = dict(zip(by_size["follower"], by_size["leader"].map(symbol_by_id), strict=True))
@@ -176,44 +165,14 @@ def conditional_p_values(
         }
         left = list(columns)
         while left:
-            p_left = _robust_p_values(np.stack([columns[k][rows_T] for k in left], axis=1), y_T[rows_T])
+            coefficient, error = least_squares(np.stack([columns[k][rows_T] for k in left], axis=1), y_T[rows_T])
+            p_left = 2 * stats.norm.sf(np.abs(coefficient / np.maximum(error, 1e-150)))
             p_K[left] = p_left
             worst = int(np.argmax(p_left))
             if p_left[worst] <= _CONDITIONAL_P:
                 break
             left.pop(worst)
     return p_K
-
-
-def compare_with_truth(leaders: pd.DataFrame, truth: Sequence[PlantedLead], experiment: Experiment) -> Comparison:
-    """Hold the named pairs against the planted ones (of those whose symbols are in the experiment)."""
-    id_by_symbol = dict(zip(experiment.symbols, experiment.asset_ids, strict=True))
-    planted = pd.DataFrame(
-        [
-            (id_by_symbol[lead.leader], id_by_symbol[lead.follower], lead.lag, True)
-            for lead in truth
-            if lead.leader in id_by_symbol and lead.follower in id_by_symbol
-        ],
-        columns=["leader", "follower", "planted_lag", "planted"],
-    )
-    edges = leaders[["leader", "follower", "lag", "named", "why"]].rename(columns={"lag": "named_lag"})
-    edges = edges.merge(planted, how="outer", on=["leader", "follower"])
-    for column in ("planted", "named"):
-        edges[column] = edges[column].eq(True)
-    edges = edges[edges["planted"] | edges["named"]].reset_index(drop=True)
-    edges["named_lag"] = edges["named_lag"].where(edges["named"])
-    edges["lag_error"] = (edges["named_lag"] - edges["planted_lag"]).abs()
-    found = edges["planted"] & edges["named"]
-
-    def share(of: pd.Series) -> float:
-        return float(found.sum() / of.sum()) if of.any() else float("nan")
-
-    return Comparison(
-        edges=edges[["leader", "follower", "planted_lag", "named_lag", "lag_error", "planted", "named", "why"]],
-        precision=share(edges["named"]),
-        recall=share(edges["planted"]),
-        lag_error=float(edges.loc[found, "lag_error"].mean()),
-    )
 
 
 def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[str, str]) -> tuple[bool, str]:
@@ -251,19 +210,19 @@ def _attention(edges: pd.DataFrame) -> pd.DataFrame:
     return mean.merge(strongest, on=["leader", "follower"])[columns]
 
 
-def _gains(next_bar: pd.DataFrame, known: Panel, experiment: Experiment) -> pd.DataFrame:
+def _gains(next_bar: pd.DataFrame, panel: Panel, labels: Labels, bootstrap: BacktestSettings) -> pd.DataFrame:
     """IC gain by follower: follower, ic_gain, ic_gain_low, ic_gain_high."""
     columns = ["follower", "ic_gain", "ic_gain_low", "ic_gain_high"]
     if next_bar.empty:
         return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[1:], float))
-    outcome_TN = next_bar_labels(known).value_TNH[:, :, 0]
-    row_K = np.searchsorted(known.as_of_T, next_bar["as_of"].to_numpy())
-    asset_K = next_bar["asset_id"].map({asset_id: n for n, asset_id in enumerate(known.asset_ids)}).to_numpy()
+    outcome_TN = labels.value_TNH[:, :, 0]
+    row_K = np.searchsorted(panel.as_of_T, next_bar["as_of"].to_numpy())
+    asset_K = next_bar["asset_id"].map({asset_id: n for n, asset_id in enumerate(panel.asset_ids)}).to_numpy()
     full_TN, alone_TN = (np.full(outcome_TN.shape, np.nan) for _ in range(2))
     full_TN[row_K, asset_K], alone_TN[row_K, asset_K] = next_bar["forecast"].to_numpy(), next_bar["alone"].to_numpy()
     rows = [
-        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], experiment.backtest))
-        for n, asset_id in enumerate(known.asset_ids)
+        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap))
+        for n, asset_id in enumerate(panel.asset_ids)
     ]
     return pd.DataFrame(rows, columns=columns)
 
@@ -277,14 +236,6 @@ def _regressor(
         square_T = np.minimum(value_T**2, np.quantile(value_T[known_T] ** 2, 0.99))
         value_T = np.where(known_T, square_T - square_T[known_T].mean(), 0.0)
     return np.concatenate([np.zeros(lag), value_T[:-lag]])
-
-
-def _robust_p_values(x_RK: NDArray[np.float64], y_R: NDArray[np.float64]) -> NDArray[np.float64]:
-    inverse_KK = np.linalg.pinv(x_RK.T @ x_RK)
-    coefficient_K = inverse_KK @ (x_RK.T @ y_R)
-    scored_RK = x_RK * (y_R - x_RK @ coefficient_K)[:, None]
-    error_K = np.sqrt(np.maximum(np.diag(inverse_KK @ (scored_RK.T @ scored_RK) @ inverse_KK), 1e-300))
-    return 2 * stats.norm.sf(np.abs(coefficient_K / error_K))
 
 
 def _sort_key(column: pd.Series) -> pd.Series:

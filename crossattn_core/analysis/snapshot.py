@@ -1,25 +1,41 @@
 """One day's attention, summed up: edges, lags, entropy, who leads and who follows.
 
 Weights are those that the forecast used (eval mode, before dropout), averaged over the day's rows. A target never reads
-itself here: its own past has a path of its own, so what it rests on itself is told apart (``own_share``) and is no part of
-the sum.
+itself here: its own past has a path of its own, so what it rests on itself is a quantity apart (``own_share``) and no part
+of the sum. ``alone`` is the same model's next-bar forecast with cross-attention cut out.
 
 Axes: R rows of the day, H heads, N targets, M sources, L lags.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.families.fitted import AttentionWeights
+from crossattn_core.days import bounds
+from crossattn_core.errors import HistoryError
+from crossattn_core.families.fitted import AttentionWeights, FittedModel
+from crossattn_core.panel.panel import Panel
 
-__all__ = ["QUANTITIES", "SNAPSHOT_COLUMNS", "Snapshot", "own_share", "summarise"]
+__all__ = [
+    "NEXT_BAR_COLUMNS",
+    "QUANTITIES",
+    "SNAPSHOT_COLUMNS",
+    "Snapshot",
+    "net_leadership",
+    "next_bar_frame",
+    "own_share",
+    "summarise",
+    "take_snapshot",
+]
 
 SNAPSHOT_COLUMNS = ("day", "model_id", "quantity", "target", "source", "lag", "head", "value")
 """Grain: (day, quantity, target, source, lag, head). What a quantity does not have is '' or -1."""
+
+NEXT_BAR_COLUMNS = ("as_of", "asset_id", "forecast", "alone", "model_id")
+"""Grain: (as_of, asset_id). Log return of the next bar, close to close; never traded."""
 
 QUANTITIES = {
     "edge": "target, source: share of the target's attention on the source, all lags; lag = the strongest, hours of lead",
@@ -72,17 +88,17 @@ class Snapshot:
     @property
     def leader_M(self) -> NDArray[np.float64]:
         """(M,) attention received beyond the fair share."""
-        return np.maximum(self.edge_NM - _fair_NM(self.edge_NM), 0).sum(axis=0)
+        return _beyond_fair_NM(self.edge_NM).sum(axis=0)
 
     @property
     def follower_N(self) -> NDArray[np.float64]:
         """(N,) attention given beyond the fair share: how far a target's reading is from indifference."""
-        return np.maximum(self.edge_NM - _fair_NM(self.edge_NM), 0).sum(axis=1)
+        return _beyond_fair_NM(self.edge_NM).sum(axis=1)
 
     @property
     def net_N(self) -> NDArray[np.float64]:
-        """(N,) leader minus follower."""
-        return self.leader_M - self.follower_N
+        """(N,) leader minus follower, see ``net_leadership``."""
+        return net_leadership(self.edge_NM)
 
     def to_frame(self) -> pd.DataFrame:
         """Tidy rows (``SNAPSHOT_COLUMNS``)."""
@@ -113,11 +129,36 @@ class Snapshot:
         if self.own_share_N is not None:
             blocks.append(_block("self", self.own_share_N, target=names))
         tidy = pd.concat(blocks, ignore_index=True)
-        told = (tidy["quantity"] != "top") | (tidy["value"] > 0)
-        tidy = tidy[told & ((tidy["quantity"] != "self") | tidy["value"].notna())].reset_index(drop=True)
+        unread = (tidy["quantity"] == "top") & ~(tidy["value"] > 0)
+        unknown = (tidy["quantity"] == "self") & tidy["value"].isna()
+        tidy = tidy[~unread & ~unknown].reset_index(drop=True)
         tidy.insert(0, "day", pd.Timestamp(self.day).as_unit("us"))
         tidy.insert(1, "model_id", self.model_id)
         return tidy[list(SNAPSHOT_COLUMNS)]
+
+
+def take_snapshot(model: FittedModel, panel: Panel, day: date) -> tuple[Snapshot, pd.DataFrame] | None:
+    """What ``model`` read at the rows of ``day``, and its next-bar forecasts there (``NEXT_BAR_COLUMNS``).
+
+    Nothing after the day is read; none for a family without attention.
+
+    Raises:
+        HistoryError: the panel holds no row of the day.
+    """
+    start, end = bounds(day)
+    rows = np.arange(panel.row_of(np.datetime64(start, "us")) + 1, panel.row_of(np.datetime64(end, "us")) + 1)
+    if not len(rows):
+        raise HistoryError(f"attention of {day}: the panel holds no row of that day; export it first")
+    known = panel.until(int(rows[-1]) + 1)
+    weights = model.attention(known, rows)
+    if weights is None:
+        return None
+    alone_RN = model.forecast_without_others(known, rows)
+    forecast_RN = model.forecast_next_bar(known, rows)
+    snapshot = summarise(weights, day, model.model_id)
+    if alone_RN is not None:
+        snapshot = replace(snapshot, own_share_N=own_share(forecast_RN, alone_RN))
+    return snapshot, next_bar_frame(known, rows, forecast_RN, alone_RN, model.model_id)
 
 
 def summarise(weights: AttentionWeights, day: date, model_id: str, *, output: str = "next_bar") -> Snapshot:
@@ -152,6 +193,36 @@ def own_share(forecast_RN: NDArray[np.floating], alone_RN: NDArray[np.floating])
     own_N = np.where(known_RN, np.abs(alone_RN), 0.0).sum(axis=0, dtype=np.float64)
     others_N = np.where(known_RN, np.abs(np.subtract(forecast_RN, alone_RN)), 0.0).sum(axis=0, dtype=np.float64)
     return np.divide(own_N, own_N + others_N, out=np.full(len(own_N), np.nan), where=own_N + others_N > 0)
+
+
+def next_bar_frame(
+    panel: Panel,
+    rows: NDArray[np.integer],
+    forecast_RN: NDArray[np.float32],
+    alone_RN: NDArray[np.float32] | None,
+    model_id: str,
+) -> pd.DataFrame:
+    """Tidy rows (``NEXT_BAR_COLUMNS``) of the forecasts that there are; ``alone`` is NaN for a family without attention."""
+    row_K, asset_K = np.nonzero(np.isfinite(forecast_RN))
+    return pd.DataFrame(
+        {
+            "as_of": panel.as_of_T[rows[row_K]],
+            "asset_id": np.array(panel.asset_ids)[asset_K],
+            "forecast": forecast_RN[row_K, asset_K],
+            "alone": np.full(len(row_K), np.nan, np.float32) if alone_RN is None else alone_RN[row_K, asset_K],
+            "model_id": model_id,
+        }
+    )
+
+
+def net_leadership(edge_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) attention received less attention given, both beyond the fair share; sums to zero over assets."""
+    beyond_NM = _beyond_fair_NM(edge_NM)
+    return beyond_NM.sum(axis=0) - beyond_NM.sum(axis=1)
+
+
+def _beyond_fair_NM(edge_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(edge_NM - _fair_NM(edge_NM), 0)
 
 
 def _fair_NM(edge_NM: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.snapshot_store import edge_matrices
 from crossattn_core.experiment import AnalysisSettings
 
-__all__ = ["CHANGE_COLUMNS", "CHECKS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share", "window_attention"]
+__all__ = ["CHANGE_COLUMNS", "CHECKS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share"]
 
 CHANGE_COLUMNS = ("day", "model_id", "since_previous", "since_window", "same_model")
 """Grain: day. Share of attention that moved since the snapshot before, and since the mean of the last regime window that
@@ -97,16 +97,3 @@ def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], setting
             (day, "jump", moved, bound, not moved > bound, f"{moved:.0%} of attention moved since the day before, {whose}")
         )
     return pd.DataFrame(rows, columns=list(CHECK_COLUMNS)).astype({"passed": bool})
-
-
-def window_attention(
-    snapshots: pd.DataFrame, asset_ids: tuple[str, ...], windows: pd.DataFrame
-) -> dict[int, NDArray[np.float64]]:
-    """window_id -> (N, M) mean edge matrix of the window's days; windows without a snapshot are left out."""
-    day_D, edge_DNM = edge_matrices(snapshots, asset_ids)
-    means: dict[int, NDArray[np.float64]] = {}
-    for window_id, confirmed, end in zip(windows["window_id"], windows["confirmed"], windows["end"], strict=True):
-        inside_D = (day_D >= confirmed.to_datetime64()) & (True if pd.isna(end) else day_D < end.to_datetime64())
-        if inside_D.any():
-            means[int(window_id)] = edge_DNM[inside_D].mean(axis=0)
-    return means

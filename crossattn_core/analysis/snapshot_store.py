@@ -1,17 +1,14 @@
-"""Attention snapshots: what the model in force read on a day, stored tidy and small.
+"""The files of attention, by day, tidy and small; every function is given their folder.
 
-    attention/<day>.parquet            day, model_id, quantity, target, source, lag, head, value
-    attention/next_bar/<day>.parquet   as_of, asset_id, forecast, alone, model_id
-    attention/evidence/, agreement/    on the first day of each model, see evidence.py
+    <day>.parquet             day, model_id, quantity, target, source, lag, head, value
+    next_bar/<day>.parquet    as_of, asset_id, forecast, alone, model_id
+    evidence/<day>.parquet    one row an ordered pair, on the first day of each model
+    agreement/<day>.parquet   one row a pair of views or statistics, on the same days
 
-Weights are those that the forecast used (eval mode, before dropout) in the heads that serve the next bar, averaged over
-the day's rows. A target never reads itself here: its own past has a path of its own, and the share on self is a quantity
-apart. ``alone`` is the same checkpoint's next-bar forecast with cross-attention cut out.
-
-Axes: R rows of the day, H heads, N targets, M sources, L lags.
+Axes: D days, N targets, M sources.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -22,124 +19,85 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.evidence import take_evidence, write_evidence
-from crossattn_core.analysis.snapshot import QUANTITIES, SNAPSHOT_COLUMNS, Snapshot, own_share, summarise
-from crossattn_core.days import bounds
-from crossattn_core.errors import HistoryError
-from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import FittedModel
-from crossattn_core.families.registry import load_model
-from crossattn_core.home import Home
-from crossattn_core.panel.panel import Panel
+from crossattn_core.analysis.evidence import AGREEMENT_COLUMNS, EVIDENCE_COLUMNS, Evidence
+from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, SNAPSHOT_COLUMNS, Snapshot
 from crossattn_core.storage import write_parquet
-from crossattn_core.walk_forward.day import Load
-from crossattn_core.walk_forward.store import read_day
 
 __all__ = [
-    "NEXT_BAR_COLUMNS",
-    "QUANTITIES",
-    "SNAPSHOT_COLUMNS",
-    "Snapshot",
+    "StoredAttention",
     "edge_matrices",
-    "next_bar_frame",
-    "read_next_bar",
+    "read_attention",
     "read_snapshots",
     "read_snapshots_from_previous",
-    "snapshot_day",
-    "summarise",
+    "write_evidence",
+    "write_snapshot",
 ]
 
-NEXT_BAR_COLUMNS = ("as_of", "asset_id", "forecast", "alone", "model_id")
-"""Grain: (as_of, asset_id). Log return of the next bar, close to close; never traded."""
 
-FAMILY = "attention"
+@dataclass(frozen=True)
+class StoredAttention:
+    """What is stored up to the end of ``last``; frames are empty where nothing is."""
 
+    last: date
+    window_start: date
+    """First of the newest ``analysis.window_days`` days."""
+    history: pd.DataFrame
+    """``SNAPSHOT_COLUMNS`` of all days, quantities edge, entropy and received."""
+    top: pd.DataFrame
+    """``SNAPSHOT_COLUMNS`` of the window, quantity top."""
+    source_lag: pd.DataFrame
+    """``SNAPSHOT_COLUMNS`` of the window, quantity source_lag."""
+    next_bar: pd.DataFrame
+    """``NEXT_BAR_COLUMNS`` of the window."""
+    evidence: pd.DataFrame
+    """The newest ``EVIDENCE_COLUMNS``."""
+    agreement: pd.DataFrame
+    """The newest ``AGREEMENT_COLUMNS``."""
 
-def snapshot_day(
-    home: Home,
-    experiment: Experiment,
-    panel: Panel,
-    day: date,
-    *,
-    load: Load = load_model,
-    models: dict[str, FittedModel] | None = None,
-) -> Snapshot | None:
-    """Store what the attention model in force read on ``day``; none while no such model is in force.
-
-    Args:
-        models: loaded models by id, shared between the days of a backfill; filled as needed.
-
-    Raises:
-        HistoryError: the walk-forward has not stepped the day, or the panel holds no row of it.
-    """
-    model_id = _in_force(home, day)
-    if model_id is None:
-        raise HistoryError(f"attention of {day}: the walk-forward has not stepped that day; step it first")
-    if not model_id:
-        return None
-    models = {} if models is None else models
-    if model_id not in models:
-        models.clear()
-        models[model_id] = load(home.models / model_id, experiment)
-    model = models[model_id]
-    start, end = bounds(day)
-    rows = np.arange(panel.row_of(np.datetime64(start, "us")) + 1, panel.row_of(np.datetime64(end, "us")) + 1)
-    if not len(rows):
-        raise HistoryError(f"attention of {day}: the panel holds no row of that day; export it first")
-    known = panel.until(int(rows[-1]) + 1)
-    weights = model.attention(known, rows)
-    if weights is None:
-        return None
-    alone_RN = model.forecast_without_others(known, rows)
-    forecast_RN = model.forecast_next_bar(known, rows)
-    own_share_N = None if alone_RN is None else own_share(forecast_RN, alone_RN)
-    snapshot = replace(summarise(weights, day, model_id), own_share_N=own_share_N)
-    _write(_path(home, day), snapshot.to_frame())
-    next_bar = next_bar_frame(known, rows, forecast_RN, alone_RN, model_id)
-    _write(_next_bar_path(home, day), next_bar)
-    if _in_force(home, day - timedelta(days=1)) != model_id:
-        evidence = take_evidence(model, known, day, experiment)
-        if evidence is not None:
-            write_evidence(home, day, evidence)
-    return snapshot
+    @property
+    def window_edges(self) -> pd.DataFrame:
+        """The edges of the window."""
+        return self.history[(self.history["quantity"] == "edge") & (self.history["day"] >= pd.Timestamp(self.window_start))]
 
 
-def next_bar_frame(
-    panel: Panel,
-    rows: NDArray[np.integer],
-    forecast_RN: NDArray[np.float32],
-    alone_RN: NDArray[np.float32] | None,
-    model_id: str,
-) -> pd.DataFrame:
-    """Tidy rows (``NEXT_BAR_COLUMNS``) of the forecasts that there are; ``alone`` is NaN for a family without attention."""
-    row_K, asset_K = np.nonzero(np.isfinite(forecast_RN))
-    return pd.DataFrame(
-        {
-            "as_of": panel.as_of_T[rows[row_K]],
-            "asset_id": np.array(panel.asset_ids)[asset_K],
-            "forecast": forecast_RN[row_K, asset_K],
-            "alone": np.full(len(row_K), np.nan, np.float32) if alone_RN is None else alone_RN[row_K, asset_K],
-            "model_id": model_id,
-        }
+def read_attention(folder: Path, last: date, window_days: int) -> StoredAttention:
+    """Everything that is stored up to the end of ``last`` and that leaders and pictures are made from."""
+    start = last - timedelta(days=window_days - 1)
+    return StoredAttention(
+        last,
+        start,
+        read_snapshots(folder, date.min, last, ("edge", "entropy", "received")),
+        read_snapshots(folder, start, last, ("top",)),
+        read_snapshots(folder, start, last, ("source_lag",)),
+        _read(folder / "next_bar", start, last, NEXT_BAR_COLUMNS),
+        _newest(folder / "evidence", last, EVIDENCE_COLUMNS),
+        _newest(folder / "agreement", last, AGREEMENT_COLUMNS),
     )
 
 
-def read_snapshots(home: Home, first: date, last: date, quantities: tuple[str, ...] | None = None) -> pd.DataFrame:
+def read_snapshots(folder: Path, first: date, last: date, quantities: tuple[str, ...] | None = None) -> pd.DataFrame:
     """Stored snapshots of the days first..last (``SNAPSHOT_COLUMNS``), ascending."""
-    return _read(home.attention, first, last, SNAPSHOT_COLUMNS, quantities)
+    return _read(folder, first, last, SNAPSHOT_COLUMNS, quantities)
 
 
-def read_snapshots_from_previous(home: Home, first: date, last: date, quantities: tuple[str, ...]) -> pd.DataFrame:
+def read_snapshots_from_previous(folder: Path, first: date, last: date, quantities: tuple[str, ...]) -> pd.DataFrame:
     """``read_snapshots`` of first..last and of the newest stored day before, which a change is counted from."""
-    earlier = [path.stem for path in home.attention.glob("????-??-??.parquet") if path.stem < str(first)]
+    earlier = [path.stem for path in folder.glob("????-??-??.parquet") if path.stem < str(first)]
     start = date.fromisoformat(max(earlier)) if earlier else first
     # A gap in between holds no snapshot, so the range from the previous one on reads nothing else.
-    return read_snapshots(home, start, last, quantities)
+    return read_snapshots(folder, start, last, quantities)
 
 
-def read_next_bar(home: Home, first: date, last: date) -> pd.DataFrame:
-    """Stored next-bar forecasts of the days first..last (``NEXT_BAR_COLUMNS``), ascending."""
-    return _read(home.attention / "next_bar", first, last, NEXT_BAR_COLUMNS, None)
+def write_snapshot(folder: Path, snapshot: Snapshot, next_bar: pd.DataFrame) -> None:
+    """Store a day's snapshot and next-bar forecasts (``NEXT_BAR_COLUMNS``)."""
+    _write(folder / f"{snapshot.day}.parquet", snapshot.to_frame())
+    _write(folder / "next_bar" / f"{snapshot.day}.parquet", next_bar)
+
+
+def write_evidence(folder: Path, day: date, evidence: Evidence) -> None:
+    """Store both tables of ``day``."""
+    _write(folder / "agreement" / f"{day}.parquet", evidence.agreement)
+    _write(folder / "evidence" / f"{day}.parquet", evidence.pairs)
 
 
 def edge_matrices(snapshots: pd.DataFrame, asset_ids: tuple[str, ...]) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
@@ -154,25 +112,13 @@ def edge_matrices(snapshots: pd.DataFrame, asset_ids: tuple[str, ...]) -> tuple[
     return day_D, edge_DNM
 
 
-def _in_force(home: Home, day: date) -> str | None:
-    """The attention model in force on ``day``, '' for none; none where the walk-forward has not stepped it."""
-    record = read_day(home, day)
-    return None if record is None else record["state"]["in_force"].get(FAMILY, "")
-
-
-def _path(home: Home, day: date) -> Path:
-    return home.attention / f"{day}.parquet"
-
-
-def _next_bar_path(home: Home, day: date) -> Path:
-    return home.attention / "next_bar" / f"{day}.parquet"
-
-
 def _write(path: Path, frame: pd.DataFrame) -> None:
     write_parquet(path, pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None))
 
 
-def _read(folder: Path, first: date, last: date, columns: tuple[str, ...], quantities: tuple[str, ...] | None) -> pd.DataFrame:
+def _read(
+    folder: Path, first: date, last: date, columns: tuple[str, ...], quantities: tuple[str, ...] | None = None
+) -> pd.DataFrame:
     paths = sorted(path for path in folder.glob("????-??-??.parquet") if str(first) <= path.stem <= str(last))
     if not paths:
         return pd.DataFrame(columns=list(columns))
@@ -180,3 +126,8 @@ def _read(folder: Path, first: date, last: date, columns: tuple[str, ...], quant
     if quantities is not None:
         table = table.filter(pc.field("quantity").isin(list(quantities)))
     return table.to_pandas()
+
+
+def _newest(folder: Path, last: date, columns: tuple[str, ...]) -> pd.DataFrame:
+    paths = sorted(path for path in folder.glob("????-??-??.parquet") if path.stem <= str(last))
+    return pq.ParquetFile(paths[-1]).read().to_pandas() if paths else pd.DataFrame(columns=list(columns))

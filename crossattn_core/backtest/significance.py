@@ -1,18 +1,18 @@
 """How sure a number is. Every Sharpe ratio stands beside its interval.
 
-Intervals come from the stationary bootstrap (Politis and Romano, 1994) with the block length of Politis and White (2004), both
-from ``arch``. All strategies are drawn together, row by row, so that differences keep what the strategies share.
+Intervals come from ``stats.bootstrap.stationary_bootstrap``. All strategies are drawn together, row by row, so that
+differences keep what the strategies share.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.performance import sharpe
 from crossattn_core.days import HOURS_PER_YEAR
+from crossattn_core.stats.bootstrap import percentile_interval, stationary_bootstrap
 
 __all__ = ["Interval", "SharpeIntervals", "sharpe_intervals"]
 
@@ -67,35 +67,30 @@ def sharpe_intervals(
     drawn_BS = np.full((samples, len(names)), np.nan)
     block = _SHORTEST_BLOCK
     if moving_S.any() and len(return_TS) > 4 * _SHORTEST_BLOCK:
-        moving_TS = np.ascontiguousarray(return_TS[:, moving_S])
-        best_S = optimal_block_length(moving_TS)["stationary"].to_numpy(np.float64)
-        block = max(_SHORTEST_BLOCK, round(float(np.max(best_S))))
-        bootstrap = StationaryBootstrap(block, moving_TS, seed=np.random.default_rng(seed))
-        drawn = np.empty((samples, moving_TS.shape[1]))
-        for sample, (positional, _) in enumerate(bootstrap.bootstrap(samples)):
-            drawn_TS = np.asarray(positional[0])
+
+        def sharpe_of_draw(drawn_TS: NDArray[np.float64]) -> NDArray[np.float64]:
             mean_S = drawn_TS.mean(axis=0)
             deviation_S = np.sqrt((drawn_TS**2).mean(axis=0) - mean_S**2)
-            drawn[sample] = np.divide(mean_S, deviation_S, out=np.full(len(mean_S), np.nan), where=deviation_S > 1e-14) * np.sqrt(
-                periods
-            )
-        drawn_BS[:, moving_S] = drawn
-    tail = 50 * (1 - confidence)
-    intervals = {name: _interval(estimate_S[column], drawn_BS[:, column], tail) for column, name in enumerate(names)}
+            ratio_S = np.divide(mean_S, deviation_S, out=np.full(len(mean_S), np.nan), where=deviation_S > 1e-14)
+            return ratio_S * np.sqrt(periods)
+
+        drawn_BS[:, moving_S], block = stationary_bootstrap(
+            return_TS[:, moving_S], sharpe_of_draw, min_block=_SHORTEST_BLOCK, samples=samples, seed=seed
+        )
+    intervals = {name: _interval(estimate_S[column], drawn_BS[:, column], confidence) for column, name in enumerate(names)}
     differences = {}
     if benchmark in names:
         base = names.index(benchmark)
         for column, name in enumerate(names):
             if column != base:
                 differences[name] = _interval(
-                    estimate_S[column] - estimate_S[base], drawn_BS[:, column] - drawn_BS[:, base], tail
+                    estimate_S[column] - estimate_S[base], drawn_BS[:, column] - drawn_BS[:, base], confidence
                 )
     return SharpeIntervals(intervals, differences, block, samples, confidence)
 
 
-def _interval(estimate: float, drawn_B: NDArray[np.float64], tail: float) -> Interval:
+def _interval(estimate: float, drawn_B: NDArray[np.float64], confidence: float) -> Interval:
     known = drawn_B[np.isfinite(drawn_B)]
     if not np.isfinite(estimate) or len(known) < 0.5 * len(drawn_B):
         return Interval(float(estimate), float("nan"), float("nan"))
-    low, high = np.percentile(known, [tail, 100 - tail])
-    return Interval(float(estimate), float(low), float(high))
+    return Interval(float(estimate), *percentile_interval(known, confidence))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossattn_core.panel.panel import Panel
+from crossattn_core.stats.returns import log_returns
 
 __all__ = ["RecentBars", "Scaler", "Windows", "fit_scaler", "hourly_log_returns", "hourly_volatility"]
 
@@ -131,8 +132,7 @@ def hourly_log_returns(panel: Panel, *, first: int = 0, last: int | None = None)
     """(last - first + 1, N) log return from the previous known close to each bar's; 0 where no candle closed."""
     stop = len(panel.as_of_T) if last is None else last + 1
     start = max(first - 1, 0)
-    log_TN = np.log(np.asarray(panel.mark_price_TN[start:stop], dtype=np.float64))
-    return_TN = np.diff(log_TN, axis=0, prepend=log_TN[:1])[first - start :]
+    return_TN = log_returns(panel.mark_price_TN[start:stop])[first - start :]
     return np.where(np.isfinite(return_TN) & np.asarray(panel.is_fresh_TN[first:stop]), return_TN, 0.0)
 
 

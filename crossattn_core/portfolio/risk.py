@@ -3,16 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["annual_volatility", "hourly_variance", "log_returns"]
+from crossattn_core.stats.returns import log_price_ratios
+
+__all__ = ["annual_volatility", "hourly_variance"]
 
 _HOURS_PER_YEAR = 8760
 
-
-def log_returns(past_mark_TN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T, N) log change of the mark since the previous row; 0 while a venue is closed, NaN before the first mark."""
-    return_TN = np.full(past_mark_TN.shape, np.nan)
-    return_TN[1:] = np.log(past_mark_TN[1:] / past_mark_TN[:-1])
-    return return_TN
+__all__ = ["hourly_variance"]
 
 
 def hourly_variance(
@@ -24,7 +21,7 @@ def hourly_variance(
     so that variance times hours is right for both calendars. NaN with fewer than ``minimum_hours`` known returns, and
     where the asset never moved.
     """
-    return_TN = log_returns(past_mark_TN)
+    return_TN = log_price_ratios(past_mark_TN)
     known_TN = np.isfinite(return_TN)
     # Each window is summed on its own (not as a difference of running sums), so that later rows cannot touch its bits.
     variance_DN = np.full((len(rows_D), past_mark_TN.shape[1]), np.nan)
@@ -40,5 +37,5 @@ def hourly_variance(
 
 def annual_volatility(past_mark_TN: NDArray[np.float64], weight_N: NDArray[np.float64]) -> float:
     """Annual volatility that a portfolio of these weights had over the rows given; 0 without returns."""
-    portfolio_T = (np.nan_to_num(log_returns(past_mark_TN)[1:]) * weight_N).sum(axis=1)
+    portfolio_T = (np.nan_to_num(log_price_ratios(past_mark_TN)[1:]) * weight_N).sum(axis=1)
     return float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0

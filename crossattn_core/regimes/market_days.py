@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import ContractError
 from crossattn_core.panel.panel import Panel
+from crossattn_core.stats.returns import log_returns
 
 __all__ = ["BARS_A_DAY", "MarketDays", "daily_correlation", "fresh_returns", "market_days", "panel_days"]
 
@@ -55,9 +56,7 @@ def fresh_returns(panel: Panel) -> NDArray[np.float64]:
 
     A move over a closed market is not an hourly return and is left out.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        log_price_TN = np.log(np.asarray(panel.trade_price_TN))
-    return np.diff(log_price_TN, axis=0, prepend=np.full((1, log_price_TN.shape[1]), np.nan))
+    return log_returns(panel.trade_price_TN)
 
 
 def market_days(panel: Panel) -> MarketDays:

@@ -10,28 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
+from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.selection.choose import Champions
 
-__all__ = ["AttentionSummary", "ReportInputs", "StoredAttention", "StoredResults"]
-
-
-@dataclass(frozen=True)
-class StoredAttention:
-    """What the attention stage stored, up to a day."""
-
-    snapshots: pd.DataFrame
-    """``analysis.snapshot.SNAPSHOT_COLUMNS`` of every day, every quantity."""
-    next_bar: pd.DataFrame
-    """``analysis.snapshot_store.NEXT_BAR_COLUMNS`` of every day."""
-    evidence: pd.DataFrame
-    """``analysis.evidence.EVIDENCE_COLUMNS`` of the newest model; empty before the first."""
-    agreement: pd.DataFrame
-    """``analysis.evidence.AGREEMENT_COLUMNS`` of the newest model."""
+__all__ = ["AttentionSummary", "ReportInputs", "StoredResults"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +86,7 @@ class ReportInputs:
     regime_windows: pd.DataFrame | None = None
     """window_id, regime, name, onset, confirmed, end (exclusive), days, volatility."""
     attention: AttentionSummary | None = None
-    overview: AttentionStory | None = None
+    overview: AttentionOverview | None = None
     """Attention through time, views, statistics and correlation by regime."""
     leaders: pd.DataFrame | None = None
     """leader, follower, lag, weight, correlation, q_value, named, why; one row an ordered pair."""

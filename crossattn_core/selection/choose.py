@@ -5,7 +5,7 @@ block bootstrap over the newest days; where nothing beats the fallback, the fall
 reads returns of the days before it. How well each family forecast over the same days is recorded beside that and
 decides nothing: a better IC that costs eat is not worth following.
 
-Axes: D days, S strategies, N assets, K sums (see realised.py), B bootstrap draws, X blocks of a draw.
+Axes: D days, S strategies, N assets, K sums (see realised.py), B bootstrap draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import SelectionSettings
-from crossattn_core.selection.realised import mean_ic_of_sums
+from crossattn_core.stats.bootstrap import circular_block_sums, rows_drawn
+from crossattn_core.stats.ic import mean_ic_of_sums
 
 __all__ = [
     "CHAMPION_COLUMNS",
@@ -71,7 +72,8 @@ def paired_return_test(
     days = len(difference_D)
     if days < settings.minimum_days:
         return PairedTest(float("nan"), float("nan"), days)
-    mean_B = _drawn_sums(difference_D[:, None], settings, seed, samples)[:, 0] / _days_drawn(days, settings)
+    sum_B = circular_block_sums(difference_D[:, None], block=settings.block_days, samples=samples, seed=seed)[:, 0]
+    mean_B = sum_B / rows_drawn(days, settings.block_days)
     return PairedTest(float(difference_D.mean()), float(np.quantile(mean_B, 1 - settings.confidence)), days)
 
 
@@ -93,7 +95,8 @@ def paired_ic_gain(
         return float(ic), float("nan"), float("nan")
 
     def drawn(sums_DNK: NDArray[np.float64]) -> NDArray[np.float64]:
-        flat = _drawn_sums(sums_DNK.reshape(days, assets * sums), settings, seed, samples)
+        flat_DX = sums_DNK.reshape(days, assets * sums)
+        flat = circular_block_sums(flat_DX, block=settings.block_days, samples=samples, seed=seed)
         return mean_ic_of_sums(flat.reshape(samples, assets, sums))
 
     gain, gain_B = float(ic), drawn(challenger_DNK)
@@ -185,22 +188,6 @@ def _choose(choice: _Choice, holder: str, families: Sequence[str]) -> tuple[str,
         if not against_holder.low > 0:
             return holder, f"stays: {best} is not shown to beat it, {_described(against_holder)}"
     return best, f"beats {fallback}: {_described(better[best])}"
-
-
-def _days_drawn(days: int, settings: SelectionSettings) -> int:
-    block = min(settings.block_days, days)
-    return -(-days // block) * block
-
-
-def _drawn_sums(value_DX: NDArray[np.float64], settings: SelectionSettings, seed: int, samples: int) -> NDArray[np.float64]:
-    """(B, X) sums over the days of each draw of a circular-block bootstrap."""
-    days = len(value_DX)
-    block = min(settings.block_days, days)
-    start_BX = np.random.default_rng(seed).integers(0, days, size=(samples, -(-days // block)))
-    # Sums of whole blocks by running totals over the days laid twice end to end.
-    total = np.zeros((days + block + 1, value_DX.shape[1]))
-    np.cumsum(np.concatenate([value_DX, value_DX[:block]]), axis=0, out=total[1:])
-    return sum((total[start + block] - total[start] for start in start_BX.T), np.zeros((samples, value_DX.shape[1])))
 
 
 def _described(test: PairedTest) -> str:

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from crossattn_core.backtest.performance import daily_returns
 from crossattn_core.backtest.simulation import Simulation
 
-__all__ = ["daily_ic_sums", "mean_ic_of_sums", "net_returns"]
-
-_MIN_PAIRS = 48
-"""Realised pairs under which an asset's IC is not counted."""
+__all__ = ["daily_ic_sums", "net_returns"]
 
 
 def net_returns(simulations: Mapping[str, Simulation], plan: pd.DataFrame) -> pd.DataFrame:
@@ -62,12 +59,3 @@ def daily_ic_sums(
     for k, term_K in enumerate((np.ones(len(x_K)), x_K, y_K, x_K**2, y_K**2, x_K * y_K)):
         np.add.at(sums_DNK[:, :, k], (place_K, asset_K), term_K)
     return sums_DNK
-
-
-def mean_ic_of_sums(sums_XNK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IC of each of X sets of sums: correlation per asset, averaged over assets; NaN without enough pairs."""
-    n, x, y, xx, yy, xy = np.moveaxis(sums_XNK, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ic_XN = (xy - x * y / n) / np.sqrt((xx - x * x / n) * (yy - y * y / n))
-        known_XN = (n >= _MIN_PAIRS) & np.isfinite(ic_XN)
-        return np.where(known_XN, ic_XN, 0.0).sum(axis=-1) / known_XN.sum(axis=-1)

@@ -10,6 +10,7 @@ from crossattn_core.experiment import Experiment, LabelSettings, RetrainSettings
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY
+from crossattn_core.stats.ic import mean_ic
 
 __all__ = ["drift_edges", "history_of_fit", "mean_ic", "realised_ic_by_family", "row_weights", "stability_index"]
 
@@ -79,23 +80,6 @@ def stability_index(panel: Panel, first_row: int, edge_FQ: NDArray[np.float64]) 
         share_Q = (count_Q + 0.5) / (len(value) + 0.5 * _BINS)
         index_F.append(float(((share_Q - 1 / _BINS) * np.log(share_Q * _BINS)).sum()))
     return float(np.mean(index_F)) if index_F else float("nan")
-
-
-def mean_ic(forecast_RN: NDArray[np.floating], outcome_RN: NDArray[np.floating]) -> float:
-    """IC: time-series correlation of forecast and outcome per asset, averaged over assets; NaN without enough pairs."""
-    known_RN = np.isfinite(forecast_RN) & np.isfinite(outcome_RN)
-    count_N = known_RN.sum(axis=0)
-    enough_N = count_N >= _MIN_PAIRS
-    if not enough_N.any():
-        return float("nan")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        x_RN = np.where(known_RN, forecast_RN, 0.0).astype(np.float64)
-        y_RN = np.where(known_RN, outcome_RN, 0.0).astype(np.float64)
-        x_RN = np.where(known_RN, x_RN - x_RN.sum(axis=0) / count_N, 0.0)
-        y_RN = np.where(known_RN, y_RN - y_RN.sum(axis=0) / count_N, 0.0)
-        ic_N = (x_RN * y_RN).sum(axis=0) / np.sqrt((x_RN**2).sum(axis=0) * (y_RN**2).sum(axis=0))
-    ic_N = ic_N[enough_N & np.isfinite(ic_N)]
-    return float(ic_N.mean()) if len(ic_N) else float("nan")
 
 
 def realised_ic_by_family(

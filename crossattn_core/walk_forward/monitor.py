@@ -23,7 +23,8 @@ from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.daily import REGIME_NAMES
 from crossattn_core.regimes.market_days import panel_days
-from crossattn_core.selection.realised import daily_ic_sums, mean_ic_of_sums
+from crossattn_core.selection.realised import daily_ic_sums
+from crossattn_core.stats.ic import mean_ic_of_sums
 from crossattn_core.walk_forward.day import Past
 from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.walk_forward.plan import Decision

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import inspections, model_stages
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.analysis.snapshot_checks import CHECKS
 from crossattn_core.line import Line
@@ -59,16 +59,16 @@ def attention_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 partition_key=snapshot.day.isoformat(),
             )
         context.add_asset_metadata(why, partition_key=last.isoformat())
-        told = inspections.attention_overview_of(line, last)
-        if told is not None:
-            context.add_asset_metadata(_pictures(line, *told), partition_key=last.isoformat())
+        overview = inspections.attention_overview_of(line, *inspections.leads_of(line, last))
+        if overview is not None:
+            context.add_asset_metadata(_pictures(line, *overview), partition_key=last.isoformat())
         checked = model_stages.check_attention(line, first, last)
         return dg.MaterializeResult(check_results=[_check_result(check, checked) for check in CHECKS])
 
     return [attention_snapshot]
 
 
-def _pictures(line: Line, summary: AttentionSummary, story: AttentionStory) -> dict[str, Any]:
+def _pictures(line: Line, summary: AttentionSummary, story: AttentionOverview) -> dict[str, Any]:
     """Heatmap, time, views, graph, profiles and stress, each under the size that the UI keeps; the verdict in words."""
     rate = line.experiment.analysis.false_discovery_rate
     named = story.leaders[story.leaders["named"].astype(bool)]

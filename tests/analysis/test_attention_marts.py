@@ -1,4 +1,4 @@
-"""The attention marts say in SQL what the analysis says in Python."""
+"""The attention marts compute in SQL what the analysis computes in Python."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.attribution import agreement, gradient_view, influence_views, occlusion_view, with_other_history
+from crossattn_core.analysis.attribution import agreement, attribution, gradient_view, occlusion_view, with_other_history
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.registry import FitRequest, fit_model
 from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
@@ -27,7 +27,7 @@ ROWS = np.arange(121 * 24, 150 * 24, 29)
 
 def test_all_views_put_the_leader_first_for_its_followers(trained) -> None:
     model, _, panel = trained
-    views = influence_views(model, panel, ROWS)
+    views = attribution(model, panel, ROWS)
     for view, share_NM in views.share_by_view_NM.items():
         np.testing.assert_allclose(share_NM.sum(axis=1), 1.0, err_msg=view)
         assert (share_NM[1:].argmax(axis=1) == 0).all(), view
@@ -42,9 +42,14 @@ def test_the_gradient_peaks_at_the_planted_lag(trained) -> None:
 
 def test_the_views_agree_on_a_planted_market(trained) -> None:
     model, _, panel = trained
-    table = agreement(influence_views(model, panel, ROWS).share_by_view_NM)
+    table = agreement(attribution(model, panel, ROWS).share_by_view_NM)
     assert len(table) == 3
     assert (table["rank_correlation"] > 0.3).all()
+
+
+def test_a_model_without_cross_attention_has_no_attribution(trained) -> None:
+    _, ridge, panel = trained
+    assert attribution(ridge, panel, ROWS) is None
 
 
 def test_occlusion_serves_any_family(trained) -> None:

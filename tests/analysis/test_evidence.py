@@ -1,4 +1,4 @@
-"""Views and statistics stand side by side, once a model, from nothing that lies after the day."""
+"""Views and statistics side by side, once a model, from nothing that lies after the day."""
 
 import dataclasses
 from datetime import timedelta
@@ -12,14 +12,13 @@ from crossattn_core.analysis.evidence import (
     AGREEMENT_COLUMNS,
     EVIDENCE_COLUMNS,
     STATISTICS,
-    read_agreement,
-    read_evidence,
+    pair_evidence,
     sampled_rows,
-    take_evidence,
 )
-from crossattn_core.analysis.snapshot_store import snapshot_day
+from crossattn_core.analysis.snapshot_store import read_attention
 from crossattn_core.families.registry import FitRequest, fit_model
 from crossattn_core.home import Home
+from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
@@ -39,9 +38,13 @@ def trained():
     return fit_model("attention", request, experiment), panel, experiment
 
 
+def _evidence(model, panel, experiment):
+    return pair_evidence(model, panel, DAY, experiment.analysis, lookback=experiment.model.lookback)
+
+
 def test_every_view_and_statistic_finds_the_planted_pairs_and_their_lags(trained) -> None:
     model, panel, experiment = trained
-    pairs = take_evidence(model, panel, DAY, experiment).pairs
+    pairs = _evidence(model, panel, experiment).pairs
     assert tuple(pairs.columns) == EVIDENCE_COLUMNS
     assert len(pairs) == 12
     assert np.allclose(pairs.groupby("follower")[list(VIEWS)].sum(), 1, atol=1e-5)
@@ -53,9 +56,9 @@ def test_every_view_and_statistic_finds_the_planted_pairs_and_their_lags(trained
     assert (planted[["correlation_q", "granger_q", "hy_q"]] < 0.05).all(axis=None)
 
 
-def test_agreement_is_told_between_all_views_and_statistics(trained) -> None:
+def test_agreement_is_measured_between_all_views_and_statistics(trained) -> None:
     model, panel, experiment = trained
-    agreed = take_evidence(model, panel, DAY, experiment).agreement
+    agreed = _evidence(model, panel, experiment).agreement
     assert tuple(agreed.columns) == AGREEMENT_COLUMNS
     names = (*VIEWS, *STATISTICS)
     assert len(agreed) == len(names) * (len(names) - 1) // 2
@@ -74,7 +77,7 @@ def test_evidence_reads_nothing_after_the_last_row_of_its_panel(trained) -> None
             for name in ("feature_TNF", "trade_price_TN", "mark_price_TN", "is_fresh_TN", "age_hours_TN")
         },
     )
-    first, second = (take_evidence(model, of.until(stop), DAY, experiment) for of in (panel, future))
+    first, second = (_evidence(model, of.until(stop), experiment) for of in (panel, future))
     assert first.pairs.equals(second.pairs)
     assert first.agreement.equals(second.agreement)
 
@@ -83,7 +86,7 @@ def test_a_family_without_a_network_has_no_gradient_and_one_without_attention_no
     _, panel, experiment = trained
     cut_off = 90 * 24 - 1
     request = FitRequest(panel.until(cut_off + 1), cut_off, np.ones(cut_off + 1, dtype=np.float32), seed=1)
-    assert take_evidence(fit_model("ridge_var", request, experiment), panel, DAY, experiment) is None
+    assert _evidence(fit_model("ridge_var", request, experiment), panel, experiment) is None
 
 
 @pytest.mark.parametrize(("bars", "weeks"), [(16, 0), (24 * 28 + 20, 0), (24 * 35 + 16, 1), (24 * 200, 4)])
@@ -108,7 +111,7 @@ def test_evidence_is_stored_on_the_first_day_of_each_model_only(tmp_path: Path) 
     stored = sorted(path.stem for path in (home.attention / "evidence").glob("*.parquet"))
     assert stored == [str(day)[:10] for day in changed["day"]]
     assert len(stored) > 1
-    newest = read_evidence(home, last)
+    newest = read_attention(home.attention, last, 1).evidence
     assert set(newest["model_id"]) == {plan["model_id"].iloc[-1]}
     assert newest["gradient"].isna().all()  # the fake has no network
-    assert str(read_agreement(home, last - timedelta(days=8))["day"].iloc[0])[:10] == stored[-2]
+    assert str(read_attention(home.attention, last - timedelta(days=8), 1).agreement["day"].iloc[0])[:10] == stored[-2]

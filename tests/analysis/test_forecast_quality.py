@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.analysis.forecast_quality import compare_ic, forecast_arrays, ic_table, information_coefficient
+from crossattn_core.analysis.forecast_quality import compare_ic, forecast_arrays, ic_table
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import BacktestSettings
 
@@ -23,7 +23,8 @@ def test_ic_is_the_plain_correlation_over_known_pairs() -> None:
     outcome_TN[::5, 2] = np.nan
     known = np.isfinite(outcome_TN[:, 2])
     expected = np.corrcoef(forecast_TN[known, 2], outcome_TN[known, 2])[0, 1]
-    assert information_coefficient(forecast_TN, outcome_TN)[2] == pytest.approx(expected, abs=1e-12)
+    table = ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS).set_index(["asset_id", "measure"])
+    assert table.loc[("c", "IC"), "value"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_average_row_is_the_mean_of_the_assets_and_lies_in_its_interval() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots, moved_share, window_attention
-from crossattn_core.analysis.snapshot_store import Snapshot
+from crossattn_core.analysis.snapshot import Snapshot
+from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots, moved_share
+from crossattn_core.analysis.snapshot_store import edge_matrices
 from crossattn_core.experiment import AnalysisSettings
 from tests.walk_forward.fakes import FIRST_DAY
 
@@ -79,9 +80,8 @@ def test_a_window_that_ended_is_the_yardstick_of_the_next() -> None:
     changes = attention_changes(frame, NAMES, windows)
     assert changes["since_window"].isna().tolist() == [True, True, False, False]
     assert changes["since_window"].iloc[3] > 0.3
-    means = window_attention(frame, NAMES, windows)
-    assert sorted(means) == [0, 1]
-    assert moved_share(means[0], means[1]) == pytest.approx(changes["since_window"].iloc[3], abs=1e-6)
+    _, edge_DNM = edge_matrices(frame, NAMES)
+    assert moved_share(edge_DNM[:2].mean(axis=0), edge_DNM[3]) == pytest.approx(changes["since_window"].iloc[3], abs=1e-6)
 
 
 def test_weights_that_do_not_add_up_are_an_error_of_their_own() -> None:

@@ -7,21 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.snapshot import own_share
+from crossattn_core.analysis.snapshot import SNAPSHOT_COLUMNS, own_share, summarise
 from crossattn_core.analysis.snapshot_store import (
-    SNAPSHOT_COLUMNS,
     edge_matrices,
-    read_next_bar,
+    read_attention,
     read_snapshots,
     read_snapshots_from_previous,
-    snapshot_day,
-    summarise,
 )
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import FitRequest, fit_model, load_model
 from crossattn_core.home import Home
+from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
@@ -105,7 +103,7 @@ def test_a_stored_snapshot_is_the_weights_that_the_models_forecast_used(walked) 
     rows = np.arange(29 * 24, 30 * 24)
     expected = model.attention(panel, rows).weight_RHNML[:, 0].mean(axis=0)
     np.testing.assert_allclose(snapshot.weight_NML, expected, rtol=1e-5)
-    stored = read_snapshots(home, DAY, DAY)
+    stored = read_snapshots(home.attention, DAY, DAY)
     assert tuple(stored.columns) == SNAPSHOT_COLUMNS
     assert set(stored["model_id"]) == {row["model_id"]}
     _, edge_DNM = edge_matrices(stored, panel.asset_ids)
@@ -129,10 +127,10 @@ def test_a_snapshot_reads_nothing_after_its_day(walked) -> None:
     np.testing.assert_array_equal(before.weight_NML, after.weight_NML)
 
 
-def test_next_bar_forecasts_stand_beside_the_same_models_own(walked) -> None:
+def test_next_bar_forecasts_are_stored_beside_the_same_models_own(walked) -> None:
     home, panel = walked
     snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load)
-    stored = read_next_bar(home, DAY, DAY)
+    stored = read_attention(home.attention, DAY, 1).next_bar
     assert stored["as_of"].min() > np.datetime64(DAY)
     assert stored["as_of"].max() == np.datetime64(DAY + timedelta(days=1))
     assert (stored["forecast"] == stored["alone"]).all()  # the fake reads nobody
@@ -151,13 +149,13 @@ def test_a_family_without_attention_has_no_snapshot(walked, monkeypatch) -> None
     assert snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load) is None
 
 
-def test_the_share_on_self_is_told_apart_from_the_edges(walked) -> None:
+def test_the_share_on_self_is_a_quantity_apart_from_the_edges(walked) -> None:
     home, panel = walked
     snapshot = snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load)
     np.testing.assert_array_equal(snapshot.own_share_N, 1.0)  # the fake's forecast is its own past's alone
-    stored = read_snapshots(home, DAY, DAY, ("self",))
+    stored = read_snapshots(home.attention, DAY, DAY, ("self",))
     assert stored["target"].tolist() == list(panel.asset_ids)
-    _, edge_DNM = edge_matrices(read_snapshots(home, DAY, DAY), panel.asset_ids)
+    _, edge_DNM = edge_matrices(read_snapshots(home.attention, DAY, DAY), panel.asset_ids)
     np.testing.assert_allclose(edge_DNM[0].sum(axis=1), 1.0, atol=1e-6)
 
 
@@ -171,12 +169,12 @@ def test_a_change_is_counted_from_the_newest_snapshot_before_even_across_a_gap(w
     home, panel = walked
     for offset in (9, 4, 1, 0):
         snapshot_day(home, rolling_experiment(), panel, DAY - timedelta(days=offset), load=fake_load)
-    read = read_snapshots_from_previous(home, DAY - timedelta(days=1), DAY, ("edge",))
+    read = read_snapshots_from_previous(home.attention, DAY - timedelta(days=1), DAY, ("edge",))
     assert [(DAY - day.date()).days for day in sorted(set(read["day"]))] == [4, 1, 0]
 
 
 def test_a_snapshot_is_the_attention_of_the_very_call_that_forecasts(tmp_path: Path) -> None:
-    """A real network: what its cross-attention returned while the stored forecasts were made is what the snapshot tells."""
+    """A real network: what its cross-attention returned while the stored forecasts were made is what the snapshot holds."""
     panel, experiment = synthetic_panel(32), rolling_experiment()
     training = experiment.training.model_copy(update={"epochs": 1, "warm_epochs": 1})
     experiment = experiment.model_copy(update={"training": training})

@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation
@@ -14,7 +14,7 @@ from crossattn_core.report.inputs import AttentionSummary
 LAGS, DAYS = 24, 120
 
 
-def attention_story(assets: int, *, named: int | None = None) -> AttentionStory:
+def attention_story(assets: int, *, named: int | None = None) -> AttentionOverview:
     """``named`` leads (as many as assets by default) among random pairs, and a few that only the returns show."""
     rng = np.random.default_rng(assets)
     symbols = tuple(f"S{n:02d}USDT" if n % 2 else f"TICK{n}" for n in range(assets))
@@ -74,7 +74,7 @@ def attention_story(assets: int, *, named: int | None = None) -> AttentionStory:
     )
     calm_NN = np.clip(0.3 + 0.2 * rng.standard_normal((assets, assets)), -1, 1)
     calm_NN = (calm_NN + calm_NN.T) / 2
-    return AttentionStory(
+    return AttentionOverview(
         last=date(2025, 4, 30),
         symbols=symbols,
         sectors=tuple(f"sector {n % 5}" for n in range(assets)),
@@ -86,7 +86,7 @@ def attention_story(assets: int, *, named: int | None = None) -> AttentionStory:
         entropy_D=0.8 + 0.02 * rng.standard_normal(DAYS),
         moved_D=0.05 * np.abs(rng.standard_normal(DAYS)),
         windows=windows,
-        stress=(
+        regime_correlations=(
             RegimeCorrelation("calm", 2000, calm_NN, 0.004),
             RegimeCorrelation("stress", 900, np.clip(calm_NN + 0.3, -1, 1), 0.01),
         ),
@@ -96,7 +96,7 @@ def attention_story(assets: int, *, named: int | None = None) -> AttentionStory:
     )
 
 
-def summary(story: AttentionStory) -> AttentionSummary:
+def summary(story: AttentionOverview) -> AttentionSummary:
     """The heatmap's part of a story."""
     by_lag_ML = story.profile_NML.sum(axis=0) / (len(story.symbols) - 1)
     return AttentionSummary(story.symbols, story.weight_NM, tuple(range(1, LAGS + 1)), by_lag_ML)

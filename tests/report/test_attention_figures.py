@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.regime_correlation import correlation_by_regime
 from crossattn_core.report.figures.attention import LINES, attention_figure, order_by, time_figure, views_figure
 from crossattn_core.report.figures.leads import edge_graph_figure, lag_profile_figure, stress_figure
 from crossattn_core.report.figures.style import frame, png, svg
 from tests.report.attention_stories import attention_story, summary
 
-DRAWN: dict[str, Callable[[AttentionStory], Figure]] = {
+DRAWN: dict[str, Callable[[AttentionOverview], Figure]] = {
     "attention": lambda story: attention_figure(summary(story), order="sector", sectors=story.sectors, net_N=story.net_N),
     "views": views_figure,
     "time": time_figure,

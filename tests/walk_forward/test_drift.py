@@ -7,7 +7,6 @@ from crossattn_core.experiment import LabelSettings, RetrainSettings
 from crossattn_core.walk_forward.drift import (
     drift_edges,
     history_of_fit,
-    mean_ic,
     realised_ic_by_family,
     row_weights,
     stability_index,
@@ -58,18 +57,6 @@ def test_a_constant_feature_is_left_out_of_the_index() -> None:
     panel.feature_TNF[:, :, 1] = 0.0
     edge_FQ = drift_edges(panel, np.ones(30 * 24, dtype=np.float32))
     assert np.isfinite(stability_index(panel, 30 * 24, edge_FQ))
-
-
-def test_mean_ic_is_the_average_of_the_assets_correlations() -> None:
-    generator = np.random.default_rng(0)
-    forecast_RN, outcome_RN = generator.standard_normal((2, 300, 3))
-    outcome_RN[::7, 1] = np.nan
-    expected = []
-    for n in range(3):
-        known = np.isfinite(outcome_RN[:, n])
-        expected.append(np.corrcoef(forecast_RN[known, n], outcome_RN[known, n])[0, 1])
-    assert mean_ic(forecast_RN, outcome_RN) == pytest.approx(np.mean(expected))
-    assert np.isnan(mean_ic(forecast_RN[:20], outcome_RN[:20]))
 
 
 def test_the_rolling_ic_knows_a_perfect_forecast_and_only_ended_labels() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.snapshot_store import snapshot_day
 from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
+from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
 from crossattn_core.walk_forward.walk import step_day, walk

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
 from crossattn_core.report.figures.models import shade_regimes
@@ -101,7 +101,7 @@ def attention_figure(
         return figure
 
 
-def views_figure(story: AttentionStory) -> Figure:
+def views_figure(story: AttentionOverview) -> Figure:
     """Three views of the model in the upper row on one scale, three statistics in the lower on one, and their agreement."""
     with drawing():
         assets = len(story.symbols)
@@ -143,7 +143,7 @@ def views_figure(story: AttentionStory) -> Figure:
         return figure
 
 
-def time_figure(story: AttentionStory) -> Figure:
+def time_figure(story: AttentionOverview) -> Figure:
     """Attention received by the sources that received most, and how spread out it was, over the regimes in force."""
     with drawing():
         figure, (received, spread) = frame(width=9.0, height=4.4, rows=2, height_ratios=[2.2, 1], sharex=True)

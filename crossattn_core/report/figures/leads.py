@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.report.figures.attention import LINES, label_cells, order_by, tick_symbols
 from crossattn_core.report.figures.style import INK, MUTED, drawing, frame
@@ -27,7 +27,7 @@ _MAX_UNNAMED = 12
 _Z_95 = 1.96
 
 
-def edge_graph_figure(story: AttentionStory, *, false_discovery_rate: float) -> Figure:
+def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) -> Figure:
     """Arrows from leader to follower: named leads solid with their lag, links that only the returns show dashed."""
     with drawing():
         assets = len(story.symbols)
@@ -97,7 +97,7 @@ def edge_graph_figure(story: AttentionStory, *, false_discovery_rate: float) -> 
         return figure
 
 
-def lag_profile_figure(story: AttentionStory) -> Figure:
+def lag_profile_figure(story: AttentionOverview) -> Figure:
     """For the leading edges: attention by lag above, the lagged correlation's z below; one scale along each row."""
     with drawing():
         edges = story.leaders.head(_MAX_PROFILES).to_dict("records")
@@ -125,10 +125,10 @@ def lag_profile_figure(story: AttentionStory) -> Figure:
         return figure
 
 
-def stress_figure(story: AttentionStory) -> Figure:
+def stress_figure(story: AttentionOverview) -> Figure:
     """Correlation of hourly returns by regime, calm first, and what stress adds; one scale for all panels."""
     with drawing():
-        regimes, assets = story.stress, len(story.symbols)
+        regimes, assets = story.regime_correlations, len(story.symbols)
         place_N = order_by("sector", story.sectors, story.net_N)
         symbols = [story.symbols[n] for n in place_N]
         panels = [

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from crossattn_core.analysis.attention_overview import AttentionStory
+from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.report.figures.attention import Order, attention_figure, time_figure, views_figure
 from crossattn_core.report.figures.leads import edge_graph_figure, lag_profile_figure, stress_figure
@@ -22,7 +22,7 @@ PICTURES = (
 
 
 def attention_pictures(
-    summary: AttentionSummary, overview: AttentionStory, settings: AnalysisSettings, *, order: Order
+    summary: AttentionSummary, overview: AttentionOverview, settings: AnalysisSettings, *, order: Order
 ) -> dict[str, Figure]:
     """The pictures by name (``PICTURES``); those without anything to draw are left out.
 
@@ -39,6 +39,6 @@ def attention_pictures(
         drawn["three_views"] = views_figure(overview)
     if len(overview.leaders):
         drawn["lag_profiles"] = lag_profile_figure(overview)
-    if overview.stress:
+    if overview.regime_correlations:
         drawn["correlation_by_regime"] = stress_figure(overview)
     return drawn

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.tsa.stattools import grangercausalitytests
 
-from crossattn_core.analysis.classical import granger, hayashi_yoshida, shifted_correlations
+from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida, shifted_correlations
 from crossattn_core.regimes.market_days import fresh_returns
 from tests.walk_forward.fakes import synthetic_panel
 
@@ -50,7 +50,7 @@ def test_bars_that_are_rarely_common_still_show_who_leads() -> None:
 
 
 def _plainly(price_TN: np.ndarray, leader: int, follower: int, shift: int) -> float:
-    """Hayashi and Yoshida's double sum over overlapping intervals, as it stands in their paper."""
+    """Hayashi and Yoshida's double sum over overlapping intervals, as in their paper."""
     row_R, row_Q = (np.flatnonzero(np.isfinite(price_TN[:, n])) for n in (leader, follower))
     move_R, move_Q = np.diff(np.log(price_TN[row_R, leader])), np.diff(np.log(price_TN[row_Q, follower]))
     total = 0.0
@@ -99,7 +99,7 @@ def test_an_asset_without_prices_is_left_out() -> None:
 
 
 def test_bars_that_overlap_by_their_clocks_are_no_lead() -> None:
-    """The second asset's bar ends half an hour after the first's: half of what moves both stands one row later."""
+    """The second asset's bar ends half an hour after the first's: half of what moves both lies one row later."""
     rng = np.random.default_rng(4)
     half_hours = rng.standard_normal((2 * 24 * 150, 2)) * 0.003 + 0.004 * rng.standard_normal((2 * 24 * 150, 1))
     path = np.exp(np.cumsum(half_hours, axis=0))

@@ -1,4 +1,4 @@
-"""Classical words on who moves first, beside the lagged correlation: Granger's F-test and Hayashi and Yoshida's estimator.
+"""Classical tests of who moves first, beside the lagged correlation: Granger's F-test and Hayashi and Yoshida's estimator.
 
 Both count lags in rows of the grid: between venues whose bars end at different minutes a lag of one row can be an overlap,
 which ``lead_lag.first_clean_lags`` keeps out.
@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.analysis.lead_lag import benjamini_hochberg, pooled_p_values
+from crossattn_core.analysis.lead_lag import pooled_p_values
+from crossattn_core.stats.multiple_testing import benjamini_hochberg
 
 __all__ = ["GRANGER_COLUMNS", "SHIFT_COLUMNS", "granger", "hayashi_yoshida", "shifted_correlations"]
 
@@ -103,7 +104,7 @@ def shifted_correlations(price_TN: NDArray[np.float64], *, max_lag: int) -> NDAr
     traded_TN = np.isfinite(price_TN)
     row_T1 = np.arange(bars)[:, None]
     first_N, last_N = traded_TN.argmax(axis=0), bars - 1 - traded_TN[::-1].argmax(axis=0)
-    # Before its first and after its last trade an asset stands still: what lies outside the data moves nothing.
+    # Before its first and after its last trade an asset keeps its price: what lies outside the data moves nothing.
     before_TN = np.maximum(np.maximum.accumulate(np.where(traded_TN, row_T1, -1), axis=0), first_N)
     after_TN = np.minimum(np.minimum.accumulate(np.where(traded_TN, row_T1, bars)[::-1], axis=0)[::-1], last_N)
     log_TN = np.log(np.where(traded_TN, price_TN, 1.0))
