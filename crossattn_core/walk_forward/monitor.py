@@ -23,8 +23,8 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.detectors.registry import REGIME_NAMES
 from crossattn_core.regimes.market_days import panel_days
 from crossattn_core.selection.realised import daily_ic_sums, mean_ic_of_sums
-from crossattn_core.walk_forward.day import Past
 from crossattn_core.walk_forward.overrides import read_overrides
+from crossattn_core.walk_forward.past import Past
 from crossattn_core.walk_forward.plan import Decision
 from crossattn_core.walk_forward.predictions import forecast_array
 from crossattn_core.walk_forward.state import State
