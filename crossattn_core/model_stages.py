@@ -43,8 +43,8 @@ from crossattn_core.selection.handover import handover_of, read_champions, save_
 from crossattn_core.storage import sha256_of, write_parquet
 from crossattn_core.tuning.ledger import Trial, trials_counted
 from crossattn_core.tuning.search import Tuned, first_test_day, search
-from crossattn_core.walk_forward.day import Load
 from crossattn_core.walk_forward.monitor import Outlook, outlook
+from crossattn_core.walk_forward.past import Load
 from crossattn_core.walk_forward.predictions import as_forecasts
 from crossattn_core.walk_forward.store import read_day, read_forecasts, read_plan, read_predictions
 from crossattn_core.walk_forward.walk import DayResult, EpochOfDay, walk

@@ -1,177 +1,269 @@
-"""A day's start: what is known at D 00:00, and what the plan decides from it.
+"""One day of the walk-forward: decide, fit where the plan says so, predict, store.
 
-Axes: T bars of the panel, R rows of a day, N assets, F features, Q inner edges of equal-count bins.
+Axes: T bars up to the cut-off, N assets, H horizons, F features, Q inner edges of equal-count bins.
 """
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import FittedModel
+from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
 from crossattn_core.home import Home
-from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.daily import Regimes, daily_regimes
-from crossattn_core.regimes.market_days import BARS_A_DAY
-from crossattn_core.regimes.windows import InForce, regime_in_force, regime_windows
-from crossattn_core.walk_forward.drift import realised_ic_by_family, stability_index
-from crossattn_core.walk_forward.fingerprint import panel_chain
-from crossattn_core.walk_forward.overrides import Override
-from crossattn_core.walk_forward.plan import Decision, Known, decide
-from crossattn_core.walk_forward.predictions import as_forecasts
-from crossattn_core.walk_forward.state import State
-from crossattn_core.walk_forward.store import predictions_of, read_day
+from crossattn_core.receipts import combined_hash
+from crossattn_core.walk_forward.drift import drift_edges, history_of_fit, row_weights
+from crossattn_core.walk_forward.fingerprint import canonical, day_inputs, settings_hash
+from crossattn_core.walk_forward.health import Health, check_health
+from crossattn_core.walk_forward.overrides import Override, read_overrides, with_rollbacks
+from crossattn_core.walk_forward.past import DayStart, Load, Past
+from crossattn_core.walk_forward.plan import Decision
+from crossattn_core.walk_forward.predictions import predict
+from crossattn_core.walk_forward.state import ModelFacts, State, finite
+from crossattn_core.walk_forward.store import (
+    forget_after,
+    plan_frame,
+    predictions_hash,
+    read_day,
+    write_day,
+    write_predictions,
+)
 
-__all__ = ["DayStart", "Load", "Past"]
+__all__ = ["DayResult", "EpochOfDay", "Fit", "Walker"]
 
-Load = Callable[[Path, Experiment], FittedModel]
-"""Same call as ``families.registry.load_model(folder, experiment)``."""
-
-_MAX_MODELS = 8
-_MIN_IC_DAYS = 10
-"""Days of forecasts before the families' rolling ICs are compared."""
+Fit = Callable[..., FittedModel]
+"""Same call as ``families.registry.fit_model(family, request, experiment, *, report)``."""
 
 
 @dataclass(frozen=True)
-class DayStart:
-    """What is known at a day's 00:00, and what the plan decides."""
+class EpochOfDay:
+    """One epoch of one family's fit on one day, as it ends."""
 
-    decision: Decision
-    known: Panel
-    """The panel up to 00:00."""
-    in_force: InForce
-    """The regime."""
-    regimes: Regimes
-    """Of the days before."""
-    drift: float
-    """Population-stability index of the newest features against the training rows; NaN where nothing can be compared."""
-    ic_gap: float
-    """Rolling IC of the best other family minus that of the first family; NaN while too little is realised."""
+    day: date
+    family: str
+    epoch: EpochReport
 
 
-class Past:
-    """What a pass over the days looks back on: the panel, and the models, forecasts, deciles and regimes made so far.
+@dataclass(frozen=True)
+class DayResult:
+    """What a day gave."""
 
-    Everything here can be read again from the home; keeping it changes the time that a day takes and nothing else.
-    """
+    day: date
+    reused: bool
+    """Whether the stored day is still what the walk would make."""
+    rows: list[dict[str, Any]]
+    """The plan, one row a family, as stored."""
+    trained: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Manifest by family of the models fitted on this day."""
+    epochs: dict[str, list[EpochReport]] = field(default_factory=dict)
+    """Loss curve by family of the models fitted on this day."""
+    forecast_rows: int = 0
+    """Predictions stored, of either kind."""
+    seconds: float = 0.0
+    """Time spent on the day; reported, never stored."""
 
-    def __init__(self, home: Home, experiment: Experiment, panel: Panel, load: Load) -> None:
-        self.home, self.experiment, self.panel, self.load = home, experiment, panel, load
-        self.chain = panel_chain(panel)
-        self.first_day = next(iter(self.chain), date.min)
-        self._models: dict[str, FittedModel] = {}
-        self._forecasts: dict[date, dict[str, NDArray[np.float32]]] = {}
-        self._deciles: dict[date, NDArray[np.float64]] = {}
-        self._regimes: tuple[Regimes, pd.DataFrame] | None = None
+    @property
+    def plan(self) -> pd.DataFrame:
+        """The plan, one row a family (``PLAN_COLUMNS``)."""
+        return plan_frame(self.rows)
 
-    def start(self, day: date, state: State, overrides: Sequence[Override]) -> DayStart:
-        """Decide at ``day`` 00:00: what the walk does on that day, and what monitoring shows of it beforehand.
+    @property
+    def action(self) -> str:
+        """'retrain', 'carry' or 'wait'."""
+        return self.rows[0]["action"]
 
-        Args:
-            state: as the day before left it.
-            overrides: the day's own.
-        """
-        known = self.known(day)
-        in_force, regimes = self._regime(day)
-        drift, ic_gap = self._drift(known, state), self._ic_gap(day, known, state)
-        notes = {
-            kind: "; ".join(override.note or kind for override in overrides if override.kind == kind)
-            for kind in ("forced", "rollback")
-        }
-        facts = Known(
-            day=day,
-            history_days=(day - self.first_day).days,
-            last_attempt=state.last_attempt,
-            has_model=bool(state.in_force),
-            regime=in_force.regime,
-            regime_at_attempt=state.regime_at_attempt,
-            drift=drift,
-            drift_at_attempt=float("nan") if state.drift_at_attempt is None else state.drift_at_attempt,
-            ic_gap=ic_gap,
-            forced=notes["forced"],
-            rollback=notes["rollback"],
-        )
-        return DayStart(decide(facts, self.experiment.retrain), known, in_force, regimes, drift, ic_gap)
+    @property
+    def reason(self) -> str:
+        """Why: see ``plan.Reason``."""
+        return self.rows[0]["reason"]
 
-    def rows(self, day: date) -> slice:
-        """The panel's rows of ``day``, as many as it holds."""
-        first = (day - self.first_day).days * BARS_A_DAY
-        return slice(first, min(first + BARS_A_DAY, len(self.panel.as_of_T)))
 
-    def known(self, day: date) -> Panel:
-        """The panel up to ``day`` 00:00, under a name that does not depend on what follows."""
-        return self.panel.cut(slice(self.rows(day).start), self.chain.get(day - timedelta(days=1), ""))
+class Trained(NamedTuple):
+    """What came of one family's fit."""
 
-    def model(self, model_id: str) -> FittedModel:
-        """A stored model, loaded once."""
-        if model_id not in self._models:
-            self._models[model_id] = self.load(self.home.models / model_id, self.experiment)
-            if len(self._models) > _MAX_MODELS:
-                self._models.pop(next(iter(self._models)))
-        return self._models[model_id]
+    model: FittedModel | None
+    """None where the fit failed."""
+    health: Health
+    facts: ModelFacts
+    epochs: list[EpochReport]
 
-    def stability(self, known: Panel, edge_FQ: NDArray[np.float64]) -> float:
-        """Population-stability index of the newest days of ``known`` against training rows with these deciles."""
-        first_row = max(len(known.as_of_T) - self.experiment.retrain.drift_days * BARS_A_DAY, 0)
-        return stability_index(known, first_row, edge_FQ)
 
-    def remember_deciles(self, day: date, edge_FQ: NDArray[np.float64]) -> None:
-        """Keep the deciles of the rows that the models of ``day`` were trained on."""
-        self._deciles = {day: edge_FQ}
+class Walker:
+    """One pass over the days: the state after the newest one, and what the pass keeps in memory."""
 
-    def remember_forecasts(self, day: date, forecast_by_family_RN: dict[str, NDArray[np.float32]]) -> None:
-        """Keep a day's forecasts at the shortest horizon."""
-        self._forecasts[day] = forecast_by_family_RN
-        self._forecasts.pop(day - timedelta(days=self.experiment.retrain.degraded_days + 2), None)
+    def __init__(
+        self,
+        home: Home,
+        experiment: Experiment,
+        panel: Panel,
+        report: Callable[[EpochOfDay], None],
+        fit: Fit,
+        load: Load,
+        codes: Sequence[str],
+    ) -> None:
+        self.home, self.experiment, self.report, self.fit = home, experiment, report, fit
+        self.settings_by_code = {code: settings_hash(experiment, code) for code in codes}
+        self.overrides = read_overrides(home)
+        self.past = Past(home, experiment, panel, load)
+        self.state, self.plan_hash = State(), ""
 
-    def _regime(self, day: date) -> tuple[InForce, Regimes]:
-        """What is in force at ``day`` 00:00, and the regimes of the days before it: detectors are causal."""
-        if self._regimes is None:
-            regimes = daily_regimes(self.panel, self.experiment.regimes)
-            self._regimes = regimes, regime_windows(regimes, self.experiment.regimes)
-        return regime_in_force(self._regimes[1], day), self._regimes[0].until(day)
-
-    def _drift(self, known: Panel, state: State) -> float:
-        if not self.experiment.retrain.on_drift or state.reference_day is None:
-            return float("nan")
-        if state.reference_day not in self._deciles:
-            stored = read_day(self.home, state.reference_day) or {}
-            self.remember_deciles(state.reference_day, np.array(stored["reference"], dtype=np.float64))
-        return self.stability(known, self._deciles[state.reference_day])
-
-    def _ic_gap(self, day: date, known: Panel, state: State) -> float:
-        settings = self.experiment.retrain
-        if not settings.on_degraded or len(settings.families) < 2 or state.last_attempt is None:
-            return float("nan")
-        # Only what the newest models forecast counts: a fit cannot mend what its predecessor forecast.
-        age_days = (day - state.last_attempt).days
-        if age_days < _MIN_IC_DAYS:
-            return float("nan")
-        days = min(settings.degraded_days, age_days)
-        past_days = [day - timedelta(days=back) for back in range(days, 0, -1)]
-        nothing_RN = np.full((BARS_A_DAY, len(known.asset_ids)), np.nan, dtype=np.float32)
-        forecast_by_family_RN = {
-            family: np.concatenate([self._forecasts_of(past).get(family, nothing_RN) for past in past_days])
-            for family in settings.families
-        }
-        first_row = len(known.as_of_T) - days * BARS_A_DAY
-        ic = realised_ic_by_family(known, first_row, forecast_by_family_RN, self.experiment.labels)
-        first, *others = (ic[family] for family in settings.families)
-        others = [value for value in others if np.isfinite(value)]
-        return max(others) - first if others else float("nan")
-
-    def _forecasts_of(self, day: date) -> dict[str, NDArray[np.float32]]:
-        """(R, N) a day's stored forecasts at the shortest horizon, by family."""
-        if day not in self._forecasts:
-            rows, horizon = self.panel.cut(self.rows(day), ""), self.experiment.labels.horizons[0]
-            forecasts = as_forecasts(predictions_of(self.home, [day]))
-            self._forecasts[day] = {
-                family: forecast_array(forecasts, rows, family, horizon) for family in self.experiment.retrain.families
+    def step(self, day: date) -> DayResult:
+        """Step the day after the newest stepped one; reuse it where its inputs are the stored ones."""
+        started = time.perf_counter()
+        overrides = [override for override in self.overrides if override.day == day]
+        stored = read_day(self.home, day)
+        code = stored.get("code", "") if stored else ""
+        code = code if code in self.settings_by_code else next(iter(self.settings_by_code))
+        inputs = day_inputs(day, self.past.chain, self.settings_by_code[code], self.plan_hash, overrides)
+        planned = stored if stored and stored["model_inputs"] == inputs.models and self._models_exist(stored) else None
+        trained: dict[str, Trained] = {}
+        count = 0
+        if planned and planned["forecast_inputs"] == inputs.forecasts and self._predictions_exist(day, planned):
+            record = planned
+        else:
+            made, trained = (planned, trained) if planned else self._plan(day, overrides)
+            record = {
+                **made,
+                "day": day.isoformat(),
+                "code": code,
+                "model_inputs": inputs.models,
+                "forecast_inputs": inputs.forecasts,
+                "previous_hash": self.plan_hash,
+                "plan_hash": combined_hash(inputs.models, canonical(made["rows"]), canonical(made["state"])),
             }
-        return self._forecasts[day]
+            if stored and stored["plan_hash"] != record["plan_hash"]:
+                forget_after(self.home, day)
+            count = self._predict(day, record["state"]["in_force"])
+            record["forecast_hash"] = predictions_hash(self.home, day)
+            write_day(self.home, day, record)
+        self.state, self.plan_hash = State.from_json(record["state"]), record["plan_hash"]
+        models = {family: made.model for family, made in trained.items() if made.model is not None}
+        return DayResult(
+            day,
+            reused=record is planned,
+            rows=record["rows"],
+            trained={family: model.manifest for family, model in models.items()},
+            epochs={family: trained[family].epochs for family in models},
+            forecast_rows=count,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _plan(self, day: date, overrides: list[Override]) -> tuple[dict[str, Any], dict[str, Trained]]:
+        """Decide and fit; returns the rows of the plan with the state that the next day reads, and the day's fits."""
+        start, state = self.past.start(day, self.state, overrides), self.state
+        trained: dict[str, Trained] = {}
+        record: dict[str, Any] = {}
+        if start.decision.action == "retrain":
+            weight_T = row_weights(
+                len(start.known.as_of_T), start.regimes.regime_D, start.in_force.regime, self.experiment.retrain
+            )
+            edge_FQ = drift_edges(start.known, weight_T)
+            drift = self.past.stability(start.known, edge_FQ)
+            for family in self.experiment.retrain.families:
+                made = trained[family] = self._fit(day, family, start.known, weight_T, drift)
+                if made.model is not None and made.health.healthy:
+                    state = state.with_model(family, made.model.model_id, made.facts)
+            state = state.retrained(day, start.in_force.regime, drift)
+            self.past.remember_deciles(day, edge_FQ)
+            record["reference"] = [[finite(edge) for edge in edge_Q] for edge_Q in edge_FQ.tolist()]
+        elif start.decision.reason == "rollback":
+            state, why = with_rollbacks(state, overrides, self.experiment.retrain.families)
+            state = state.attempted(day, start.in_force.regime)
+            start = replace(start, decision=Decision("carry", "rollback", why))
+        rows = [_plan_row(day, family, start, state, trained.get(family)) for family in self.experiment.retrain.families]
+        return record | {"rows": rows, "state": state.to_json()}, trained
+
+    def _fit(self, day: date, family: str, known: Panel, weight_T: NDArray[np.float32], drift: float) -> Trained:
+        """Fit one family on ``known`` and check the model's health; an unhealthy one never serves."""
+        settings = self.experiment.retrain
+        warm = self.state.in_force.get(family, "") if self.state.attempts % settings.cold_every else ""
+        epochs: list[EpochReport] = []
+
+        def on_epoch(epoch: EpochReport) -> None:
+            epochs.append(epoch)
+            self.report(EpochOfDay(day, family, epoch))
+
+        history, history_weight_T = history_of_fit(known, weight_T, self.experiment)
+        request = FitRequest(
+            panel=history,
+            cut_off=len(history.as_of_T) - 1,
+            row_weight_T=history_weight_T,
+            seed=self.experiment.training.seed + day.toordinal(),
+            warm_from=self.past.model(warm) if warm else None,
+        )
+        try:
+            model = self.fit(family, request, self.experiment, report=on_epoch)
+            model.save(self.home.models / model.model_id)
+            # What serves is what was stored: forecasts never depend on whether the fit is still in memory.
+            model = self.past.model(model.model_id)
+            cut_off = len(known.as_of_T) - 1
+            health = check_health(model, known, cut_off, drift=drift, max_drift=settings.max_drift_served)
+        except TrainingError as error:
+            return Trained(None, Health(False, str(error)), ModelFacts(), [])
+        return Trained(model, health, _facts(model, known, weight_T), epochs)
+
+    def _predict(self, day: date, model_by_family: dict[str, str]) -> int:
+        """Predict the rows of ``day`` that the panel holds with the models in force; returns how many values are stored."""
+        rows = self.past.rows(day)
+        known = self.past.panel.cut(slice(rows.stop), self.past.chain[day])
+        labels = self.experiment.labels
+        predicted_by_family = {
+            family: predict(self.past.model(model_id), known, np.arange(rows.start, rows.stop), labels)
+            for family in self.experiment.retrain.families
+            if (model_id := model_by_family.get(family))
+        }
+        self.past.remember_forecasts(
+            day,
+            {
+                family: predicted.value_RNH[:, :, 0]
+                for family, predicted in predicted_by_family.items()
+                if predicted.kind == "return"
+            },
+        )
+        return write_predictions(self.home, day, known.as_of_T[rows], known.asset_ids, predicted_by_family, model_by_family)
+
+    def _models_exist(self, stored: dict[str, Any]) -> bool:
+        return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
+
+    def _predictions_exist(self, day: date, stored: dict[str, Any]) -> bool:
+        return predictions_hash(self.home, day) == stored["forecast_hash"]
+
+
+def _facts(model: FittedModel, known: Panel, weight_T: NDArray[np.float32]) -> ModelFacts:
+    manifest = model.manifest
+    return ModelFacts(
+        parent_id=manifest.get("parent_id") or "",
+        train_start=max(str(known.as_of_T[int(np.argmax(weight_T > 0))]), manifest.get("train_start", "")),
+        cut_off=str(known.as_of_T[-1]),
+        rows=int(manifest.get("train_rows", (weight_T > 0).sum())),
+        validation_loss=finite(manifest.get("validation_loss")),
+    )
+
+
+def _plan_row(day: date, family: str, start: DayStart, state: State, trained: Trained | None) -> dict[str, Any]:
+    """The plan of one family (``store.PLAN_COLUMNS``): the model in force after the decision, and the day's own fit."""
+    model_id = state.in_force.get(family, "")
+    health = Health(bool(model_id), "") if trained is None else trained.health
+    return {
+        "day": day.isoformat(),
+        "action": start.decision.action,
+        "reason": start.decision.reason,
+        "why": start.decision.why,
+        "family": family,
+        "model_id": model_id,
+        "trained_id": "" if trained is None or trained.model is None else trained.model.model_id,
+        "healthy": health.healthy,
+        "health": health.why,
+        "regime": start.in_force.regime,
+        "window_id": start.in_force.window_id,
+        **asdict(state.facts.get(model_id, ModelFacts())),
+        "drift": finite(start.drift),
+        "ic_gap": finite(start.ic_gap),
+    }

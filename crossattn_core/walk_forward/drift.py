@@ -12,7 +12,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.stats.ic import mean_ic
 
-__all__ = ["drift_edges", "history_of_fit", "mean_ic", "realised_ic_by_family", "row_weights", "stability_index"]
+__all__ = ["drift_edges", "history_of_fit", "realised_ic_by_family", "row_weights", "stability_index"]
 
 _BINS = 10
 _WEEK = 168

@@ -20,7 +20,7 @@ from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.walk_forward.day import Load
+from crossattn_core.walk_forward.past import Load
 from crossattn_core.walk_forward.predictions import predict
 from crossattn_core.walk_forward.store import read_predictions
 

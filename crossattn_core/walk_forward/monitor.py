@@ -25,8 +25,8 @@ from crossattn_core.regimes.daily import REGIME_NAMES
 from crossattn_core.regimes.market_days import panel_days
 from crossattn_core.selection.realised import daily_ic_sums
 from crossattn_core.stats.ic import mean_ic_of_sums
-from crossattn_core.walk_forward.day import Past
 from crossattn_core.walk_forward.overrides import read_overrides
+from crossattn_core.walk_forward.past import Past
 from crossattn_core.walk_forward.plan import Decision
 from crossattn_core.walk_forward.state import State
 from crossattn_core.walk_forward.store import linked_days, read_forecasts

@@ -144,7 +144,7 @@ def _dated(home: Home, experiment: Experiment, day: date | None, rewrite: bool) 
         raise HistoryError(f"{day} lies before the period's first day {experiment.period.start}")
     if day < free and not rewrite:
         raise HistoryError(
-            f"{day} was stepped already: an event there would rewrite {(free - day).days} days; date it {free} or later, "
-            "or ask for the rewrite"
+            f"{day} was stepped already: an override there would rewrite {(free - day).days} days; date it {free} or later, "
+            "or allow the rewrite"
         )
     return day

@@ -4,7 +4,7 @@
     state = state.rolled_back("attention", earlier_id)          an earlier healthy model is
     state = state.retrained(day, regime, drift)                 the day's fits are over
 
-Axes: none; arrays live in day.py.
+Axes: none; arrays live in past.py.
 """
 
 import math

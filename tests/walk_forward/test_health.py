@@ -21,7 +21,7 @@ def test_a_plain_model_is_healthy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "said"),
+    ("manifest", "message"),
     [
         ({"validation_loss": float("nan")}, "validation loss is nan"),
         ({"slope_H": [float("inf"), 1.0]}, "infinite forecasts"),
@@ -29,13 +29,13 @@ def test_a_plain_model_is_healthy() -> None:
         ({"slope_H": [0.0, 0.0]}, "never move"),
     ],
 )
-def test_numbers_that_cannot_be_followed_are_named(manifest, said) -> None:
+def test_numbers_that_cannot_be_followed_are_named(manifest, message) -> None:
     healthy, why = _verdict(**manifest)
     assert not healthy
-    assert said in why
+    assert message in why
 
 
-def test_attention_that_stands_on_one_source_and_lag_for_all_is_a_collapse(monkeypatch) -> None:
+def test_attention_on_one_source_and_lag_for_all_is_a_collapse(monkeypatch) -> None:
     def collapsed(self, panel, rows):
         weight_RHNML = np.zeros((len(rows), 2, 4, 4, 8), dtype=np.float32)
         weight_RHNML[:, :, 1:, 0, 3] = 1.0
@@ -57,9 +57,9 @@ def test_features_that_left_the_training_rows_behind_keep_a_model_from_serving()
     assert "stability index 2.500 when fitted, at most 2 serves" in why
 
 
-def test_a_model_is_judged_on_rows_that_it_was_allowed_to_know(monkeypatch) -> None:
-    asked = []
+def test_a_model_is_checked_on_rows_that_it_was_allowed_to_know(monkeypatch) -> None:
+    rows_read = []
     plain = FakeModel.forecast
-    monkeypatch.setattr(FakeModel, "forecast", lambda self, panel, rows: asked.append(rows.max()) or plain(self, panel, rows))
+    monkeypatch.setattr(FakeModel, "forecast", lambda self, panel, rows: rows_read.append(rows.max()) or plain(self, panel, rows))
     check_health(FakeModel("ridge_var", {"slope_H": [0.1, 0.2]}), PANEL, 100)
-    assert max(asked) == 100
+    assert max(rows_read) == 100
