@@ -108,8 +108,8 @@ def test_rewriting_the_future_moves_nothing_that_is_past(ran: Ran, market: Path,
     assert not forecasts[0]["forecast"].equals(forecasts[1]["forecast"]), "the rewrite reached no forecast"
 
     snapshots = [read_snapshots(held.home, first, last) for held in (line, other_line)]
-    whole_days = [held[held["day"] < pd.Timestamp(moment.date())].reset_index(drop=True) for held in snapshots]
-    pd.testing.assert_frame_equal(*whole_days, check_exact=True)
+    day_windows = [held[held["day"] < pd.Timestamp(moment.date())].reset_index(drop=True) for held in snapshots]
+    pd.testing.assert_frame_equal(*day_windows, check_exact=True)
 
     champions, other_champions = (read_champions(held.home) for held in (line, other_line))
     assert champions is not None

@@ -113,7 +113,6 @@ def sync_sources(
 
 def asset_rows(experiment: Experiment) -> pa.Table:
     """The universe as rows of ``raw.assets``."""
-    lags = experiment.feed.publication_lag_seconds
     return pa.Table.from_pylist(
         [
             {
@@ -127,7 +126,7 @@ def asset_rows(experiment: Experiment) -> pa.Table:
                 "calendar": asset.calendar,
                 "pays_funding": asset.pays_funding,
                 "max_age_hours": experiment.features.max_age_hours,
-                "publication_lag_seconds": lags.get(asset.venue, 0),
+                "publication_lag_seconds": int(experiment.feed.publication_lag(asset.venue).total_seconds()),
             }
             for position, asset in enumerate(experiment.assets)
         ]

@@ -224,8 +224,8 @@ def test_a_view_is_made_again_when_it_or_what_it_reads_changes_and_left_alone_ot
         object.__setattr__(candles, "sql", candles.sql + " -- another")
         build(connection, changed, "features.bar", FIRST, FIRST)
         assert identity() != first
-        told = connection.execute("select comment from duckdb_views() where view_name = 'fresh_bars'").fetchall()[0][0]
-        assert told.startswith(PROJECT.models["aligned.fresh_bars"].description)
+        comment = connection.execute("select comment from duckdb_views() where view_name = 'fresh_bars'").fetchall()[0][0]
+        assert comment.startswith(PROJECT.models["aligned.fresh_bars"].description)
 
 
 def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:
