@@ -41,6 +41,7 @@ _ARRAYS: dict[str, Any] = {
     "funding_rate": np.float64,
     "dividend": np.float64,
 }
+"""Column of ``features.panel_rows`` -> its type in the panel, where it is called ``<column>_TN``."""
 _KEYS = ("as_of", "asset_id")
 
 
@@ -96,13 +97,7 @@ class PanelCache:
             asset_ids=self._assets,
             features=self._features,
             feature_TNF=feature_TNF,
-            trade_price_TN=arrays["trade_price"],
-            mark_price_TN=arrays["mark_price"],
-            is_fresh_TN=arrays["is_fresh"],
-            age_hours_TN=arrays["age_hours"],
-            quote_volume_TN=arrays["quote_volume"],
-            funding_rate_TN=arrays["funding_rate"],
-            dividend_TN=arrays["dividend"],
+            **{f"{name}_TN": array for name, array in arrays.items()},
             content_hash=content_hash,
         )
 
@@ -172,20 +167,14 @@ def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
 def panel_of(experiment: Experiment, rows: pa.Table, as_of_T: NDArray[np.datetime64]) -> Panel:
     """Rows in order (hour by hour, assets in universe order) as a panel in memory; its content hash is empty."""
     shape = (len(as_of_T), len(experiment.asset_ids))
-    arrays = {name: column_values(rows, name).astype(dtype).reshape(shape) for name, dtype in _ARRAYS.items()}
+    arrays: dict[str, Any] = {name: column_values(rows, name).astype(dtype).reshape(shape) for name, dtype in _ARRAYS.items()}
     features = experiment.features.names
     return Panel(
         as_of_T=as_of_T,
         asset_ids=experiment.asset_ids,
         features=features,
         feature_TNF=feature_values(rows, features).reshape(*shape, len(features)),
-        trade_price_TN=arrays["trade_price"],
-        mark_price_TN=arrays["mark_price"],
-        is_fresh_TN=arrays["is_fresh"],
-        age_hours_TN=arrays["age_hours"],
-        quote_volume_TN=arrays["quote_volume"],
-        funding_rate_TN=arrays["funding_rate"],
-        dividend_TN=arrays["dividend"],
+        **{f"{name}_TN": array for name, array in arrays.items()},
         content_hash="",
     )
 

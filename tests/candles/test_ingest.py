@@ -195,7 +195,7 @@ def test_missing_funding_is_counted_and_no_error(lake):
     assert {day.venue for day in days} == {"bybit"}
     assert all((day.rows, day.expected_rows, day.gaps) == (0, 3, 3) for day in days)
     assert lake.read_funding(FIRST, LAST).num_rows == 0
-    assert lake.funding_day_hash(FIRST) != ""
+    assert lake.day_hashes("bybit", FIRST, FIRST, kind="funding")[FIRST] != ""
 
 
 def test_the_day_before_a_new_one_is_fetched_again_and_its_revisions_are_found(lake):

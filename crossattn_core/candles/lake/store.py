@@ -144,15 +144,6 @@ class Lake:
         hashed = {day: combined_hash(*parts) for day, parts in found.items()}
         return {day: hashed.get(day.isoformat(), "") for day in days_between(first, last)}
 
-    def funding_day_hash(self, day: date, *, venue: str = "bybit") -> str:
-        """Names the day's settlements; '' when never fetched."""
-        return self.day_hashes(venue, day, day, kind="funding")[day]
-
-    def last_covered_day(self, venue: str, kind: Kind = "candles") -> date | None:
-        """The newest complete day in the ledger of the venue; none when nothing was fetched."""
-        rows = [row.day for row in self.ledger.coverage(kind, date.min, date.max, venue=venue) if row.is_complete]
-        return date.fromisoformat(max(rows)) if rows else None
-
     # Upkeep
 
     def store_truth(self, truth: dict[str, object]) -> None:
