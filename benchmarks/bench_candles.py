@@ -1,7 +1,7 @@
 """How fast candles come in and out, and how many requests that takes.
 
     python -m benchmarks.bench_candles            a year of ten symbols against a server on this machine
-    python -m benchmarks.bench_candles --ccxt PYTHON     beside a plain ccxt loop under a Python that has ccxt
+    python -m benchmarks.bench_candles --ccxt PYTHON     next to a plain ccxt loop under a Python that has ccxt
 
 The server runs in a process of its own, so CPU seconds are the client's alone. Wall seconds depend on the machine;
 requests and their ratio to the least possible do not.
@@ -21,9 +21,9 @@ from pathlib import Path
 import requests
 
 from crossattn_core.candles.feeds.bybit import BybitFeed
-from crossattn_core.candles.feeds.retry import Waiting
+from crossattn_core.candles.feeds.retry import Backoff
 from crossattn_core.candles.feeds.simulated import SimulatedFeed
-from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import Experiment, FeedSettings, Period, SimulatedMarket
 from crossattn_core.universe import Asset
@@ -41,24 +41,24 @@ def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ccxt", metavar="PYTHON", help="also read the server with a plain ccxt loop under this Python")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print(f"{'what':<46}{'rows':>9}{'wall s':>9}{'CPU s':>8}{'rows/s':>10}{'requests':>10}{'/ least':>9}")
     _simulated()
     with _server(share=0.0) as (url, count):
         _measured("a plain loop, one request at a time, no storing", lambda: _plain_loop(url), count)
     with _server(share=0.0) as (url, count):
         lake = Lake(Path(tempfile.mkdtemp()), "api")
-        _measured("crossattn: fetched, judged, stored by the day", lambda: _intake(url, lake), count)
-        _measured("crossattn: the same again", lambda: _intake(url, lake), count)
+        _measured("crossattn: fetched, validated, stored by the day", lambda: _ingest(url, lake), count)
+        _measured("crossattn: the same again", lambda: _ingest(url, lake), count)
     with _server(share=0.2) as (url, count):
         faulty = Lake(Path(tempfile.mkdtemp()), "api")
-        _measured("crossattn: a fifth of the requests fail", lambda: _intake(url, faulty), count)
+        _measured("crossattn: a fifth of the requests fail", lambda: _ingest(url, faulty), count)
     _measured("read a year of ten symbols, first time", lambda: _read(lake, FIRST, LAST))
     _measured("read a year of ten symbols, month files there", lambda: _read(lake, FIRST, LAST))
     _measured("read one day of ten symbols", lambda: _read(lake, date(2024, 6, 3), date(2024, 6, 3)))
-    if asked.ccxt:
+    if arguments.ccxt:
         with _server(share=0.0) as (url, count):
-            _ccxt(asked.ccxt, url, count)
+            _ccxt(arguments.ccxt, url, count)
 
 
 def _measured(what: str, run: Callable[[], int], count: Callable[[], int] | None = None) -> None:
@@ -80,18 +80,18 @@ def _simulated() -> None:
 
     def run() -> int:
         feed = SimulatedFeed(experiment.feed.simulated, experiment.assets, experiment.period)
-        days = take_in_candles(
-            feed, Lake(Path(tempfile.mkdtemp()), "simulated"), experiment.assets, first, last, settings=experiment.feed
+        days = ingest(
+            "candles", feed, Lake(Path(tempfile.mkdtemp()), "simulated"), experiment.assets, first, last, settings=experiment.feed
         )
         return sum(day.rows for day in days)
 
-    _measured("simulated: made, judged, stored by the day", run)
+    _measured("simulated: made, validated, stored by the day", run)
 
 
-def _intake(url: str, lake: Lake) -> int:
+def _ingest(url: str, lake: Lake) -> int:
     settings = FeedSettings(kind="api", bybit_url=url, requests_per_second=120, max_attempts=20)
-    feed = BybitFeed(settings, waiting=Waiting(sleep=lambda seconds: time.sleep(min(seconds, 0.01))))
-    return sum(day.rows for day in take_in_candles(feed, lake, ASSETS, FIRST, LAST, settings=settings))
+    feed = BybitFeed(settings, backoff=Backoff(sleep=lambda seconds: time.sleep(min(seconds, 0.01))))
+    return sum(day.rows for day in ingest("candles", feed, lake, ASSETS, FIRST, LAST, settings=settings))
 
 
 def _plain_loop(url: str) -> int:
@@ -102,8 +102,8 @@ def _plain_loop(url: str) -> int:
         start = START_MS
         while start < END_MS:
             end = min(start + 999 * 3_600_000, END_MS - 3_600_000)
-            asked = {"category": "linear", "symbol": symbol, "interval": "60", "start": start, "end": end, "limit": 1000}
-            rows.extend(session.get(f"{url}/v5/market/kline", params=asked, timeout=10).json()["result"]["list"])
+            query = {"category": "linear", "symbol": symbol, "interval": "60", "start": start, "end": end, "limit": 1000}
+            rows.extend(session.get(f"{url}/v5/market/kline", params=query, timeout=10).json()["result"]["list"])
             start = end + 3_600_000
     return len(rows)
 
@@ -112,8 +112,8 @@ def _ccxt(python: str, url: str, count: Callable[[], int]) -> None:
     """The same server read by ``ccxt_loop.py``, in a process of its own that does its own timing."""
     before = count()
     loop = Path(__file__).with_name("ccxt_loop.py")
-    asked = [python, str(loop), url, str(START_MS), str(END_MS), *SYMBOLS]
-    rows, wall, cpu = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+    command = [python, str(loop), url, str(START_MS), str(END_MS), *SYMBOLS]
+    rows, wall, cpu = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     _row("ccxt: fetch_ohlcv in a loop, no storing", int(rows), float(wall), float(cpu), count() - before)
 
 

@@ -25,8 +25,8 @@ from crossattn_core.home import open_home
 
 HERE = Path(__file__).parent
 STAGES = (
-    "take_in_candles",
-    "take_in_funding",
+    "ingest_candles",
+    "ingest_funding",
     "build_table",
     "export_windows",
     "find_regimes",

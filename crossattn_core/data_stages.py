@@ -1,24 +1,20 @@
-"""From feed to panel: the stages whose partitions are days of candles. The story is told in line.py."""
+"""From feed to panel: the stages whose partitions are days of candles. The order of all stages: line.py."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from crossattn_core.candles.feeds.feed import Progress as CandleProgress
-from crossattn_core.candles.feeds.feed import told
-from crossattn_core.candles.ingest.ingest import DayIntake, take_in_dividends, with_dividends
-from crossattn_core.candles.ingest.ingest import take_in_candles as intake_candles
-from crossattn_core.candles.ingest.ingest import take_in_funding as intake_funding
-from crossattn_core.candles.lake.ledger import Kind
+from crossattn_core.candles.ingest.ingest import IngestedDay, ingest, with_dividends
 from crossattn_core.candles.lake.revisions import revisions_beyond
 from crossattn_core.days import days_between
 from crossattn_core.line import Line
 from crossattn_core.panel.store import export_days
 from crossattn_core.progress import Progress
-from crossattn_core.universe import VenueName
+from crossattn_core.universe import Kind, VenueName
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.results import result_tables, sync_results
 from crossattn_core.warehouse.run import BuildResult, build
@@ -28,45 +24,36 @@ __all__ = [
     "build_table",
     "data_quality",
     "export_windows",
-    "strange_candles",
-    "take_in_candles",
-    "take_in_funding",
+    "ingest_candles",
+    "ingest_funding",
+    "suspect_candles",
 ]
 
 
-def take_in_candles(line: Line, venue: VenueName, first: date, last: date) -> list[DayIntake]:
+def ingest_candles(line: Line, venue: VenueName, first: date, last: date) -> list[IngestedDay]:
     """A feed's candles of one venue, and what dividends came with them -> the lake; one row a day.
 
-    Errors as ``candles.intake.take_in_candles``.
+    Errors as ``candles.ingest.ingest``.
     """
-    stage = f"candles/{venue}"
-    feed, assets, settings = line.feed(), line.experiment.assets_on(venue), line.experiment.feed
-    days = intake_candles(feed, line.lake, assets, first, last, settings=settings, report=_candle_report(line, stage))
+    stage, feed = f"candles/{venue}", line.feed()
+    assets, settings = line.experiment.assets_on(venue), line.experiment.feed
+    days = ingest("candles", feed, line.lake, assets, first, last, settings=settings, report=_report(line, stage))
     if any(asset.pays_dividends for asset in assets):
-        report = _candle_report(line, f"{stage} dividends")
-        paid = take_in_dividends(feed, line.lake, assets, first, last, settings=settings, report=report)
-        days = with_dividends(days, paid)
-    _receive(line, stage, days)
+        report = _report(line, f"{stage} dividends")
+        days = with_dividends(days, ingest("dividends", feed, line.lake, assets, first, last, settings=settings, report=report))
+    _record(line, stage, days)
     return days
 
 
-def take_in_funding(line: Line, first: date, last: date) -> list[DayIntake]:
-    """A feed's funding settlements -> the lake; one row a day."""
-    stage = "candles/bybit_funding"
-    days = intake_funding(
-        line.feed(),
-        line.lake,
-        line.experiment.assets_on("bybit"),
-        first,
-        last,
-        settings=line.experiment.feed,
-        report=_candle_report(line, stage),
-    )
-    _receive(line, stage, days)
+def ingest_funding(line: Line, venue: VenueName, first: date, last: date) -> list[IngestedDay]:
+    """A feed's funding settlements of one venue -> the lake; one row a day. Errors as ``candles.ingest.ingest``."""
+    stage, assets, settings = f"candles/{venue}_funding", line.experiment.assets_on(venue), line.experiment.feed
+    days = ingest("funding", line.feed(), line.lake, assets, first, last, settings=settings, report=_report(line, stage))
+    _record(line, stage, days)
     return days
 
 
-def strange_candles(
+def suspect_candles(
     line: Line, venue: VenueName, first: date, last: date, kinds: Sequence[Kind] = ("candles", "dividends")
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(revisions beyond ``feed.max_revision``, what was refused) of one venue, one row each, for the days first..last."""
@@ -124,12 +111,9 @@ def data_quality(line: Line, last: date) -> pd.DataFrame | None:
         return connection.sql("select * from marts.data_quality").df()
 
 
-def _candle_report(line: Line, stage: str) -> Callable[[CandleProgress], None]:
-    def tell(step: CandleProgress) -> None:
-        line.report(Progress(stage, step.done, step.total, "windows", told(step)))
-
-    return tell
+def _report(line: Line, stage: str) -> Callable[[Progress], None]:
+    return lambda step: line.report(replace(step, stage=stage))
 
 
-def _receive(line: Line, stage: str, days: list[DayIntake]) -> None:
+def _record(line: Line, stage: str, days: list[IngestedDay]) -> None:
     line.record(stage, {row.day: row.content_hash for row in days if row.complete})

@@ -2,7 +2,7 @@
 
 ``data_stages``, from feed to panel:
 
-    take_in_candles, take_in_funding    a feed's candles with dividends, and settlements -> the lake
+    ingest_candles, ingest_funding      a feed's candles with dividends, and settlements -> the lake
     build_table                         the lake -> one SQL model in DuckDB
     export_windows                      DuckDB -> the panel, validated
 
@@ -23,7 +23,7 @@ writes into an earlier day. Dagster wraps these functions; tests call them witho
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cached_property
 
 from crossattn_core.candles.feeds.feed import Feed, newest_complete_day
@@ -73,7 +73,7 @@ class Line:
         """The period's last day; for an open period the newest complete day by the clock."""
         if self.experiment.period.end is not None:
             return self.experiment.period.end
-        lag = timedelta(seconds=max(self.experiment.feed.publication_lag_seconds.values(), default=0))
+        lag = max(self.experiment.feed.publication_lag(venue) for venue in self.experiment.venues)
         return newest_complete_day(self.clock(), lag)
 
     @cached_property

@@ -332,7 +332,7 @@ def _once(drawn: Mapping[tuple[str, str, str], None]) -> list[tuple[str, str, st
 
 def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
     for name in experiment.candle_stages:
-        function = "take_in_funding" if name.endswith("_funding") else "take_in_candles"
+        function = "ingest_funding" if name.endswith("_funding") else "ingest_candles"
         yield Stage(name, "candles", "data", DayRule.ALONE, f"data_stages.{function}", (Output(name, ()),), ("assets", "feed"))
 
 

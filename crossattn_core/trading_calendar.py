@@ -1,4 +1,4 @@
-"""When a venue's candles open and close: the one place that asks exchange_calendars.
+"""When a venue's candles open and close: the one place that uses exchange_calendars.
 
 A venue that never closes has a candle for every interval. A stock exchange has them from the opening bell in
 steps of the interval, the last one cut at the closing bell: XNYS hours open at :30 and the last lasts 30 minutes.

@@ -1,39 +1,53 @@
 """The assets that are traded together, and what their venues fix.
 
-An asset is identified by (venue, category, symbol). A venue fixes the calendar, the publication
-lag and the costs; a sector and a market place the asset in the hierarchy that attention may use.
+An asset is identified by (venue, category, symbol). A venue fixes the calendar, the publication lag and the series that there
+are to fetch; a sector and a market place the asset in the hierarchy that attention may use.
 """
 
 import re
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["VENUES", "Asset", "VenueName", "VenueRules"]
+from crossattn_core.errors import ExperimentError
+from crossattn_core.registry import Registry
 
-VenueName = Literal["bybit", "yahoo"]
+__all__ = ["VENUES", "Asset", "Kind", "Venue", "VenueName"]
+
+VenueName = str
+"""A name in ``VENUES``; ``Asset`` refuses others."""
+
+Kind = str
+"""A series of an asset: 'candles', 'funding' or 'dividends'."""
 
 _SYMBOL = re.compile(r"^[A-Z0-9^][A-Z0-9.^=-]{0,24}$")
 
 
-class VenueRules(BaseModel):
-    """What a venue fixes for every asset on it."""
+@dataclass(frozen=True)
+class Venue:
+    """What a venue fixes for every asset on it. One file a venue, found by being in ``candles/feeds/``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    calendar: Callable[["Asset"], str]
+    """Asset -> exchange_calendars name; '24/7' for a venue that never closes."""
+    categories: Mapping[str, tuple[Kind, ...]]
+    """Instrument class -> the series that its assets have; the first class is the default."""
+    market: str
+    """Top of the hierarchy for assets that name none: 'crypto', 'stocks'."""
+    open_api: Callable[..., Any]
+    """``(settings, clock, backoff) -> Feed``: the live feed; opening it sends no request."""
+    publication_lag_seconds: int = 0
+    """A candle is known this long after it closed, where ``feed.publication_lag_seconds`` does not name the venue."""
 
-    calendar: str = Field(description="exchange_calendars name; '24/7' for venues that never close")
-    categories: tuple[str, ...] = Field(description="instrument classes that the venue offers")
-    default_category: str
+    @property
+    def default_category(self) -> str:
+        """The instrument class of an asset that names none."""
+        return next(iter(self.categories))
 
 
-VENUES: dict[VenueName, VenueRules] = {
-    "bybit": VenueRules(
-        calendar="24/7",
-        categories=("linear", "inverse", "spot"),
-        default_category="linear",
-    ),
-    "yahoo": VenueRules(calendar="XNYS", categories=("equity",), default_category="equity"),
-}
+VENUES = Registry[Venue]("venue", "crossattn_core.candles.feeds")
+"""Venue name -> what it fixes."""
 
 
 class Asset(BaseModel):
@@ -45,7 +59,16 @@ class Asset(BaseModel):
     symbol: str
     category: str = Field(default="", description="instrument class; the venue's default where empty")
     sector: str = Field(default="", description="the group that hierarchical attention and sector caps use")
-    market: str = Field(default="", description="the top level of the hierarchy; 'crypto' or 'stocks' where empty")
+    market: str = Field(default="", description="the top level of the hierarchy; the venue's where empty: 'crypto' or 'stocks'")
+
+    @field_validator("venue")
+    @classmethod
+    def _venue_is_known(cls, venue: str) -> str:
+        try:
+            VENUES.get(venue)
+        except ExperimentError as error:
+            raise ValueError(str(error)) from error
+        return venue
 
     @field_validator("symbol")
     @classmethod
@@ -57,15 +80,15 @@ class Asset(BaseModel):
 
     @model_validator(mode="after")
     def _fill_from_venue(self) -> "Asset":
-        rules = VENUES[self.venue]
+        venue = VENUES.get(self.venue)
         if not self.category:
-            object.__setattr__(self, "category", rules.default_category)
-        if self.category not in rules.categories:
+            object.__setattr__(self, "category", venue.default_category)
+        if self.category not in venue.categories:
             raise ValueError(
-                f"{self.symbol}: {self.venue} has no category {self.category!r}; choose from {', '.join(rules.categories)}"
+                f"{self.symbol}: {self.venue} has no category {self.category!r}; choose from {', '.join(venue.categories)}"
             )
         if not self.market:
-            object.__setattr__(self, "market", "crypto" if self.venue == "bybit" else "stocks")
+            object.__setattr__(self, "market", venue.market)
         if not self.sector:
             object.__setattr__(self, "sector", self.market)
         return self
@@ -78,14 +101,19 @@ class Asset(BaseModel):
     @property
     def calendar(self) -> str:
         """The exchange_calendars name that this asset follows."""
-        return VENUES[self.venue].calendar
+        return VENUES.get(self.venue).calendar(self)
+
+    @property
+    def series(self) -> tuple[Kind, ...]:
+        """What is kept of the asset: candles, and the payments that its holders make or get."""
+        return VENUES.get(self.venue).categories[self.category]
 
     @property
     def pays_funding(self) -> bool:
         """Whether holders exchange funding payments (perpetual futures do, spot and shares do not)."""
-        return self.venue == "bybit" and self.category in ("linear", "inverse")
+        return "funding" in self.series
 
     @property
     def pays_dividends(self) -> bool:
         """Whether holders may be paid dividends (shares and funds are, coins and their derivatives are not)."""
-        return self.venue == "yahoo"
+        return "dividends" in self.series

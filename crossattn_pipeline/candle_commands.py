@@ -3,7 +3,6 @@
 Exit codes as for every command: 0 complete, 1 failed, 2 wrong usage, 3 incomplete.
 """
 
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +15,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crossattn_core.candles.feeds.feed import Progress as CandleProgress
-from crossattn_core.candles.feeds.feed import told
-from crossattn_core.candles.ingest.ingest import take_in_candles, take_in_dividends, take_in_funding
-from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of, kinds_of
+from crossattn_core.candles.ingest.ingest import ingest
+from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of
 from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line
-from crossattn_core.progress import Progress, Report
+from crossattn_core.progress import Report
 from crossattn_core.universe import Asset
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.terminal import reporting
@@ -33,8 +30,8 @@ __all__ = ["add_candle_commands"]
 
 INCOMPLETE = 3
 
-# Dividends after candles: the answers that bring the one bring the other.
-_TAKES_IN = {"candles": take_in_candles, "dividends": take_in_dividends, "funding": take_in_funding}
+# Dividends after candles: the responses that bring the one bring the other.
+_KINDS = ("candles", "dividends", "funding")
 
 candles = typer.Typer(
     no_args_is_help=True, help="The raw candles: what is there, what was refused or revised, and the acts that change them."
@@ -60,7 +57,7 @@ def status(
     end: End = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is stored of each asset, and every hole: days never asked for, days asked for too early, rows missing."""
+    """What is stored of each asset, and every hole: days never fetched, days fetched too early, rows missing."""
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
     found = coverage_of(line.lake, _chosen(line, symbols), first, last)
@@ -98,7 +95,7 @@ def revisions(
     beyond: Annotated[bool, typer.Option("--beyond", help="Only prices that changed by more than feed.max_revision.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every stored value that the source told differently later; history uses the first one until it is adopted."""
+    """Every stored value that the source changed later; history uses the first one until it is adopted."""
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
 
@@ -126,31 +123,31 @@ def adopt(
     if first > last:
         raise CandleError(f"--start {first} lies after --end {last}; swap them")
     at = to_naive(line.clock())
-    adopted = {kind: adopt_revisions(line.lake, asset, first, last, at, kind=kind) for kind in kinds_of(asset)}
+    adopted = {kind: adopt_revisions(line.lake, asset, first, last, at, kind=kind) for kind in asset.series}
     if as_json:
         _json_lines([{"event": "adopted", "asset_id": asset.asset_id, "first": first, "last": last, "values": adopted}])
         return
     count = sum(adopted.values())
-    told = f"{count} later values of {asset.asset_id} adopted for {first} .. {last}; run 'crossattn run' to make the rest anew"
-    _print(told if count else f"no revision of {asset.asset_id} waits between {first} and {last}; nothing was changed")
+    message = f"{count} later values of {asset.asset_id} adopted for {first} .. {last}; run 'crossattn run' to make the rest anew"
+    _print(message if count else f"no revision of {asset.asset_id} waits between {first} and {last}; nothing was changed")
 
 
 @candles.command()
 def retire(symbol: Symbol, experiment: ExperimentFile = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """Set an asset's whole history aside, so that the next fetch asks for all of it: after a split, for instance."""
+    """Set an asset's whole history aside, so that the next fetch brings all of it: after a split, for instance."""
     line = open_line(experiment, home)
     asset = _asset(line, symbol)
     at = to_naive(line.clock())
     # Dividends are on the scale of the prices and go with them; funding rates are fractions and stay.
-    kinds = [kind for kind in kinds_of(asset) if kind != "funding"]
+    kinds = [kind for kind in asset.series if kind != "funding"]
     asides = [aside for kind in kinds if (aside := retire_history(line.lake, asset, at, kind=kind)) is not None]
     line.receipts.forget(f"candles/{asset.venue}")
     if as_json:
         _json_lines([{"event": "retired", "asset_id": asset.asset_id, "kept_in": [str(aside) for aside in asides]}])
         return
     kept = ", ".join(str(aside) for aside in asides)
-    told = f"the history of {asset.asset_id} was set aside (kept in {kept}); run 'crossattn fetch' to take it in again"
-    _print(told if asides else f"nothing of {asset.asset_id} was stored; nothing was set aside")
+    message = f"the history of {asset.asset_id} was set aside (kept in {kept}); run 'crossattn fetch' to fetch it again"
+    _print(message if asides else f"nothing of {asset.asset_id} was stored; nothing was set aside")
 
 
 @candles.command()
@@ -162,18 +159,17 @@ def refetch(
     end: End = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the source again for days that are stored: holes are filled, later values are noted beside the first ones."""
+    """Fetch days that are stored once more: holes are filled, later values are noted next to the first ones."""
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
     assets, settings, feed = _chosen(line, symbols), line.experiment.feed, line.feed()
     with _progress(as_json) as (console, report):
-        days = []
-        for kind, take_in in _TAKES_IN.items():
-            payers = [asset for asset in assets if kind in kinds_of(asset)]
-            if payers:
-                tell = functools.partial(_tell, report)
-                days += take_in(feed, line.lake, payers, first, last, settings=settings, report=tell, refresh_from=first)
-    told = {
+        days = [
+            day
+            for kind in _KINDS
+            for day in ingest(kind, feed, line.lake, assets, first, last, settings=settings, report=report, refresh_from=first)
+        ]
+    counts = {
         "rows": sum(day.rows for day in days),
         "missing": sum(day.gaps for day in days),
         "revised": sum(day.revisions for day in days),
@@ -182,15 +178,15 @@ def refetch(
         "retries": sum(day.retries for day in days),
     }
     if as_json:
-        _json_lines([{"event": "refetched", "first": first, "last": last, **told}])
+        _json_lines([{"event": "refetched", "first": first, "last": last, **counts}])
     else:
-        console.print(f"{first} .. {last}: " + ", ".join(f"{count} {name}" for name, count in told.items()), highlight=False)
+        console.print(f"{first} .. {last}: " + ", ".join(f"{count} {name}" for name, count in counts.items()), highlight=False)
     _end(coverage_of(line.lake, assets, first, last), settings.gap_tolerance)
 
 
 @candles.command()
 def verify(experiment: ExperimentFile = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """Compare every stored file with its sha256; write the manifest: files, hashes, every question with its parameters."""
+    """Compare every stored file with its sha256; write the manifest: files, hashes, every request with its parameters."""
     line = open_line(experiment, home)
     faults = line.lake.verify()
     if faults:
@@ -231,7 +227,7 @@ def _end(found: Sequence[AssetCoverage], tolerance: float) -> None:
 def _events(assets: Sequence[Asset], of_kind: Callable[[str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Rows of every kind that concern the assets."""
     names = {asset.asset_id for asset in assets}
-    kinds = dict.fromkeys(kind for asset in assets for kind in kinds_of(asset))
+    kinds = dict.fromkeys(kind for asset in assets for kind in asset.series)
     return [{"kind": kind, **row} for kind in kinds for row in of_kind(kind) if row["asset_id"] in names]
 
 
@@ -286,10 +282,6 @@ def _console() -> Console:
 
 def _print(text: str) -> None:
     Console(soft_wrap=True).print(text, highlight=False, markup=False)
-
-
-def _tell(report: Report, step: CandleProgress) -> None:
-    report(Progress(step.stage, step.done, step.total, "windows", told(step)))
 
 
 @contextmanager

@@ -34,23 +34,25 @@ def tune(
     console = Console(stderr=True, soft_wrap=True)
     before = first_test_day(line.experiment)
 
-    def tell(trial: Trial) -> None:
+    def show(trial: Trial) -> None:
         if as_json:
-            sys.stdout.write(json.dumps({"event": "trial", "trial": trial.trial, "score": trial.score, **_told(trial)}) + "\n")
+            sys.stdout.write(json.dumps({"event": "trial", "trial": trial.trial, "score": trial.score, **_fields(trial)}) + "\n")
             sys.stdout.flush()
         else:
             score = "failed" if trial.score is None else f"{trial.score:+.5f}"
-            console.print(f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_told(trial)}", highlight=False)
+            console.print(
+                f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_fields(trial)}", highlight=False
+            )
 
-    tuned = model_stages.tune(line, report=tell)
+    tuned = model_stages.tune(line, report=show)
     counted = trials_counted(line.home, line.experiment)
     content = as_experiment_file(tuned.experiment, f"{len(tuned.trials)} settings tried on days before {before}")
     if out is not None:
         write_text(out.resolve(), content)
     if as_json:
-        best = {"trial": tuned.best.trial, "score": tuned.best.score, **_told(tuned.best)}
-        told = {"event": "tuned", "study": tuned.study, "best": best, "trials": len(tuned.trials), "trials_counted": counted}
-        sys.stdout.write(json.dumps(told | {"ledger": str(ledger_path(line.home)), "experiment": content}) + "\n")
+        best = {"trial": tuned.best.trial, "score": tuned.best.score, **_fields(tuned.best)}
+        event = {"event": "tuned", "study": tuned.study, "best": best, "trials": len(tuned.trials), "trials_counted": counted}
+        sys.stdout.write(json.dumps(event | {"ledger": str(ledger_path(line.home)), "experiment": content}) + "\n")
         return
     console.print(
         f"Best of {len(tuned.trials)}: trial {tuned.best.trial + 1}, score {tuned.best.score:+.5f}; the deflated Sharpe ratio "
@@ -67,5 +69,5 @@ def as_experiment_file(experiment: Experiment, note: str) -> str:
     return head + yaml.safe_dump(differences, sort_keys=False, allow_unicode=True)
 
 
-def _told(trial: Trial) -> dict[str, object]:
+def _fields(trial: Trial) -> dict[str, object]:
     return {"settings": trial.settings or "the experiment's own", **({"why": trial.why} if trial.why else {})}

@@ -93,8 +93,8 @@ def export_line(experiment: Experiment, home: Path) -> Line:
     line = Line(experiment, open_home(home, experiment), clock=past)
     first, last = experiment.period.start, line.last_day
     for venue in sorted({asset.venue for asset in experiment.assets}):
-        data_stages.take_in_candles(line, venue, first, last)
-    data_stages.take_in_funding(line, first, last)
+        data_stages.ingest_candles(line, venue, first, last)
+    data_stages.ingest_funding(line, "bybit", first, last)
     for name in STORED_TABLES:
         data_stages.build_table(line, name, first, last)
     data_stages.export_windows(line, first, last)

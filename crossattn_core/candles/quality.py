@@ -1,8 +1,8 @@
 """What a candle must be before it is stored. A rule that fails sends the candle to quarantine with its reason.
 
 Nothing is repaired: a candle is kept as it came or refused. Rules look at one candle, at its neighbour before it,
-at the calendar, and at the asset's stored history. When most of an answer breaks the calendar, or its prices are
-on another scale than the history, the whole answer is refused: it is another instrument's.
+at the calendar, and at the asset's stored history. When most of a window breaks the calendar, or its prices are
+on another scale than the history, the whole window is refused: it is another instrument's.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, PRICE_COLUMNS
 from crossattn_core.trading_calendar import ALWAYS_OPEN, expected_bars, session_bounds
 from crossattn_core.universe import Asset
 
-__all__ = ["REASONS", "Neighbour", "Verdict", "judge_candles", "judge_dividends", "judge_funding", "refuse_all"]
+__all__ = ["REASONS", "Neighbour", "ValidationResult", "reject_all", "validate_candles", "validate_dividends", "validate_funding"]
 
 REASONS = {
     "not_a_number": "a price or the volume is missing or infinite",
@@ -36,21 +36,21 @@ REASONS = {
     "not_an_amount": "the dividend is missing, zero, below zero or in another currency than the price",
     "no_session": "no session of the venue's calendar opens at the dividend's instant",
 }
-"""Reason -> what it means; the keys stand in the quarantine table."""
+"""Reason -> what it means; the keys are stored in the quarantine table."""
 
-_LARGEST_OPENING_JUMP = 0.25
+_MAX_OPENING_JUMP = 0.25
 """Between a close and the next bar's open inside one session, as a share of price."""
-_LARGEST_SCALE_CHANGE = 3.0
-"""Between stored history and an answer right beside it; as much again is allowed for every ``_SCALE_DAYS`` between."""
+_MAX_SCALE_CHANGE = 3.0
+"""Between stored history and a window right next to it; as much again is allowed for every ``_SCALE_DAYS`` between."""
 _SCALE_DAYS = 60.0
-_CLOSED_SHARE = 0.2
-"""Candles from when the venue was closed, of an answer of ten or more; above it the answer is another instrument's."""
+_MAX_CLOSED_SHARE = 0.2
+"""Candles from when the venue was closed, of a window of ten or more; above it the window is another instrument's."""
 _ROUNDING = 1e-6
 """Relative room for turnover / volume, which sources round."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ValidationResult:
     """Candles that may be stored and candles that may not, each in time order."""
 
     accepted: pd.DataFrame
@@ -60,26 +60,26 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """The stored candle nearest to an answer: the newest before it, or else the oldest after it."""
+    """The stored candle nearest to a window: the newest before it, or else the oldest after it."""
 
     closed_at: datetime
     close: float
 
 
-def judge_candles(
+def validate_candles(
     rows: pd.DataFrame,
     asset: Asset,
     now: datetime,
     *,
-    beside: Neighbour | None = None,
+    nearest: Neighbour | None = None,
     interval: timedelta = timedelta(hours=1),
-) -> Verdict:
-    """Split an answer into what may be stored and what may not.
+) -> ValidationResult:
+    """Split a fetched window into what may be stored and what may not.
 
     Args:
         rows: columns ``CANDLE_COLUMNS``, any order.
         now: the source's clock, naive UTC.
-        beside: the nearest stored candle of the asset, where there is one.
+        nearest: the nearest stored candle of the asset, where there is one.
         interval: length of a bar.
     """
     if not rows["closed_at"].is_monotonic_increasing:
@@ -88,7 +88,7 @@ def judge_candles(
     count = len(rows)
     reason_T = np.full(count, "", dtype=object)
     if not count:
-        return Verdict(rows, _refusal(rows, reason_T))
+        return ValidationResult(rows, _refusal(rows, reason_T))
 
     def refuse(is_bad_T: NDArray[np.bool_], reason: str) -> None:
         reason_T[is_bad_T & (reason_T == "")] = reason
@@ -106,10 +106,10 @@ def judge_candles(
         refuse(closed_T > np.datetime64(now, "us"), "not_closed")
         on_grid_T = _on_grid(opened_T, closed_T, asset, interval)
         if asset.calendar != ALWAYS_OPEN:
-            is_at_bell_T, is_shut_T = _beside_sessions(opened_T, closed_T, asset.calendar)
+            is_at_bell_T, is_shut_T = _relative_to_sessions(opened_T, closed_T, asset.calendar)
             is_print_T = ~on_grid_T & is_at_bell_T & (volume_T == 0)
             refuse(is_print_T, "closing_print")
-            if count >= 10 and (is_shut_T & ~is_print_T).mean() > _CLOSED_SHARE:
+            if count >= 10 and (is_shut_T & ~is_print_T).mean() > _MAX_CLOSED_SHARE:
                 refuse(np.ones(count, dtype=bool), "other_calendar")
         refuse(~on_grid_T, "off_grid")
         refuse((high_T < prices_T4.max(axis=1)) | (low_T > prices_T4.min(axis=1)), "ohlc_order")
@@ -117,35 +117,37 @@ def judge_candles(
         is_outside_T = (mean_price_T > high_T * (1 + _ROUNDING)) | (mean_price_T < low_T * (1 - _ROUNDING))
         refuse(is_outside_T, "turnover_outside_range")
     refuse(_repeats(closed_T, reason_T == ""), "duplicate")
-    _refuse_by_neighbour(reason_T, opened_T, closed_T, open_T, close_T, beside)
+    _refuse_by_neighbour(reason_T, opened_T, closed_T, open_T, close_T, nearest)
     is_good_T = reason_T == ""
     if is_good_T.all():
-        return Verdict(rows[list(CANDLE_COLUMNS)], _refusal(rows.head(0), reason_T[:0]))
-    return Verdict(
+        return ValidationResult(rows[list(CANDLE_COLUMNS)], _refusal(rows.head(0), reason_T[:0]))
+    return ValidationResult(
         rows.loc[is_good_T, list(CANDLE_COLUMNS)].reset_index(drop=True), _refusal(rows[~is_good_T], reason_T[~is_good_T])
     )
 
 
-def judge_funding(rows: pd.DataFrame, now: datetime) -> Verdict:
-    """As ``judge_candles`` for settlements: finite rates below 10%, settled, each instant once.
+def validate_funding(rows: pd.DataFrame, now: datetime) -> ValidationResult:
+    """As ``validate_candles`` for settlements: finite rates below 10%, settled, each instant once.
 
     The refused rows carry the candle columns (empty) so that one quarantine holds both.
     """
     rate_T = rows["rate"].to_numpy(dtype=float)
-    return _judge_payments(rows, "settled_at", "rate", now, {"not_a_rate": ~np.isfinite(rate_T) | (np.abs(rate_T) > 0.1)})
+    return _validate_payments(rows, "settled_at", "rate", now, {"not_a_rate": ~np.isfinite(rate_T) | (np.abs(rate_T) > 0.1)})
 
 
-def judge_dividends(rows: pd.DataFrame, asset: Asset, now: datetime) -> Verdict:
-    """As ``judge_funding`` for dividends: amounts above zero, ex when a session opens, each instant once."""
+def validate_dividends(rows: pd.DataFrame, asset: Asset, now: datetime) -> ValidationResult:
+    """As ``validate_funding`` for dividends: amounts above zero, ex when a session opens, each instant once."""
     amount_T, ex_T = rows["amount"].to_numpy(dtype=float), rows["ex_at"].to_numpy().astype("datetime64[us]")
     with np.errstate(invalid="ignore"):
         bad = {"not_an_amount": ~(np.isfinite(amount_T) & (amount_T > 0))}
     if asset.calendar != ALWAYS_OPEN:
         bad["no_session"] = ~np.isin(ex_T, session_bounds(asset.calendar)[0])
-    return _judge_payments(rows, "ex_at", "amount", now, bad)
+    return _validate_payments(rows, "ex_at", "amount", now, bad)
 
 
-def _judge_payments(rows: pd.DataFrame, key: str, value: str, now: datetime, bad: dict[str, NDArray[np.bool_]]) -> Verdict:
+def _validate_payments(
+    rows: pd.DataFrame, key: str, value: str, now: datetime, bad: dict[str, NDArray[np.bool_]]
+) -> ValidationResult:
     reason_T = np.full(len(rows), "", dtype=object)
     for reason, is_bad_T in bad.items():
         reason_T[is_bad_T & (reason_T == "")] = reason
@@ -164,14 +166,14 @@ def _judge_payments(rows: pd.DataFrame, key: str, value: str, now: datetime, bad
         fetched_at=refused["fetched_at"],
         close=refused[value],
     )
-    return Verdict(rows[is_good_T].reset_index(drop=True), _refusal(as_candles, reason_T[~is_good_T]))
+    return ValidationResult(rows[is_good_T].reset_index(drop=True), _refusal(as_candles, reason_T[~is_good_T]))
 
 
-def refuse_all(verdict: Verdict, reason: str, detail: str) -> Verdict:
-    """The verdict with nothing accepted: what was goes to the refused, for ``reason``."""
-    more = verdict.accepted.assign(reason=reason, detail=detail)
-    refused = pd.concat([more, verdict.refused], ignore_index=True) if len(verdict.refused) else more
-    return Verdict(verdict.accepted.head(0), refused)
+def reject_all(result: ValidationResult, reason: str, detail: str) -> ValidationResult:
+    """The result with nothing accepted: what was goes to the refused, for ``reason``."""
+    more = result.accepted.assign(reason=reason, detail=detail)
+    refused = pd.concat([more, result.refused], ignore_index=True) if len(result.refused) else more
+    return ValidationResult(result.accepted.head(0), refused)
 
 
 def _on_grid(
@@ -189,7 +191,7 @@ def _on_grid(
     return (bars.closed_T[place_T] == closed_T) & (bars.opened_T[place_T] == opened_T)
 
 
-def _beside_sessions(
+def _relative_to_sessions(
     opened_T: NDArray[np.datetime64], closed_T: NDArray[np.datetime64], calendar: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether a candle opens with a closing bell; whether the venue is shut for all of it."""
@@ -213,30 +215,30 @@ def _refuse_by_neighbour(
     closed_T: NDArray[np.datetime64],
     open_T: NDArray[np.float64],
     close_T: NDArray[np.float64],
-    beside: Neighbour | None,
+    nearest: Neighbour | None,
 ) -> None:
     """Compare with the candle before: inside a session the open, across a pause the scale."""
     places = np.flatnonzero(reason_T == "")
     if not len(places):
         return
     last_closed, last_close = np.datetime64("NaT", "us"), np.nan
-    if beside is not None:
-        stored_at = np.datetime64(beside.closed_at, "us")
+    if nearest is not None:
+        stored_at = np.datetime64(nearest.closed_at, "us")
         is_before = stored_at <= closed_T[places[0]]
         near = places[0] if is_before else places[-1]
-        change = (open_T[near] if is_before else close_T[near]) / beside.close
+        change = (open_T[near] if is_before else close_T[near]) / nearest.close
         days = abs((closed_T[near] - stored_at) / np.timedelta64(1, "D"))
-        allowed = _LARGEST_SCALE_CHANGE * (1 + days / _SCALE_DAYS)
+        allowed = _MAX_SCALE_CHANGE * (1 + days / _SCALE_DAYS)
         if not 1 / allowed < change < allowed:
             reason_T[places] = "other_scale"
             return
         if is_before:
-            last_closed, last_close = stored_at, beside.close
-    for place in _suspects(places, opened_T, closed_T, open_T, close_T, last_closed, last_close):
+            last_closed, last_close = stored_at, nearest.close
+    for place in _opening_jumps(places, opened_T, closed_T, open_T, close_T, last_closed, last_close):
         reason_T[place] = "open_far_from_close"
 
 
-def _suspects(
+def _opening_jumps(
     places: NDArray[np.int64],
     opened_T: NDArray[np.datetime64],
     closed_T: NDArray[np.datetime64],
@@ -250,8 +252,8 @@ def _suspects(
     is_next_bar = opened_T[places] == previous_closed
     jump = np.abs(open_T[places] / previous_close - 1)
     suspects: list[int] = []
-    for index in np.flatnonzero(is_next_bar & (jump > _LARGEST_OPENING_JUMP)):
-        # A candle after a refused one is not judged by it: a single bad close must not refuse its good successor.
+    for index in np.flatnonzero(is_next_bar & (jump > _MAX_OPENING_JUMP)):
+        # A candle after a refused one is not compared with it: a single bad close must not refuse its good successor.
         if index and places[index - 1] in suspects:
             continue
         suspects.append(int(places[index]))

@@ -1,12 +1,13 @@
 """Where candles come from, and which days: the knobs of feeds, the embedded market and the period."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment.section import Section
-from crossattn_core.universe import VenueName
+from crossattn_core.universe import VENUES, VenueName
 
 __all__ = ["FeedSettings", "Period", "PlantedLead", "SimulatedMarket"]
 
@@ -64,7 +65,7 @@ class FeedSettings(Section):
         {"folder", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts", "recheck_days"}
     )
 
-    kind: Literal["simulated", "files", "api"] = "simulated"
+    kind: str = Field(default="simulated", description="'simulated', 'files' or 'api'; a plug-in may add others")
     folder: str = Field(default="", description="'files': root of the candle files; relative to the experiment file")
     simulated: SimulatedMarket = SimulatedMarket()
     bybit_url: str = Field(default="https://api.bybit.com", description="'api': base URL of Bybit's REST v5")
@@ -81,7 +82,8 @@ class FeedSettings(Section):
     )
     publication_lag_seconds: dict[VenueName, int] = Field(
         default={"bybit": 0, "yahoo": 0},
-        description="a candle is known this long after it closed; 0 leaves the delay to the execution lag",
+        description="a candle is known this long after it closed; 0 leaves the delay to the execution lag; a venue that is "
+        "not named has its own",
     )
     recheck_days: int = Field(
         default=1,
@@ -95,6 +97,31 @@ class FeedSettings(Section):
     gap_tolerance: float = Field(
         default=0.02, ge=0, lt=1, description="share of a day's expected candles that may be missing before its check fails"
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_known(cls, kind: str) -> str:
+        from crossattn_core.candles.feeds.registry import FEEDS  # feeds read these settings, so only once they are there
+
+        try:
+            FEEDS.get(kind)
+        except ExperimentError as error:
+            raise ValueError(str(error)) from error
+        return kind
+
+    @field_validator("publication_lag_seconds")
+    @classmethod
+    def _venues_are_known(cls, lags: dict[VenueName, int]) -> dict[VenueName, int]:
+        try:
+            for venue in lags:
+                VENUES.get(venue)
+        except ExperimentError as error:
+            raise ValueError(str(error)) from error
+        return lags
+
+    def publication_lag(self, venue: VenueName) -> timedelta:
+        """How long after its close a candle of ``venue`` is known."""
+        return timedelta(seconds=self.publication_lag_seconds.get(venue, VENUES.get(venue).publication_lag_seconds))
 
 
 class Period(Section):

@@ -23,7 +23,7 @@ from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, S
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
 from crossattn_core.experiment.tuning import TuningSettings
-from crossattn_core.universe import VENUES, Asset, VenueName
+from crossattn_core.universe import VENUES, Asset, Kind, VenueName
 
 __all__ = ["RENAMED", "Experiment", "load_experiment"]
 
@@ -49,8 +49,9 @@ class Experiment(Section):
     """One experiment: what is read, learnt, traded and reported."""
 
     name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    # Defaults are made when they are used: checking one looks its venue and feed up, whose files read these settings.
     assets: tuple[Asset, ...] = Field(
-        default=(
+        default_factory=lambda: (
             Asset(venue="bybit", symbol="BTCUSDT", sector="layer1"),
             Asset(venue="bybit", symbol="ETHUSDT", sector="layer1"),
             Asset(venue="bybit", symbol="SOLUSDT", sector="layer1"),
@@ -66,7 +67,7 @@ class Experiment(Section):
         description="the universe, in the order of the panel's asset axis",
     )
     period: Period = Period()
-    feed: FeedSettings = FeedSettings()
+    feed: FeedSettings = Field(default_factory=FeedSettings)
     features: FeatureSettings = FeatureSettings()
     labels: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
@@ -163,13 +164,17 @@ class Experiment(Section):
     def venues(self) -> tuple[VenueName, ...]:
         """The venues that the universe uses, by name."""
         used = {asset.venue for asset in self.assets}
-        return tuple(venue for venue in VENUES if venue in used)
+        return tuple(venue for venue in VENUES.names() if venue in used)
 
     @property
     def candle_stages(self) -> tuple[str, ...]:
-        """The stages at which data enters: candles by venue, and funding where the universe has perpetuals."""
-        funding = ("candles/bybit_funding",) if any(asset.pays_funding for asset in self.assets) else ()
+        """The stages at which data enters: candles by venue, and funding by venue where it has perpetuals."""
+        funding = (f"candles/{venue}_funding" for venue in self.venues_with("funding"))
         return (*(f"candles/{venue}" for venue in self.venues), *funding)
+
+    def venues_with(self, kind: Kind) -> tuple[VenueName, ...]:
+        """The venues of those assets that have a series of ``kind``, by name."""
+        return tuple(venue for venue in self.venues if any(kind in asset.series for asset in self.assets_on(venue)))
 
     def assets_on(self, venue: VenueName) -> tuple[Asset, ...]:
         """The assets of one venue, in panel order."""

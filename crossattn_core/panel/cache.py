@@ -41,6 +41,7 @@ _ARRAYS: dict[str, Any] = {
     "funding_rate": np.float64,
     "dividend": np.float64,
 }
+"""Column of ``features.panel_rows`` -> its type in the panel, where it is called ``<column>_TN``."""
 _KEYS = ("as_of", "asset_id")
 
 

@@ -2,7 +2,7 @@
 
 Tables are validated lazily: every fault is found at once, and the failure table travels with the error. Under
 pandas 3 instants of any unit pass for one another, so the unit is checked too.
-Axes: T bars of the hourly grid, N assets, F features, R rows that are asked for.
+Axes: T bars of the hourly grid, N assets, F features, R decision rows.
 """
 
 from functools import cache
@@ -36,7 +36,7 @@ _PRICES = ("open", "high", "low", "close")
 
 
 class BrokenContractError(ContractError):
-    """A table breaks its schema; ``failures`` says where."""
+    """A table breaks its schema; ``failures`` holds where."""
 
     def __init__(self, message: str, failures: pd.DataFrame) -> None:
         super().__init__(message)
@@ -47,12 +47,12 @@ def check_table(name: TableName, rows: pd.DataFrame) -> None:
     """Refuse rows that break the schema of ``name``.
 
     Raises:
-        BrokenContractError: its message tells the faults by column and rule, its ``failures`` every failing value.
+        BrokenContractError: its message lists the faults by column and rule, its ``failures`` every failing value.
     """
     found = failures(name, rows)
     if len(found):
-        told = found.groupby(["column", "check"], sort=True, dropna=False).size()
-        lines = [f"  {column}: {check} ({count} times)" for (column, check), count in told.items()]  # type: ignore[misc]
+        counts = found.groupby(["column", "check"], sort=True, dropna=False).size()
+        lines = [f"  {column}: {check} ({count} times)" for (column, check), count in counts.items()]  # type: ignore[misc]
         raise BrokenContractError(f"{name}: {len(found)} values break the contract:\n" + "\n".join(lines), found)
 
 
@@ -182,7 +182,7 @@ def check_panel(panel: Panel, first_row: int = 0, *, has_past: bool = False) -> 
 
     Raises:
         ContractError: shapes differ, time is not hourly, a mask disagrees with prices or ages, a price carried forward
-            changed, or a feature stands where nothing was fresh.
+            changed, or a feature has a value where nothing was fresh.
         LookaheadError: a row holds a candle that closed after its ``as_of``.
     """
     T, N, F = len(panel.as_of_T), len(panel.asset_ids), len(panel.features)

@@ -1,4 +1,4 @@
-"""The stored panel: daily Parquet is the truth, memory-mapped arrays beside it a cache.
+"""The stored panel: daily Parquet is the truth, the memory-mapped arrays a cache of it.
 
     panel/days/2025-01-01.parquet   24 rows an asset, every column of features.panel_rows
     panel/index.json                day -> hash of its values, and what the days hold
@@ -105,7 +105,7 @@ def _panel_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, f
 
 
 def _placed(experiment: Experiment, rows: pa.Table, first: date, last: date) -> pa.Table:
-    """The rows hour by hour, assets in universe order; placed by what they say, so that a missing one cannot shift another."""
+    """The rows hour by hour, assets in universe order; placed by their keys, so that a missing one cannot shift another."""
     as_of_T, assets = grid(first, last), experiment.asset_ids
     row_at = (rows["as_of"].to_numpy().astype("datetime64[us]") - as_of_T[0]) // np.timedelta64(1, "h")
     found = rows["asset_id"].combine_chunks().dictionary_encode()

@@ -63,5 +63,5 @@ def record_trial(home: Home, trial: Trial) -> None:
 
 
 def trials_counted(home: Home, experiment: Experiment) -> int:
-    """Variants that stand behind the strategy on the page: ``backtest.trials`` and every trial in the home's ledger."""
+    """Variants that were tried for the strategy on the page: ``backtest.trials`` and every trial in the home's ledger."""
     return experiment.backtest.trials + len(read_trials(home))

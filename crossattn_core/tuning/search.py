@@ -1,10 +1,10 @@
-"""The search for hyper-parameters: settings are tried one by one, each judged out of sample, all before the first test day.
+"""The search for hyper-parameters: settings are tried one by one, each scored out of sample, all before the first test day.
 
 The ledger is the search's only memory: a search is rebuilt from it trial by trial, so one that was stopped goes on where
 it stood and ends with the same trials. Settings are proposed by Optuna (Akiba et al., 2019; tree-structured Parzen
 estimators); needs the extra 'tune'.
 
-Axes: R judged rows, N assets, O outputs.
+Axes: R scored rows, N assets, O outputs.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from crossattn_core.receipts import combined_hash
 from crossattn_core.training.loss import sharpe_loss
 from crossattn_core.tuning.ledger import Trial, read_trials, record_trial
 
-__all__ = ["Tuned", "first_test_day", "judge", "search", "study_name", "with_settings"]
+__all__ = ["Tuned", "first_test_day", "score_settings", "search", "study_name", "with_settings"]
 
 Settings = dict[str, Any]
 
@@ -55,13 +55,13 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
     Raises:
         ExperimentError: the knobs do not go together.
     """
-    # What was never set stays so: some checks ask only about what was said.
-    told = experiment.model_dump(exclude_unset=True)
+    # What was never set stays so: some checks look only at what was set.
+    knobs = experiment.model_dump(exclude_unset=True)
     for name, value in settings.items():
         section, knob = name.split(".")
-        told[section] = told.get(section, {}) | {knob: value}
+        knobs[section] = knobs.get(section, {}) | {knob: value}
     try:
-        return Experiment.model_validate(told)
+        return Experiment.model_validate(knobs)
     except ValueError as error:
         raise ExperimentError(f"{settings}: {error}") from error
 
@@ -90,17 +90,17 @@ def search(
     for number in range(len(done), settings.trials):
         chosen = _propose(settings.space, done, settings.seed + number) if number else {}
         try:
-            score, why = judge(with_settings(experiment, chosen), past_panel), ""
+            score, why = score_settings(with_settings(experiment, chosen), past_panel), ""
         except (TrainingError, ExperimentError) as error:
             score, why = None, str(error)
         trial = Trial(name, number, settings.family, chosen, score, why)
         record_trial(home, trial)
         done.append(trial)
         report(trial)
-    judged = [trial for trial in done if trial.score is not None]
-    if not judged:
-        raise TrainingError(f"none of {len(done)} settings could be fitted; the last said: {done[-1].why}")
-    best = max(judged, key=lambda trial: (trial.score or 0.0, -trial.trial))
+    scored = [trial for trial in done if trial.score is not None]
+    if not scored:
+        raise TrainingError(f"none of {len(done)} settings could be fitted; the last failed with: {done[-1].why}")
+    best = max(scored, key=lambda trial: (trial.score or 0.0, -trial.trial))
     return Tuned(name, tuple(done), best, with_settings(experiment, best.settings))
 
 
@@ -111,7 +111,7 @@ def study_name(experiment: Experiment, past_panel: Panel) -> str:
     return combined_hash(*(section.content_hash() for section in sections), tuning.content_hash(), past_panel.content_hash)
 
 
-def judge(experiment: Experiment, past_panel: Panel) -> float:
+def score_settings(experiment: Experiment, past_panel: Panel) -> float:
     """Mean out-of-sample score of ``tuning.family`` over the folds; higher is better.
 
     Families that forecast: 1 - squared error / squared outcome, in each asset's own units, over all outputs. Families
@@ -137,7 +137,7 @@ def _score(model: FittedModel, known: Panel, row_R: NDArray[np.int64], experimen
     outcome_RNO = output_labels(known, experiment.labels).value_TNH[row_R]
     seen_RNO = np.isfinite(outcome_RNO) & np.isfinite(forecast_RNO)
     if not seen_RNO.any():
-        raise TrainingError(f"no outcome is known in the {len(row_R)} judged rows; tune on more history or in fewer folds")
+        raise TrainingError(f"no outcome is known in the {len(row_R)} scored rows; tune on more history or in fewer folds")
     outcome_RNO = np.where(seen_RNO, outcome_RNO, 0.0).astype(np.float64)
     error_RNO = np.where(seen_RNO, forecast_RNO - outcome_RNO, 0.0)
     size_NO = np.maximum((outcome_RNO**2).sum(axis=0), 1e-300)
@@ -173,8 +173,7 @@ def _propose(space: dict[str, Choice], done: list[Trial], seed: int) -> Settings
     for trial in done:
         # The experiment's own settings may lie outside the space, and a fit that failed has no score: neither teaches.
         if trial.settings and trial.score is not None:
-            told = {"params": trial.settings, "distributions": distributions, "value": trial.score}
-            study.add_trial(optuna.trial.create_trial(**told))
+            study.add_trial(optuna.trial.create_trial(params=trial.settings, distributions=distributions, value=trial.score))
     return dict(study.ask(distributions).params)
 
 

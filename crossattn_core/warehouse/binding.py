@@ -1,4 +1,4 @@
-"""Parsing a model file and binding it: DuckDB says its types on empty tables, and refuses what it cannot find."""
+"""Parsing a model file and binding it: DuckDB gives its types on empty tables, and refuses what it cannot find."""
 
 import ast
 import re
@@ -65,7 +65,7 @@ def dependencies_of(entry: Parsed, parsed: dict[str, Parsed], sources: dict[str,
 
 
 def bind_sources(connection: duckdb.DuckDBPyConnection, path: Path, text: str) -> dict[str, tuple[Column, ...]]:
-    """Create the source tables, empty, and read what the comments say of their columns."""
+    """Create the source tables, empty, and read the description of each column from the comments."""
     try:
         connection.execute(text)
     except duckdb.Error as error:
@@ -93,11 +93,11 @@ def bind_sources(connection: duckdb.DuckDBPyConnection, path: Path, text: str) -
 def bind_model(
     connection: duckdb.DuckDBPyConnection, entry: Parsed, depends_on: tuple[str, ...], known: dict[str, tuple[str, ...]]
 ) -> Model:
-    """Create the model as an empty table: DuckDB says the types, and refuses what it cannot find."""
+    """Create the model as an empty table: DuckDB gives the types, and refuses what it cannot find."""
     header = entry.header
     connection.execute(f"create schema if not exists {entry.path.parent.name}")
     try:
-        # The file's text stands on its own lines, so that DuckDB's line numbers are the file's.
+        # The file's text keeps its own lines, so that DuckDB's line numbers are the file's.
         selected = connection.execute(f"describe {entry.text.rstrip().rstrip(';')}\n").fetchall()
         if header.kind == "python":
             typed = ", ".join(f"{column.name} {column.type}" for column in header.columns)

@@ -18,7 +18,7 @@ def connect(
     path: Path,
     *,
     read_only: bool = False,
-    patience_seconds: float = 120.0,
+    timeout_seconds: float = 120.0,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -26,7 +26,7 @@ def connect(
 
     Args:
         read_only: readers still wait for a writer: DuckDB locks the whole file.
-        patience_seconds: longest wait for the lock.
+        timeout_seconds: longest wait for the lock.
         sleep, jitter: how to wait, and a number in [0, 1) that keeps waiters from knocking together.
 
     Raises:
@@ -35,7 +35,7 @@ def connect(
     if read_only and not path.is_file():
         raise WarehouseError(f"{path}: no warehouse here yet; materialise candles and SQL models first")
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _opened(path, read_only, patience_seconds, sleep, jitter)
+    connection = _opened(path, read_only, timeout_seconds, sleep, jitter)
     try:
         yield connection
     finally:
@@ -55,7 +55,7 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _opened(
-    path: Path, read_only: bool, patience_seconds: float, sleep: Callable[[float], None], jitter: Callable[[], float]
+    path: Path, read_only: bool, timeout_seconds: float, sleep: Callable[[float], None], jitter: Callable[[], float]
 ) -> duckdb.DuckDBPyConnection:
     waited, pause = 0.0, 0.05
     while True:
@@ -64,7 +64,7 @@ def _opened(
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise WarehouseError(f"{path}: cannot be opened: {error}") from error
-            if waited >= patience_seconds:
+            if waited >= timeout_seconds:
                 raise WarehouseError(
                     f"{path}: another process has held the warehouse for {waited:.0f} s; "
                     f"wait for its run to end, or stop it ({error})"

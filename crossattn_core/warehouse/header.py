@@ -1,4 +1,4 @@
-"""The header comment of a model file: what SQL itself cannot say.
+"""The header comment of a model file: what the SQL itself does not hold.
 
 A model file opens with ``/* model`` and YAML: description, grain, kind, time column, warm-up, columns with units,
 tests. Everything else (dependencies, order, types, lineage) is read from the SQL.
@@ -33,7 +33,7 @@ _TEST_KINDS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class ColumnNote:
-    """What the header says of one column."""
+    """The header's note on one column."""
 
     name: str
     description: str
@@ -66,7 +66,7 @@ class ModelTest:
     """not_null, unique, range, expectation, relationship, schema (a pandera schema of panel/schemas.py), or sql."""
     argument: Any
     severity: Severity = "error"
-    """'warn' tests are told of and stop nothing."""
+    """'warn' tests are reported and stop nothing."""
     sql: str = ""
     """The query of a ``sql`` test."""
 

@@ -18,7 +18,7 @@ Lineage = tuple[tuple[str, str], ...] | str
 
 
 class _UnresolvedError(Exception):
-    """A column's origin cannot be told from the SQL alone."""
+    """A column's origin is not visible in the SQL alone."""
 
 
 def tables_read(select: exp.Expr) -> list[exp.Table]:
@@ -43,20 +43,20 @@ def column_lineage(select: exp.Expr, columns: Iterable[str], known: Mapping[str,
         columns: its output columns, as DuckDB names them.
         known: columns of every table that may be read, ``{'raw.candles': ('asset_id', ...)}``.
     """
-    wanted = list(columns)
+    names = list(columns)
     root = build_scope(select)
     if root is None:
-        return dict.fromkeys(wanted, UNRESOLVED)
+        return dict.fromkeys(names, UNRESOLVED)
     walk = _Walk(known)
     try:
         outputs = walk.outputs(root)
     except _UnresolvedError:
-        return dict.fromkeys(wanted, UNRESOLVED)
-    # DuckDB's own names decide: where the parse tells another story, none of it is believed.
-    if [name.lower() for name in outputs] != [name.lower() for name in wanted]:
-        return dict.fromkeys(wanted, UNRESOLVED)
+        return dict.fromkeys(names, UNRESOLVED)
+    # DuckDB's own names decide: where the parse gives others, none of it is used.
+    if [name.lower() for name in outputs] != [name.lower() for name in names]:
+        return dict.fromkeys(names, UNRESOLVED)
     lineage: dict[str, Lineage] = {}
-    for position, name in enumerate(wanted):
+    for position, name in enumerate(names):
         try:
             lineage[name] = tuple(sorted(walk.origins(root, position)))
         except _UnresolvedError:

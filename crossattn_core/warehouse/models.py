@@ -34,7 +34,7 @@ def load_project(folder: Path = MODELS_FOLDER) -> Project:
 
 @lru_cache(maxsize=4)
 def _loaded(folder: Path, texts: tuple[tuple[Path, str], ...]) -> Project:
-    """The same texts are bound once a process: the graph and the line both ask."""
+    """The same texts are bound once a process, for the graph and the line."""
     (sources_path, sources_sql), *_ = texts
     files = [parse_model(path) for path, _ in texts[1:] if path.parent.name != "tests"]
     parsed = {entry.name: entry for entry in files}

@@ -49,7 +49,7 @@ class Model:
     sql: str
     """The file's text."""
     sql_hash: str
-    """Sixteen hex digits over the select and what the header says about running it; prose does not count."""
+    """Sixteen hex digits over the select and what the header sets about running it; prose does not count."""
     tests: tuple[ModelTest, ...]
     warm_up: WarmUp | None
     function: str | None
@@ -62,7 +62,7 @@ class Model:
 
     @property
     def select_text(self) -> str:
-        """The file's text without a closing semicolon, ready to stand inside another statement."""
+        """The file's text without a closing semicolon, ready to be put inside another statement."""
         return self.sql.rstrip().rstrip(";")
 
     @property
@@ -73,7 +73,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Project:
-    """All models, in an order in which each stands behind what it reads."""
+    """All models, in an order in which each comes after what it reads."""
 
     folder: Path
     models: dict[str, Model]

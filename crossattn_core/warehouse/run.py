@@ -17,21 +17,11 @@ from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import WarehouseError
 from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.checks import RejectedError, TestResult, run_tests
-from crossattn_core.warehouse.connection import connect, transaction
+from crossattn_core.warehouse.connection import transaction
 from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
-from crossattn_core.warehouse.sources import create_sources, standing_columns, sync_sources
+from crossattn_core.warehouse.sources import create_sources, existing_columns
 
-__all__ = [
-    "BuildResult",
-    "build",
-    "build_all",
-    "connect",
-    "create_sources",
-    "prepare",
-    "python_rows",
-    "set_range",
-    "sync_sources",
-]
+__all__ = ["BuildResult", "build", "build_all", "prepare", "python_rows", "set_range"]
 
 _MONTHS_AT_ONCE = 4
 _VIEWS = """
@@ -54,7 +44,7 @@ class BuildResult:
     content_hash_by_day: dict[date, str] = field(default_factory=dict)
     """Names the values of each day, whatever their order; days without rows included."""
     tests: list[TestResult] = field(default_factory=list)
-    """What the model's tests found, where they were asked for."""
+    """What the model's tests found, where they were run."""
 
 
 def build(
@@ -73,24 +63,24 @@ def build(
     """
     model = project.model(name)
 
-    def judged() -> list[TestResult]:
-        return _judged(connection, project, model, first, last) if tested else []
+    def results() -> list[TestResult]:
+        return _test_results(connection, project, model, first, last) if tested else []
 
     start, end = bounds(first)[0], bounds(last)[1]
     try:
         prepare(connection, project, model)
         if model.kind == "view":
-            return BuildResult(name, model.kind, None, tests=judged())
+            return BuildResult(name, model.kind, None, tests=results())
         if model.kind == "table":
             with transaction(connection):
                 set_range(connection, start, end, start)
                 connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
-                tests = judged()
+                tests = results()
             return BuildResult(name, model.kind, _count(connection, name), tests=tests)
         with transaction(connection):
             for part_first, part_last in _parts(first, last):
                 _replace_range(connection, model, bounds(part_first)[0], bounds(part_last)[1])
-            tests = judged()
+            tests = results()
             rows, hashes = _by_day(connection, model, first, last)
         return BuildResult(name, model.kind, sum(rows.values()), rows, hashes, tests)
     except duckdb.Error as error:
@@ -114,37 +104,42 @@ def build_all(
     return results
 
 
-def _judged(connection: duckdb.DuckDBPyConnection, project: Project, model: Model, first: date, last: date) -> list[TestResult]:
+def _test_results(
+    connection: duckdb.DuckDBPyConnection, project: Project, model: Model, first: date, last: date
+) -> list[TestResult]:
+    """What the model's tests find; RejectedError where one that blocks fails."""
     results = run_tests(connection, project, [model.name], first=first, last=last)
     refused = [result for result in results if not result.passed and result.severity == "error"]
     if refused:
-        told = "\n".join(f"  {result.test}: {result.failing} offending\n{result.failing_rows.head(5)}" for result in refused)
+        failures = "\n".join(f"  {result.test}: {result.failing} offending\n{result.failing_rows.head(5)}" for result in refused)
         kept = "" if model.kind == "view" else ", what was stored before is kept"
-        raise RejectedError(f"{model.path}: {model.name} for {first}..{last} fails {len(refused)} tests{kept}:\n{told}", results)
+        raise RejectedError(
+            f"{model.path}: {model.name} for {first}..{last} fails {len(refused)} tests{kept}:\n{failures}", results
+        )
     return results
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, project: Project, model: Model) -> None:
-    """Create what must stand before ``model`` runs: its views, and its stored tables, empty where they are new.
+    """Create what must exist before ``model`` runs: its views, and its stored tables, empty where they are new.
 
-    What stands already is left alone, so that a day does not pay for every view above it.
+    What exists already is left alone, so that a day does not pay for every view above it.
     """
     create_sources(connection, project.folder)
     views = dict(connection.execute(_VIEWS).fetchall())
-    tables = {name: columns for name, columns in standing_columns(connection).items() if name not in views}
+    tables = {name: columns for name, columns in existing_columns(connection).items() if name not in views}
     for name in (*project.upstream(model.name), model.name):
         above = project.models[name]
         comment = _comment(project, above)
-        stands = views.get(name) == comment if above.kind == "view" else _lower(tables.get(name, [])) == _typed_columns(above)
-        if stands:
+        exists = views.get(name) == comment if above.kind == "view" else _lower(tables.get(name, [])) == _typed_columns(above)
+        if exists:
             continue
         connection.execute(f"create schema if not exists {above.schema}")
         if above.kind == "view":
             # What a table held is stale once its model became a view, and the other way round.
             connection.execute(f"drop table if exists {name}" if name in tables else f"drop view if exists {name}")
             connection.execute(f"create view {name} as {above.select_text}")
-            told = comment.replace("'", "''")
-            connection.execute(f"comment on view {name} is '{told}'")
+            escaped = comment.replace("'", "''")
+            connection.execute(f"comment on view {name} is '{escaped}'")
         else:
             if name in views:
                 connection.execute(f"drop view {name}")
@@ -152,7 +147,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, project: Project, model: Mode
 
 
 def _comment(project: Project, model: Model) -> str:
-    """What a view says beside its name in any DuckDB shell; and a hash over all it reads: DuckDB keeps a view's types."""
+    """A view's comment, shown with its name in any DuckDB shell; and a hash over all it reads: DuckDB keeps a view's types."""
     read = [project.models[name] for name in (*project.upstream(model.name), model.name)]
     made_from = combined_hash(*(text for above in read for text in (above.select_text, *_typed_columns(above))))
     return f"{model.description} [{made_from[:16]}]"
@@ -237,7 +232,7 @@ def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     made = getattr(importlib.import_module(module), function)(read, start, end)
     wanted = [column.name for column in model.columns]
     if made.column_names != wanted:
-        raise WarehouseError(f"{model.path}:1: {model.function} returned {made.column_names}; the header says {wanted}")
+        raise WarehouseError(f"{model.path}:1: {model.function} returned {made.column_names}; the header declares {wanted}")
     return made
 
 

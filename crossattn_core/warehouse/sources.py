@@ -15,7 +15,7 @@ from crossattn_core.panel.calendar import session_rows
 from crossattn_core.warehouse.connection import transaction
 from crossattn_core.warehouse.models import MODELS_FOLDER
 
-__all__ = ["CandleSource", "create_sources", "standing_columns", "sync_sources"]
+__all__ = ["CandleSource", "create_sources", "existing_columns", "sync_sources"]
 
 
 def _grid_row(instant: str) -> str:
@@ -51,8 +51,8 @@ class CandleSource(Protocol):
     def read_coverage(self, first: date, last: date) -> pa.Table: ...
 
 
-def standing_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
-    """Every table and view that stands -> its columns as 'name TYPE', in order."""
+def existing_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Every table and view that exists -> its columns as 'name TYPE', in order."""
     return dict(connection.execute(_COLUMNS).fetchall())
 
 
@@ -64,10 +64,10 @@ def create_sources(connection: duckdb.DuckDBPyConnection, folder: Path = MODELS_
     """
     declared = (folder / "sources.sql").read_text(encoding="utf-8")
     wanted = _declared_columns(declared)
-    held = standing_columns(connection)
+    held = existing_columns(connection)
     if not wanted.keys() <= held.keys():
         connection.execute(declared)
-        held = standing_columns(connection)
+        held = existing_columns(connection)
     for table, columns in wanted.items():
         if held[table] != columns:
             different = sorted(set(columns) ^ set(held[table]))
@@ -113,7 +113,6 @@ def sync_sources(
 
 def asset_rows(experiment: Experiment) -> pa.Table:
     """The universe as rows of ``raw.assets``."""
-    lags = experiment.feed.publication_lag_seconds
     return pa.Table.from_pylist(
         [
             {
@@ -127,7 +126,7 @@ def asset_rows(experiment: Experiment) -> pa.Table:
                 "calendar": asset.calendar,
                 "pays_funding": asset.pays_funding,
                 "max_age_hours": experiment.features.max_age_hours,
-                "publication_lag_seconds": lags.get(asset.venue, 0),
+                "publication_lag_seconds": int(experiment.feed.publication_lag(asset.venue).total_seconds()),
             }
             for position, asset in enumerate(experiment.assets)
         ]
@@ -138,7 +137,7 @@ def asset_rows(experiment: Experiment) -> pa.Table:
 def _declared_columns(declared: str) -> dict[str, list[str]]:
     with duckdb.connect(":memory:") as empty:
         empty.execute(declared)
-        return standing_columns(empty)
+        return existing_columns(empty)
 
 
 def _between(column: str, start: datetime, end: datetime) -> str:

@@ -1,6 +1,5 @@
 """Raw candles and funding: where lineage starts."""
 
-import functools
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
@@ -9,12 +8,11 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import data_stages
-from crossattn_core.candles.ingest.ingest import DayIntake
-from crossattn_core.candles.lake.ledger import Kind
+from crossattn_core.candles.ingest.ingest import IngestedDay
 from crossattn_core.errors import FeedBlockedError, PermanentFeedError
 from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
-from crossattn_core.universe import VenueName
+from crossattn_core.universe import Kind, VenueName
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import day_range
@@ -33,32 +31,31 @@ def candle_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         described = f"Hourly candles of {', '.join(asset.symbol for asset in assets)}, as first published after each closed."
         kinds: tuple[Kind, ...] = ("candles",)
         if any(asset.pays_dividends for asset in assets):
-            # The same answers bring both, so one asset takes both in.
+            # The same answers bring both, so one asset ingests both.
             described, kinds = described + " With the dividends that fell due.", ("candles", "dividends")
-        take_in = functools.partial(_take_in_venue, venue)
-        built.append(_candle_asset(stages, venue, described, take_in, venue, kinds))
-    if any(asset.pays_funding for asset in experiment.assets):
+        built.append(_candle_asset(stages, venue, described, _ingest_candles, venue, kinds))
+    for venue in experiment.venues_with("funding"):
         described = "Funding settlements of the perpetuals: what longs paid shorts."
-        built.append(_candle_asset(stages, "bybit_funding", described, data_stages.take_in_funding, "bybit", ("funding",)))
+        built.append(_candle_asset(stages, f"{venue}_funding", described, data_stages.ingest_funding, venue, ("funding",)))
     return built
 
 
-def _take_in_venue(venue: VenueName, line: Line, first: date, last: date) -> list[DayIntake]:
-    return data_stages.take_in_candles(line, venue, first, last)
+def _ingest_candles(line: Line, venue: VenueName, first: date, last: date) -> list[IngestedDay]:
+    return data_stages.ingest_candles(line, venue, first, last)  # looked up when it runs: tests replace it
 
 
 def _candle_asset(
     stages: StageTable,
     name: str,
     description: str,
-    take_in: Callable[[Line, date, date], list[DayIntake]],
+    ingest: Callable[[Line, VenueName, date, date], list[IngestedDay]],
     venue: VenueName,
     kinds: Sequence[Kind],
 ) -> dg.AssetsDefinition:
     experiment, stage = stages.experiment, f"candles/{name}"
     key = asset_key(stage)
     # Funding has no calendar that must be met: what is missing is charged as zero and counted in the report.
-    must_be_complete = name != "bybit_funding"
+    must_be_complete = kinds != ("funding",)
 
     @stage_asset(
         stages,
@@ -79,14 +76,14 @@ def _candle_asset(
     def candles(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
         try:
-            days = take_in(line, first, last)
+            days = ingest(line, venue, first, last)
         except (PermanentFeedError, FeedBlockedError) as error:
             # Asking again would not help, or make it worse.
             raise dg.Failure(description=str(error), allow_retries=False) from error
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
         complete = _completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)
-        strange = _strangeness(key, *data_stages.strange_candles(line, venue, first, last, kinds))
+        strange = _strangeness(key, *data_stages.suspect_candles(line, venue, first, last, kinds))
         return dg.MaterializeResult(check_results=[complete, *strange])
 
     return candles
@@ -97,7 +94,7 @@ def _strangeness_specs(key: dg.AssetKey, tolerance: float) -> list[dg.AssetCheck
         dg.AssetCheckSpec(
             "not_revised",
             asset=key,
-            description=f"No stored value was told differently later by more than {tolerance:g}; history keeps the first one.",
+            description=f"No stored value changed later by more than {tolerance:g}; history keeps the first one.",
         ),
         dg.AssetCheckSpec("none_refused", asset=key, description="No row broke a rule; those that did are in quarantine."),
     ]
@@ -119,7 +116,7 @@ def _strangeness(key: dg.AssetKey, revised: pd.DataFrame, refused: pd.DataFrame)
     ]
 
 
-def _day_metadata(row: DayIntake) -> dict[str, Any]:
+def _day_metadata(row: IngestedDay) -> dict[str, Any]:
     return {
         "dagster/partition_row_count": row.rows,
         "expected_rows": row.expected_rows,
@@ -135,7 +132,7 @@ def _day_metadata(row: DayIntake) -> dict[str, Any]:
     }
 
 
-def _completeness(key: dg.AssetKey, days: Sequence[DayIntake], tolerance: float, must_be_complete: bool) -> dg.AssetCheckResult:
+def _completeness(key: dg.AssetKey, days: Sequence[IngestedDay], tolerance: float, must_be_complete: bool) -> dg.AssetCheckResult:
     expected, gaps = sum(row.expected_rows for row in days), sum(row.gaps for row in days)
     share = gaps / expected if expected else 0.0
     worst = pd.DataFrame(

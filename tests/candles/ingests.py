@@ -1,8 +1,8 @@
-"""Intakes from a scripted feed, for tests: two perpetuals and a stock over March 2025, asked long after."""
+"""Ingests from a scripted feed, for tests: two perpetuals and a stock over March 2025, fetched long after."""
 
 from datetime import date, datetime
 
-from crossattn_core.candles.ingest.ingest import DayIntake, take_in_candles
+from crossattn_core.candles.ingest.ingest import IngestedDay, ingest
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
@@ -20,5 +20,5 @@ def feed_of(*assets: Asset, **knobs) -> ScriptedFeed:
     return ScriptedFeed(tables, knobs.pop("now", LONG_AFTER), **knobs)
 
 
-def take_in(feed: ScriptedFeed, lake: Lake, *assets: Asset, first=FIRST, last=LAST, **more) -> list[DayIntake]:
-    return take_in_candles(feed, lake, assets, first, last, settings=FeedSettings(), **more)
+def ingest_candles(feed: ScriptedFeed, lake: Lake, *assets: Asset, first=FIRST, last=LAST, **more) -> list[IngestedDay]:
+    return ingest("candles", feed, lake, assets, first, last, settings=FeedSettings(), **more)

@@ -8,8 +8,8 @@ import pytest
 
 from crossattn_core.candles.feeds.bybit import BybitFeed
 from crossattn_core.candles.feeds.page_windows import INTERVALS, bar_end, opens_in
-from crossattn_core.candles.feeds.retry import Waiting
-from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.feeds.retry import Backoff
+from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import ExperimentError, FeedBlockedError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
@@ -35,8 +35,8 @@ class Time:
         self.waits.append(seconds)
         self.seconds += seconds
 
-    def waiting(self) -> Waiting:
-        return Waiting(monotonic=lambda: self.seconds, sleep=self.sleep, chance=lambda: 0.5)
+    def backoff(self) -> Backoff:
+        return Backoff(monotonic=lambda: self.seconds, sleep=self.sleep, jitter=lambda: 0.5)
 
 
 def table_of(asset: Asset = BTC) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def server_at(now: datetime = datetime(2025, 6, 1), **faults) -> BybitServer:
 
 def feed_of(server: BybitServer, time: Time | None = None, **knobs) -> BybitFeed:
     settings = FeedSettings(**{"bybit_url": server.url, "requests_per_second": 120, "timeout_seconds": 5, **knobs})
-    return BybitFeed(settings, waiting=(time or Time()).waiting())
+    return BybitFeed(settings, backoff=(time or Time()).backoff())
 
 
 def test_a_range_wider_than_a_page_arrives_whole_in_the_fewest_requests():
@@ -166,12 +166,12 @@ def test_a_refused_region_names_the_knob_that_helps(fault):
 def test_no_server_at_the_address_is_a_transient_error_that_says_so():
     settings = FeedSettings(bybit_url="http://127.0.0.1:9", max_attempts=2)
     with pytest.raises(TransientFeedError, match="ConnectionError"):
-        BybitFeed(settings, waiting=Time().waiting()).candles(BTC, START, END)
+        BybitFeed(settings, backoff=Time().backoff()).candles(BTC, START, END)
 
 
 def test_a_wrong_path_blames_the_url():
     with server_at() as server, pytest.raises(PermanentFeedError, match=r"HTTP 404 .*check feed\.bybit_url"):
-        BybitFeed(FeedSettings(bybit_url=server.url + "/elsewhere"), waiting=Time().waiting()).candles(BTC, START, END)
+        BybitFeed(FeedSettings(bybit_url=server.url + "/elsewhere"), backoff=Time().backoff()).candles(BTC, START, END)
 
 
 def test_launch_times_come_from_every_page_of_the_instruments():
@@ -213,7 +213,7 @@ def test_every_interval_of_every_category_arrives_whole_in_the_fewest_requests(i
     served = table.rename(columns={"volume": "turnover", "turnover": "volume"}) if asset is INVERSE else table
     with BybitServer({(asset.category, asset.symbol): Listing(served)}, lambda: datetime(2025, 6, 1)) as server:
         settings = FeedSettings(bybit_url=server.url, requests_per_second=120)
-        feed = BybitFeed(settings, interval=interval, waiting=Time().waiting())
+        feed = BybitFeed(settings, interval=interval, backoff=Time().backoff())
         rows = feed.candles(asset, opened[0], datetime(2025, 6, 1))
         pd.testing.assert_frame_equal(rows[VALUES].reset_index(drop=True), table[VALUES])
         assert len(server.klines_asked()) == -(-len(opened) // 1000)
@@ -226,8 +226,8 @@ def test_a_closed_contract_is_expected_until_its_delivery_and_no_longer(tmp_path
         server.listings["linear", "LUNAUSDT"] = Listing(closed, status="Closed", delivered=delivered)
         luna, first, last = Asset(venue="bybit", symbol="LUNAUSDT"), date(2025, 3, 1), date(2025, 3, 10)
         feed = feed_of(server)
-        assert (feed.ended(luna), feed.ended(BTC)) == (delivered, None)
-        days = take_in_candles(feed, Lake(tmp_path, "api"), (luna,), first, last, settings=FeedSettings())
+        assert (feed.delisted(luna), feed.delisted(BTC)) == (delivered, None)
+        days = ingest("candles", feed, Lake(tmp_path, "api"), (luna,), first, last, settings=FeedSettings())
     assert [(day.rows, day.expected_rows, day.gaps) for day in days] == [(24, 24, 0)] * 4 + [(9, 9, 0)] + [(0, 0, 0)] * 5
 
 
@@ -248,7 +248,7 @@ def test_the_limiter_never_lets_more_through_than_its_rate():
     from crossattn_core.candles.feeds.retry import TokenBucket
 
     time = Time()
-    bucket = TokenBucket(10, 5, time.waiting())
+    bucket = TokenBucket(10, 5, time.backoff())
     moments = []
     for _ in range(50):
         bucket.take()

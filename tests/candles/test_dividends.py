@@ -12,9 +12,9 @@ from crossattn_core.backtest.market import market_of
 from crossattn_core.candles.feeds.feed import DIVIDEND_COLUMNS
 from crossattn_core.candles.feeds.files import FilesFeed
 from crossattn_core.candles.feeds.simulated import SimulatedFeed
-from crossattn_core.candles.ingest.ingest import take_in_candles, take_in_dividends, with_dividends
+from crossattn_core.candles.ingest.ingest import ingest, with_dividends
 from crossattn_core.candles.lake.store import Lake
-from crossattn_core.candles.quality import judge_dividends
+from crossattn_core.candles.quality import validate_dividends
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import FeedSettings, Period, SimulatedMarket
 from crossattn_core.home import Home
@@ -82,7 +82,7 @@ def test_a_dividend_in_another_currency_than_the_price_is_refused():
         server.dividend_currency = "EUR"
         feed = feed_of(server)
         feed.candles(AAPL, START, END)
-        verdict = judge_dividends(feed.dividends(AAPL, START, END), AAPL, END)
+        verdict = validate_dividends(feed.dividends(AAPL, START, END), AAPL, END)
     assert verdict.accepted.empty
     assert verdict.refused["reason"].tolist() == ["not_an_amount"]
 
@@ -102,7 +102,7 @@ def test_what_is_no_dividend_is_refused_with_its_reason():
     rows["amount"] = [0.1, np.nan, 0.0, -0.1, 0.2, 0.3, 0.4]
     rows.loc[0, "ex_at"] += pd.Timedelta(hours=1)
     rows["fetched_at"] = pd.Timestamp("2025-07-10").as_unit("us")
-    verdict = judge_dividends(rows.iloc[::-1], AAPL, bells[4].item())
+    verdict = validate_dividends(rows.iloc[::-1], AAPL, bells[4].item())
     assert verdict.accepted["amount"].tolist() == [0.3]
     reasons = dict(zip(verdict.refused["close"].fillna(-9).tolist(), verdict.refused["reason"], strict=True))
     assert reasons == {
@@ -123,15 +123,15 @@ def lake_with_dividends(folder: Path) -> tuple[ScriptedFeed, Lake]:
 
 def test_days_without_a_dividend_are_asked_and_empty_and_none_is_asked_for_twice(tmp_path):
     feed, lake = lake_with_dividends(tmp_path)
-    candles = take_in_candles(feed, lake, (AAPL, BTC)[:1], FIRST, LAST, settings=FeedSettings())
-    paid = take_in_dividends(feed, lake, (AAPL, BTC), FIRST, LAST, settings=FeedSettings())
+    candles = ingest("candles", feed, lake, (AAPL, BTC)[:1], FIRST, LAST, settings=FeedSettings())
+    paid = ingest("dividends", feed, lake, (AAPL, BTC), FIRST, LAST, settings=FeedSettings())
     assert {row.day: row.rows for row in paid if row.rows} == {date(2025, 7, 8): 1}
     assert all(row.gaps == 0 and row.complete and row.content_hash for row in paid)
     days = with_dividends(candles, paid)
     assert {day.day: day.dividends for day in days if day.dividends} == {date(2025, 7, 8): 1}
     assert sum(day.requests for day in days) == sum(row.requests for row in (*candles, *paid))
     asked = feed.traffic.requests
-    take_in_dividends(feed, lake, (AAPL,), FIRST, LAST, settings=FeedSettings())
+    ingest("dividends", feed, lake, (AAPL,), FIRST, LAST, settings=FeedSettings())
     assert feed.traffic.requests == asked
     (row,) = lake.read_dividends(FIRST, LAST).to_pylist()
     assert (row["ex_at"], row["amount"]) == (EX_AT, AMOUNT)
@@ -140,9 +140,9 @@ def test_days_without_a_dividend_are_asked_and_empty_and_none_is_asked_for_twice
 
 def test_a_dividend_that_the_source_changes_its_mind_about_keeps_both_values(tmp_path):
     feed, lake = lake_with_dividends(tmp_path)
-    take_in_dividends(feed, lake, (AAPL,), FIRST, LAST, settings=FeedSettings())
+    ingest("dividends", feed, lake, (AAPL,), FIRST, LAST, settings=FeedSettings())
     feed.paid[AAPL.asset_id]["amount"] = 0.13
-    take_in_dividends(feed, lake, (AAPL,), FIRST, LAST, settings=FeedSettings(), refresh_from=FIRST)
+    ingest("dividends", feed, lake, (AAPL,), FIRST, LAST, settings=FeedSettings(), refresh_from=FIRST)
     (revision,) = lake.read_revisions(FIRST, LAST, kind="dividends").to_pylist()
     assert (revision["field"], revision["first_value"], revision["later_value"]) == ("amount", AMOUNT, 0.13)
     assert lake.read_dividends(FIRST, LAST)["amount"].to_pylist() == [AMOUNT]
@@ -187,7 +187,7 @@ def test_a_file_may_name_a_dividends_day_and_gets_that_days_opening_bell(tmp_pat
     feed = files_with(tmp_path, "ex_date,amount\n2025-02-10,0.25\n2025-07-08,0.26\n2025-07-12,1.0\n")
     rows = feed.dividends(AAPL, datetime(2025, 1, 1), datetime(2025, 8, 1))
     assert rows["ex_at"].tolist()[:2] == [pd.Timestamp("2025-02-10 14:30"), pd.Timestamp(EX_AT)]
-    assert judge_dividends(rows, AAPL, datetime(2025, 8, 1)).refused["reason"].tolist() == ["no_session"]  # a Saturday
+    assert validate_dividends(rows, AAPL, datetime(2025, 8, 1)).refused["reason"].tolist() == ["no_session"]  # a Saturday
 
 
 def test_a_folder_without_dividends_has_none_and_one_without_amounts_is_refused(tmp_path):
@@ -199,8 +199,8 @@ def test_a_folder_without_dividends_has_none_and_one_without_amounts_is_refused(
 def test_a_dividend_reaches_the_simulators_market_on_the_row_of_its_opening_bell(tmp_path):
     first, last = date(2025, 7, 6), date(2025, 7, 10)
     feed, lake = lake_with_dividends(tmp_path / "lake")
-    take_in_candles(feed, lake, (AAPL,), first, last, settings=FeedSettings())
-    take_in_dividends(feed, lake, (AAPL,), first, last, settings=FeedSettings())
+    ingest("candles", feed, lake, (AAPL,), first, last, settings=FeedSettings())
+    ingest("dividends", feed, lake, (AAPL,), first, last, settings=FeedSettings())
     experiment, home = small_experiment(first, last, symbols=("BTCUSDT", "AAPL")), Home(tmp_path)
     with warehouse_of(experiment, lake, first, last) as connection:
         build_all(connection, load_project(), first, last)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from crossattn_core.candles.feeds.files import FilesFeed
-from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import HistoryError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
@@ -136,6 +136,6 @@ def test_a_folder_whose_aapl_holds_bitcoin_stores_nothing_and_says_why(tmp_path)
     lake = Lake(tmp_path / "lake", "files")
     span = (date(2021, 1, 1), date(2021, 12, 31))
     with pytest.raises(HistoryError, match="candles were refused: much of the answer lies outside the venue's sessions"):
-        take_in_candles(FilesFeed(tmp_path, clock), lake, (AAPL,), *span, settings=FeedSettings())
+        ingest("candles", FilesFeed(tmp_path, clock), lake, (AAPL,), *span, settings=FeedSettings())
     assert lake.read_candles(None, *span).num_rows == 0
     assert lake.read_quarantine(*span).num_rows == 365

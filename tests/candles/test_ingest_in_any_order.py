@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import CandleError, HistoryError
-from tests.candles.ingests import AAPL, BTC, ETH, FIRST, LAST, LONG_AFTER, feed_of, take_in
+from tests.candles.ingests import AAPL, BTC, ETH, FIRST, LAST, LONG_AFTER, feed_of, ingest_candles
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def lake(tmp_path) -> Lake:
 def test_the_order_of_fetching_does_not_matter(tmp_path):
     forth, back = Lake(tmp_path / "forth", "scripted"), Lake(tmp_path / "back", "scripted")
     first, last = date(2025, 3, 1), date(2025, 3, 8)
-    take_in(feed_of(BTC, ETH), forth, BTC, ETH, first=first, last=last)
+    ingest_candles(feed_of(BTC, ETH), forth, BTC, ETH, first=first, last=last)
     for day in reversed(range(1, 9)):
-        take_in(feed_of(ETH, BTC), back, ETH, BTC, first=date(2025, 3, day), last=date(2025, 3, day))
+        ingest_candles(feed_of(ETH, BTC), back, ETH, BTC, first=date(2025, 3, day), last=date(2025, 3, day))
     assert forth.read_candles(None, first, last).equals(back.read_candles(None, first, last))
     assert forth.day_hashes("bybit", first, last) == back.day_hashes("bybit", first, last)
 
@@ -35,7 +35,7 @@ def test_the_hash_of_a_day_does_not_depend_on_when_it_was_fetched(tmp_path):
     hashes = []
     for place, now in enumerate((LONG_AFTER, LONG_AFTER + timedelta(days=3))):
         lake = Lake(tmp_path / str(place), "scripted")
-        take_in(feed_of(BTC, now=now), lake, BTC)
+        ingest_candles(feed_of(BTC, now=now), lake, BTC)
         hashes.append(lake.day_hashes("bybit", FIRST, LAST))
     assert hashes[0] == hashes[1]
 
@@ -67,9 +67,9 @@ def test_however_a_range_was_fetched_the_lake_ends_the_same(steps, holes):
             feeds[0].at = datetime(2025, 3, 1) + timedelta(hours=hour)
             span = sorted((date(2025, 3, 1 + one), date(2025, 3, 1 + other)))
             with suppress(HistoryError):
-                take_in(feeds[0], lakes[0], BTC, AAPL, first=span[0], last=span[1])
+                ingest_candles(feeds[0], lakes[0], BTC, AAPL, first=span[0], last=span[1])
         feeds[0].tables[BTC.asset_id], feeds[0].at = whole, LONG_AFTER
-        results = [take_in(feed, lake, BTC, AAPL, first=first, last=last) for feed, lake in zip(feeds, lakes, strict=True)]
+        results = [ingest_candles(feed, lake, BTC, AAPL, first=first, last=last) for feed, lake in zip(feeds, lakes, strict=True)]
         tables = [lake.read_candles(None, first, last).drop_columns("fetched_at") for lake in lakes]
         assert tables[0].equals(tables[1])
         assert [(day.rows, day.gaps, day.content_hash) for day in results[0]] == [
@@ -79,7 +79,7 @@ def test_however_a_range_was_fetched_the_lake_ends_the_same(steps, holes):
 
 
 def test_deleting_the_month_cache_changes_nothing(lake):
-    take_in(feed_of(BTC, AAPL), lake, BTC, AAPL)
+    ingest_candles(feed_of(BTC, AAPL), lake, BTC, AAPL)
     cached = lake.read_candles(None, FIRST, LAST)
     shutil.rmtree(lake.folder / "compact")
     assert lake.read_candles(None, FIRST, LAST).equals(cached)
@@ -87,7 +87,7 @@ def test_deleting_the_month_cache_changes_nothing(lake):
 
 
 def test_a_damaged_file_is_found_by_name(lake):
-    take_in(feed_of(BTC), lake, BTC)
+    ingest_candles(feed_of(BTC), lake, BTC)
     assert lake.verify() == []
     path = lake.folder / "candles/bybit/linear/BTCUSDT/2025-03-07.parquet"
     path.write_bytes(b"PAR1 nonsense")

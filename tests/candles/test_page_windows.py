@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossattn_core.candles.feeds.page_windows import INTERVALS, bar_end, opens_in, page_windows
-from crossattn_core.candles.ingest.fetch import whole_days
+from crossattn_core.candles.ingest.fetch import day_windows
 
 moments = st.datetimes(datetime(2019, 1, 1), datetime(2024, 1, 1)).map(lambda moment: moment.replace(second=0, microsecond=0))
 spans = st.integers(0, 60 * 24 * 40)
@@ -55,7 +55,7 @@ def test_weeks_open_on_mondays_and_months_on_the_first(interval, weekday_or_day)
 def test_days_are_grouped_without_losing_or_adding_one(offsets, longest):
     first = datetime(2024, 1, 1).date()
     days = [first + timedelta(days=offset) for offset in sorted(offsets)]
-    spans = whole_days(days, longest)
+    spans = day_windows(days, longest)
     held = [start + timedelta(days=offset) for start, stop in spans for offset in range((stop - start).days + 1)]
     assert held == days
     assert all((stop - start).days < longest for start, stop in spans)

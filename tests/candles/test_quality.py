@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, empty_candles, empty_funding
 from crossattn_core.candles.feeds.files import FilesFeed
-from crossattn_core.candles.quality import REASONS, Neighbour, judge_candles, judge_funding
+from crossattn_core.candles.quality import REASONS, Neighbour, validate_candles, validate_funding
 from crossattn_core.days import to_aware
 from crossattn_core.trading_calendar import closing_times
 from crossattn_core.universe import Asset
@@ -24,7 +24,7 @@ START, END, NOW = datetime(2025, 3, 3), datetime(2025, 3, 13), datetime(2025, 6,
 
 
 def reasons(rows: pd.DataFrame, asset: Asset = BTC, now: datetime = NOW, **more) -> list[str]:
-    return judge_candles(rows, asset, now, **more).refused["reason"].tolist()
+    return validate_candles(rows, asset, now, **more).refused["reason"].tolist()
 
 
 def with_change(place: int, asset: Asset = BTC, **changes) -> pd.DataFrame:
@@ -37,9 +37,9 @@ def with_change(place: int, asset: Asset = BTC, **changes) -> pd.DataFrame:
 @pytest.mark.parametrize("asset", [BTC, AAPL])
 def test_a_faultless_series_is_accepted_as_it_came(asset):
     rows = plain_candles(asset, START, END)
-    verdict = judge_candles(rows, asset, NOW)
-    assert verdict.refused.empty
-    pd.testing.assert_frame_equal(verdict.accepted, rows, check_exact=True)
+    result = validate_candles(rows, asset, NOW)
+    assert result.refused.empty
+    pd.testing.assert_frame_equal(result.accepted, rows, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_a_faultless_series_is_accepted_as_it_came(asset):
     ],
 )
 def test_each_rule_refuses_its_candle_and_no_other(changes, reason):
-    verdict = judge_candles(with_change(60, **changes), BTC, NOW)
-    assert verdict.refused["reason"].tolist() == [reason]
-    assert verdict.refused["detail"].tolist() == [REASONS[reason]]
-    assert len(verdict.accepted) == 239
+    result = validate_candles(with_change(60, **changes), BTC, NOW)
+    assert result.refused["reason"].tolist() == [reason]
+    assert result.refused["detail"].tolist() == [REASONS[reason]]
+    assert len(result.accepted) == 239
 
 
 def test_a_bad_close_refuses_its_candle_and_not_the_next():
     rows = with_change(60, open=500.0, high=900.0, low=400.0, close=800.0, turnover=6500.0)
     assert reasons(rows) == ["open_far_from_close"]
-    assert len(judge_candles(rows, BTC, NOW).accepted) == len(rows) - 1
+    assert len(validate_candles(rows, BTC, NOW).accepted) == len(rows) - 1
 
 
 def test_a_gap_overnight_is_no_fault():
@@ -91,9 +91,9 @@ def test_a_candle_without_trades_is_accepted():
 def test_the_first_of_two_candles_of_one_bar_stays():
     rows = plain_candles(BTC, START, END)
     twice = pd.concat([rows, rows.iloc[[50]].assign(close=lambda row: row["open"])])
-    verdict = judge_candles(twice, BTC, NOW)
-    assert verdict.refused["reason"].tolist() == ["duplicate"]
-    pd.testing.assert_frame_equal(verdict.accepted, rows, check_exact=True)
+    result = validate_candles(twice, BTC, NOW)
+    assert result.refused["reason"].tolist() == ["duplicate"]
+    pd.testing.assert_frame_equal(result.accepted, rows, check_exact=True)
 
 
 def test_a_candle_that_ends_after_the_clock_is_refused():
@@ -104,37 +104,37 @@ def test_a_candle_that_ends_after_the_clock_is_refused():
 def test_prices_on_another_scale_than_the_history_are_refused_as_a_whole():
     rows = plain_candles(AAPL, START, END)
     close = float(rows["open"].iloc[0])
-    assert reasons(rows, AAPL, beside=Neighbour(START, close)) == []
-    assert set(reasons(rows, AAPL, beside=Neighbour(START, close / 80))) == {"other_scale"}
-    assert judge_candles(rows, AAPL, NOW, beside=Neighbour(START, close * 10)).accepted.empty
-    assert set(reasons(rows, AAPL, beside=Neighbour(END, close / 80))) == {"other_scale"}
+    assert reasons(rows, AAPL, nearest=Neighbour(START, close)) == []
+    assert set(reasons(rows, AAPL, nearest=Neighbour(START, close / 80))) == {"other_scale"}
+    assert validate_candles(rows, AAPL, NOW, nearest=Neighbour(START, close * 10)).accepted.empty
+    assert set(reasons(rows, AAPL, nearest=Neighbour(END, close / 80))) == {"other_scale"}
 
 
 def test_a_price_may_move_far_in_a_year_that_was_not_stored():
     rows = plain_candles(BTC, START, END)
     a_year_ago = Neighbour(START - timedelta(days=365), float(rows["open"].iloc[0]) / 4)
-    assert reasons(rows, beside=a_year_ago) == []
+    assert reasons(rows, nearest=a_year_ago) == []
 
 
 def test_a_stock_that_trades_at_night_is_another_instrument():
     rows = plain_candles(BTC, START, END).assign(asset_id=AAPL.asset_id)
-    verdict = judge_candles(rows, AAPL, NOW)
-    assert verdict.accepted.empty
-    assert set(verdict.refused["reason"]) == {"other_calendar"}
+    result = validate_candles(rows, AAPL, NOW)
+    assert result.accepted.empty
+    assert set(result.refused["reason"]) == {"other_calendar"}
 
 
 def test_nothing_in_nothing_out():
-    assert judge_candles(empty_candles(), BTC, NOW).accepted.empty
-    assert judge_funding(empty_funding(), NOW).accepted.empty
+    assert validate_candles(empty_candles(), BTC, NOW).accepted.empty
+    assert validate_funding(empty_funding(), NOW).accepted.empty
 
 
 def test_funding_that_is_no_rate_is_refused():
     settled = pd.date_range("2025-03-03 08:00", periods=5, freq="8h")
     rows = pd.DataFrame({"asset_id": BTC.asset_id, "settled_at": settled, "rate": [1e-4, np.nan, 0.5, -1e-4, 1e-4]})
     rows = pd.concat([rows, rows.tail(1)]).assign(fetched_at=pd.Timestamp(NOW))
-    verdict = judge_funding(rows, settled[3].to_pydatetime())
-    assert verdict.refused["reason"].tolist() == ["not_a_rate", "not_a_rate", "not_closed", "not_closed"]
-    assert len(verdict.accepted) == 2
+    result = validate_funding(rows, settled[3].to_pydatetime())
+    assert result.refused["reason"].tolist() == ["not_a_rate", "not_a_rate", "not_closed", "not_closed"]
+    assert len(result.accepted) == 2
 
 
 @settings(max_examples=60, deadline=None)
@@ -149,10 +149,10 @@ def test_every_candle_is_either_accepted_untouched_or_refused_untouched(data):
             st.one_of(st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -1.0, 1e12]), st.floats(1e-3, 1e4))
         )
     shuffled = rows.iloc[rng.permutation(len(rows))]
-    verdict = judge_candles(shuffled, BTC, NOW)
-    together = pd.concat([verdict.accepted, verdict.refused[list(CANDLE_COLUMNS)]]).sort_values("closed_at")
+    result = validate_candles(shuffled, BTC, NOW)
+    together = pd.concat([result.accepted, result.refused[list(CANDLE_COLUMNS)]]).sort_values("closed_at")
     pd.testing.assert_frame_equal(together.reset_index(drop=True), rows, check_exact=True)
-    good = verdict.accepted
+    good = result.accepted
     assert good["closed_at"].is_monotonic_increasing
     assert good["closed_at"].is_unique
     assert (good["low"] <= good[["open", "close"]].min(axis=1)).all()
@@ -174,7 +174,7 @@ def test_recorded_candles_of_both_venues_pass_every_rule():
     feed = FilesFeed(RECORDED, lambda: to_aware(datetime(2026, 1, 1)))
     for asset in (BTC, AAPL, Asset(venue="bybit", symbol="XRPUSDT"), Asset(venue="yahoo", symbol="TSLA")):
         rows = feed.candles(asset, datetime(2022, 1, 1), datetime(2026, 1, 1))
-        assert judge_candles(rows, asset, datetime(2026, 1, 1)).refused.empty, asset.symbol
+        assert validate_candles(rows, asset, datetime(2026, 1, 1)).refused.empty, asset.symbol
 
 
 @needs_recorded
@@ -192,32 +192,32 @@ def test_a_file_named_aapl_that_holds_bitcoin_is_refused_whole():
     opened = table["time"].to_numpy().astype("datetime64[us]")
     rows = table.assign(asset_id=AAPL.asset_id, opened_at=opened, fetched_at=opened, turnover=np.nan)
     as_hours = rows.assign(closed_at=closing_times("XNYS", opened))[list(CANDLE_COLUMNS)]
-    assert judge_candles(as_hours, AAPL, datetime(2026, 1, 1)).accepted.empty
+    assert validate_candles(as_hours, AAPL, datetime(2026, 1, 1)).accepted.empty
     as_days = rows.assign(closed_at=opened + np.timedelta64(1, "D"))[list(CANDLE_COLUMNS)]
-    assert judge_candles(as_days, AAPL, datetime(2026, 1, 1), interval=timedelta(days=1)).accepted.empty
+    assert validate_candles(as_days, AAPL, datetime(2026, 1, 1), interval=timedelta(days=1)).accepted.empty
 
 
 @needs_recorded
-def test_bitcoin_on_the_right_sessions_is_told_by_its_price():
+def test_bitcoin_on_the_right_sessions_is_recognised_by_its_price():
     table = pd.read_parquet(RECORDED / "quirks/cross_ticker_contamination_AAPL_1d.parquet")
     good = plain_candles(AAPL, datetime(2021, 3, 1), datetime(2021, 6, 1))
     scale = table["close"].median() / good["close"].iloc[0]
     rows = good.assign(**{name: good[name] * scale for name in ("open", "high", "low", "close", "turnover")})
-    assert set(reasons(rows, AAPL, beside=Neighbour(datetime(2021, 2, 26, 21), 121.0))) == {"other_scale"}
+    assert set(reasons(rows, AAPL, nearest=Neighbour(datetime(2021, 2, 26, 21), 121.0))) == {"other_scale"}
 
 
 @needs_recorded
-def test_closing_prints_are_told_from_candles():
+def test_closing_prints_are_kept_apart_from_candles():
     feed = FilesFeed(RECORDED / "quirks", lambda: to_aware(datetime(2026, 1, 1)))
     table = pd.read_parquet(RECORDED / "quirks/yahoo_raw_with_closing_prints_AAPL.parquet")
     opened = table["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
     rows = table.assign(
         asset_id=AAPL.asset_id, opened_at=opened, closed_at=closing_times("XNYS", opened), fetched_at=opened, turnover=np.nan
     )[list(CANDLE_COLUMNS)]
-    verdict = judge_candles(rows, AAPL, feed.now().replace(tzinfo=None))
-    found = verdict.refused["reason"].value_counts().to_dict()
+    result = validate_candles(rows, AAPL, feed.now().replace(tzinfo=None))
+    found = result.refused["reason"].value_counts().to_dict()
     assert found == {"closing_print": 1}
-    assert (verdict.accepted["closed_at"].dt.date.value_counts() <= 7).all()
+    assert (result.accepted["closed_at"].dt.date.value_counts() <= 7).all()
 
 
 @needs_recorded
@@ -227,10 +227,10 @@ def test_where_the_grid_moves_only_the_bars_on_the_venues_grid_are_kept():
     rows = table.assign(
         asset_id=AAPL.asset_id, opened_at=opened, closed_at=closing_times("XNYS", opened), fetched_at=opened, turnover=np.nan
     )[list(CANDLE_COLUMNS)]
-    verdict = judge_candles(rows, AAPL, datetime(2027, 1, 1))
-    assert (verdict.accepted["opened_at"].dt.minute == 30).all()
-    assert verdict.refused["reason"].unique().tolist() == ["off_grid"]
-    assert len(verdict.accepted) == 110
+    result = validate_candles(rows, AAPL, datetime(2027, 1, 1))
+    assert (result.accepted["opened_at"].dt.minute == 30).all()
+    assert result.refused["reason"].unique().tolist() == ["off_grid"]
+    assert len(result.accepted) == 110
 
 
 @needs_recorded

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.ingest.ingest import take_in_candles
+from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import FeedSettings
@@ -27,18 +27,18 @@ def feed() -> ScriptedFeed:
 def lake(tmp_path, feed) -> Lake:
     """A lake whose source has changed one close by 0.04% and its volume by half since."""
     lake = Lake(tmp_path, "scripted")
-    take_in(feed, lake)
+    ingest_candles(feed, lake)
     table = feed.tables[BTC.asset_id]
     at = table["closed_at"] == REVISED_AT
     table.loc[at, "close"] *= 1.0004
     table.loc[at, ["volume", "turnover"]] *= 1.5
     feed.at += timedelta(days=1)
-    take_in(feed, lake, refresh_from=date(2025, 3, 15))
+    ingest_candles(feed, lake, refresh_from=date(2025, 3, 15))
     return lake
 
 
-def take_in(feed: ScriptedFeed, lake: Lake, **more):
-    return take_in_candles(feed, lake, (BTC,), FIRST, LAST, settings=FeedSettings(), **more)
+def ingest_candles(feed: ScriptedFeed, lake: Lake, **more):
+    return ingest("candles", feed, lake, (BTC,), FIRST, LAST, settings=FeedSettings(), **more)
 
 
 def close_of(lake: Lake) -> float:
@@ -73,11 +73,11 @@ def test_an_adopted_revision_no_longer_counts_and_is_not_found_again(lake, feed)
     adopt_revisions(lake, BTC, FIRST, LAST, NOW)
     assert revisions_beyond(lake.read_revisions(FIRST, LAST), 1e-6).num_rows == 0
     assert lake.read_revisions(FIRST, LAST).column("adopted_at").to_pylist() == [NOW] * 3
-    days = take_in(feed, lake, refresh_from=FIRST)
+    days = ingest_candles(feed, lake, refresh_from=FIRST)
     assert sum(day.revisions for day in days) == 0
 
 
-def test_the_first_file_of_a_day_stays_beside_the_adopted_one(lake):
+def test_the_first_file_of_a_day_stays_next_to_the_adopted_one(lake):
     adopt_revisions(lake, BTC, FIRST, LAST, NOW)
     names = sorted(path.name for path in (lake.folder / "candles/bybit/linear/BTCUSDT").glob("2025-03-18*"))
     assert names == ["2025-03-18.1.parquet", "2025-03-18.parquet"]
@@ -89,7 +89,7 @@ def test_a_retired_history_is_taken_in_again_and_its_files_are_kept(lake, feed):
     served["volume"] *= 10
     aside = retire_history(lake, BTC, NOW)
     assert lake.day_hash("bybit", FIRST) == ""
-    days = take_in(feed, lake)
+    days = ingest_candles(feed, lake)
     assert sum(day.gaps for day in days) == 0
     assert close_of(lake) == served.set_index("closed_at").loc[REVISED_AT, "close"]
     assert len(list(aside.glob("*.parquet"))) == 20

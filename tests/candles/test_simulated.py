@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crossattn_core.candles.feeds.simulated import SimulatedFeed, planted_truth
-from crossattn_core.candles.quality import judge_candles, judge_funding
+from crossattn_core.candles.quality import validate_candles, validate_funding
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import Period, PlantedLead, SimulatedMarket
@@ -124,7 +124,7 @@ def test_stock_candles_follow_the_exchange_and_the_last_bar_lasts_half_an_hour()
 @pytest.mark.parametrize("asset", [BTC, NVDA])
 def test_every_simulated_candle_passes_the_lakes_own_rules(asset):
     feed = market(PlantedLead(leader="BTCUSDT", follower="NVDA", lag=1), missing_share=0.05)
-    verdict = judge_candles(feed.candles(asset, START, LATER), asset, LATER)
+    verdict = validate_candles(feed.candles(asset, START, LATER), asset, LATER)
     assert verdict.refused.empty
     assert len(verdict.accepted)
 
@@ -153,7 +153,7 @@ def test_funding_settles_every_eight_hours_for_perpetuals_only():
     rows = feed.funding(BTC, START, LATER)
     assert len(rows) == 3 * 731
     assert set(rows["settled_at"].dt.hour) == {0, 8, 16}
-    assert judge_funding(rows, LATER).refused.empty
+    assert validate_funding(rows, LATER).refused.empty
     assert feed.funding(NVDA, START, LATER).empty
 
 

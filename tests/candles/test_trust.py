@@ -16,12 +16,12 @@ from crossattn_core.candles.feeds.api import ApiFeed
 from crossattn_core.candles.feeds.bybit import BybitFeed
 from crossattn_core.candles.feeds.files import FilesFeed
 from crossattn_core.candles.feeds.simulated import SimulatedFeed
-from crossattn_core.candles.ingest.ingest import take_in_candles, take_in_funding
+from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import days_between, to_aware
 from crossattn_core.experiment import FeedSettings, Period, SimulatedMarket
 from crossattn_core.universe import Asset
-from tests.candles.worker import PATIENT, hurried, processes, take_in
+from tests.candles.worker import PATIENT, hurried, ingest_candles, processes
 from tests.recorded import RECORDED
 from tests.servers.bybit import TRANSIENT, BybitServer, Listing
 from tests.servers.yahoo import YahooServer
@@ -65,9 +65,9 @@ def assert_as_served(lake: Lake, tables: dict[Asset, pd.DataFrame], first: date,
 def test_a_year_of_ten_symbols_survives_faults_in_a_fifth_of_the_requests(tmp_path):
     tables = candles_of(COINS)
     with bybit_server(COINS, share=0.2, kinds=TRANSIENT, seed=3) as server:
-        feed = BybitFeed(FeedSettings(bybit_url=server.url, **PATIENT), waiting=hurried())
+        feed = BybitFeed(FeedSettings(bybit_url=server.url, **PATIENT), backoff=hurried())
         lake = Lake(tmp_path, "api")
-        days = take_in_candles(feed, lake, COINS, FIRST, LAST, settings=FeedSettings())
+        days = ingest("candles", feed, lake, COINS, FIRST, LAST, settings=FeedSettings())
         faults = sum(asked.fault != "" for asked in server.asked)
         good = Counter(ask for ask, asked in zip(_kline_requests(server), _klines(server), strict=True) if not asked.fault)
         assert faults > 10
@@ -96,9 +96,9 @@ def test_answers_that_come_empty_are_asked_for_again_and_the_year_is_complete(tm
             return server._said({"symbol": query["symbol"], "list": []}) if lies["left"] in (0, 1) else honest(query)
 
         server._kline = sometimes_empty
-        feed = BybitFeed(FeedSettings(bybit_url=server.url, **PATIENT), waiting=hurried())
+        feed = BybitFeed(FeedSettings(bybit_url=server.url, **PATIENT), backoff=hurried())
         lake = Lake(tmp_path, "api")
-        days = take_in_candles(feed, lake, COINS[:2], FIRST, LAST, settings=FeedSettings())
+        days = ingest("candles", feed, lake, COINS[:2], FIRST, LAST, settings=FeedSettings())
         assert len(server.klines_asked()) == 18 + 2
     assert sum(day.gaps for day in days) == 0
     assert_as_served(lake, candles_of(COINS[:2]), FIRST, LAST)
@@ -117,8 +117,8 @@ def test_both_venues_arrive_through_one_feed_and_faults(tmp_path):
         settings = FeedSettings(kind="api", bybit_url=bybit.url, yahoo_url=yahoo.url, **PATIENT)
         feed = ApiFeed(settings, lambda: to_aware(NOW), hurried())
         lake = Lake(tmp_path, "api")
-        days = take_in_candles(feed, lake, assets, date(2024, 3, 1), date(2024, 6, 30), settings=settings)
-        take_in_funding(feed, lake, assets, date(2024, 3, 1), date(2024, 3, 31), settings=settings)
+        days = ingest("candles", feed, lake, assets, date(2024, 3, 1), date(2024, 6, 30), settings=settings)
+        ingest("funding", feed, lake, assets, date(2024, 3, 1), date(2024, 3, 31), settings=settings)
     assert {day.venue for day in days} == {"bybit", "yahoo"}
     assert sum(day.gaps for day in days) == 0
     assert_as_served(lake, tables, date(2024, 3, 1), date(2024, 6, 30))
@@ -149,7 +149,7 @@ def test_killed_at_random_moments_a_resumed_fetch_ends_the_same_and_repeats_noth
         lake = Lake(tmp_path / "killed", "api")
         asked_before, stored_before, landed = 0, set[tuple[str, str, str]](), 0
         for _ in range(kills):
-            worker = context.Process(target=take_in, args=(tmp_path / "killed", server.url, assets, FIRST, LAST))
+            worker = context.Process(target=ingest_candles, args=(tmp_path / "killed", server.url, assets, FIRST, LAST))
             worker.start()
             # By what was asked, not by the clock: on any machine a kill lands while something is in flight.
             until = asked_before + chance.randint(1, 4)
@@ -169,9 +169,9 @@ def test_killed_at_random_moments_a_resumed_fetch_ends_the_same_and_repeats_noth
             assert set(asked.values()) <= {0, 1}
             assert asked.total() <= BybitFeed.parallel
         assert landed > 0, "every fetch had ended before its kill"
-        take_in(tmp_path / "killed", server.url, assets, FIRST, LAST)
+        ingest_candles(tmp_path / "killed", server.url, assets, FIRST, LAST)
         _assert_nothing_stored_is_asked_again(server, asked_before, stored_before)
-        take_in(tmp_path / "whole", server.url, assets, FIRST, LAST)
+        ingest_candles(tmp_path / "whole", server.url, assets, FIRST, LAST)
     whole = Lake(tmp_path / "whole", "api")
     assert lake.day_hashes("bybit", FIRST, LAST) == whole.day_hashes("bybit", FIRST, LAST)
     assert _content(lake) == _content(whole)
@@ -194,7 +194,7 @@ def _content(lake: Lake) -> dict[str, dict]:
 
 def test_two_fetches_at_once_corrupt_nothing_and_store_each_candle_once(tmp_path, context):
     with bybit_server(COINS[:2]) as server:
-        workers = [context.Process(target=take_in, args=(tmp_path, server.url, COINS[:2], FIRST, LAST)) for _ in range(2)]
+        workers = [context.Process(target=ingest_candles, args=(tmp_path, server.url, COINS[:2], FIRST, LAST)) for _ in range(2)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -206,20 +206,20 @@ def test_two_fetches_at_once_corrupt_nothing_and_store_each_candle_once(tmp_path
     assert not list(lake.folder.rglob("*.tmp"))
 
 
-def test_a_revision_between_two_fetches_is_kept_beside_the_first_value(tmp_path):
+def test_a_revision_between_two_fetches_is_kept_next_to_the_first_value(tmp_path):
     with bybit_server(COINS[:1]) as server:
         settings = FeedSettings(bybit_url=server.url, **PATIENT)
         lake = Lake(tmp_path, "api")
-        take_in_candles(BybitFeed(settings, waiting=hurried()), lake, COINS[:1], FIRST, LAST, settings=settings)
+        ingest("candles", BybitFeed(settings, backoff=hurried()), lake, COINS[:1], FIRST, LAST, settings=settings)
         before = lake.read_candles("bybit", FIRST, LAST)
         listing = server.listings["linear", "BTCUSDT"]
         place = int(listing.candles["closed_at"].searchsorted(pd.Timestamp("2024-12-30 12:00")))
         changed = listing.candles.copy()
         changed.loc[place, "close"] = changed.loc[place, ["open", "close"]].mean()
         server.listings["linear", "BTCUSDT"] = Listing(changed)
-        feed = BybitFeed(settings, waiting=hurried())
+        feed = BybitFeed(settings, backoff=hurried())
         refresh_from = date(2024, 12, 29)
-        days = take_in_candles(feed, lake, COINS[:1], FIRST, LAST, settings=settings, refresh_from=refresh_from)
+        days = ingest("candles", feed, lake, COINS[:1], FIRST, LAST, settings=settings, refresh_from=refresh_from)
     assert lake.read_candles("bybit", FIRST, LAST).equals(before)
     assert [day.day for day in days if day.revisions] == [date(2024, 12, 30)]
     (revision,) = lake.read_revisions(FIRST, LAST).to_pylist()
@@ -231,7 +231,7 @@ def test_every_day_of_the_range_is_in_the_ledger_and_the_manifest_names_its_byte
     with bybit_server(COINS[:1]) as server:
         settings = FeedSettings(bybit_url=server.url, **PATIENT)
         lake = Lake(tmp_path, "api")
-        take_in_candles(BybitFeed(settings, waiting=hurried()), lake, COINS[:1], FIRST, LAST, settings=settings)
+        ingest("candles", BybitFeed(settings, backoff=hurried()), lake, COINS[:1], FIRST, LAST, settings=settings)
     coverage = lake.read_coverage(FIRST, LAST).to_pylist()
     assert [row["day"] for row in coverage] == list(days_between(FIRST, LAST))
     manifest = json.loads(lake.write_manifest().read_text())

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.feeds.retry import Waiting
+from crossattn_core.candles.feeds.retry import Backoff
 from crossattn_core.candles.feeds.yahoo import YahooFeed
-from crossattn_core.candles.quality import judge_candles
+from crossattn_core.candles.quality import validate_candles
 from crossattn_core.errors import ExperimentError, FeedBlockedError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.trading_calendar import expected_bars
@@ -48,8 +48,8 @@ def feed_of(server: YahooServer, **knobs) -> YahooFeed:
     def sleep(seconds: float) -> None:
         time["at"] += seconds
 
-    waiting = Waiting(monotonic=lambda: time["at"], sleep=sleep, chance=lambda: 0.5)
-    return YahooFeed(settings, lambda: server.clock().replace(tzinfo=UTC), interval=interval, waiting=waiting)
+    backoff = Backoff(monotonic=lambda: time["at"], sleep=sleep, jitter=lambda: 0.5)
+    return YahooFeed(settings, lambda: server.clock().replace(tzinfo=UTC), interval=interval, backoff=backoff)
 
 
 def test_a_range_arrives_whole_in_one_request_without_closing_prints():
@@ -60,7 +60,7 @@ def test_a_range_arrives_whole_in_one_request_without_closing_prints():
         pd.testing.assert_frame_equal(rows[VALUES], given[VALUES], check_exact=True)
         assert rows["turnover"].isna().all()
         assert server.charts_asked() == ["AAPL"]
-        assert judge_candles(rows, AAPL, NOW).refused.empty
+        assert validate_candles(rows, AAPL, NOW).refused.empty
 
 
 def test_a_half_day_without_its_closing_bar_is_taken_as_it_is():
@@ -79,7 +79,7 @@ def test_candles_close_by_the_servers_clock_in_summer_and_in_winter():
         with server_at(now) as server:
             rows = feed_of(server).candles(AAPL, now - timedelta(days=2), now + timedelta(days=1))
         assert rows["closed_at"].max() == newest
-        assert judge_candles(rows, AAPL, now).refused.empty
+        assert validate_candles(rows, AAPL, now).refused.empty
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
@@ -156,7 +156,7 @@ def test_daily_candles_run_from_bell_to_bell():
         "03 13:30-17:00",
         "07 13:30-20:00",
     ]
-    assert judge_candles(rows, AAPL, NOW, interval=timedelta(days=1)).refused.empty
+    assert validate_candles(rows, AAPL, NOW, interval=timedelta(days=1)).refused.empty
 
 
 def test_adjusted_and_raw_prices_differ_by_the_adjustment():

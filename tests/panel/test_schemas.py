@@ -66,7 +66,7 @@ def test_a_feature_out_of_its_range_is_refused(
     assert {(column, 7)} == set(zip(found["column"], found["row"], strict=True))
 
 
-def test_every_fault_is_told_at_once(made: tuple[dict[str, pd.DataFrame], Panel]) -> None:
+def test_every_fault_is_reported_at_once(made: tuple[dict[str, pd.DataFrame], Panel]) -> None:
     rows = made[0]["candles"].copy()
     rows.loc[3, "close"] = -1.0
     rows.loc[5, "volume"] = np.nan
@@ -74,8 +74,8 @@ def test_every_fault_is_told_at_once(made: tuple[dict[str, pd.DataFrame], Panel]
     with pytest.raises(BrokenContractError, match=r"candles: \d+ values break the contract") as caught:
         check_table("candles", rows)
     assert "opens before it closes" in str(caught.value)
-    told = caught.value.failures
-    assert {("close", 3), ("volume", 5)} <= set(zip(told["column"], told["row"], strict=True))
+    found = caught.value.failures
+    assert {("close", 3), ("volume", 5)} <= set(zip(found["column"], found["row"], strict=True))
 
 
 def test_instants_of_another_unit_are_refused(made: tuple[dict[str, pd.DataFrame], Panel]) -> None:

@@ -36,7 +36,7 @@ def test_what_is_permanent_is_asked_once_and_what_is_transient_again(
         attempts.append(given)
         raise error
 
-    monkeypatch.setattr("crossattn_core.data_stages.intake_candles", fails)
+    monkeypatch.setattr("crossattn_core.data_stages.ingest_candles", fails)
     monkeypatch.setattr("crossattn_pipeline.assets.candles._RETRY", dg.RetryPolicy(max_retries=2))  # the same, without pauses
     with pytest.raises(CrossattnError, match=str(error)):
         materialize(line, "data", ["candles/bybit"], [line.experiment.period.start])

@@ -1,7 +1,7 @@
 """A server that speaks Yahoo's chart endpoint over candles it is given, traps included.
 
 Hour bars from the bell on; the closing print (one price, no volume) at the bell; the bar still forming, and the live
-trade beside it, as the last rows; half days without their closing bar; weekends as an error; answers that yfinance
+trade next to it, as the last rows; half days without their closing bar; weekends as an error; responses that yfinance
 would cache although they failed.
 """
 
@@ -98,13 +98,13 @@ class YahooServer(FaultyServer):
 
     def _events(self, symbol: str, query: dict[str, str]) -> dict:
         """Dividends with their ex-date in the range, keyed by the opening bell; the currency only where it is another."""
-        told = {}
+        paid = {}
         for ex_at, amount in self.dividends.get(symbol, ()):
             stamp = int(ex_at.replace(tzinfo=UTC).timestamp())
             if int(query["period1"]) <= stamp < int(query["period2"]) and ex_at <= self.clock():
                 other = {"currency": self.dividend_currency} if self.dividend_currency else {}
-                told[str(stamp)] = {"amount": amount, "date": stamp} | other
-        return {"events": {"dividends": told}} if told and "div" in query.get("events", "") else {}
+                paid[str(stamp)] = {"amount": amount, "date": stamp} | other
+        return {"events": {"dividends": paid}} if paid and "div" in query.get("events", "") else {}
 
     def _sessions(self, query: dict[str, str]) -> list[list[dict]]:
         opens, closes = (bells.astype("datetime64[s]").astype(np.int64) for bells in session_bounds("XNYS"))

@@ -14,7 +14,7 @@ def trial(number: int, study: str = "a") -> Trial:
     return Trial(study, number, "attention", {"training.learning_rate": 0.001 * (number + 1)}, 0.01 * number)
 
 
-def test_every_trial_counts_once_beside_those_of_the_experiment(tmp_path: Path) -> None:
+def test_every_trial_counts_once_next_to_those_of_the_experiment(tmp_path: Path) -> None:
     home, experiment = Home(tmp_path), load_experiment(None, {"backtest": {"trials": 3}})
     assert trials_counted(home, experiment) == 3
     for each in (trial(0), trial(1), trial(1), trial(0, study="b")):

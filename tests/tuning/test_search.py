@@ -19,10 +19,10 @@ PANEL = synthetic_panel(20, leads=((0, 1, 1, 0.8),))
 
 def experiment(**tuning: object) -> Experiment:
     space = {"baselines.ridge_penalty": {"low": 1.0, "high": 1e4, "log": True}, "baselines.ridge_lags": {"values": [2, 4, 8]}}
-    told = rolling_experiment().model_dump(exclude_unset=True)
-    told["period"] = {"start": FIRST_DAY, "end": FIRST_DAY + timedelta(days=40)}
-    told["tuning"] = {"family": "ridge_var", "trials": 5, "space": space, **tuning}
-    return Experiment.model_validate(told)
+    knobs = rolling_experiment().model_dump(exclude_unset=True)
+    knobs["period"] = {"start": FIRST_DAY, "end": FIRST_DAY + timedelta(days=40)}
+    knobs["tuning"] = {"family": "ridge_var", "trials": 5, "space": space, **tuning}
+    return Experiment.model_validate(knobs)
 
 
 def test_a_search_writes_down_every_trial_and_names_the_best(tmp_path: Path) -> None:

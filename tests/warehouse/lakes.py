@@ -16,7 +16,8 @@ from crossattn_core.candles.lake.store import COVERAGE_SCHEMA, QUARANTINE_SCHEMA
 from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.trading_calendar import expected_bars
-from crossattn_core.warehouse.run import connect, sync_sources
+from crossattn_core.warehouse.connection import connect
+from crossattn_core.warehouse.sources import sync_sources
 
 BITCOIN, APPLE = "bybit:linear:BTCUSDT", "yahoo:equity:AAPL"
 

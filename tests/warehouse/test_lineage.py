@@ -55,7 +55,7 @@ def test_lineage_is_read_from_the_sql(sql: str, expected: dict[str, Lineage]) ->
         "select k as a, b from read_parquet('x.parquet')",
     ],
 )
-def test_what_cannot_be_told_is_unresolved(sql: str) -> None:
+def test_what_the_sql_does_not_show_is_unresolved(sql: str) -> None:
     assert traced(sql, "a", "b")["b"] == UNRESOLVED
 
 

@@ -1,4 +1,4 @@
-"""Loading: whatever is wrong in a project is told with file and line, before anything runs."""
+"""Loading: whatever is wrong in a project is reported with file and line, before anything runs."""
 
 import importlib
 import re

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS
-from crossattn_core.candles.quality import judge_candles
+from crossattn_core.candles.quality import validate_candles
 from crossattn_core.trading_calendar import closing_times
 from crossattn_core.universe import Asset
 from crossattn_core.warehouse.models import load_project
@@ -21,16 +21,16 @@ pytestmark = needs_recorded
 ASSET = Asset(venue="yahoo", symbol="AAPL")
 
 
-def judged(name: str) -> pd.DataFrame:
+def accepted(name: str) -> pd.DataFrame:
     """The accepted candles of a recording."""
     rows = pd.read_parquet(RECORDED / "quirks" / f"{name}.parquet")
     opened = rows["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
     rows = rows.assign(
         asset_id=APPLE, opened_at=opened, closed_at=closing_times("XNYS", opened), fetched_at=opened, turnover=np.nan
     )
-    verdict = judge_candles(rows[list(CANDLE_COLUMNS)], ASSET, datetime(2027, 1, 1))
-    assert len(verdict.refused)
-    return verdict.accepted
+    result = validate_candles(rows[list(CANDLE_COLUMNS)], ASSET, datetime(2027, 1, 1))
+    assert len(result.refused)
+    return result.accepted
 
 
 def on_the_grid(candles: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def on_the_grid(candles: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
     ],
 )
 def test_the_mark_is_the_newest_accepted_close_and_a_session_has_at_most_six_rows(name: str, first: date, last: date) -> None:
-    candles = judged(name)
+    candles = accepted(name)
     rows = on_the_grid(candles, first, last)
     newest = pd.merge_asof(rows[["as_of"]], candles[["closed_at", "close"]], left_on="as_of", right_on="closed_at")
     assert np.array_equal(rows["mark_price"].to_numpy(), newest["close"].to_numpy(), equal_nan=True)
@@ -60,7 +60,7 @@ def test_the_mark_is_the_newest_accepted_close_and_a_session_has_at_most_six_row
 
 
 def test_over_a_half_day_no_closing_print_becomes_a_price() -> None:
-    candles = judged("yahoo_raw_with_closing_prints_AAPL")
+    candles = accepted("yahoo_raw_with_closing_prints_AAPL")
     rows = on_the_grid(candles, date(2025, 7, 2), date(2025, 7, 7)).set_index("as_of")
     half_day = rows[(rows.index > "2025-07-03") & (rows.index <= "2025-07-04")]
     last = candles[candles["closed_at"] <= "2025-07-03 17:00"]["close"].iloc[-1]

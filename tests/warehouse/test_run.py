@@ -1,5 +1,6 @@
 """Building by days: any order, rerun or split gives the same stored bits, and a failure changes nothing."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 from crossattn_core.days import bounds
 from crossattn_core.errors import WarehouseError
+from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build, build_all, connect, prepare, sync_sources
+from crossattn_core.warehouse.run import build, build_all, prepare
+from crossattn_core.warehouse.sources import sync_sources
 from tests.warehouse.lakes import ListedLake, random_lake, small_experiment, warehouse_of
 
 PROJECT = load_project()
@@ -89,7 +92,7 @@ def test_a_failing_partition_leaves_the_previous_one_in_place() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
         broken = PROJECT.model("aligned.bars").sql.replace("known.close as mark_price", "error('torn') as mark_price")
-        damaged = load_project()
+        damaged = copy.deepcopy(PROJECT)  # load_project caches
         object.__setattr__(damaged.models["aligned.bars"], "sql", broken)
         with pytest.raises(WarehouseError, match=r"aligned/bars\.sql: building aligned\.bars .* nothing was changed"):
             build(connection, damaged, "aligned.bars", FIRST, LAST)
@@ -130,7 +133,8 @@ def test_kill_in_mid_write_loses_nothing_that_was_committed(tmp_path: Path) -> N
         from datetime import date
         from pathlib import Path
         from crossattn_core.warehouse.models import load_project
-        from crossattn_core.warehouse.run import build, connect
+        from crossattn_core.warehouse.connection import connect
+        from crossattn_core.warehouse.run import build
         project = load_project()
         with connect(Path(sys.argv[1])) as connection:
             print("writing", flush=True)
@@ -169,7 +173,7 @@ def test_a_waiting_writer_gives_up_with_a_reason(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(WarehouseError, match="another process has held the warehouse"),
-            connect(path, patience_seconds=1.0, sleep=pauses.append, jitter=lambda: 0.5),
+            connect(path, timeout_seconds=1.0, sleep=pauses.append, jitter=lambda: 0.5),
         ):
             pass
     finally:
@@ -182,7 +186,7 @@ def test_the_connection_is_released_on_an_error(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     with pytest.raises(ZeroDivisionError), connect(path):
         raise ZeroDivisionError
-    with connect(path, patience_seconds=0.0) as connection:
+    with connect(path, timeout_seconds=0.0) as connection:
         assert connection.execute("select 1").fetchall() == [(1,)]
 
 
@@ -202,7 +206,7 @@ def test_building_one_model_creates_the_views_that_it_reads() -> None:
 def test_a_model_that_changes_from_view_to_table_and_back_is_built() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
-        changed = load_project()
+        changed = copy.deepcopy(PROJECT)  # load_project caches
         object.__setattr__(changed.models["staging.funding"], "kind", "table")
         assert build(connection, changed, "staging.funding", FIRST, LAST).rows == LAKE.funding.num_rows
         assert build(connection, PROJECT, "staging.funding", FIRST, LAST).rows is None
@@ -219,13 +223,13 @@ def test_a_view_is_made_again_when_it_or_what_it_reads_changes_and_left_alone_ot
         first = identity()
         build(connection, PROJECT, "features.bar", FIRST, FIRST)
         assert identity() == first
-        changed = load_project()
+        changed = copy.deepcopy(PROJECT)  # load_project caches
         candles = changed.models["staging.candles"]
         object.__setattr__(candles, "sql", candles.sql + " -- another")
         build(connection, changed, "features.bar", FIRST, FIRST)
         assert identity() != first
-        told = connection.execute("select comment from duckdb_views() where view_name = 'fresh_bars'").fetchall()[0][0]
-        assert told.startswith(PROJECT.models["aligned.fresh_bars"].description)
+        comment = connection.execute("select comment from duckdb_views() where view_name = 'fresh_bars'").fetchall()[0][0]
+        assert comment.startswith(PROJECT.models["aligned.fresh_bars"].description)
 
 
 def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:

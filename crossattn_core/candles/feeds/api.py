@@ -1,27 +1,32 @@
-"""The live feed: each venue through its own API, opened when it is first asked."""
+"""The live feed: each venue through its own API, opened at its first request."""
 
 from collections.abc import Callable
 from datetime import datetime
 
 import pandas as pd
 
-from crossattn_core.candles.feeds.bybit import BybitFeed
-from crossattn_core.candles.feeds.feed import Feed, KnowsEnds, Traffic
-from crossattn_core.candles.feeds.retry import Waiting
-from crossattn_core.candles.feeds.yahoo import YahooFeed
-from crossattn_core.experiment import FeedSettings
-from crossattn_core.universe import Asset, VenueName
+from crossattn_core.candles.feeds.feed import Feed, HasDelistings, Traffic
+from crossattn_core.candles.feeds.registry import FEEDS
+from crossattn_core.candles.feeds.retry import Backoff
+from crossattn_core.experiment import Experiment, FeedSettings
+from crossattn_core.universe import VENUES, Asset, VenueName
 
 __all__ = ["ApiFeed"]
 
 
+@FEEDS.register("api")
+def open_api(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
+    """Each venue of the experiment through its own API."""
+    return ApiFeed(experiment.feed, clock)
+
+
 class ApiFeed:
-    """Bybit and Yahoo behind one feed.
+    """All venues behind one feed.
 
     Args:
         settings: base URLs, limits, time-outs.
         clock: aware UTC; each venue's own clock decides which candles are closed.
-        waiting: clock, sleep and chance for limits and back-off.
+        backoff: clock, sleep and jitter for limits and back-off.
     """
 
     kind = "api"
@@ -29,13 +34,13 @@ class ApiFeed:
     rechecks_gaps = True
     parallel = 1
 
-    def __init__(self, settings: FeedSettings, clock: Callable[[], datetime], waiting: Waiting | None = None) -> None:
-        self._settings, self._clock, self._waiting = settings, clock, waiting or Waiting()
-        self._venues: dict[VenueName, BybitFeed | YahooFeed] = {}
+    def __init__(self, settings: FeedSettings, clock: Callable[[], datetime], backoff: Backoff | None = None) -> None:
+        self._settings, self._clock, self._backoff = settings, clock, backoff or Backoff()
+        self._venues: dict[VenueName, Feed] = {}
 
     @property
     def traffic(self) -> Traffic:
-        """Counts over both venues so far."""
+        """Counts over all venues so far."""
         total = Traffic()
         for feed in self._venues.values():
             total.requests += feed.traffic.requests
@@ -44,13 +49,9 @@ class ApiFeed:
         return total
 
     def for_venue(self, venue: VenueName) -> Feed:
-        """The feed of one venue; opening it asks nothing."""
+        """The feed of one venue; opening it sends no request."""
         if venue not in self._venues:
-            self._venues[venue] = (
-                BybitFeed(self._settings, waiting=self._waiting)
-                if venue == "bybit"
-                else YahooFeed(self._settings, self._clock, waiting=self._waiting)
-            )
+            self._venues[venue] = VENUES.get(venue).open_api(self._settings, self._clock, self._backoff)
         return self._venues[venue]
 
     def now(self) -> datetime:
@@ -77,10 +78,10 @@ class ApiFeed:
         """As the venue's feed."""
         return self.for_venue(asset.venue).origin(asset)
 
-    def ended(self, asset: Asset) -> datetime | None:
-        """As the venue's feed; none where it does not say."""
+    def delisted(self, asset: Asset) -> datetime | None:
+        """As the venue's feed; none where it does not tell."""
         feed = self.for_venue(asset.venue)
-        return feed.ended(asset) if isinstance(feed, KnowsEnds) else None
+        return feed.delisted(asset) if isinstance(feed, HasDelistings) else None
 
     def listed(self, asset: Asset) -> datetime | None:
         """As the venue's feed."""

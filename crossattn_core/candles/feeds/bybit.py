@@ -4,7 +4,7 @@ https://bybit-exchange.github.io/docs/v5/market/kline. What this module knows ab
 
 - rows come newest first, as strings; ``start`` is floored to its bar; a range wider than the limit loses its
   *oldest* part: windows are aligned, disjoint and at most a page long;
-- the newest row may still be forming: it is dropped unless it ends at or before the ``time`` that the same answer
+- the newest row may still be forming: it is dropped unless it ends at or before the ``time`` that the same response
   carries;
 - linear and spot give volume in base and turnover in quote units, inverse the reverse;
 - most errors come as HTTP 200 with a ``retCode``; 403 means that the address is refused for a while.
@@ -30,11 +30,12 @@ from crossattn_core.candles.feeds.feed import (
     empty_funding,
 )
 from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end, page_windows
-from crossattn_core.candles.feeds.retry import Breaker, RetryableError, TokenBucket, Waiting, with_patience
+from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
-from crossattn_core.universe import Asset
+from crossattn_core.trading_calendar import ALWAYS_OPEN
+from crossattn_core.universe import VENUES, Asset, Venue
 
 __all__ = ["BybitFeed"]
 
@@ -55,7 +56,7 @@ class BybitFeed:
         settings: base URL, rate limit, time-out and attempts.
         interval: one of ``INTERVALS``; the lake of an experiment holds '60'.
         session: an open ``requests.Session``; a new one where none is given.
-        waiting: clock, sleep and chance.
+        backoff: clock, sleep and jitter.
     """
 
     kind = "api"
@@ -69,28 +70,28 @@ class BybitFeed:
         *,
         interval: str = "60",
         session: requests.Session | None = None,
-        waiting: Waiting | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         if interval not in INTERVALS:
             raise ExperimentError(f"Bybit has no interval {interval!r}; choose from {', '.join(INTERVALS)}")
         self._settings, self._interval = settings, interval
-        self._waiting = waiting or Waiting()
+        self._backoff = backoff or Backoff()
         self._session = session or requests.Session()
-        self._bucket = TokenBucket(settings.requests_per_second, max(settings.requests_per_second / 4, 1), self._waiting)
-        self._breaker = Breaker(_BLOCK_REST_SECONDS, self._waiting)
+        self._bucket = TokenBucket(settings.requests_per_second, max(settings.requests_per_second / 4, 1), self._backoff)
+        self._breaker = CircuitBreaker(_BLOCK_REST_SECONDS, self._backoff)
         self._clock_lock = threading.Lock()
         self._server_time: tuple[datetime, float] | None = None
         self._instruments: dict[str, dict[str, dict[str, Any]]] = {}
         self.traffic = Traffic()
 
     def now(self) -> datetime:
-        """The server's clock: what its newest answer said plus the time since; asked for once at the start."""
+        """The server's clock: that of its newest response plus the time since; read once at the start."""
         with self._clock_lock:
             if self._server_time is None:
                 self._get("/v5/market/time", {}, "server time")
             assert self._server_time is not None
-            moment, heard_at = self._server_time
-            return (moment + timedelta(seconds=self._waiting.monotonic() - heard_at)).replace(tzinfo=UTC)
+            moment, received_at = self._server_time
+            return (moment + timedelta(seconds=self._backoff.monotonic() - received_at)).replace(tzinfo=UTC)
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
         """Days that one page holds; funding is settled every eight hours at the rarest."""
@@ -99,7 +100,7 @@ class BybitFeed:
         return max(int(_KLINE_LIMIT * INTERVALS[self._interval] / timedelta(days=1)), 1)
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Closed candles with closed_at in (start, end], oldest first, asked for in pages."""
+        """Closed candles with closed_at in (start, end], oldest first, page by page."""
         pages = [self._kline_page(asset, window) for window in page_windows(start, end, self._interval, _KLINE_LIMIT)]
         pages = [page for page in pages if len(page)]
         return pd.concat(pages, ignore_index=True) if pages else empty_candles()
@@ -109,8 +110,8 @@ class BybitFeed:
         settled: dict[int, float] = {}
         first, last = _milliseconds(start) + 1, _milliseconds(end)
         while first <= last:
-            asked = {"category": asset.category, "symbol": asset.symbol, "startTime": first, "endTime": last}
-            rows = self._get("/v5/market/funding/history", asked | {"limit": _FUNDING_LIMIT}, asset.asset_id)["list"]
+            query = {"category": asset.category, "symbol": asset.symbol, "startTime": first, "endTime": last}
+            rows = self._get("/v5/market/funding/history", query | {"limit": _FUNDING_LIMIT}, asset.asset_id)["list"]
             moments = [int(row["fundingRateTimestamp"]) for row in rows]
             settled |= {
                 moment: float(row["fundingRate"]) for moment, row in zip(moments, rows, strict=True) if first <= moment <= last
@@ -135,14 +136,14 @@ class BybitFeed:
         return {"url": self._settings.bybit_url, "interval": self._interval}
 
     def listed(self, asset: Asset) -> datetime | None:
-        """The instrument's launch; none where Bybit does not say (spot).
+        """The instrument's launch; none where Bybit does not tell (spot).
 
         Raises:
             PermanentFeedError: the category has no such symbol, or it has not begun to trade.
         """
         return _instant(self._instrument(asset).get("launchTime"))
 
-    def ended(self, asset: Asset) -> datetime | None:
+    def delisted(self, asset: Asset) -> datetime | None:
         """When a closed contract was delivered; none for one that trades."""
         row = self._instrument(asset)
         return _instant(row.get("deliveryTime")) if row.get("status") == "Closed" else None
@@ -165,10 +166,10 @@ class BybitFeed:
             found: dict[str, dict[str, Any]] = {}
             cursor = ""
             while True:
-                asked: dict[str, Any] = {"category": category, "limit": 1000} | ({"status": status} if status else {})
+                query: dict[str, Any] = {"category": category, "limit": 1000} | ({"status": status} if status else {})
                 if cursor:
-                    asked["cursor"] = cursor
-                page = self._get("/v5/market/instruments-info", asked, f"{category} instruments")
+                    query["cursor"] = cursor
+                page = self._get("/v5/market/instruments-info", query, f"{category} instruments")
                 found |= {row["symbol"]: row for row in page["list"]}
                 cursor = page.get("nextPageCursor") or ""
                 if not cursor:
@@ -177,7 +178,7 @@ class BybitFeed:
         return self._instruments[key]
 
     def _kline_page(self, asset: Asset, window: Window) -> pd.DataFrame:
-        asked = {
+        query = {
             "category": asset.category,
             "symbol": asset.symbol,
             "interval": self._interval,
@@ -185,10 +186,10 @@ class BybitFeed:
             "end": _milliseconds(window.last_open),
             "limit": _KLINE_LIMIT,
         }
-        answer = self._get("/v5/market/kline", asked, asset.asset_id)
-        if answer.get("symbol", asset.symbol) != asset.symbol:
-            raise PermanentFeedError(f"{asset.asset_id}: Bybit answered with {answer['symbol']}; nothing of it was stored")
-        rows = [row for row in reversed(answer["list"]) if asked["start"] <= int(row[0]) <= asked["end"]]
+        page = self._get("/v5/market/kline", query, asset.asset_id)
+        if page.get("symbol", asset.symbol) != asset.symbol:
+            raise PermanentFeedError(f"{asset.asset_id}: Bybit answered with {page['symbol']}; nothing of it was stored")
+        rows = [row for row in reversed(page["list"]) if query["start"] <= int(row[0]) <= query["end"]]
         if not rows:
             return empty_candles()
         columns = list(zip(*rows, strict=True))
@@ -201,22 +202,22 @@ class BybitFeed:
             # Inverse contracts count dollars and pay coins: their volume is quote, their turnover base.
             table["volume"], table["turnover"] = table["turnover"], table["volume"].copy()
         table["asset_id"], table["fetched_at"] = asset.asset_id, self._fetched_at()
-        is_closed = table["closed_at"] <= answer["server_time"]
+        is_closed = table["closed_at"] <= page["server_time"]
         return table.loc[is_closed, list(CANDLE_COLUMNS)]
 
-    def _get(self, path: str, asked: dict[str, Any], what: str) -> dict[str, Any]:
-        """One answered question: the ``result`` plus ``server_time``."""
-        return with_patience(
-            lambda: self._attempt(path, asked, what), what, self._settings.max_attempts, self.traffic, self._waiting
+    def _get(self, path: str, query: dict[str, Any], what: str) -> dict[str, Any]:
+        """The ``result`` of one request, plus ``server_time``."""
+        return with_retries(
+            lambda: self._attempt(path, query, what), what, self._settings.max_attempts, self.traffic, self._backoff
         )
 
-    def _attempt(self, path: str, asked: dict[str, Any], what: str) -> dict[str, Any]:
+    def _attempt(self, path: str, query: dict[str, Any], what: str) -> dict[str, Any]:
         self._breaker.check()
         self.traffic.count_wait(self._bucket.take())
         self.traffic.count_request()
         url = self._settings.bybit_url.rstrip("/") + path
         try:
-            with self._session.get(url, params=asked, timeout=self._settings.timeout_seconds, stream=True) as response:
+            with self._session.get(url, params=query, timeout=self._settings.timeout_seconds, stream=True) as response:
                 body = b"".join(self._in_time(response))
         except requests.RequestException as error:
             raise RetryableError(f"{type(error).__name__} at {url}") from error
@@ -232,14 +233,14 @@ class BybitFeed:
                 f"{what}: HTTP {response.status_code} from {url}; check feed.bybit_url (now {self._settings.bybit_url})"
             )
         try:
-            answer = json.loads(body)
-            code, moment = int(answer["retCode"]), int(answer["time"])
-            result = answer["result"] or {}
+            payload = json.loads(body)
+            code, moment = int(payload["retCode"]), int(payload["time"])
+            result = payload["result"] or {}
         except (ValueError, KeyError, TypeError) as error:
             raise RetryableError(f"not Bybit's JSON ({response.headers.get('Content-Type', 'no content type')})") from error
-        self._refuse(code, str(answer.get("retMsg", "")), what, response)
+        self._refuse(code, str(payload.get("retMsg", "")), what, response)
         server_time = _EPOCH + timedelta(milliseconds=moment)
-        self._server_time = (server_time, self._waiting.monotonic())
+        self._server_time = (server_time, self._backoff.monotonic())
         return result | {"server_time": server_time}
 
     def _refuse(self, code: int, message: str, what: str, response: requests.Response) -> None:
@@ -261,21 +262,32 @@ class BybitFeed:
         reset = response.headers.get("X-Bapi-Limit-Reset-Timestamp", "")
         after = response.headers.get("Retry-After", "")
         if reset.isdigit() and self._server_time is not None:
-            moment, heard_at = self._server_time
-            now = _milliseconds(moment) + (self._waiting.monotonic() - heard_at) * 1000
+            moment, received_at = self._server_time
+            now = _milliseconds(moment) + (self._backoff.monotonic() - received_at) * 1000
             return max((int(reset) - now) / 1000, 0.0)
         return float(after) if after.isdigit() else None
 
     def _in_time(self, response: requests.Response) -> Iterator[bytes]:
         """The body in pieces; a source that drips is given up after twice the time-out."""
-        stop_at = self._waiting.monotonic() + 2 * self._settings.timeout_seconds
+        stop_at = self._backoff.monotonic() + 2 * self._settings.timeout_seconds
         for piece in response.iter_content(65536):
             yield piece
-            if self._waiting.monotonic() > stop_at:
-                raise requests.Timeout("the answer drips")
+            if self._backoff.monotonic() > stop_at:
+                raise requests.Timeout("the response drips")
 
     def _fetched_at(self) -> pd.Timestamp:
         return pd.Timestamp(to_naive(self.now())).as_unit("us")
+
+
+VENUES.add(
+    "bybit",
+    Venue(
+        calendar=lambda asset: ALWAYS_OPEN,
+        categories={"linear": ("candles", "funding"), "inverse": ("candles", "funding"), "spot": ("candles",)},
+        market="crypto",
+        open_api=lambda settings, clock, backoff: BybitFeed(settings, backoff=backoff),
+    ),
+)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -5,7 +5,6 @@ source's own clock, never fills a hole, and raises only ``FeedError`` and its ki
 """
 
 import threading
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
@@ -20,17 +19,14 @@ __all__ = [
     "FUNDING_COLUMNS",
     "PRICE_COLUMNS",
     "Feed",
-    "KnowsEnds",
-    "KnowsTruth",
-    "ManyVenues",
-    "Progress",
+    "HasDelistings",
+    "HasPlantedLeads",
     "Traffic",
+    "VenueRouter",
     "empty_candles",
     "empty_dividends",
     "empty_funding",
     "newest_complete_day",
-    "silent",
-    "told",
 ]
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -48,26 +44,26 @@ scale of the prices that the same feed gives. A feed whose prices are adjusted f
 
 
 class Traffic:
-    """What a feed has asked of its source so far: over all threads, and by the thread that asks."""
+    """Requests that a feed has sent so far: over all threads, and by the calling thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._mine = threading.local()
+        self._of_thread = threading.local()
         self.requests = 0
         self.retries = 0
         self.seconds_waited = 0.0
 
     def count_request(self) -> None:
-        """One more request left."""
+        """One more request was sent."""
         with self._lock:
             self.requests += 1
-        self._mine.requests = self.mine[0] + 1
+        self._of_thread.requests = self.of_thread[0] + 1
 
     def count_retry(self) -> None:
         """One more request will repeat an earlier one."""
         with self._lock:
             self.retries += 1
-        self._mine.retries = self.mine[1] + 1
+        self._of_thread.retries = self.of_thread[1] + 1
 
     def count_wait(self, seconds: float) -> None:
         """Time spent waiting on purpose."""
@@ -75,49 +71,17 @@ class Traffic:
             self.seconds_waited += seconds
 
     @property
-    def mine(self) -> tuple[int, int]:
-        """(requests, retries) of the calling thread; an intake takes differences."""
-        return getattr(self._mine, "requests", 0), getattr(self._mine, "retries", 0)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One step of a long intake, for whoever draws it (terminal bar, plain line, JSON)."""
-
-    stage: str
-    """'candles', 'funding' or 'dividends'."""
-    done: int
-    """Windows (or assets) finished, of ``total``."""
-    total: int
-    symbol: str
-    """What was just finished."""
-    rows: int
-    """Rows stored so far in this intake."""
-    requests: int = 0
-    retries: int = 0
-    quarantined: int = 0
-
-
-def silent(progress: Progress) -> None:
-    """Report nothing."""
-
-
-def told(progress: Progress) -> str:
-    """What a step says beside its bar: only what is not nothing.
-
-    >>> told(Progress("candles", 1, 9, "BTCUSDT", 1000, requests=3, retries=1))
-    'BTCUSDT, 1,000 rows, 3 requests, 1 retries'
-    """
-    counts = {"rows": progress.rows, "requests": progress.requests, "retries": progress.retries, "refused": progress.quarantined}
-    return ", ".join([progress.symbol, *(f"{count:,} {name}" for name, count in counts.items() if count)])
+    def of_thread(self) -> tuple[int, int]:
+        """(requests, retries) of the calling thread; an ingest takes differences."""
+        return getattr(self._of_thread, "requests", 0), getattr(self._of_thread, "retries", 0)
 
 
 class Feed(Protocol):
-    """A source of candles. Instants going in and out are naive UTC unless said otherwise."""
+    """A source of candles. Instants going in and out are naive UTC unless stated otherwise."""
 
     @property
     def kind(self) -> str:
-        """'simulated', 'files' or 'api'; names the lake's folder."""
+        """The name in ``FEEDS``; names the lake's folder."""
         ...
 
     @property
@@ -127,21 +91,21 @@ class Feed(Protocol):
 
     @property
     def gap_attempts(self) -> int:
-        """How often a day with holes is asked for, over all intakes, before the holes count as the source's own."""
+        """How often a day with holes is fetched, over all calls, before the holes count as the source's own."""
         ...
 
     @property
     def rechecks_gaps(self) -> bool:
-        """Whether an intake asks for holes once more before it ends: an answer over a network can come short."""
+        """Whether holes are fetched once more before an ingest ends: a response over a network can come short."""
         ...
 
     @property
     def parallel(self) -> int:
-        """How many questions may be in flight at once."""
+        """How many requests may be in flight at once."""
         ...
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
-        """Whole days that one call should span: what one request, or one cheap read, can answer."""
+        """Whole days that one call should span: what one request, or one cheap read, can fetch."""
         ...
 
     def now(self) -> datetime:
@@ -152,7 +116,7 @@ class Feed(Protocol):
         """Closed candles with closed_at in (start, end], columns ``CANDLE_COLUMNS``, as the source gives them.
 
         Raises:
-            PermanentFeedError: the source does not know the asset or refuses the question for good.
+            PermanentFeedError: the source does not know the asset or refuses the request for good.
             TransientFeedError: every attempt failed in a way that a later one may not.
             FeedBlockedError: the source refuses this address for a while.
         """
@@ -171,22 +135,22 @@ class Feed(Protocol):
         ...
 
     def listed(self, asset: Asset) -> datetime | None:
-        """When the asset began to trade, where the source says so: before it, no candle is expected."""
+        """When the asset began to trade, where the source tells: before it, no candle is expected."""
         ...
 
 
 @runtime_checkable
-class KnowsEnds(Protocol):
-    """A feed whose source says when an asset ceased to trade."""
+class HasDelistings(Protocol):
+    """A feed whose source tells when an asset ceased to trade."""
 
-    def ended(self, asset: Asset) -> datetime | None:
+    def delisted(self, asset: Asset) -> datetime | None:
         """When the asset ceased to trade: after it, no candle is expected; none while it trades."""
         ...
 
 
 @runtime_checkable
-class ManyVenues(Protocol):
-    """A feed that speaks to each venue through another feed."""
+class VenueRouter(Protocol):
+    """A feed that fetches from each venue through another feed."""
 
     def for_venue(self, venue: VenueName) -> Feed:
         """The feed of one venue."""
@@ -194,8 +158,8 @@ class ManyVenues(Protocol):
 
 
 @runtime_checkable
-class KnowsTruth(Protocol):
-    """A feed that knows what drives its market: the simulated one."""
+class HasPlantedLeads(Protocol):
+    """A feed that knows what drives its market: the simulated one and its planted leads."""
 
     def truth(self, end: datetime) -> dict[str, object]:
         """Planted leads and regimes up to ``end``, ready for JSON."""

@@ -12,7 +12,7 @@ s, ms, us or ns since 1970; without a zone it means UTC), ``open``,
 ``timestamp`` (or ``settled_at``) and ``funding_rate`` (or ``rate``). A dividend file has ``timestamp`` (or ``ex_date``:
 the day, or any instant of it, UTC) and ``amount`` (quote currency a share, on the scale of the prices; one row an ex-date);
 leave it out where prices are adjusted for dividends already. When a candle closed follows from the venue's
-calendar: an hour later, and at the bell for the last of a session. Rows are handed on as they are; the intake
+calendar: an hour later, and at the bell for the last of a session. Rows are handed on as they are; the ingest
 refuses what breaks a rule.
 """
 
@@ -30,12 +30,15 @@ from crossattn_core.candles.feeds.feed import (
     DIVIDEND_COLUMNS,
     FUNDING_COLUMNS,
     PRICE_COLUMNS,
+    Feed,
     Traffic,
     empty_dividends,
     empty_funding,
 )
+from crossattn_core.candles.feeds.registry import FEEDS
 from crossattn_core.days import to_naive
-from crossattn_core.errors import PermanentFeedError
+from crossattn_core.errors import ExperimentError, PermanentFeedError
+from crossattn_core.experiment import Experiment
 from crossattn_core.trading_calendar import closing_times, opening_bells
 from crossattn_core.universe import VENUES, Asset
 
@@ -44,11 +47,20 @@ __all__ = ["FilesFeed"]
 _SUFFIXES = (".parquet", ".csv")
 
 
+@FEEDS.register("files")
+def open_files(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
+    """The folder that ``feed.folder`` names; an empty name is refused."""
+    folder = experiment.feed.folder
+    if not folder:
+        raise ExperimentError("feed.folder is empty; feed.kind 'files' needs the root folder of the candle files")
+    return FilesFeed(Path(folder), clock)
+
+
 class FilesFeed:
     """Candles from the files under ``folder``.
 
     Args:
-        folder: root of the files, laid out as the module says.
+        folder: root of the files, laid out as the module describes.
         clock: aware UTC; a candle that closes after it is still forming.
     """
 
@@ -81,7 +93,7 @@ class FilesFeed:
         return rows["opened_at"].min().to_pydatetime() if len(rows) else None
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Candles with closed_at in (start, end] that are closed by the clock, as they stand in the file."""
+        """Candles with closed_at in (start, end] that are closed by the clock, as they are in the file."""
         self.traffic.count_request()
         now = to_naive(self._clock())
         rows = self._candle_rows(asset)
@@ -137,7 +149,7 @@ class FilesFeed:
 
 def _prefix(asset: Asset) -> str:
     """Folder name of the asset's venue, with the category where it is not the venue's default."""
-    is_default = asset.category == VENUES[asset.venue].default_category
+    is_default = asset.category == VENUES.get(asset.venue).default_category
     return asset.venue if is_default else f"{asset.venue}_{asset.category}"
 
 
@@ -194,7 +206,7 @@ def _dividend_rows(path: Path) -> pd.DataFrame:
 
 
 def _epoch_unit(counts: pd.Series) -> Literal["s", "ms", "us", "ns"]:
-    """The unit of instants since 1970, told by size: each is good for the years 1973 to 5138."""
+    """The unit of instants since 1970, recognised by size: each is good for the years 1973 to 5138."""
     largest = counts.abs().max()
     return "s" if largest < 1e11 else "ms" if largest < 1e14 else "us" if largest < 1e17 else "ns"
 

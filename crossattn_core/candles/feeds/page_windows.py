@@ -1,7 +1,7 @@
-"""Cutting a range of bars into questions: aligned, disjoint, none longer than a page.
+"""Cutting a range of bars into requests: aligned, disjoint, none longer than a page.
 
-Bybit answers a range that is wider than a page with its newest bars only, and floors the start to the bar that
-holds it. Windows that start and end on bars and never touch ask for each bar exactly once.
+Of a range that is wider than a page Bybit gives the newest bars only, and floors the start to the bar that
+holds it. Windows that start and end on bars and never touch fetch each bar exactly once.
 """
 
 from dataclasses import dataclass

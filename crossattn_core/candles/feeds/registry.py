@@ -1,14 +1,22 @@
-"""Opening a feed: the one place that chooses where candles come from."""
+"""Opening a feed: a kind of feed is one function, in a file of this package or in a plug-in.
+
+    @FEEDS.register("simulated")
+    def open_simulated(experiment: Experiment, clock: Callable[[], datetime]) -> Feed: ...
+
+How 'api' fetches a venue's candles is registered with the venue (``universe.VENUES``), one file a venue.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from crossattn_core.candles.feeds.feed import Feed
-from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import Experiment
+from crossattn_core.registry import Registry
 
-__all__ = ["open_feed", "wall_clock"]
+__all__ = ["FEEDS", "open_feed", "wall_clock"]
+
+FEEDS = Registry[Callable[[Experiment, Callable[[], datetime]], Feed]]("feed", "crossattn_core.candles.feeds")
+"""``feed.kind`` -> the function that opens it."""
 
 
 def wall_clock() -> datetime:
@@ -17,22 +25,9 @@ def wall_clock() -> datetime:
 
 
 def open_feed(experiment: Experiment, *, clock: Callable[[], datetime] = wall_clock) -> Feed:
-    """The feed that ``experiment.feed`` names. Opening asks nothing of any source.
+    """The feed that ``experiment.feed`` names. Opening sends no request to any source.
 
     Args:
         clock: aware UTC; sources with a clock of their own (Bybit) use theirs.
     """
-    settings = experiment.feed
-    if settings.kind == "simulated":
-        from crossattn_core.candles.feeds.simulated import SimulatedFeed
-
-        return SimulatedFeed(settings.simulated, experiment.assets, experiment.period, clock)
-    if settings.kind == "files":
-        from crossattn_core.candles.feeds.files import FilesFeed
-
-        if not settings.folder:
-            raise ExperimentError("feed.folder is empty; feed.kind 'files' needs the root folder of the candle files")
-        return FilesFeed(Path(settings.folder), clock)
-    from crossattn_core.candles.feeds.api import ApiFeed
-
-    return ApiFeed(settings, clock)
+    return FEEDS.get(experiment.feed.kind)(experiment, clock)

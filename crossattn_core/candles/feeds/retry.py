@@ -1,6 +1,6 @@
-"""How to ask a source again without making things worse: a rate limit, back-off with jitter, a circuit breaker.
+"""Repeating a request without making things worse: a rate limit, back-off with jitter, a circuit breaker.
 
-Time and chance are handed in as a ``Waiting``, so that tests run without either.
+Time and chance are handed in as a ``Backoff``, so that tests run without either.
 """
 
 import random
@@ -13,74 +13,79 @@ from typing import TypeVar
 from crossattn_core.candles.feeds.feed import Traffic
 from crossattn_core.errors import FeedBlockedError, TransientFeedError
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-__all__ = ["Breaker", "RetryableError", "TokenBucket", "Waiting", "with_patience"]
+__all__ = ["Backoff", "CircuitBreaker", "RetryableError", "TokenBucket", "with_retries"]
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A clock that only runs forwards (seconds), a way to wait, and a source of chance in [0, 1)."""
+class Backoff:
+    """How waiting is done: a clock that only runs forwards (seconds), a sleep, and jitter in [0, 1)."""
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = field(default_factory=lambda: random.Random().random)
+    jitter: Callable[[], float] = field(default_factory=lambda: random.Random().random)
 
 
 class TokenBucket:
     """At most ``per_second`` requests a second on average and ``burst`` at once, over all threads."""
 
-    def __init__(self, per_second: float, burst: float, waiting: Waiting) -> None:
-        self._per_second, self._burst, self._waiting = per_second, burst, waiting
+    def __init__(self, per_second: float, burst: float, backoff: Backoff) -> None:
+        self._per_second, self._burst, self._backoff = per_second, burst, backoff
         self._lock = threading.Lock()
-        self._tokens, self._counted_at = burst, waiting.monotonic()
+        self._tokens, self._counted_at = burst, backoff.monotonic()
 
     def take(self) -> float:
         """Wait for a token; returns the seconds waited."""
         with self._lock:
-            now = self._waiting.monotonic()
+            now = self._backoff.monotonic()
             self._tokens = min(self._burst, self._tokens + (now - self._counted_at) * self._per_second)
             self._counted_at = now
-            # A debt is paid by waiting outside the lock: the next caller sees it and waits longer.
+            # A debt is paid by sleeping outside the lock: the next caller sees it and waits longer.
             self._tokens -= 1
             owed = max(-self._tokens / self._per_second, 0.0)
         if owed:
-            self._waiting.sleep(owed)
+            self._backoff.sleep(owed)
         return owed
 
 
-class Breaker:
+class CircuitBreaker:
     """Once the source has refused this address, no further request for ``rest_seconds``."""
 
-    def __init__(self, rest_seconds: float, waiting: Waiting) -> None:
-        self._rest_seconds, self._waiting = rest_seconds, waiting
+    def __init__(self, rest_seconds: float, backoff: Backoff) -> None:
+        self._rest_seconds, self._backoff = rest_seconds, backoff
         self._open_until, self._why = float("-inf"), ""
 
     def trip(self, why: str) -> FeedBlockedError:
         """Open the circuit; returns the error to raise."""
-        self._open_until, self._why = self._waiting.monotonic() + self._rest_seconds, why
+        self._open_until, self._why = self._backoff.monotonic() + self._rest_seconds, why
         return FeedBlockedError(why)
 
     def check(self) -> None:
         """Raise while the circuit is open."""
-        left = self._open_until - self._waiting.monotonic()
+        left = self._open_until - self._backoff.monotonic()
         if left > 0:
             raise FeedBlockedError(f"{self._why} (not asked again for another {left:.0f} s)")
 
 
 class RetryableError(Exception):
-    """One attempt failed in a way that the next may not; ``wait`` seconds where the source said how long."""
+    """One attempt failed in a way that the next may not; ``wait`` seconds where the source named them."""
 
     def __init__(self, why: str, wait: float | None = None) -> None:
         super().__init__(why)
         self.wait = wait
 
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_FIRST_PAUSE, _MAX_PAUSE = 0.5, 30.0
+"""Seconds."""
 
 
-def with_patience(ask: Callable[[], Answer], what: str, max_attempts: int, traffic: Traffic, waiting: Waiting) -> Answer:
-    """``ask`` until it answers, at most ``max_attempts`` times.
+def with_retries(attempt: Callable[[], Result], what: str, max_attempts: int, traffic: Traffic, backoff: Backoff) -> Result:
+    """Call ``attempt`` until it succeeds, at most ``max_attempts`` times.
+
+    Args:
+        what: names the request in the error.
+
 
     Pauses are drawn from [0, 0.5 s x 2^attempt), the full jitter of
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/, unless the source named one.
@@ -89,19 +94,19 @@ def with_patience(ask: Callable[[], Answer], what: str, max_attempts: int, traff
         TransientFeedError: every attempt failed; names each distinct cause.
     """
     causes: list[str] = []
-    for attempt in range(max_attempts):
-        if attempt:
+    for number in range(max_attempts):
+        if number:
             traffic.count_retry()
         try:
-            return ask()
+            return attempt()
         except RetryableError as error:
             causes.append(str(error))
-            if attempt + 1 < max_attempts:
-                pause = waiting.chance() * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+            if number + 1 < max_attempts:
+                pause = backoff.jitter() * min(_FIRST_PAUSE * 2**number, _MAX_PAUSE)
                 if error.wait is not None:
-                    pause = min(error.wait, 2 * _LONGEST_PAUSE) + pause
+                    pause = min(error.wait, 2 * _MAX_PAUSE) + pause
                 traffic.count_wait(pause)
-                waiting.sleep(pause)
+                backoff.sleep(pause)
     raise TransientFeedError(
         f"{what}: no answer after {max_attempts} attempts ({'; '.join(dict.fromkeys(causes))}); "
         "try again later: what was stored is kept"

@@ -1,4 +1,4 @@
-"""The simulated market as a feed: no network, no account, the truth known. What it simulates: see ``market.py``."""
+"""The simulated market as a feed: no network, no account, the truth known. What it simulates: see ``simulated_market.py``."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,18 +9,26 @@ import pandas as pd
 from crossattn_core.candles.feeds.feed import (
     DIVIDEND_COLUMNS,
     FUNDING_COLUMNS,
+    Feed,
     Traffic,
     empty_candles,
     empty_dividends,
     empty_funding,
 )
+from crossattn_core.candles.feeds.registry import FEEDS
 from crossattn_core.candles.feeds.simulated_market import Market, Series, is_stress, leaders_first, planted_truth
 from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import PermanentFeedError
-from crossattn_core.experiment import Period, SimulatedMarket
+from crossattn_core.experiment import Experiment, Period, SimulatedMarket
 from crossattn_core.universe import Asset
 
 __all__ = ["SimulatedFeed", "planted_truth"]
+
+
+@FEEDS.register("simulated")
+def open_simulated(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
+    """The embedded market of ``feed.simulated`` over the experiment's assets and period."""
+    return SimulatedFeed(experiment.feed.simulated, experiment.assets, experiment.period, clock)
 
 
 class SimulatedFeed:
@@ -30,7 +38,7 @@ class SimulatedFeed:
         settings: seed, planted leads, regimes.
         assets: the universe; leads that name others are left out.
         period: its first day is where every price starts.
-        clock: aware UTC; candles after it do not exist yet. None: the end of the period, or of the day asked for.
+        clock: aware UTC; candles after it do not exist yet. None: the end of the period, or of the day that is read.
     """
 
     kind = "simulated"

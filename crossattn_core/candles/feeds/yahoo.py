@@ -3,12 +3,12 @@
 What this module knows about the source:
 
 - hourly candles reach back 730 days, daily ones to the listing;
-- yfinance keeps *failed* answers of past ranges in a cache: it is emptied before every request;
+- yfinance keeps *failed* responses of past ranges in a cache: it is emptied before every request;
 - errors are raised only when ``hide_exceptions`` is off and ``Ticker.history`` is used; each is mapped to ours;
 - hour bars open at :30 and the last of a session lasts 30 minutes; half days may lack their closing bar; a closing
   print can follow the bell. Closing instants come from the exchange's calendar, never from the next row;
 - a candle counts when it closed by the server's ``Date``, not by the machine's clock;
-- the answer that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
+- the response that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
   prices are adjusted for splits and never for dividends, so these are cash that a holder gets; daily ones are adjusted for
   dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to book.
 """
@@ -33,17 +33,17 @@ from crossattn_core.candles.feeds.feed import (
     empty_dividends,
     empty_funding,
 )
-from crossattn_core.candles.feeds.retry import Breaker, RetryableError, TokenBucket, Waiting, with_patience
+from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.trading_calendar import closing_times, exchange_timezone, expected_bars, opening_bells, session_bounds
-from crossattn_core.universe import Asset
+from crossattn_core.universe import VENUES, Asset, Venue
 
 __all__ = ["YahooFeed"]
 
 _REACH_DAYS = {"1h": 729, "1d": 36_500}
-"""How far back each interval goes; Yahoo says 730 days and counts its own way, so one less."""
+"""How far back each interval goes; Yahoo documents 730 days and counts its own way, so one less."""
 _REQUESTS_PER_SECOND, _BURST = 4.0, 8.0
 _BLOCK_REST_SECONDS = 600.0
 _CHART = "/v8/finance/chart/"
@@ -54,9 +54,9 @@ class YahooFeed:
 
     Args:
         settings: another base URL, time-out, attempts, and whether prices are adjusted.
-        clock: aware UTC; used until the server's first answer brings its own.
+        clock: aware UTC; used until the server's first response brings its own.
         interval: '1h' or '1d' (one candle a session, from bell to bell).
-        waiting: clock, sleep and chance for back-off.
+        backoff: clock, sleep and jitter for back-off.
     """
 
     kind = "api"
@@ -70,31 +70,31 @@ class YahooFeed:
         clock: Callable[[], datetime],
         *,
         interval: str = "1h",
-        waiting: Waiting | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         if interval not in _REACH_DAYS:
             raise ExperimentError(f"the Yahoo feed has no interval {interval!r}; choose from {', '.join(_REACH_DAYS)}")
         self._settings, self._clock, self._interval = settings, clock, interval
-        self._waiting = waiting or Waiting()
-        self._bucket = TokenBucket(_REQUESTS_PER_SECOND, _BURST, self._waiting)
-        self._breaker = Breaker(_BLOCK_REST_SECONDS, self._waiting)
-        self._heard: tuple[datetime, float] | None = None
+        self._backoff = backoff or Backoff()
+        self._bucket = TokenBucket(_REQUESTS_PER_SECOND, _BURST, self._backoff)
+        self._breaker = CircuitBreaker(_BLOCK_REST_SECONDS, self._backoff)
+        self._server_time: tuple[datetime, float] | None = None
         self._status = 0
         self._first_trade: dict[str, datetime] = {}
-        self._paid: dict[str, list[_Paid]] = {}
+        self._fetched_dividends: dict[str, list[_FetchedDividends]] = {}
         self._newest_dividends = _amounts(None)
         self._session: Any = None
         self.traffic = Traffic()
 
     def now(self) -> datetime:
-        """The server's clock as its newest answer said, plus the time since; the injected one before that."""
-        if self._heard is None:
+        """The server's clock by its newest response, plus the time since; the injected one before that."""
+        if self._server_time is None:
             return self._clock()
-        moment, heard_at = self._heard
-        return moment + timedelta(seconds=self._waiting.monotonic() - heard_at)
+        moment, received_at = self._server_time
+        return moment + timedelta(seconds=self._backoff.monotonic() - received_at)
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
-        """One request answers all that Yahoo keeps."""
+        """One request brings all that Yahoo keeps."""
         return _REACH_DAYS[self._interval]
 
     def origin(self, asset: Asset) -> dict[str, object]:
@@ -103,7 +103,7 @@ class YahooFeed:
         return {"url": url, "interval": self._interval, "dividend_adjusted": self._is_dividend_adjusted}
 
     def listed(self, asset: Asset) -> datetime | None:
-        """The first trade, which Yahoo says with the prices; none before they were asked for."""
+        """The first trade, which Yahoo gives with the prices; none before they were fetched."""
         return self._first_trade.get(asset.asset_id)
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
@@ -111,7 +111,7 @@ class YahooFeed:
         return empty_funding()
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Closed candles with closed_at in (start, end], adjusted as ``feed.adjust_splits`` says.
+        """Closed candles with closed_at in (start, end], adjusted as ``feed.adjust_splits`` sets.
 
         Raises:
             PermanentFeedError: the range starts before Yahoo's reach, or the symbol is unknown.
@@ -119,14 +119,14 @@ class YahooFeed:
         step = timedelta(hours=1) if self._interval == "1h" else timedelta(days=1)
         bars = expected_bars(asset.calendar, start, end, step)
         if not len(bars):
-            return empty_candles()  # weekends and holidays: Yahoo answers them with an error
+            return empty_candles()  # weekends and holidays: Yahoo responds to them with an error
         self._within_reach(asset, bars.opened_T[0].item())
         # Up to and including ``end``: a session that has just opened has no closed candle yet, but may owe a dividend.
         first, last = bars.opened_T[0].item(), end + timedelta(seconds=1)
         if self._interval == "1d":
             first, last = first - timedelta(days=1), last + timedelta(days=1)
         history = self._history(asset, first, last, self._interval)
-        self._paid.setdefault(asset.asset_id, []).append(_Paid(start, end, self._newest_dividends))
+        self._fetched_dividends.setdefault(asset.asset_id, []).append(_FetchedDividends(start, end, self._newest_dividends))
         if history.empty:
             return empty_candles()
         now = to_naive(self.now())
@@ -135,7 +135,7 @@ class YahooFeed:
         return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(CANDLE_COLUMNS)].reset_index(drop=True)
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Dividends with ex_at in (start, end], out of the answers that brought the candles where they cover the range.
+        """Dividends with ex_at in (start, end], out of the responses that brought the candles where they cover the range.
 
         None where prices are adjusted for dividends. A dividend in another currency than the price has no amount.
         """
@@ -147,10 +147,12 @@ class YahooFeed:
 
         if self._is_dividend_adjusted or not sessions(start, end):
             return empty_dividends()
-        held = next((p for p in self._paid.get(asset.asset_id, ()) if p.start <= start and not sessions(p.end, end)), None)
+        held = next(
+            (p for p in self._fetched_dividends.get(asset.asset_id, ()) if p.start <= start and not sessions(p.end, end)), None
+        )
         if held is None:
             self._history(asset, start, end + timedelta(days=1), "1d")  # events of any age, unlike hourly candles
-            held = _Paid(start, end, self._newest_dividends)
+            held = _FetchedDividends(start, end, self._newest_dividends)
         opened_T = opening_bells(asset.calendar, held.amounts.index.to_numpy().astype("datetime64[us]"))
         rows = pd.DataFrame({"asset_id": asset.asset_id, "ex_at": opened_T, "amount": held.amounts.to_numpy(dtype=float)})
         now = to_naive(self.now())
@@ -162,10 +164,10 @@ class YahooFeed:
         return self._interval == "1d" and self._settings.adjust_splits
 
     def _history(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
-        """An answered question; its dividends lie in ``_newest_dividends``."""
+        """Rows of one request; its dividends lie in ``_newest_dividends``."""
         attempts = self._settings.max_attempts
-        return with_patience(
-            lambda: self._attempt(asset, first, last, interval), asset.asset_id, attempts, self.traffic, self._waiting
+        return with_retries(
+            lambda: self._attempt(asset, first, last, interval), asset.asset_id, attempts, self.traffic, self._backoff
         )
 
     def _within_reach(self, asset: Asset, first_open: datetime) -> None:
@@ -188,7 +190,7 @@ class YahooFeed:
         return rows.assign(asset_id=asset.asset_id, opened_at=opened, closed_at=closed, turnover=np.nan)
 
     def _attempt(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
-        """One call of yfinance, its errors told apart."""
+        """One call of yfinance, its errors mapped to ours."""
         import yfinance
         from yfinance import exceptions
         from yfinance.data import YfData
@@ -202,7 +204,7 @@ class YahooFeed:
         self._status, self._newest_dividends = 0, _amounts(None)
         try:
             with warnings.catch_warnings():
-                # What pandas has to tell yfinance about its next version is no news to our user.
+                # Warnings of pandas about its next version are for yfinance, not for our user.
                 warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
                 history = ticker.history(
                     start=to_aware(first),
@@ -225,7 +227,7 @@ class YahooFeed:
             if self._status == 403:
                 raise self._blocked(asset) from error
             if error.yahoo_reason is None and self._status < 400:
-                return pd.DataFrame()  # the source has nothing there: an empty answer, not a failure
+                return pd.DataFrame()  # the source has nothing there: an empty response, not a failure
             if self._status >= 500:
                 raise RetryableError(f"HTTP {self._status}") from error
             raise PermanentFeedError(
@@ -234,7 +236,7 @@ class YahooFeed:
         except exceptions.YFTzMissingError as error:
             raise PermanentFeedError(f"{asset.asset_id}: Yahoo knows no time zone for it; check the symbol") from error
         except (exceptions.YFException, OSError, json.JSONDecodeError, ValueError, KeyError, TypeError, IndexError) as error:
-            # yfinance has no error of its own for an answer that it cannot read: any of these may come out of its parser.
+            # yfinance has no error of its own for a response that it cannot read: any of these may come out of its parser.
             if self._status == 403:
                 raise self._blocked(asset) from error
             status = f" (HTTP {self._status})" if self._status else ""
@@ -257,8 +259,8 @@ class YahooFeed:
             self.traffic.count_request()
         if not self._settings.yahoo_url:
             return url
-        base, asked = urlsplit(self._settings.yahoo_url), urlsplit(url)
-        return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + asked.path, asked.query, ""))
+        base, parts = urlsplit(self._settings.yahoo_url), urlsplit(url)
+        return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, parts.query, ""))
 
     def _received(self, url: str, response: Any) -> None:
         if _CHART in url:
@@ -266,14 +268,25 @@ class YahooFeed:
         stamp = response.headers.get("Date")
         if stamp:
             try:
-                self._heard = (parsedate_to_datetime(stamp).astimezone(UTC), self._waiting.monotonic())
+                self._server_time = (parsedate_to_datetime(stamp).astimezone(UTC), self._backoff.monotonic())
             except ValueError:
                 return
 
 
+VENUES.add(
+    "yahoo",
+    Venue(
+        calendar=lambda asset: "XNYS",
+        categories={"equity": ("candles", "dividends")},
+        market="stocks",
+        open_api=lambda settings, clock, backoff: YahooFeed(settings, clock, backoff=backoff),
+    ),
+)
+
+
 @dataclass(frozen=True)
-class _Paid:
-    """The dividends that one answer told of, for ex_at in (start, end]."""
+class _FetchedDividends:
+    """The dividends that came with one response, for ex_at in (start, end]."""
 
     start: datetime
     end: datetime
@@ -281,14 +294,14 @@ class _Paid:
     """By the instant that Yahoo gives, naive UTC."""
 
 
-def _amounts(told: pd.Series | pd.DataFrame | None, currency: str | None = None) -> pd.Series:
+def _amounts(dividends: pd.Series | pd.DataFrame | None, currency: str | None = None) -> pd.Series:
     """yfinance's dividends as amounts by naive UTC instant; NaN for one in another currency than the price."""
-    if told is None or told.empty:
+    if dividends is None or dividends.empty:
         return pd.Series(dtype=float, index=pd.DatetimeIndex([]))
-    if isinstance(told, pd.DataFrame):
-        told = told["Dividends"].where(told["currency"].isin(["", currency]))
-    index = pd.DatetimeIndex(told.index)
-    return told.set_axis(index.tz_convert("UTC").tz_localize(None)) if index.tz is not None else told
+    if isinstance(dividends, pd.DataFrame):
+        dividends = dividends["Dividends"].where(dividends["currency"].isin(["", currency]))
+    index = pd.DatetimeIndex(dividends.index)
+    return dividends.set_axis(index.tz_convert("UTC").tz_localize(None)) if index.tz is not None else dividends
 
 
 def _session(feed: YahooFeed) -> Any:
@@ -299,8 +312,8 @@ def _session(feed: YahooFeed) -> Any:
     base: Any = type(plain)
 
     class Watched(base):
-        def request(self, method: str, url: str, *given: Any, **options: Any) -> Any:
-            response = super().request(method, feed._sent(url), *given, **options)
+        def request(self, method: str, url: str, *args: Any, **options: Any) -> Any:
+            response = super().request(method, feed._sent(url), *args, **options)
             feed._received(url, response)
             return response
 
@@ -311,7 +324,7 @@ def _session(feed: YahooFeed) -> Any:
 
 
 def _session_of(index: pd.DatetimeIndex, calendar: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bells of the sessions that daily rows (midnight, exchange time) stand for; a plain day where there is none."""
+    """Bells of the sessions that daily rows (midnight, exchange time) belong to; a plain day where there is none."""
     opens_S, closes_S = session_bounds(calendar)
     day_T = index.tz_localize(None).to_numpy().astype("datetime64[D]")
     day_S = opens_S.astype("datetime64[D]")

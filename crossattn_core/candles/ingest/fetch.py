@@ -1,6 +1,6 @@
-"""One question to a feed: which days still need asking, what came back, what of it may be stored.
+"""One request to a feed: which days still need fetching, what came back, what of it may be stored.
 
-Fetching may run in parallel; judging and storing happen in order, because a window is judged by the one before.
+Fetching may run in parallel; validating and storing happen in order, because a window is validated by the one before.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,37 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import Feed, KnowsEnds
+from crossattn_core.candles.feeds.feed import Feed, HasDelistings
 from crossattn_core.candles.lake.day_files import CANDLE_SCHEMA, SCHEMAS, content_hash, read_day_files, time_column, to_table
-from crossattn_core.candles.lake.ledger import Kind, iso
+from crossattn_core.candles.lake.ledger import iso
 from crossattn_core.candles.lake.store import Lake
-from crossattn_core.candles.lake.writer import Answer
-from crossattn_core.candles.quality import Neighbour, Verdict, judge_candles, judge_dividends, judge_funding, refuse_all
+from crossattn_core.candles.lake.writer import FetchedWindow
+from crossattn_core.candles.quality import (
+    Neighbour,
+    ValidationResult,
+    reject_all,
+    validate_candles,
+    validate_dividends,
+    validate_funding,
+)
 from crossattn_core.days import bounds, day_of, days_between, to_naive
 from crossattn_core.trading_calendar import expected_bars
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, Kind
 
-__all__ = ["Question", "Reply", "fetch", "judged", "questions", "whole_days"]
+__all__ = ["FetchRequest", "FetchResult", "day_windows", "fetch", "plan_requests", "validate_result"]
 
 _SETTLEMENTS_A_DAY = 3
 """The fewest that a perpetual has: eight hours is the longest funding interval."""
 _FRESH = timedelta(hours=6)
-"""What was fetched so recently is not asked for again: a resumed intake repeats nothing."""
+"""What was fetched so recently is not fetched again: a resumed ingest repeats nothing."""
 _SAME_SCALE = 0.01
-"""Between stored candles and the same ones asked for again; more, for the middle one, means another scale."""
+"""Between stored candles and the same ones fetched again; more, for the middle one, means another scale."""
 _TWIN_ROWS = 5
 """A day of so many identical candles under two names is no coincidence."""
 
 
 @dataclass(frozen=True)
-class Question:
+class FetchRequest:
     """One asset over whole days."""
 
     kind: Kind
@@ -43,21 +50,21 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What a feed answered, before judgement. Instants naive UTC."""
+class FetchResult:
+    """What a feed gave, before validation. Instants naive UTC."""
 
-    question: Question
+    request: FetchRequest
     rows: pd.DataFrame
-    asked_until: datetime
-    """Min(end of the days, what was published when the question left): rows beyond are not in ``rows``."""
+    fetched_until: datetime
+    """Min(end of the days, what was published when the request was sent): rows beyond are not in ``rows``."""
     listed: datetime | None
-    ended: datetime | None
+    delisted: datetime | None
     fetched_at: datetime
     requests: int
     retries: int
 
 
-def questions(
+def plan_requests(
     lake: Lake,
     kind: Kind,
     feed: Feed,
@@ -67,130 +74,132 @@ def questions(
     published: datetime,
     refresh_from: date | None,
     recheck_days: int,
-) -> list[Question]:
-    """What must be asked to bring the days first..last up to date, in windows that the feed likes.
+) -> list[FetchRequest]:
+    """What must be fetched to bring the days first..last up to date, in windows of the size that the feed asks for.
 
     Args:
         published: the source's clock less the venue's publication lag, naive UTC.
-        refresh_from: ask again for stored days from here on.
-        recheck_days: stored days just before new ones that a source over a network is asked for again.
+        refresh_from: fetch stored days again from here on.
+        recheck_days: stored days just before new ones that are fetched once more where the source lies across a network.
     """
     early = first - timedelta(days=recheck_days)
     known = {row.day: row for row in lake.ledger.coverage(kind, early, last, asset_id=asset.asset_id)}
-    wanted: list[date] = []
+    due: list[date] = []
     for day in days_between(first, min(last, day_of(published))):
         row = known.get(day.isoformat())
         is_new = row is None or not row.is_complete
         has_holes = row is not None and row.gaps > 0 and row.attempts < feed.gap_attempts
         if is_new or has_holes or (refresh_from is not None and day >= refresh_from):
-            wanted.append(day)
-    if wanted and feed.rechecks_gaps:
+            due.append(day)
+    if due and feed.rechecks_gaps:
         stale = iso(published - _FRESH)
-        before = [wanted[0] - timedelta(days=back) for back in range(recheck_days, 0, -1)]
+        before = [due[0] - timedelta(days=back) for back in range(recheck_days, 0, -1)]
         stored = [known.get(day.isoformat()) for day in before]
         if all(row is not None and row.fetched_at < stale for row in stored):
-            wanted = before + wanted
-    return [Question(kind, asset, *span) for span in whole_days(wanted, feed.window_days(asset, kind))]
+            due = before + due
+    return [FetchRequest(kind, asset, *span) for span in day_windows(due, feed.window_days(asset, kind))]
 
 
-def fetch(feed: Feed, question: Question, lag: timedelta) -> Reply:
-    """Put the question; what closed after it left waits for the next one."""
-    start, end = bounds(question.first)[0], bounds(question.last)[1]
-    asked_before = feed.traffic.mine
+def fetch(feed: Feed, request: FetchRequest, lag: timedelta) -> FetchResult:
+    """Send the request; what closes after it was sent is left to the next one. Errors as ``Feed.candles``."""
+    start, end = bounds(request.first)[0], bounds(request.last)[1]
+    requests_before, retries_before = feed.traffic.of_thread
     until = min(end, to_naive(feed.now()) - lag)
-    ask = {"candles": feed.candles, "funding": feed.funding, "dividends": feed.dividends}[question.kind]
-    rows = ask(question.asset, start, until)
-    key = time_column(SCHEMAS[question.kind])
+    series = {"candles": feed.candles, "funding": feed.funding, "dividends": feed.dividends}[request.kind]
+    rows = series(request.asset, start, until)
+    key = time_column(SCHEMAS[request.kind])
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
-    listed = feed.listed(question.asset)
-    ended = feed.ended(question.asset) if isinstance(feed, KnowsEnds) else None
-    asked_after = feed.traffic.mine
-    return Reply(
-        question,
+    listed = feed.listed(request.asset)
+    delisted = feed.delisted(request.asset) if isinstance(feed, HasDelistings) else None
+    requests, retries = feed.traffic.of_thread
+    return FetchResult(
+        request,
         rows,
         until,
         listed,
-        ended,
-        to_naive(feed.now()),
-        asked_after[0] - asked_before[0],
-        asked_after[1] - asked_before[1],
+        delisted,
+        fetched_at=to_naive(feed.now()),
+        requests=requests - requests_before,
+        retries=retries - retries_before,
     )
 
 
-def judged(lake: Lake, feed: Feed, reply: Reply) -> Answer:
-    """The reply split into what may be stored and what goes to quarantine."""
-    question = reply.question
-    if question.kind == "candles":
-        verdict = judge_candles(reply.rows, question.asset, reply.fetched_at, beside=_beside(lake, question))
-        factor, twin = _rescaled(lake, question, verdict.accepted), _twin(lake, question.asset, verdict.accepted)
+def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindow:
+    """The fetched rows split into what may be stored and what goes to quarantine."""
+    request = result.request
+    if request.kind == "candles":
+        validation = validate_candles(result.rows, request.asset, result.fetched_at, nearest=_nearest(lake, request))
+        factor, twin = _rescaled(lake, request, validation.accepted), _twin(lake, request.asset, validation.accepted)
         if factor is not None:
             why = (
                 f"stored candles now come with {factor:.4g} times their price: the source has adjusted for a split since; "
-                "retire the asset's history and take it in again"
+                "retire the asset's history and fetch it again"
             )
-            verdict = refuse_all(verdict, "other_scale", why)
+            validation = reject_all(validation, "other_scale", why)
         elif twin is not None:
-            verdict = refuse_all(verdict, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong")
-    elif question.kind == "dividends":
-        verdict = judge_dividends(reply.rows, question.asset, reply.fetched_at)
+            validation = reject_all(
+                validation, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong"
+            )
+    elif request.kind == "dividends":
+        validation = validate_dividends(result.rows, request.asset, result.fetched_at)
     else:
-        verdict = judge_funding(reply.rows, reply.fetched_at)
-    start, end = bounds(question.first)[0], bounds(question.last)[1]
-    return Answer(
-        kind=question.kind,
-        asset=question.asset,
-        first=question.first,
-        last=question.last,
-        rows=verdict.accepted,
-        refused=verdict.refused,
-        expected=_expected(question, reply, verdict),
-        asked_until=reply.asked_until,
-        fetched_at=reply.fetched_at,
+        validation = validate_funding(result.rows, result.fetched_at)
+    start, end = bounds(request.first)[0], bounds(request.last)[1]
+    return FetchedWindow(
+        kind=request.kind,
+        asset=request.asset,
+        first=request.first,
+        last=request.last,
+        rows=validation.accepted,
+        refused=validation.refused,
+        expected=_expected(request, result, validation),
+        fetched_until=result.fetched_until,
+        fetched_at=result.fetched_at,
         request={
             "feed": feed.kind,
             "after": start.isoformat(),
-            "until": min(end, reply.asked_until).isoformat(),
-            **feed.origin(question.asset),
+            "until": min(end, result.fetched_until).isoformat(),
+            **feed.origin(request.asset),
         },
-        requests=reply.requests,
-        retries=reply.retries,
+        requests=result.requests,
+        retries=result.retries,
     )
 
 
-def _expected(question: Question, reply: Reply, verdict: Verdict) -> dict[date, tuple[int, int]]:
+def _expected(request: FetchRequest, result: FetchResult, validation: ValidationResult) -> dict[date, tuple[int, int]]:
     """Day -> (rows called for, of these optional)."""
-    opened = bounds(question.first)[0]
-    start = max(opened, reply.listed) if reply.listed is not None else opened
-    stop = min(reply.asked_until, reply.ended) if reply.ended is not None else reply.asked_until
-    days = list(days_between(question.first, question.last))
-    if question.kind == "dividends":
-        return {}  # nobody promises any
-    if question.kind == "funding":
+    opened = bounds(request.first)[0]
+    start = max(opened, result.listed) if result.listed is not None else opened
+    stop = min(result.fetched_until, result.delisted) if result.delisted is not None else result.fetched_until
+    days = list(days_between(request.first, request.last))
+    if request.kind == "dividends":
+        return {}  # no calendar promises any
+    if request.kind == "funding":
         is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= stop for day in days}
         return {day: (_SETTLEMENTS_A_DAY if is_due[day] else 0, 0) for day in days}
-    bars = expected_bars(question.asset.calendar, start, stop)
+    bars = expected_bars(request.asset.calendar, start, stop)
     edges = np.array([opened, *(bounds(day)[1] for day in days)], dtype="datetime64[us]")
     cuts = np.searchsorted(bars.closed_T, edges, side="right")
-    is_missing_T = ~np.isin(bars.closed_T, verdict.accepted["closed_at"].to_numpy().astype("datetime64[us]"))
+    is_missing_T = ~np.isin(bars.closed_T, validation.accepted["closed_at"].to_numpy().astype("datetime64[us]"))
     # A half day's closing bar that the source lacks was never promised; one that is there counts as expected.
     waived = np.concatenate([[0], np.cumsum(bars.is_optional_T & is_missing_T)])[cuts]
     return {day: (int(cuts[place + 1] - cuts[place]), int(waived[place + 1] - waived[place])) for place, day in enumerate(days)}
 
 
-def _beside(lake: Lake, question: Question) -> Neighbour | None:
-    """The stored candle nearest to the question's days: the newest before, or else the oldest after."""
-    nearest = lake.ledger.nearest_file("candles", question.asset.asset_id, question.first, question.last)
-    if nearest is None:
+def _nearest(lake: Lake, request: FetchRequest) -> Neighbour | None:
+    """The stored candle nearest to the request's days: the newest before, or else the oldest after."""
+    found = lake.ledger.nearest_file("candles", request.asset.asset_id, request.first, request.last)
+    if found is None:
         return None
-    file, is_before = nearest
+    file, is_before = found
     table = read_day_files(lake.folder, [file], CANDLE_SCHEMA)
     row = table.num_rows - 1 if is_before else 0
     return Neighbour(table["closed_at"][row].as_py(), table["close"][row].as_py())
 
 
-def _rescaled(lake: Lake, question: Question, rows: pd.DataFrame) -> float | None:
+def _rescaled(lake: Lake, request: FetchRequest, rows: pd.DataFrame) -> float | None:
     """By how much the source has rescaled candles that are stored already; None where it has not."""
-    days = lake.ledger.coverage("candles", question.first, question.last, asset_id=question.asset.asset_id)
+    days = lake.ledger.coverage("candles", request.first, request.last, asset_id=request.asset.asset_id)
     files = [row.file for row in days if row.file is not None]
     if not files or rows.empty:
         return None
@@ -204,7 +213,7 @@ def _rescaled(lake: Lake, question: Question, rows: pd.DataFrame) -> float | Non
 
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:
-    """Another asset whose stored candles are these, told by the first, middle and last full day."""
+    """Another asset whose stored candles are these, recognised by the first, middle and last full day."""
     key_T = rows["closed_at"].to_numpy().astype("datetime64[us]") - np.timedelta64(1, "us")
     day_D, first_D, count_D = np.unique(key_T.astype("datetime64[D]"), return_index=True, return_counts=True)
     full = np.flatnonzero(count_D >= _TWIN_ROWS)
@@ -217,12 +226,12 @@ def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:
     return lake.ledger.twin("candles", asset.asset_id, named)
 
 
-def whole_days(days: Sequence[date], longest: int) -> list[tuple[date, date]]:
+def day_windows(days: Sequence[date], longest: int) -> list[tuple[date, date]]:
     """Consecutive days grouped into windows of at most ``longest`` days.
 
     >>> first = date(2025, 1, 1)
     >>> days = [first + timedelta(days=offset) for offset in (0, 1, 2, 8)]
-    >>> [(start.day, stop.day) for start, stop in whole_days(days, 2)]
+    >>> [(start.day, stop.day) for start, stop in day_windows(days, 2)]
     [(1, 2), (3, 3), (9, 9)]
     """
     windows: list[tuple[date, date]] = []

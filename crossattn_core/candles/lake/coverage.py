@@ -1,16 +1,16 @@
-"""What a lake has of each asset over some days, and where it has holes: never asked for, or asked for and missing."""
+"""What a lake has of each asset over some days, and where it has holes: never fetched, or fetched and missing."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from crossattn_core.candles.lake.ledger import Coverage, Kind
+from crossattn_core.candles.lake.ledger import Coverage
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import days_between
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, Kind
 
-__all__ = ["AssetCoverage", "Hole", "coverage_of", "kinds_of"]
+__all__ = ["AssetCoverage", "Hole", "coverage_of"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Hole:
     why: str
     """'never asked', 'not over when asked' or 'missing'."""
     missing: int
-    """Rows that the calendar calls for and the source did not give; 0 where nobody asked."""
+    """Rows that the calendar calls for and the source did not give; 0 where nothing was fetched."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class AssetCoverage:
     days: int
     rows: int
     expected: int
-    """Rows that the calendar calls for, on the days asked for."""
+    """Rows that the calendar calls for, on the days that were fetched."""
     first: datetime | None
     last: datetime | None
     quarantined: int
     revisions_waiting: int
-    """Values that the source told differently later and that nobody has adopted."""
+    """Values that the source changed later and that nobody has adopted."""
     holes: tuple[Hole, ...]
 
     @property
@@ -48,24 +48,17 @@ class AssetCoverage:
         return sum(hole.missing for hole in self.holes)
 
     def is_complete(self, tolerance: float) -> bool:
-        """Whether every day was asked for when it was over, and at most ``tolerance`` of the rows are missing."""
-        is_asked = all(hole.why == "missing" for hole in self.holes)
-        return is_asked and self.missing <= tolerance * self.expected
-
-
-def kinds_of(asset: Asset) -> tuple[Kind, ...]:
-    """What is kept of an asset: candles, and the payments that its holders make or get."""
-    return ("candles", *(("funding",) if asset.pays_funding else ()), *(("dividends",) if asset.pays_dividends else ()))
+        """Whether every day was fetched when it was over, and at most ``tolerance`` of the rows are missing."""
+        is_fetched = all(hole.why == "missing" for hole in self.holes)
+        return is_fetched and self.missing <= tolerance * self.expected
 
 
 def coverage_of(lake: Lake, assets: Sequence[Asset], first: date, last: date) -> list[AssetCoverage]:
     """One row an asset and kind, in the order of ``assets``."""
-    kinds = dict.fromkeys(kind for asset in assets for kind in kinds_of(asset))
+    kinds = dict.fromkeys(kind for asset in assets for kind in asset.series)
     refused = {kind: Counter(lake.read_quarantine(first, last, kind=kind)["asset_id"].to_pylist()) for kind in kinds}
     waiting = {kind: _waiting(lake, kind, first, last) for kind in kinds}
-    return [
-        _of_asset(lake, asset, kind, first, last, refused[kind], waiting[kind]) for asset in assets for kind in kinds_of(asset)
-    ]
+    return [_of_asset(lake, asset, kind, first, last, refused[kind], waiting[kind]) for asset in assets for kind in asset.series]
 
 
 def _of_asset(

@@ -16,10 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crossattn_core.candles.lake.ledger import Coverage, Kind
+from crossattn_core.candles.lake.ledger import Coverage
 from crossattn_core.days import bounds
 from crossattn_core.errors import CandleError
 from crossattn_core.receipts import combined_hash
+from crossattn_core.universe import Kind
 
 __all__ = [
     "CANDLE_SCHEMA",
@@ -122,7 +123,7 @@ def read_day_files(folder: Path, files: Sequence[str], schema: pa.Schema) -> pa.
         except (OSError, pa.ArrowInvalid) as error:
             raise CandleError(
                 f"{folder / name}: the ledger names this file, but it cannot be read ({error}); "
-                "restore it, or delete the lake folder and take the candles in again"
+                "restore it, or delete the lake folder and fetch the candles again"
             ) from error
     return pa.concat_tables(tables) if tables else schema.empty_table()
 

@@ -1,7 +1,7 @@
-"""The ledger of a lake: what was asked, what came, what was refused, what the source changed its mind about.
+"""The ledger of a lake: what was fetched, what came, what was refused, what the source revised.
 
-One SQLite file that any number of processes may use at once. A day without a row was never asked for; a row with
-``rows = 0`` was asked for and is empty. A Parquet file counts from the moment its row is committed.
+One SQLite file that any number of processes may use at once. A day without a row was never fetched; a row with
+``rows = 0`` was fetched and is empty. A Parquet file counts from the moment its row is committed.
 """
 
 import json
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-__all__ = ["Coverage", "Kind", "Ledger"]
+from crossattn_core.universe import Kind
 
-Kind = str
-"""'candles', 'funding' or 'dividends'."""
+__all__ = ["Coverage", "Ledger", "coverage_rows", "iso", "put_coverage", "put_window"]
 
 _TABLES = """
 create table if not exists coverage (
@@ -71,7 +70,7 @@ class Coverage:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the day was over, by the source's clock, when it was last asked for."""
+        """Whether the day was over, by the source's clock, when it was last fetched."""
         return self.asked_until > self.day + "T23:59:59.999999"
 
 
@@ -92,7 +91,7 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for questions; an absent ledger answers like an empty one."""
+        """A connection for queries; an absent ledger reads like an empty one."""
         connection = sqlite3.connect(self._path if self._path.exists() else ":memory:", timeout=60)
         try:
             if not _has_tables(connection):
@@ -135,8 +134,8 @@ class Ledger:
     def has_rows(self, kind: Kind, asset_id: str) -> bool:
         """Whether anything of the asset was ever stored."""
         with self.reading() as connection:
-            question = "select 1 from coverage where kind = ? and asset_id = ? and rows > 0 limit 1"
-            return connection.execute(question, (kind, asset_id)).fetchone() is not None
+            query = "select 1 from coverage where kind = ? and asset_id = ? and rows > 0 limit 1"
+            return connection.execute(query, (kind, asset_id)).fetchone() is not None
 
     def nearest_file(self, kind: Kind, asset_id: str, first: date, last: date) -> tuple[str, bool] | None:
         """The asset's newest file before the days first..last, or else its oldest after; and whether it is before."""
@@ -144,18 +143,18 @@ class Ledger:
         after = "day > ? order by day", last.isoformat(), False
         with self.reading() as connection:
             for where, day, is_before in (before, after):
-                question = f"select file from coverage where kind = ? and asset_id = ? and file is not null and {where} limit 1"
-                found = connection.execute(question, (kind, asset_id, day)).fetchone()
+                query = f"select file from coverage where kind = ? and asset_id = ? and file is not null and {where} limit 1"
+                found = connection.execute(query, (kind, asset_id, day)).fetchone()
                 if found is not None:
                     return found[0], is_before
         return None
 
     def twin(self, kind: Kind, asset_id: str, named: dict[date, str]) -> str | None:
         """Another asset that has a day of this content (day -> content hash)."""
-        question = "select asset_id from coverage where kind = ? and day = ? and content_hash = ? and asset_id <> ? limit 1"
+        query = "select asset_id from coverage where kind = ? and day = ? and content_hash = ? and asset_id <> ? limit 1"
         with self.reading() as connection:
             for day, content_hash in named.items():
-                found = connection.execute(question, (kind, day.isoformat(), content_hash, asset_id)).fetchone()
+                found = connection.execute(query, (kind, day.isoformat(), content_hash, asset_id)).fetchone()
                 if found is not None:
                     return found[0]
         return None
@@ -183,13 +182,13 @@ def coverage_rows(
     asset_id: str | None = None,
 ) -> list[Coverage]:
     """As ``Ledger.coverage``, inside a transaction."""
-    question = f"select {', '.join(_COVERAGE)} from coverage where kind = ? and day between ? and ?"
+    query = f"select {', '.join(_COVERAGE)} from coverage where kind = ? and day between ? and ?"
     given: list[object] = [kind, first.isoformat(), last.isoformat()]
     if venue is not None:
-        question, given = question + " and venue = ?", [*given, venue]
+        query, given = query + " and venue = ?", [*given, venue]
     if asset_id is not None:
-        question, given = question + " and asset_id = ?", [*given, asset_id]
-    return [Coverage(*row) for row in connection.execute(question + " order by day, asset_id", given)]
+        query, given = query + " and asset_id = ?", [*given, asset_id]
+    return [Coverage(*row) for row in connection.execute(query + " order by day, asset_id", given)]
 
 
 def put_coverage(connection: sqlite3.Connection, rows: Iterable[Coverage]) -> None:
@@ -210,7 +209,7 @@ def put_window(
     counts: tuple[int, int, int],
     fetched_at: datetime,
 ) -> None:
-    """Note one answered question: its parameters and (rows, requests, retries)."""
+    """Note one fetched window: its request's parameters and (rows, requests, retries)."""
     connection.execute(
         "insert into windows values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (kind, asset_id, *(day.isoformat() for day in span), json.dumps(request, sort_keys=True), *counts, iso(fetched_at)),

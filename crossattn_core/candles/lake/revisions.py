@@ -1,8 +1,8 @@
-"""What to do when a source changes its mind: nothing by itself, and two explicit acts.
+"""What to do when a source revises a value: nothing by itself, and two explicit acts.
 
 History uses the first closed value. A later different one waits in the ledger until someone adopts it for the days
 that they name. When a whole series moves to another scale (a split that the source adjusted for backwards), the
-asset's history is retired as a whole and taken in again.
+asset's history is retired as a whole and fetched again.
 """
 
 from datetime import date, datetime
@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from crossattn_core.candles.lake.day_files import SCHEMAS, asset_folder, content_hash, read_day_files, time_column
-from crossattn_core.candles.lake.ledger import Coverage, Kind, coverage_rows, iso, put_coverage
+from crossattn_core.candles.lake.ledger import Coverage, coverage_rows, iso, put_coverage
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.candles.lake.writer import put_day_file
 from crossattn_core.days import bounds
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, Kind
 
 __all__ = ["adopt_revisions", "retire_history", "revisions_beyond"]
 
@@ -56,8 +56,8 @@ def adopt_revisions(lake: Lake, asset: Asset, first: date, last: date, at: datet
             start, end = (iso(edge) for edge in bounds(date.fromisoformat(row.day)))
             where = "kind = ? and asset_id = ? and closed_at > ? and closed_at <= ? and adopted_at is null"
             given = (kind, asset.asset_id, start, end)
-            question = f"select closed_at, field, later_value from revisions where {where} order by later_fetched_at"
-            waiting = connection.execute(question, given).fetchall()
+            query = f"select closed_at, field, later_value from revisions where {where} order by later_fetched_at"
+            waiting = connection.execute(query, given).fetchall()
             if not waiting:
                 continue
             table = _with_values(read_day_files(lake.folder, [row.file], schema), key, waiting)
@@ -69,11 +69,11 @@ def adopt_revisions(lake: Lake, asset: Asset, first: date, last: date, at: datet
 
 
 def retire_history(lake: Lake, asset: Asset, at: datetime, *, kind: Kind = "candles") -> Path | None:
-    """Set the asset's whole history aside, so that the next intake asks for all of it; returns where it went.
+    """Set the asset's whole history aside, so that the next ingest fetches all of it; returns where it went.
 
     For a split that the source has adjusted for backwards: stored prices and new ones are then on two scales. The
-    files are kept under ``retired/``; quarantine and revisions stay in the ledger, the latter as adopted: what is taken in
-    next is what the source says by then. Killed half-way, a second call ends it.
+    files are kept under ``retired/``; quarantine and revisions stay in the ledger, the latter as adopted: what is fetched
+    next is what the source gives by then. Killed half-way, a second call ends it.
     """
     folder = lake.folder / asset_folder(kind, asset.asset_id)
     aside = lake.folder / "retired" / f"{at:%Y%m%dT%H%M%S}" / asset_folder(kind, asset.asset_id)

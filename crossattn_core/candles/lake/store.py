@@ -3,13 +3,13 @@
     <root>/<feed>/candles/<venue>/<category>/<symbol>/2025-03-01.parquet
     <root>/<feed>/funding/<venue>/<category>/<symbol>/2025-03-01.parquet
     <root>/<feed>/dividends/<venue>/<category>/<symbol>/2025-03-10.parquet
-    <root>/<feed>/ledger.sqlite     what was asked, stored, refused and revised
+    <root>/<feed>/ledger.sqlite     what was fetched, stored, refused and revised
     <root>/<feed>/compact/          month files that make long reads fast: a cache, safe to delete
     <root>/<feed>/truth.json        a simulated market's planted truth
 
 Files are only ever added: a day that gains candles gets a new file (``2025-03-01.1.parquet``) and the ledger
 points to it. The first closed value stored is the one that history uses; a later different one is a revision,
-kept beside it. Nothing is filled, shifted or made up.
+kept next to it. Nothing is filled, shifted or made up.
 """
 
 import json
@@ -20,10 +20,11 @@ from typing import Any
 import pyarrow as pa
 
 from crossattn_core.candles.lake.day_files import DAYS_WORTH_A_CACHE, SCHEMAS, compacted, read_day_files
-from crossattn_core.candles.lake.ledger import Coverage, Kind, Ledger, iso
+from crossattn_core.candles.lake.ledger import Coverage, Ledger, iso
 from crossattn_core.days import bounds, days_between
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import sha256_of, write_json
+from crossattn_core.universe import Kind
 
 __all__ = ["COVERAGE_SCHEMA", "QUARANTINE_SCHEMA", "REVISION_SCHEMA", "Lake"]
 
@@ -75,7 +76,7 @@ COVERAGE_SCHEMA = pa.schema(
         ("fetched_at", _INSTANT),
     ]
 )
-"""One row an asset and day that was asked for."""
+"""One row an asset and day that was fetched."""
 
 
 class Lake:
@@ -124,17 +125,17 @@ class Lake:
     # Hashes
 
     def day_hash(self, venue: str, day: date) -> str:
-        """Names the day's candles of every asset of the venue, whenever fetched; '' when never asked for."""
+        """Names the day's candles of every asset of the venue, whenever fetched; '' when never fetched."""
         return self.day_hashes(venue, day, day)[day]
 
     def day_hashes(self, venue: str, first: date, last: date, *, kind: Kind = "candles") -> dict[date, str]:
-        """``day_hash`` of each day first..last, in one question; remembered until the ledger changes."""
-        version, asked = self.ledger.version, (venue, first, last, kind)
+        """``day_hash`` of each day first..last, in one query; remembered until the ledger changes."""
+        version, span = self.ledger.version, (venue, first, last, kind)
         if version != self._hashed_at:
             self._hashed_at, self._hashes = version, {}
-        if asked not in self._hashes:
-            self._hashes[asked] = self._hash_days(*asked)
-        return dict(self._hashes[asked])
+        if span not in self._hashes:
+            self._hashes[span] = self._hash_days(*span)
+        return dict(self._hashes[span])
 
     def _hash_days(self, venue: str, first: date, last: date, kind: Kind) -> dict[date, str]:
         found: dict[str, list[str]] = {}
@@ -142,15 +143,6 @@ class Lake:
             found.setdefault(row.day, []).extend((row.asset_id, row.content_hash))
         hashed = {day: combined_hash(*parts) for day, parts in found.items()}
         return {day: hashed.get(day.isoformat(), "") for day in days_between(first, last)}
-
-    def funding_day_hash(self, day: date, *, venue: str = "bybit") -> str:
-        """Names the day's settlements; '' when never asked for."""
-        return self.day_hashes(venue, day, day, kind="funding")[day]
-
-    def last_covered_day(self, venue: str, kind: Kind = "candles") -> date | None:
-        """The newest complete day in the ledger of the venue; none when nothing was fetched."""
-        rows = [row.day for row in self.ledger.coverage(kind, date.min, date.max, venue=venue) if row.is_complete]
-        return date.fromisoformat(max(rows)) if rows else None
 
     # Upkeep
 
@@ -180,7 +172,7 @@ class Lake:
         return faults
 
     def write_manifest(self) -> Path:
-        """Every stored file with its sha256, and every question asked with its parameters, as JSON."""
+        """Every stored file with its sha256, and every request with its parameters, as JSON."""
         files = {
             row.file: {"rows": row.rows, "sha256": row.sha256}
             for kind in SCHEMAS
@@ -188,8 +180,8 @@ class Lake:
             if row.file is not None
         }
         columns = ("kind", "asset_id", "first", "last", "request", "rows", "requests", "retries", "fetched_at")
-        asked = [dict(zip(columns, row, strict=True)) for row in self.ledger.rows("windows", columns, "1 = 1", ())]
-        return write_json(self.folder / "manifest.json", {"files": files, "requests": asked})
+        requests = [dict(zip(columns, row, strict=True)) for row in self.ledger.rows("windows", columns, "1 = 1", ())]
+        return write_json(self.folder / "manifest.json", {"files": files, "requests": requests})
 
     # Inside
 
@@ -201,9 +193,9 @@ class Lake:
                 months.setdefault((row.asset_id, row.day[:7]), []).append(row)
         tables = []
         for (_, month), days in sorted(months.items()):
-            asked = [row for row in days if first.isoformat() <= row.day <= last.isoformat()]
-            if len(asked) < DAYS_WORTH_A_CACHE:
-                tables.append(read_day_files(self.folder, [row.file for row in asked if row.file], schema))
+            wanted = [row for row in days if first.isoformat() <= row.day <= last.isoformat()]
+            if len(wanted) < DAYS_WORTH_A_CACHE:
+                tables.append(read_day_files(self.folder, [row.file for row in wanted if row.file], schema))
             else:
                 tables.append(compacted(self.folder, kind, month, days, schema, (first, last)))
         return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()

@@ -1,4 +1,4 @@
-"""Writing to the lake: one answered window becomes day files and ledger rows, in one transaction.
+"""Writing to the lake: one fetched window becomes day files and ledger rows, in one transaction.
 
 Order: day files, one sync, ledger. Killed at any moment, the ledger knows either the whole window or nothing of
 it. Writers take turns at the ledger, so two fetches of the same days store the first one's values and note the
@@ -25,17 +25,17 @@ from crossattn_core.candles.lake.day_files import (
     to_table,
     write_day_file,
 )
-from crossattn_core.candles.lake.ledger import Coverage, Kind, coverage_rows, iso, put_coverage, put_window
+from crossattn_core.candles.lake.ledger import Coverage, coverage_rows, iso, put_coverage, put_window
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import bounds, days_between
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, Kind
 
-__all__ = ["Answer", "Stored", "put_day_file", "store_answer"]
+__all__ = ["FetchedWindow", "WriteResult", "put_day_file", "write_window"]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a feed answered for one asset over whole days, after validation."""
+class FetchedWindow:
+    """What a feed gave for one asset over whole days, after validation."""
 
     kind: Kind
     asset: Asset
@@ -47,11 +47,12 @@ class Answer:
     """Refused candles with ``reason`` and ``detail``."""
     expected: dict[date, tuple[int, int]]
     """Day -> (rows the calendar calls for so far, of these waived)."""
-    asked_until: datetime
-    """How far the question reached, naive UTC: min(end of the window, the source's clock)."""
+    fetched_until: datetime
+    """How far the request reached, naive UTC: min(end of the window, the source's clock)."""
     fetched_at: datetime
-    """The source's clock at the answer, naive UTC."""
+    """The source's clock when it answered, naive UTC."""
     request: dict[str, object] = field(default_factory=dict)
+    """Parameters of the request, for the ledger."""
     requests: int = 0
     retries: int = 0
 
@@ -62,59 +63,55 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What became of an answer."""
+class WriteResult:
+    """What writing a window did."""
 
     rows: int
     revisions: dict[date, int]
 
 
-def store_answer(lake: Lake, answer: Answer, *, compare: bool = True) -> Stored:
-    """Store one answer; candles already in the lake keep their first closed value.
-
-    Args:
-        compare: whether a different later value is noted as a revision.
-    """
-    schema = SCHEMAS[answer.kind]
-    table = to_table(answer.rows.assign(fetched_at=answer.fetched_at), schema)
-    days = [day for day in days_between(answer.first, answer.last) if bounds(day)[0] < answer.asked_until]
+def write_window(lake: Lake, window: FetchedWindow) -> WriteResult:
+    """Store one window; candles already in the lake keep their first closed value, and a different later one is noted."""
+    schema = SCHEMAS[window.kind]
+    table = to_table(window.rows.assign(fetched_at=window.fetched_at), schema)
+    days = [day for day in days_between(window.first, window.last) if bounds(day)[0] < window.fetched_until]
     edges = np.array([bounds(day)[0] for day in days] + [bounds(days[-1])[1]], dtype="datetime64[us]") if days else None
     cuts = np.searchsorted(table[time_column(schema)].to_numpy(), edges, side="right") if edges is not None else []
     revisions: dict[date, int] = {}
     with lake.ledger.writing() as connection:
         known = {
             row.day: row
-            for row in coverage_rows(connection, answer.kind, answer.first, answer.last, asset_id=answer.asset.asset_id)
+            for row in coverage_rows(connection, window.kind, window.first, window.last, asset_id=window.asset.asset_id)
         }
         rows: list[Coverage] = []
         for place, day in enumerate(days):
             fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
             before = known.get(day.isoformat())
-            if before is not None and answer.is_refused_whole:
+            if before is not None and window.is_refused_whole:
                 continue  # nothing was learnt about a day that is known: it stays as old as it is
             if before is not None and before.file is not None:
                 stored = read_day_files(lake.folder, [before.file], schema)
                 fresh, changed = _merged(stored, fresh)
-                if compare and changed:
+                if changed:
                     revisions[day] = len({key for key, *_ in changed})
-                    _note_revisions(connection, answer, changed)
-            rows.append(_covered(lake, answer, day, fresh, before))
+                    _note_revisions(connection, window, changed)
+            rows.append(_covered(lake, window, day, fresh, before))
         # The files must be on disk before the row that makes them count.
         os.sync()
         put_coverage(connection, rows)
-        _note_refused(connection, answer)
+        _note_refused(connection, window)
         put_window(
             connection,
-            answer.kind,
-            answer.asset.asset_id,
-            (answer.first, answer.last),
-            answer.request,
-            (table.num_rows, answer.requests, answer.retries),
-            answer.fetched_at,
+            window.kind,
+            window.asset.asset_id,
+            (window.first, window.last),
+            window.request,
+            (table.num_rows, window.requests, window.retries),
+            window.fetched_at,
         )
     if not known:
-        cache_months(lake.folder, answer.kind, rows, table)
-    return Stored(rows=table.num_rows, revisions=revisions)
+        cache_months(lake.folder, window.kind, rows, table)
+    return WriteResult(rows=table.num_rows, revisions=revisions)
 
 
 def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Coverage:
@@ -145,14 +142,14 @@ def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Cove
     )
 
 
-def _covered(lake: Lake, answer: Answer, day: date, table: pa.Table, before: Coverage | None) -> Coverage:
-    asked_until = iso(min(answer.asked_until, bounds(day)[1]))
-    called_for, waived = answer.expected.get(day, (0, 0))
+def _covered(lake: Lake, window: FetchedWindow, day: date, table: pa.Table, before: Coverage | None) -> Coverage:
+    asked_until = iso(min(window.fetched_until, bounds(day)[1]))
+    called_for, waived = window.expected.get(day, (0, 0))
     expected = max(called_for - waived, table.num_rows)
     row = before or Coverage(
-        kind=answer.kind,
-        asset_id=answer.asset.asset_id,
-        venue=answer.asset.venue,
+        kind=window.kind,
+        asset_id=window.asset.asset_id,
+        venue=window.asset.venue,
         day=day.isoformat(),
         asked_until=asked_until,
         rows=0,
@@ -176,7 +173,7 @@ def _covered(lake: Lake, answer: Answer, day: date, table: pa.Table, before: Cov
         expected=expected,
         gaps=max(expected - table.num_rows, 0),
         attempts=row.attempts + 1,
-        fetched_at=iso(answer.fetched_at),
+        fetched_at=iso(window.fetched_at),
     )
 
 
@@ -213,44 +210,44 @@ def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
     return pa.concat_tables([stored, added]).sort_by(key).combine_chunks(), changes
 
 
-def _note_revisions(connection, answer: Answer, changes: Sequence[Change]) -> None:
+def _note_revisions(connection, window: FetchedWindow, changes: Sequence[Change]) -> None:
     connection.executemany(
         "insert or ignore into revisions values (?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
         [
             (
-                answer.kind,
-                answer.asset.asset_id,
+                window.kind,
+                window.asset.asset_id,
                 iso(opened if isinstance(opened, datetime) else _moment(key)),
                 iso(_moment(key)),
                 name,
                 first,
                 later,
                 iso(_moment(first_fetched)),
-                iso(answer.fetched_at),
+                iso(window.fetched_at),
             )
             for key, name, first, later, opened, first_fetched in changes
         ],
     )
 
 
-def _note_refused(connection, answer: Answer) -> None:
-    if answer.refused.empty:
+def _note_refused(connection, window: FetchedWindow) -> None:
+    if window.refused.empty:
         return
     values = ("open", "high", "low", "close", "volume", "turnover")
     rows = []
-    for row in answer.refused.to_dict("records"):
+    for row in window.refused.to_dict("records"):
         numbers = [None if pd.isna(row[name]) else float(row[name]) for name in values]
         times = [iso(pd.Timestamp(row[name]).to_pydatetime()) for name in ("opened_at", "closed_at")]
         fingerprint = sha256(repr((times, numbers)).encode()).hexdigest()[:16]
         rows.append(
             (
-                answer.kind,
-                answer.asset.asset_id,
+                window.kind,
+                window.asset.asset_id,
                 *times,
                 *numbers,
                 row["reason"],
                 row["detail"],
-                iso(answer.fetched_at),
+                iso(window.fetched_at),
                 fingerprint,
             )
         )
