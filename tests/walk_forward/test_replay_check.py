@@ -7,9 +7,11 @@ import pytest
 
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.registry import load_model
+from crossattn_core.home import open_home
+from crossattn_core.line import Line
 from crossattn_core.panel.panel import Panel
 from crossattn_core.walk_forward.replay_check import check_replay, sampled_days
-from tests.small import run_line, small_experiment, write_market
+from tests.small import past, small_experiment
 
 
 class Peeking:
@@ -26,19 +28,18 @@ class Peeking:
         return None
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory):
-    market = tmp_path_factory.mktemp("market")
-    write_market(market)
-    return run_line(small_experiment(market), tmp_path_factory.mktemp("home"))[0]
+@pytest.fixture
+def ran(ready_folder: Path) -> Line:
+    experiment = small_experiment(ready_folder / "market")
+    return Line(experiment, open_home(ready_folder / "home", experiment), clock=past)
 
 
-def test_forecasts_of_an_honest_walk_come_out_again(ran) -> None:
+def test_forecasts_of_an_honest_walk_come_out_again(ran: Line) -> None:
     days = sampled_days([day for day in ran.staleness.days if day.day > 16])
     assert check_replay(ran.home, ran.experiment, ran.panel(), days).empty
 
 
-def test_a_model_that_reads_the_next_row_is_caught(ran) -> None:
+def test_a_model_that_reads_the_next_row_is_caught(ran: Line) -> None:
     def load(folder: Path, experiment):
         return Peeking(load_model(folder, experiment))
 
