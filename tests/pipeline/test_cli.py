@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.commands import PROJECT, crossattn, environment_of
+from tests.forks import PROJECT
+from tests.pipeline.commands import crossattn, environment_of
 from tests.small import small_experiment, write_market
 
 
