@@ -47,7 +47,8 @@ def test_a_model_from_the_future_is_found_with_its_labels(walked) -> None:
     model_id = read_plan(home)["model_id"].iloc[-1]
     _change_cut_off(home, model_id, "2026-01-01T00:00:00")
     failures = check_no_forecast_saw_its_label(home, rolling_experiment(), panel, load=fake_load)
-    assert len(failures)
+    assert set(failures["fault"]) == {"the model knows rows of the day that it serves"}
+    assert set(failures["model_id"]) == {model_id}
     assert (failures["label_end"].dropna() <= failures["cut_off"].iloc[0]).all()
 
 
