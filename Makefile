@@ -1,37 +1,60 @@
-# Two commands: `make demo` runs the line on the embedded market, `make test` checks everything.
+# Two commands: `make demo` runs the line on the embedded market, `make test` checks everything. `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Test files run side by side, one worker a core, four at most; WORKERS=0 runs all in one process.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo recorded test lint types imports suite slow ui clean
+.DEFAULT_GOAL := demo
+.PHONY: help demo recorded ui test lint format types imports suite slow room hooks clean
 
-demo: $(STAMP)
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## run the whole graph on the embedded market
 	$(BIN)/crossattn run --experiment experiments/demo.yaml
 
-recorded: $(STAMP)
+recorded: $(STAMP) ## run it on recorded candles (experiments/recorded.yaml)
 	CROSSATTN_HOME=.crossattn-recorded $(BIN)/crossattn run --experiment experiments/recorded.yaml
 
-ui: $(STAMP)
+ui: $(STAMP) ## the web UI over the home of the demo
 	$(BIN)/crossattn ui
 
-test: lint types imports suite
+test: lint types imports suite ## everything that must be green: lint, types, imports, suite
 
-lint: $(STAMP)
+lint: $(STAMP) ## ruff and sqlfluff, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_like_sql
 
-types: $(STAMP)
+format: $(STAMP) ## let ruff and sqlfluff rewrite what they can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/sqlfluff fix --nocolor --disable-progress-bar dbt_like_sql
+
+types: $(STAMP) ## basedpyright
 	$(BIN)/basedpyright
 
-imports: $(STAMP)
+imports: $(STAMP) ## who may import whom
 	$(BIN)/lint-imports
 
-suite: $(STAMP)
-	$(BIN)/python -m pytest
+suite: $(STAMP) ## the tests, but for the long ones
+	$(PYTEST)
 
-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+slow: $(STAMP) ## the long tests
+	$(PYTEST) -m slow
+
+room: $(STAMP) ## one room's lint, types, doctests and tests: make room ROOM=model
+	@test -d "crossattn_core/$(ROOM)" -a -n "$(ROOM)" || { echo "ROOM is a folder of crossattn_core: make room ROOM=model" >&2; exit 2; }
+	$(BIN)/ruff check crossattn_core/$(ROOM) $(wildcard tests/$(ROOM))
+	$(BIN)/ruff format --check crossattn_core/$(ROOM) $(wildcard tests/$(ROOM))
+	$(BIN)/basedpyright crossattn_core/$(ROOM)
+	$(BIN)/python -m pytest crossattn_core/$(ROOM) $(wildcard tests/$(ROOM))
+
+hooks: $(STAMP) ## let git run the linters before each commit
+	$(BIN)/pre-commit install
 
 # One environment for everything, from the pinned lock. The packages live in the stamp's folder, so an
 # interrupted install is redone and a changed lock or pyproject rebuilds.
@@ -42,5 +65,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
-clean:
+clean: ## remove the environment; homes stay
 	rm -rf $(VENV) build *.egg-info

@@ -26,6 +26,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Windows
 from crossattn_core.stats.rank_correlation import rank_correlation
 from crossattn_core.stats.returns import log_returns
+from crossattn_core.training.device import threads
 
 __all__ = [
     "VIEWS",
@@ -107,15 +108,16 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
     )
     assets = len(panel.asset_ids)
     total_NML = np.zeros((assets, assets, network.max_lag))
-    for row in rows:
-        recent = windows.gather_recent(torch.tensor([int(row)]), network.max_lag)
-        bar_UNC = recent.bar_UNC.clone().requires_grad_()
-        next_bar_N = network.cross_part_and_weights(replace(recent, bar_UNC=bar_UNC))[0][0, :, 0]
-        if not next_bar_N.requires_grad:
-            continue
-        slope_NUMC = torch.stack([torch.autograd.grad(value, bar_UNC, retain_graph=True)[0] for value in next_bar_N])
-        # In a row of its own each lag is one distinct bar; place_BL says which.
-        total_NML += (slope_NUMC * bar_UNC).sum(dim=-1).abs()[:, recent.place_BL[0]].transpose(1, 2).detach().numpy()
+    with threads(model.experiment.training.threads):
+        for row in rows:
+            recent = windows.gather_recent(torch.tensor([int(row)]), network.max_lag)
+            bar_UNC = recent.bar_UNC.clone().requires_grad_()
+            next_bar_N = network.cross_part_and_weights(replace(recent, bar_UNC=bar_UNC))[0][0, :, 0]
+            if not next_bar_N.requires_grad:
+                continue
+            slope_NUMC = torch.stack([torch.autograd.grad(value, bar_UNC, retain_graph=True)[0] for value in next_bar_N])
+            # In a row of its own each lag is one distinct bar; place_BL says which.
+            total_NML += (slope_NUMC * bar_UNC).sum(dim=-1).abs()[:, recent.place_BL[0]].transpose(1, 2).detach().numpy()
     return total_NML / len(rows)
 
 

@@ -38,7 +38,7 @@ tests:
 */
 with bars as (select * from aligned.bars),
 own as (select * from features.bar),
-behind as (select * from features.trailing)
+behind as (select * from features.trailing) -- noqa: PRS
 select
     bars.as_of,
     bars.asset_id,

@@ -70,7 +70,7 @@ received as (
 most as (
     select
         day,
-        first(symbol order by attention desc, symbol) as most_attended,
+        first(symbol order by attention desc, symbol asc) as most_attended,
         max(attention) / nullif(sum(attention), 0) as most_attended_share
     from received
     group by day

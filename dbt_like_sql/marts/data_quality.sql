@@ -44,10 +44,11 @@ expected as (
     from candles
     inner join assets on candles.asset_id = assets.asset_id
     inner join aligned.sessions as sessions
-        on assets.calendar = sessions.calendar
-        and sessions.as_of >= candles.first_candle
-        and sessions.as_of < candles.last_candle + interval 1 hour
-        and sessions.candles_expected > 0
+        on
+            assets.calendar = sessions.calendar
+            and sessions.as_of >= candles.first_candle
+            and sessions.as_of < candles.last_candle + interval 1 hour
+            and sessions.candles_expected > 0
     group by assets.asset_id
 ),
 traded as (

@@ -64,7 +64,7 @@ select
     count(judged.outcome) as outcomes,
     case when count(judged.outcome) >= 3 then corr(judged.forecast::double, judged.outcome) end as ic,
     avg((sign(judged.forecast) = sign(judged.outcome))::integer)
-        filter (judged.forecast <> 0 and judged.outcome <> 0) as hit_share,
+    filter (judged.forecast <> 0 and judged.outcome <> 0) as hit_share,
     avg(judged.forecast::double) filter (judged.outcome is not null) as mean_forecast,
     avg(judged.outcome) as mean_outcome,
     sqrt(avg((judged.forecast - judged.outcome) ** 2)) as root_mean_square_error

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_pipeline.cli import app
-from tests.pipeline.test_cli import crossattn
+from tests.pipeline.commands import crossattn
 from tests.small import FIRST, LAST, small_experiment, write_market
 
 BTC, NVDA = "bybit:linear:BTCUSDT", "yahoo:equity:NVDA"

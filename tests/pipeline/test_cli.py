@@ -1,29 +1,15 @@
 """The command line: exit codes that scripts can use, one clear message a fault."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.small import run_line, small_experiment, write_market
-
-PROJECT = Path(__file__).parents[2]
-
-
-def crossattn(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSATTN", "DAGSTER"))}
-    return subprocess.run(
-        [sys.executable, "-m", "crossattn_pipeline.cli", *arguments],
-        cwd=PROJECT,
-        env=environment | {"CROSSATTN_HOME": str(home), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+from tests.forks import PROJECT
+from tests.pipeline.commands import crossattn, environment_of
+from tests.small import small_experiment, write_market
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +95,15 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
     assert crossattn("run", "--epochs", "none", home=tmp_path).returncode == 2
 
 
+def test_a_process_from_nothing_ends_with_the_same_code_and_one_message(experiment_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "crossattn_pipeline.cli", "report", "--experiment", str(experiment_file)]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment_of(tmp_path), capture_output=True, text=True, timeout=300, check=False
+    )
+    served = crossattn(*command[3:], home=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, served.stdout, served.stderr)
+
+
 def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: Path) -> None:
     examples = crossattn("sql", "test", home=tmp_path)
     assert examples.returncode == 0, examples.stdout + examples.stderr
@@ -128,12 +123,10 @@ def test_an_event_is_asked_for_once_and_kept(experiment_file: Path, tmp_path: Pa
     assert [(event["kind"], event["note"]) for event in events] == [("forced", "new fee schedule")]
 
 
-def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(experiment_file: Path, tmp_path: Path) -> None:
-    from crossattn_core.experiment import load_experiment
+def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(ready_folder: Path, tmp_path: Path) -> None:
     from crossattn_core.report.figures.overview import PICTURES
 
-    home, drawn = tmp_path / "home", tmp_path / "drawn"
-    line, _, _ = run_line(load_experiment(experiment_file), home)
+    home, drawn, experiment_file = ready_folder / "home", tmp_path / "drawn", ready_folder / "small.yaml"
     asked = ("leaders", "--experiment", str(experiment_file), "--as-of", "2025-03-27")
     table = crossattn(*asked, home=home)
     assert table.returncode == 0, table.stderr
@@ -146,7 +139,7 @@ def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(experiment_fil
     assert (head["event"], head["as_of"], head["named"]) == ("leaders", "2025-03-27", 0)
     assert head["why_none"].startswith("No lead found")
     assert len(rows) == 6
-    assert {row["leader"] for row in rows} == set(line.experiment.symbols) - {"NVDA"}
+    assert {row["leader"] for row in rows} == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
     assert all(row["why"] and row["named"] is False for row in rows)
     assert all(0 <= row["attention_view"] <= 1 for row in rows)
     assert {path.stem for path in drawn.glob("*.png")} <= set(PICTURES)

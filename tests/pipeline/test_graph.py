@@ -98,10 +98,10 @@ def test_dated_assets_share_one_partition_definition_and_run_a_range_as_one(defi
 def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         name = name_of(spec.key)
-        assert spec.description, name
-        assert spec.group_name != "default", name
-        assert spec.kinds, name
-        assert spec.owners, name
+        assert len((spec.description or "").split()) > 3, name
+        assert spec.group_name in {"candles", "warehouse", "panel", "models", "attention", "portfolio", "marts"}, name
+        assert spec.kinds & {"parquet", "duckdb", "numpy", "pytorch", "json", "html"}, name
+        assert list(spec.owners) == ["team:research"], name
 
 
 def test_the_graph_is_the_table_of_stages(definitions: dg.Definitions, experiment: Experiment) -> None:

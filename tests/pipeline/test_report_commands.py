@@ -1,6 +1,7 @@
 """``report``, ``backtest`` and ``explain`` as a user runs them, over a home in which the whole line ran."""
 
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -10,19 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from crossattn_pipeline.cli import app
-from tests.small import LAST, run_line, small_experiment, write_market
+from tests.small import LAST
 
 AS_OF = "2025-03-24"
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    folder = tmp_path_factory.mktemp("reported")
-    write_market(folder / "market")
-    experiment = small_experiment(folder / "market")
-    (folder / "small.yaml").write_text(json.dumps(experiment.model_dump(mode="json")))
-    run_line(experiment, folder / "home")
-    return folder / "home", ["--experiment", str(folder / "small.yaml"), "--home", str(folder / "home")]
+def options(ready_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    home = tmp_path_factory.mktemp("reported") / "home"
+    shutil.copytree(ready_folder / "home", home)
+    return home, ["--experiment", str(ready_folder / "small.yaml"), "--home", str(home)]
 
 
 def told(*words: str) -> list[dict]:

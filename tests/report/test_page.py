@@ -3,6 +3,7 @@ import json
 import re
 from dataclasses import replace
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -33,6 +34,13 @@ def test_equal_inputs_give_equal_bytes(told, paths, tmp_path):
     again = build_report(told, tmp_path)
     for name in ("html", "json", "returns"):
         assert getattr(again, name).read_bytes() == getattr(paths, name).read_bytes(), name
+
+
+def test_a_callers_matplotlib_settings_change_no_byte(told, paths, tmp_path):
+    with mpl.rc_context({"font.size": 20, "axes.grid": True, "axes.titlepad": 20, "lines.linewidth": 5, "figure.dpi": 200}):
+        assert build_report(told, tmp_path).html.read_bytes() == paths.html.read_bytes()
+        picture = png(equity_figure(told.simulations, "attention", "equal_weight"))
+    assert picture == png(equity_figure(told.simulations, "attention", "equal_weight"))
 
 
 def test_the_page_asks_nobody_for_anything(paths):

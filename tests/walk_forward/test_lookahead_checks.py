@@ -9,12 +9,13 @@ import pytest
 
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.registry import load_model
-from crossattn_core.home import Home
+from crossattn_core.home import Home, open_home
+from crossattn_core.line import Line
 from crossattn_core.panel.panel import Panel
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay, sampled_days
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
-from tests.small import run_line, small_experiment, write_market
+from tests.small import past, small_experiment
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
 
 
@@ -52,7 +53,8 @@ def test_a_model_from_the_future_is_found_with_its_labels(walked) -> None:
     model_id = read_plan(home)["model_id"].iloc[-1]
     _change_cut_off(home, model_id, "2026-01-01T00:00:00")
     failures = check_no_forecast_saw_its_label(home, rolling_experiment(), panel, load=fake_load)
-    assert len(failures)
+    assert set(failures["fault"]) == {"the model knows rows of the day that it serves"}
+    assert set(failures["model_id"]) == {model_id}
     assert (failures["label_end"].dropna() <= failures["cut_off"].iloc[0]).all()
 
 
@@ -77,19 +79,18 @@ class Peeking:
         return None
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory):
-    market = tmp_path_factory.mktemp("market")
-    write_market(market)
-    return run_line(small_experiment(market), tmp_path_factory.mktemp("home"))[0]
+@pytest.fixture
+def ran(ready_folder: Path) -> Line:
+    experiment = small_experiment(ready_folder / "market")
+    return Line(experiment, open_home(ready_folder / "home", experiment), clock=past)
 
 
-def test_forecasts_of_an_honest_walk_come_out_again(ran) -> None:
+def test_forecasts_of_an_honest_walk_come_out_again(ran: Line) -> None:
     days = sampled_days([day for day in ran.staleness.days if day.day > 16])
     assert check_replay(ran.home, ran.experiment, ran.panel(), days).empty
 
 
-def test_a_model_that_reads_the_next_row_is_caught(ran) -> None:
+def test_a_model_that_reads_the_next_row_is_caught(ran: Line) -> None:
     def load(folder: Path, experiment):
         return Peeking(load_model(folder, experiment))
 

@@ -26,28 +26,32 @@ def _known(**changes) -> Known:
 
 
 @pytest.mark.parametrize(
-    ("changes", "action", "reason"),
+    ("changes", "action", "reason", "why"),
     [
-        ({"history_days": 89}, "wait", "history"),
-        ({"history_days": 89, "forced": "now"}, "wait", "history"),
-        ({"last_attempt": None, "has_model": False}, "retrain", "first"),
-        ({}, "carry", "none"),
-        ({"last_attempt": DAY - timedelta(days=28)}, "retrain", "scheduled"),
-        ({"regime": 2}, "retrain", "regime_change"),
-        ({"regime": -1}, "carry", "none"),
-        ({"drift": 9.0}, "retrain", "drift"),
-        ({"drift": 0.9, "drift_at_attempt": 0.6}, "carry", "none"),
-        ({"ic_gap": 0.2}, "retrain", "degraded"),
-        ({"regime": 2, "last_attempt": DAY - timedelta(days=4)}, "carry", "none"),
-        ({"forced": "now", "last_attempt": DAY - timedelta(days=1)}, "retrain", "forced"),
-        ({"rollback": "bad", "forced": "now"}, "carry", "rollback"),
-        ({"has_model": False}, "wait", "none"),
+        ({"history_days": 89}, "wait", "history", "89 of 90 days of history"),
+        ({"history_days": 89, "forced": "now"}, "wait", "history", "89 of 90 days of history"),
+        ({"last_attempt": None, "has_model": False}, "retrain", "first", "first model after 200 days of history"),
+        ({}, "carry", "none", "10 days old, next by schedule in 18"),
+        ({"last_attempt": DAY - timedelta(days=28)}, "retrain", "scheduled", "28 days since the last, every 28"),
+        ({"regime": 2}, "retrain", "regime_change", "regime 1 -> 2 confirmed"),
+        ({"regime": -1}, "carry", "none", "10 days old, next by schedule in 18"),
+        ({"drift": 9.0}, "retrain", "drift", "stability index 9.000, 0.000 when fitted: grown by more than 0.5"),
+        ({"drift": 0.9, "drift_at_attempt": 0.6}, "carry", "none", "10 days old, next by schedule in 18"),
+        ({"ic_gap": 0.2}, "retrain", "degraded", "rolling IC 0.200 under the best other family's"),
+        (
+            {"regime": 2, "last_attempt": DAY - timedelta(days=4)},
+            "carry",
+            "none",
+            "regime_change (regime 1 -> 2 confirmed) waits: 4 of 5 cool-down days",
+        ),
+        ({"forced": "now", "last_attempt": DAY - timedelta(days=1)}, "retrain", "forced", "now"),
+        ({"rollback": "bad", "forced": "now"}, "carry", "rollback", "bad"),
+        ({"has_model": False}, "wait", "none", "no healthy model yet; 10 days old, next by schedule in 18"),
     ],
 )
-def test_the_decision_follows_the_order_of_the_contract(changes, action, reason) -> None:
+def test_the_decision_follows_the_order_of_the_contract(changes, action, reason, why) -> None:
     decision = decide(_known(**changes), SETTINGS)
-    assert (decision.action, decision.reason) == (action, reason)
-    assert decision.why
+    assert (decision.action, decision.reason, decision.why) == (action, reason, why)
 
 
 def test_a_trigger_in_the_cool_down_is_named_and_waits() -> None:

@@ -1,12 +1,12 @@
 """Building by days: any order, rerun or split gives the same stored bits, and a failure changes nothing."""
 
-import copy
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from crossattn_core.days import bounds
 from crossattn_core.errors import WarehouseError
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.run import build, build_all, prepare
 from crossattn_core.warehouse.sources import sync_sources
 from tests.warehouse.lakes import ListedLake, random_lake, small_experiment, warehouse_of
@@ -29,6 +30,11 @@ FIRST, LAST = date(2025, 2, 24), date(2025, 3, 14)  # a month's turn, two weeken
 EXPERIMENT = small_experiment(FIRST, LAST)
 LAKE = random_lake(EXPERIMENT, FIRST, LAST)
 STORED = ("aligned.bars", "features.bar", "features.trailing")
+
+
+def project_with(name: str, **changes: object) -> Project:
+    """The project with one model changed; a loaded project is shared by all of a process and never changed itself."""
+    return replace(PROJECT, models=PROJECT.models | {name: replace(PROJECT.model(name), **changes)})
 
 
 def stored_rows(connection: duckdb.DuckDBPyConnection, model: str) -> list[tuple[object, ...]]:
@@ -92,8 +98,7 @@ def test_a_failing_partition_leaves_the_previous_one_in_place() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
         broken = PROJECT.model("aligned.bars").sql.replace("known.close as mark_price", "error('torn') as mark_price")
-        damaged = copy.deepcopy(PROJECT)  # load_project caches
-        object.__setattr__(damaged.models["aligned.bars"], "sql", broken)
+        damaged = project_with("aligned.bars", sql=broken)
         with pytest.raises(WarehouseError, match=r"aligned/bars\.sql: building aligned\.bars .* nothing was changed"):
             build(connection, damaged, "aligned.bars", FIRST, LAST)
         assert stored_rows(connection, "aligned.bars") == WHOLE["aligned.bars"]
@@ -206,8 +211,7 @@ def test_building_one_model_creates_the_views_that_it_reads() -> None:
 def test_a_model_that_changes_from_view_to_table_and_back_is_built() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
         build_all(connection, PROJECT, FIRST, LAST)
-        changed = copy.deepcopy(PROJECT)  # load_project caches
-        object.__setattr__(changed.models["staging.funding"], "kind", "table")
+        changed = project_with("staging.funding", kind="table")
         assert build(connection, changed, "staging.funding", FIRST, LAST).rows == LAKE.funding.num_rows
         assert build(connection, PROJECT, "staging.funding", FIRST, LAST).rows is None
         assert build(connection, PROJECT, "features.bar", FIRST, LAST).rows == len(WHOLE["features.bar"])
@@ -223,9 +227,7 @@ def test_a_view_is_made_again_when_it_or_what_it_reads_changes_and_left_alone_ot
         first = identity()
         build(connection, PROJECT, "features.bar", FIRST, FIRST)
         assert identity() == first
-        changed = copy.deepcopy(PROJECT)  # load_project caches
-        candles = changed.models["staging.candles"]
-        object.__setattr__(candles, "sql", candles.sql + " -- another")
+        changed = project_with("staging.candles", sql=PROJECT.model("staging.candles").sql + " -- another")
         build(connection, changed, "features.bar", FIRST, FIRST)
         assert identity() != first
         comment = connection.execute("select comment from duckdb_views() where view_name = 'fresh_bars'").fetchall()[0][0]

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.dates as mdates
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -72,7 +73,7 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def drawing() -> Iterator[None]:
     """The house's look, for the length of a figure function, whatever the caller's matplotlib settings are."""
-    with mpl.rc_context(_STYLE):
+    with style.context(["default", _STYLE]):
         yield
 
 
@@ -85,7 +86,7 @@ def frame(width: float = 9.0, height: float = 3.2, rows: int = 1, columns: int =
 
 def svg(figure: Figure, name: str) -> str:
     """The figure as an ``<svg>`` element; ``name`` keeps its ids apart from other figures' on one page."""
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "path.simplify": True}):
+    with style.context("default"), mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "path.simplify": True}):
         stream = io.StringIO()
         # Straight to the canvas: `savefig` lays the figure out in a drawing of its own first, and takes twice as long.
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -109,7 +110,8 @@ def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
     for resolution in (dots_per_inch, 64, 50, 36):
         figure.set_dpi(resolution)
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
+        with style.context("default"):  # ticks are made while they are drawn
+            canvas.draw()
         drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         # Two-sided colour scales need the larger palette; fewer colours come before fewer dots.
         for colours in (256, 64):
