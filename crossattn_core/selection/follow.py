@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decisions import traded_strategies
-from crossattn_core.portfolio.limits import Group, groups_of, project_free
+from crossattn_core.portfolio.limits import Group, groups_of, project
 from crossattn_core.portfolio.positions import Positions
 from crossattn_core.portfolio.strategies.registry import is_baseline
 from crossattn_core.portfolio.target_weights import Targets
@@ -94,8 +94,17 @@ def _within_limits(
 ) -> NDArray[np.float64]:
     """The nearest targets that keep the limits together with the positions that stay; a baseline has the gross limit alone."""
     free_N, settings = np.isfinite(target_N), experiment.portfolio
-    if is_baseline(champion):
-        limited_N = project_free(target_N, held_N, free_N, settings.gross, settings.gross)
-    else:
-        limited_N = project_free(target_N, held_N, free_N, settings.max_weight, settings.gross, groups)
-    return np.where(free_N, limited_N, np.nan)
+    if not free_N.any():
+        return target_N
+    cap, capped = (settings.gross, ()) if is_baseline(champion) else (settings.max_weight, groups)
+    stays_N = np.where(free_N, 0.0, np.abs(held_N))
+    inside = [
+        Group(group.name, group.members_N[free_N], max(group.cap - stays_N[group.members_N].sum(), 0.0))
+        for group in capped
+        if (group.members_N & free_N).any()
+    ]
+    # Not limits.project_free: its sums run over the assets that stay alone, which rounds otherwise in the last bit.
+    left = max(settings.gross - stays_N.sum(), 0.0)
+    limited_N = target_N.copy()
+    limited_N[free_N] = project(target_N[free_N], np.full(int(free_N.sum()), cap), left, inside)
+    return limited_N
