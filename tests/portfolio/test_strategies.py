@@ -18,7 +18,7 @@ ON = story.panel(story.experiment())
 FORECASTS = pd.DataFrame(
     {"as_of": [ON.as_of_T[400]], "asset_id": [ON.asset_ids[0]], "family": "attention", "horizon": 24, "forecast": [0.01]}
 )
-NO_WEIGHTS = pd.DataFrame({name: [] for name in ("as_of", "asset_id", "family", "weight")})
+NO_WEIGHTS = pd.DataFrame({name: [] for name in ("as_of", "asset_id", "family", "value")})
 
 
 def first_asset_only(past_panel, rows_D, experiment):
