@@ -34,7 +34,7 @@ from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import open_panel
 from crossattn_core.progress import Report, silent
-from crossattn_core.receipts import Receipts
+from crossattn_core.receipts import Receipts, hash_of_values
 from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.warehouse.models import load_project
@@ -90,6 +90,10 @@ class Line:
         """Hash of the code that a stage runs today, then those of versions that were accepted as giving the same."""
         code = self.stages.code_hash(self.stages[stage])
         return (code, *sorted(self.staleness.codes_like(stage) - {code}))
+
+    def knobs_hash_of(self, stage: str) -> str:
+        """Hash of the knobs that a stage depends on."""
+        return hash_of_values(self.stages.knobs_of(self.stages[stage]))
 
     def feed(self) -> Feed:
         """A fresh connection to the source of candles."""

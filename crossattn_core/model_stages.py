@@ -234,7 +234,7 @@ def decide_weights(line: Line) -> Decided:
 
     for decided in targets.values():
         save_weights(home.weights, decided)
-    save_handover(home.target_weights, handover, champions, experiment)
+    save_handover(home.target_weights, handover, champions, line.knobs_hash_of("target_weights"))
     line.record_whole("target_weights", combined_hash(*(decided.content_hash for decided in targets.values())))
     return Decided(targets, champions, handover)
 

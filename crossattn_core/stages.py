@@ -221,7 +221,7 @@ FORECAST_KNOBS = (
 )
 """What a model that forecasts depends on."""
 
-_TRADE = ("assets", "portfolio", "baselines", "labels", "costs", "retrain", "selection", "backtest")
+_TRADE = ("assets", "features.max_age_hours", "portfolio", "baselines", "labels", "costs", "retrain", "selection", "backtest")
 
 
 def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None = None) -> StageTable:

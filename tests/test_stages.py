@@ -97,6 +97,7 @@ def test_a_change_of_any_function_of_a_stage_module_is_seen_by_the_stages_that_r
         "report",
         "clock",
         "codes_of",
+        "knobs_hash_of",
     }
     pictures = {"suspect_candles", "strange_candles", "check_attention", "tune"}
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]

@@ -102,8 +102,8 @@ def check_handover(handover: pd.DataFrame, experiment: Experiment) -> pd.DataFra
     return handover.assign(fault=fault).loc[fault != "", list(FAULT_COLUMNS)].reset_index(drop=True)
 
 
-def save_handover(folder: Path, handover: pd.DataFrame, champions: Champions, experiment: Experiment) -> None:
-    """Write the hand-over to ``folder``."""
+def save_handover(folder: Path, handover: pd.DataFrame, champions: Champions, knobs_hash: str) -> None:
+    """Write the hand-over to ``folder``; ``knobs_hash`` names the knobs that the weights depend on."""
     write_parquet(folder / "champions.parquet", pa.Table.from_pandas(champions.by_day, preserve_index=False))
     write_parquet(folder / "duels.parquet", pa.Table.from_pandas(champions.paired_tests, preserve_index=False))
     write_parquet(folder / "target_weights.parquet", pa.Table.from_pandas(handover, preserve_index=False))
@@ -112,7 +112,7 @@ def save_handover(folder: Path, handover: pd.DataFrame, champions: Champions, ex
     newest = handover[handover["as_of"] == handover["as_of"].max()]
     reason = champions.by_day.set_index("day")["why"].get(_day_of(newest["as_of"].iloc[0]), "")
     head = {"as_of": _stamp(newest["as_of"].iloc[0]), "fill_at": _stamp(newest["fill_at"].iloc[0])}
-    head |= {"champion": newest["champion"].iloc[0], "why": reason, "experiment_hash": experiment.content_hash()}
+    head |= {"champion": newest["champion"].iloc[0], "why": reason, "knobs_hash": knobs_hash}
     write_json(folder / "newest.json", {**head, "weights": _records(newest.drop(columns=["as_of", "fill_at", "champion"]))})
 
 

@@ -127,7 +127,9 @@ def test_the_positions_of_a_strategy_forget_what_was_settled():
     of, on, last = panel_with_a_death()
     rows_D = decision_rows(on.as_of_T, of.portfolio, first=on.as_of_T[100])
     wanted = target_weights("equal_weight", on, None, rows_D, of)
-    done = simulate(market_of(on, of), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL)
+    done = simulate(
+        market_of(on, of.assets, of.costs, of.backtest), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL
+    )
     positions = Positions(on, of)
     for decision, row in enumerate(rows_D):
         np.testing.assert_allclose(positions.weights_at(int(row)), done.weight_TN[row - done.start], atol=0.004)

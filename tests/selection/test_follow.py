@@ -37,7 +37,7 @@ def _followed(targets, champion_D):
 
 
 def _equity(decided):
-    market = market_of(PANEL, EXPERIMENT)
+    market = market_of(PANEL, EXPERIMENT.assets, EXPERIMENT.costs, EXPERIMENT.backtest)
     return simulate(market, decided, execution_lag=EXPERIMENT.labels.execution_lag, capital=1.0)
 
 
@@ -138,7 +138,7 @@ def test_parquet_csv_and_json_hold_the_same_weights(followed, tmp_path: Path) ->
 
     handover = _handover(followed)
     champions = choose_champions(_returns(), FAMILIES, SETTINGS, seed=1)
-    save_handover(tmp_path, handover, champions, EXPERIMENT)
+    save_handover(tmp_path, handover, champions, "0123456789abcdef")
     pd.testing.assert_frame_equal(read_handover(tmp_path), handover, check_dtype=False)
     csv = pd.read_csv(tmp_path / "target_weights.csv")
     read = pd.DataFrame(json.loads((tmp_path / "target_weights.json").read_text()))

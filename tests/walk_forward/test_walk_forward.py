@@ -232,16 +232,17 @@ def test_days_left_by_other_settings_are_not_read(tmp_path: Path) -> None:
     assert not predictions_path(home, LAST).exists()
 
 
-def test_other_code_steps_every_day_again_and_the_same_code_none(tmp_path: Path) -> None:
+def test_other_code_steps_every_day_again_and_the_same_or_accepted_code_none(tmp_path: Path) -> None:
     home, panel = Home(tmp_path), synthetic_panel(30)
 
-    def reused(code: str) -> list[bool]:
+    def reused(*codes: str) -> list[bool]:
         days = (FIRST_DAY, FIRST_DAY + timedelta(days=29))
-        results = walk(home, rolling_experiment(), panel, *days, fit=FakeFit(), load=fake_load, code=code)
+        results = walk(home, rolling_experiment(), panel, *days, fit=FakeFit(), load=fake_load, codes=codes)
         return [result.reused for result in results]
 
     assert reused("a") == [False] * 30
     assert reused("a") == [True] * 30
+    assert reused("b", "a") == [True] * 30, "b was accepted as giving what a gives"
     assert reused("b") == [False] * 30
 
 
