@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 
-from crossattn_core.candles.feeds.feed import Feed, newest_complete_day
+from crossattn_core.candles.feeds.feed import VenueFeeds, newest_complete_day
 from crossattn_core.candles.feeds.registry import open_feed, wall_clock
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import Experiment
@@ -91,7 +91,7 @@ class Line:
         code = self.stages.code_hash(self.stages[stage])
         return (code, *sorted(self.staleness.codes_like(stage) - {code}))
 
-    def feed(self) -> Feed:
+    def feed(self) -> VenueFeeds:
         """A fresh connection to the source of candles."""
         return open_feed(self.experiment, clock=self.clock)
 
