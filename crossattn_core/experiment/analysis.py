@@ -21,7 +21,7 @@ class AnalysisSettings(Section):
     min_entropy: float = Field(default=0.05, ge=0, lt=1)
     """Mean entropy over its largest value under which attention counts as collapsed."""
     max_entropy: float = Field(default=0.995, gt=0, le=1)
-    """Mean entropy over its largest value above which attention tells nothing apart."""
+    """Mean entropy over its largest value above which attention counts as uniform."""
     max_change: float = Field(default=0.5, gt=0, le=1)
     """Share of attention that may move between two days before it is flagged."""
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)

@@ -46,7 +46,7 @@ RENAMED = {
 
 
 class Experiment(Section):
-    """One experiment: what is read, learnt, traded and reported."""
+    """One experiment: what is read, fitted, traded and reported."""
 
     name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     # Made when they are used: an asset looks its venue up, whose file reads these settings.

@@ -10,7 +10,7 @@ What this module knows about the source:
 - a candle counts when it closed by the server's ``Date``, not by the machine's clock;
 - the response that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
   prices are adjusted for splits and never for dividends, so these are cash that a holder gets; daily ones are adjusted for
-  dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to book.
+  dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to pay.
 """
 
 import json

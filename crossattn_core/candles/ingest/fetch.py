@@ -75,7 +75,7 @@ def plan_requests(
     refresh_from: date | None,
     recheck_days: int,
 ) -> list[FetchRequest]:
-    """What must be fetched to bring the days first..last up to date, in windows of the size that the feed asks for.
+    """What must be fetched to bring the days first..last up to date, in windows of the feed's size.
 
     Args:
         published: the source's clock less the venue's publication lag, naive UTC.

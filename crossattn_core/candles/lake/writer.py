@@ -91,7 +91,7 @@ def write_window(lake: Lake, window: FetchedWindow) -> WriteResult:
             fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
             before = known.get(day.isoformat())
             if before is not None and window.is_refused_whole:
-                continue  # nothing was learnt about a day that is known: it stays as old as it is
+                continue  # nothing is new about a day that is known: it stays as old as it is
             if before is not None and before.file is not None:
                 stored = read_day_files(lake.folder, [before.file], schema)
                 fresh, changed = _merged(stored, fresh)
