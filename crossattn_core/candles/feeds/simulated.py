@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.registry import FEEDS
-from crossattn_core.candles.feeds.simulated_market import Market, is_stress, leaders_first, planted_truth
+from crossattn_core.candles.feeds.simulated_market import Market, is_stress, planted_truth
 from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import Experiment, Period, SimulatedMarket
@@ -42,7 +42,6 @@ class SimulatedFeed(Feed):
         self._settings = settings
         self._assets = {asset.asset_id: asset for asset in assets}
         self._leads = planted_truth(settings, assets)
-        self._order = leaders_first(assets, self._leads)
         self._start = bounds(period.start)[0]
         self._clock = clock
         self._end = bounds(period.end or period.start)[1]
@@ -104,5 +103,5 @@ class SimulatedFeed(Feed):
         now = to_naive(self.now())
         if self._simulated is None or self._simulated.end < min(end, now):
             horizon = max(min(end, now), self._end if self._clock is None else self._start)
-            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._order, self._start, horizon)
+            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._start, horizon)
         return known_rows(kind, self._simulated.series[asset.asset_id][kind], asset, start, end, now)

@@ -27,7 +27,7 @@ from crossattn_core.experiment import PlantedLead, SimulatedMarket
 from crossattn_core.trading_calendar import ALWAYS_OPEN, Bars, expected_bars
 from crossattn_core.universe import Asset, Kind
 
-__all__ = ["Market", "Series", "is_stress", "leaders_first", "planted_truth"]
+__all__ = ["Market", "Series", "is_stress", "planted_truth"]
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def planted_truth(settings: SimulatedMarket, assets: Sequence[Asset]) -> list[Pl
                 f"feed.simulated: leads explain {planted:.2f} of {follower}'s variance and the common factor "
                 f"{settings.common_share:.2f}; together they must stay below 0.95: lower a share"
             )
-    leaders_first(assets, leads)
+    _leaders_first(assets, leads)
     return leads
 
 
@@ -71,13 +71,7 @@ class Market:
     """Everything simulated from ``start`` to the end of the day of ``end``."""
 
     def __init__(
-        self,
-        settings: SimulatedMarket,
-        assets: Sequence[Asset],
-        leads: Sequence[PlantedLead],
-        order: Sequence[Asset],
-        start: datetime,
-        end: datetime,
+        self, settings: SimulatedMarket, assets: Sequence[Asset], leads: Sequence[PlantedLead], start: datetime, end: datetime
     ) -> None:
         self.end = bounds((end - timedelta(microseconds=1)).date())[1]
         hours = int((self.end - start).total_seconds() // 3600)
@@ -86,7 +80,7 @@ class Market:
         self._bars = {calendar: expected_bars(calendar, start, self.end) for calendar in {a.calendar for a in assets}}
         z_by_symbol: dict[str, tuple[str, Floats]] = {}
         self.series: dict[str, Series] = {}
-        for asset in order:
+        for asset in _leaders_first(assets, leads):
             z_T = self._moves(asset, [lead for lead in leads if lead.follower == asset.symbol], z_by_symbol)
             z_by_symbol[asset.symbol] = (asset.calendar, z_T)
             self.series[asset.asset_id] = self._traded(asset, z_T)
@@ -219,7 +213,7 @@ class Market:
         return pd.DataFrame({"settled_at": settled_T, "rate": rate_T})
 
 
-def leaders_first(assets: Sequence[Asset], leads: Sequence[PlantedLead]) -> list[Asset]:
+def _leaders_first(assets: Sequence[Asset], leads: Sequence[PlantedLead]) -> list[Asset]:
     """Assets with every leader before its followers."""
     waiting, placed = list(assets), list[Asset]()
     while waiting:
