@@ -29,13 +29,12 @@ from benchmarks.warehouse_peers import pandas_features, polars_features
 from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
-from crossattn_core.panel.calendar import session_rows
 from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.warehouse import models as sql_models
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.models import Project, load_project
 from crossattn_core.warehouse.run import build, prepare, python_rows, set_range
-from crossattn_core.warehouse.sources import asset_rows, create_sources
+from crossattn_core.warehouse.sources import asset_rows, create_sources, session_rows
 
 STORED = ("aligned.bars", "features.bar", "features.trailing")
 THREADS = 2

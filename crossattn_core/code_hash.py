@@ -40,10 +40,9 @@ EDGES = {
     "report.explain": "shows where a number came from and makes none",
     "tuning": "searches settings before the first test day; what it finds enters as knobs, its trials as an input",
     "walk_forward.overrides": "records what a person asks; the record enters as an input",
-    "warehouse.docs": "a page about the SQL models",
+    "warehouse.docs": "shows the SQL models and a column's lineage",
     "walk_forward.lookahead_checks": "checks results and makes none",
     "warehouse.examples": "runs the examples beside the SQL models, which are tests",
-    "warehouse.trace": "shows a column's lineage",
 }
 """Modules (or packages) that are in no stage's hash, each with the reason; what only they import is reached through others."""
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 
-from crossattn_core.candles.feeds.feed import Feed, newest_complete_day
+from crossattn_core.candles.feeds.feed import VenueFeeds, newest_complete_day
 from crossattn_core.candles.feeds.registry import open_feed, wall_clock
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.experiment import Experiment
@@ -95,7 +95,7 @@ class Line:
         """Hash of the knobs that a stage depends on."""
         return hash_of_values(self.stages.knobs_of(self.stages[stage]))
 
-    def feed(self) -> Feed:
+    def feed(self) -> VenueFeeds:
         """A fresh connection to the source of candles."""
         return open_feed(self.experiment, clock=self.clock)
 

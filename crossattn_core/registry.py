@@ -5,7 +5,7 @@
     @ATTENTION.register("lag_bias")                                                   # in a file of that package
     class LagBiasAttention(CrossAttention): ...
 
-The modules of the registry's package are imported when a name is first asked for, so a new file is found by being there. A
+The modules of the registry's package are imported when a name is first looked up, so a new file is found by being there. A
 package from outside registers the same way and names its module under the entry-point group ``crossattn.plugins``.
 """
 
@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from pydantic import AfterValidator
 
 from crossattn_core.errors import ExperimentError
 
-__all__ = ["PLUGIN_GROUP", "Registry"]
+__all__ = ["PLUGIN_GROUP", "Registry", "known_name", "name_in"]
 
 PLUGIN_GROUP = "crossattn.plugins"
 """Entry points whose modules are imported before a name is looked up."""
@@ -70,12 +72,7 @@ class Registry(Generic[Item]):
         Raises:
             ExperimentError: there is none; the nearest known name is offered.
         """
-        known = self.names()
-        if name not in self._items:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ExperimentError(f"no {self.kind} is called {name!r}; {hint}Known: {', '.join(known)}")
-        return self._items[name]
+        return self._items[known_name(name, self)]
 
     def items(self) -> Iterator[tuple[str, Item]]:
         """Name and item, by name."""
@@ -98,6 +95,36 @@ class Registry(Generic[Item]):
             importlib.import_module(f"{self.package}.{module.name}")
         _import_plugins()
         self._is_discovered = True
+
+
+def known_name(name: str, *registries: Registry[Any]) -> str:
+    """``name``, if one of ``registries`` has it.
+
+    Raises:
+        ExperimentError: none has; the nearest known name is offered.
+    """
+    known = [item for registry in registries for item in registry.names()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        kinds = " or ".join(registry.kind for registry in registries)
+        raise ExperimentError(f"no {kinds} is called {name!r}; {hint}Known: {', '.join(known)}")
+    return name
+
+
+def name_in(*registries: Callable[[], Registry[Any]]) -> AfterValidator:
+    """``Annotated[str, name_in(lambda: REGISTRY)]``: a pydantic field that takes the names of some registries.
+
+    Each registry is looked up when a name is first checked: what is registered may read the model that has the field.
+    """
+
+    def check(name: str) -> str:
+        try:
+            return known_name(name, *(registry() for registry in registries))
+        except ExperimentError as error:
+            raise ValueError(str(error)) from error
+
+    return AfterValidator(check)
 
 
 @cache

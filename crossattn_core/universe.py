@@ -7,17 +7,16 @@ are to fetch; a sector and a market place the asset in the hierarchy that attent
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from crossattn_core.errors import ExperimentError
-from crossattn_core.registry import Registry
+from crossattn_core.registry import Registry, name_in
 
 __all__ = ["VENUES", "Asset", "Kind", "Venue", "VenueName"]
 
-VenueName = str
-"""A name in ``VENUES``; ``Asset`` refuses others."""
+VenueName = Annotated[str, name_in(lambda: VENUES)]
+"""A name in ``VENUES``; a field of this type refuses others."""
 
 Kind = str
 """A series of an asset: 'candles', 'funding' or 'dividends'."""
@@ -53,22 +52,16 @@ VENUES = Registry[Venue]("venue", "crossattn_core.candles.feeds")
 class Asset(BaseModel):
     """One tradable instrument."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     venue: VenueName
     symbol: str
-    category: str = Field(default="", description="instrument class; the venue's default where empty")
-    sector: str = Field(default="", description="the group that hierarchical attention and sector caps use")
-    market: str = Field(default="", description="the top level of the hierarchy; the venue's where empty: 'crypto' or 'stocks'")
-
-    @field_validator("venue")
-    @classmethod
-    def _venue_is_known(cls, venue: str) -> str:
-        try:
-            VENUES.get(venue)
-        except ExperimentError as error:
-            raise ValueError(str(error)) from error
-        return venue
+    category: str = ""
+    """Instrument class; the venue's default where empty."""
+    sector: str = ""
+    """The group that hierarchical attention and sector caps use."""
+    market: str = ""
+    """The top level of the hierarchy; the venue's where empty: 'crypto' or 'stocks'."""
 
     @field_validator("symbol")
     @classmethod

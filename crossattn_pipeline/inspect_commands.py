@@ -14,10 +14,9 @@ from crossattn_core.inspections import explain_position
 from crossattn_core.report.explain import trace_records, trace_tree
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
-from crossattn_core.warehouse.docs import write_docs
+from crossattn_core.warehouse.docs import lineage_text, write_docs
 from crossattn_core.warehouse.examples import load_examples, run_example
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.trace import lineage_text
 from crossattn_pipeline.leader_commands import leaders
 from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
 

@@ -143,7 +143,7 @@ def test_the_flipped_sign_of_the_loss_makes_the_walk_and_all_behind_it_stale_and
         ("model.attention.lag_bias", "walk_forward"),
         ("panel.labels", "walk_forward"),
         ("panel.windows", "walk_forward"),
-        ("panel.calendar", "aligned.bars"),
+        ("warehouse.sources", "aligned.bars"),
         ("trading_calendar", "candles/yahoo"),
         ("regimes.windows", "walk_forward"),
         ("regimes.windows", "regime_windows"),

@@ -30,7 +30,7 @@ REASONS = {
     "turnover_outside_range": "turnover / volume lies outside [low, high]",
     "open_far_from_close": "the open is far from the close of the bar just before",
     "other_scale": "prices are on another scale than the asset's stored history: another instrument's, or a split",
-    "other_calendar": "much of the answer lies outside the venue's sessions: another instrument's",
+    "other_calendar": "much of the response lies outside the venue's sessions: another instrument's",
     "twin": "the same candles are stored under another symbol",
     "not_a_rate": "the funding rate is missing or beyond 10%",
     "not_an_amount": "the dividend is missing, zero, below zero or in another currency than the price",

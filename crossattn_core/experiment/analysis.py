@@ -1,4 +1,4 @@
-"""What is said of attention and on the page: the knobs of analysis and report."""
+"""The knobs of attention analysis and of the report."""
 
 from pydantic import Field
 
@@ -10,29 +10,28 @@ __all__ = ["AnalysisSettings", "ReportSettings"]
 class AnalysisSettings(Section):
     """Attention snapshots and the gate in front of a leader's name."""
 
-    permutations: int = Field(default=200, ge=20, le=10_000, description="shifts in the null of each pair's lagged correlation")
-    window_days: int = Field(default=180, ge=14, le=3650, description="newest days that a leader's name rests on")
-    max_lag: int = Field(default=24, ge=1, le=168, description="hours of lead that are tested")
-    max_source_share: float = Field(
-        default=0.9, gt=0, le=1, description="share of all attention on one source beyond which it counts as collapsed"
-    )
-    min_entropy: float = Field(
-        default=0.05, ge=0, lt=1, description="mean entropy over its largest value under which attention counts as collapsed"
-    )
-    max_entropy: float = Field(
-        default=0.995, gt=0, le=1, description="mean entropy over its largest value above which attention tells nothing apart"
-    )
-    max_change: float = Field(
-        default=0.5, gt=0, le=1, description="share of attention that may move between two days before it is flagged"
-    )
+    permutations: int = Field(default=200, ge=20, le=10_000)
+    """Shifts in the null of each pair's lagged correlation."""
+    window_days: int = Field(default=180, ge=14, le=3650)
+    """Newest days that a leader's name rests on."""
+    max_lag: int = Field(default=24, ge=1, le=168)
+    """Hours of lead that are tested."""
+    max_source_share: float = Field(default=0.9, gt=0, le=1)
+    """Share of all attention on one source beyond which it counts as collapsed."""
+    min_entropy: float = Field(default=0.05, ge=0, lt=1)
+    """Mean entropy over its largest value under which attention counts as collapsed."""
+    max_entropy: float = Field(default=0.995, gt=0, le=1)
+    """Mean entropy over its largest value above which attention counts as uniform."""
+    max_change: float = Field(default=0.5, gt=0, le=1)
+    """Share of attention that may move between two days before it is flagged."""
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
-    minimum_ic_gain: float = Field(
-        default=0.0, ge=0, description="IC over the model without cross-attention that a named leader needs"
-    )
+    minimum_ic_gain: float = Field(default=0.0, ge=0)
+    """IC over the model without cross-attention that a named leader needs."""
 
 
 class ReportSettings(Section):
     """The page."""
 
     title: str = "crossattn"
-    owner: str = Field(default="research", description="shown on assets and on the report")
+    owner: str = "research"
+    """Shown on assets and on the report."""

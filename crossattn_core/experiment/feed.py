@@ -3,9 +3,9 @@
 from datetime import date, timedelta
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from crossattn_core.errors import ExperimentError
+from crossattn_core.experiment.registered import FeedName
 from crossattn_core.experiment.section import Section
 from crossattn_core.universe import VENUES, VenueName
 
@@ -15,47 +15,45 @@ __all__ = ["FeedSettings", "Period", "PlantedLead", "SimulatedMarket"]
 class PlantedLead(Section):
     """One planted edge: the follower's return repeats part of the leader's, ``lag`` hours later."""
 
-    leader: str = Field(description="symbol that moves first")
-    follower: str = Field(description="symbol that moves later")
-    lag: int = Field(ge=1, le=72, description="hours between the two moves, on the hourly grid")
-    share: float = Field(default=0.05, gt=0, lt=0.5, description="share of the follower's variance that the lead explains")
-    shape: Literal["linear", "squared"] = Field(
-        default="linear", description="'squared': the follower answers the size of the leader's move, not its sign"
-    )
+    leader: str
+    """Symbol that moves first."""
+    follower: str
+    """Symbol that moves later."""
+    lag: int = Field(ge=1, le=72)
+    """Hours between the two moves, on the hourly grid."""
+    share: float = Field(default=0.05, gt=0, lt=0.5)
+    """Share of the follower's variance that the lead explains."""
+    shape: Literal["linear", "squared"] = "linear"
+    """'squared': the follower responds to the size of the leader's move, not its sign."""
 
 
 class SimulatedMarket(Section):
     """The embedded market: deterministic by seed, its leaders known."""
 
     seed: int = Field(default=7, ge=0)
-    leads: tuple[PlantedLead, ...] = Field(
-        default=(
-            PlantedLead(leader="BTCUSDT", follower="ETHUSDT", lag=1, share=0.08),
-            PlantedLead(leader="BTCUSDT", follower="SOLUSDT", lag=6, share=0.08),
-            PlantedLead(leader="BTCUSDT", follower="XRPUSDT", lag=12, share=0.08),
-            PlantedLead(leader="BTCUSDT", follower="DOGEUSDT", lag=18, share=0.08),
-            PlantedLead(leader="ETHUSDT", follower="ADAUSDT", lag=23, share=0.08),
-            PlantedLead(leader="NVDA", follower="AMD", lag=1, share=0.08),
-        ),
-        description="planted edges; the truth is written beside the candles",
+    leads: tuple[PlantedLead, ...] = (
+        PlantedLead(leader="BTCUSDT", follower="ETHUSDT", lag=1, share=0.08),
+        PlantedLead(leader="BTCUSDT", follower="SOLUSDT", lag=6, share=0.08),
+        PlantedLead(leader="BTCUSDT", follower="XRPUSDT", lag=12, share=0.08),
+        PlantedLead(leader="BTCUSDT", follower="DOGEUSDT", lag=18, share=0.08),
+        PlantedLead(leader="ETHUSDT", follower="ADAUSDT", lag=23, share=0.08),
+        PlantedLead(leader="NVDA", follower="AMD", lag=1, share=0.08),
     )
-    common_share: float = Field(
-        default=0.10, ge=0, lt=0.9, description="share of variance from a factor that all assets of a market have in common"
-    )
-    calm_hourly_volatility: float = Field(
-        default=0.004, gt=0, lt=0.1, description="standard deviation of an hourly log return in the calm regime"
-    )
-    stress_multiple: float = Field(
-        default=2.0, ge=1, le=10, description="volatility and common-factor multiple in the stress regime"
-    )
-    mean_regime_days: float = Field(default=45.0, gt=1, description="mean length of a regime, days")
-    missing_share: float = Field(default=0.002, ge=0, lt=0.5, description="share of candles that the venue never published")
-    dividend_yield: float = Field(
-        default=0.0, ge=0, lt=0.5, description="stocks: share of the price paid out in a year, in four dividends; 0: none"
-    )
-    outages_per_year: float = Field(
-        default=0.0, ge=0, le=1000, description="mean number of outages of a whole venue, 2 to 12 hours each, in a year"
-    )
+    """Planted edges; the truth is written beside the candles."""
+    common_share: float = Field(default=0.10, ge=0, lt=0.9)
+    """Share of variance from a factor that all assets of a market have in common."""
+    calm_hourly_volatility: float = Field(default=0.004, gt=0, lt=0.1)
+    """Standard deviation of an hourly log return in the calm regime."""
+    stress_multiple: float = Field(default=2.0, ge=1, le=10)
+    """Volatility and common-factor multiple in the stress regime."""
+    mean_regime_days: float = Field(default=45.0, gt=1)
+    """Mean length of a regime, days."""
+    missing_share: float = Field(default=0.002, ge=0, lt=0.5)
+    """Share of candles that the venue never published."""
+    dividend_yield: float = Field(default=0.0, ge=0, lt=0.5)
+    """Stocks: share of the price paid out in a year, in four dividends; 0: none."""
+    outages_per_year: float = Field(default=0.0, ge=0, le=1000)
+    """Mean number of outages of a whole venue, 2 to 12 hours each, in a year."""
 
 
 class FeedSettings(Section):
@@ -65,59 +63,32 @@ class FeedSettings(Section):
         {"folder", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts", "recheck_days"}
     )
 
-    kind: str = Field(default="simulated", description="'simulated', 'files' or 'api'; a plug-in may add others")
-    folder: str = Field(default="", description="'files': root of the candle files; relative to the experiment file")
+    kind: FeedName = "simulated"
+    """'simulated', 'files' or 'api'; a plug-in may add others."""
+    folder: str = ""
+    """'files': root of the candle files; relative to the experiment file."""
     simulated: SimulatedMarket = SimulatedMarket()
-    bybit_url: str = Field(default="https://api.bybit.com", description="'api': base URL of Bybit's REST v5")
-    yahoo_url: str = Field(default="", description="'api': another base URL for Yahoo's chart endpoint; empty for its own")
-    requests_per_second: float = Field(
-        default=60.0, gt=0, le=120, description="one limiter for all Bybit calls; the public limit is 600 in 5 s per address"
-    )
+    bybit_url: str = "https://api.bybit.com"
+    """'api': base URL of Bybit's REST v5."""
+    yahoo_url: str = ""
+    """'api': another base URL for Yahoo's chart endpoint; empty for its own."""
+    requests_per_second: float = Field(default=60.0, gt=0, le=120)
+    """One limiter for all Bybit calls; the public limit is 600 in 5 s per address."""
     timeout_seconds: float = Field(default=15.0, gt=0, le=300)
-    max_attempts: int = Field(default=6, ge=1, le=20, description="tries a request gets before it counts as failed")
-    adjust_splits: bool = Field(
-        default=True,
-        description="stocks, daily: prices as Yahoo adjusts them for dividends, which then are not booked; hourly prices are "
-        "adjusted for splits only, whatever stands here",
-    )
-    publication_lag_seconds: dict[VenueName, int] = Field(
-        default={"bybit": 0, "yahoo": 0},
-        description="a candle is known this long after it closed; 0 leaves the delay to the execution lag; a venue that is "
-        "not named has its own",
-    )
-    recheck_days: int = Field(
-        default=1,
-        ge=0,
-        le=30,
-        description="'api': stored days just before new ones that are asked for again, to find revisions and splits",
-    )
-    max_revision: float = Field(
-        default=1e-6, ge=0, description="relative change of a stored price beyond which a later revision fails its check"
-    )
-    gap_tolerance: float = Field(
-        default=0.02, ge=0, lt=1, description="share of a day's expected candles that may be missing before its check fails"
-    )
-
-    @field_validator("kind")
-    @classmethod
-    def _kind_is_known(cls, kind: str) -> str:
-        from crossattn_core.candles.feeds.registry import FEEDS  # feeds read these settings, so only once they are there
-
-        try:
-            FEEDS.get(kind)
-        except ExperimentError as error:
-            raise ValueError(str(error)) from error
-        return kind
-
-    @field_validator("publication_lag_seconds")
-    @classmethod
-    def _venues_are_known(cls, lags: dict[VenueName, int]) -> dict[VenueName, int]:
-        try:
-            for venue in lags:
-                VENUES.get(venue)
-        except ExperimentError as error:
-            raise ValueError(str(error)) from error
-        return lags
+    max_attempts: int = Field(default=6, ge=1, le=20)
+    """Tries a request gets before it counts as failed."""
+    adjust_splits: bool = True
+    """Stocks, daily: prices as Yahoo adjusts them for dividends, which then are no cash flows. Hourly prices are adjusted for
+    splits only, whatever this says."""
+    publication_lag_seconds: dict[VenueName, int] = Field(default={"bybit": 0, "yahoo": 0}, validate_default=False)
+    """A candle is known this long after it closed; 0 leaves the delay to the execution lag; a venue that is not named has its
+    own."""
+    recheck_days: int = Field(default=1, ge=0, le=30)
+    """'api': stored days just before new ones that are fetched again, to find revisions and splits."""
+    max_revision: float = Field(default=1e-6, ge=0)
+    """Relative change of a stored price beyond which a later revision fails its check."""
+    gap_tolerance: float = Field(default=0.02, ge=0, lt=1)
+    """Share of a day's expected candles that may be missing before its check fails."""
 
     def publication_lag(self, venue: VenueName) -> timedelta:
         """How long after its close a candle of ``venue`` is known."""
@@ -127,8 +98,10 @@ class FeedSettings(Section):
 class Period(Section):
     """The days that the experiment knows; day D holds the rows keyed in (D 00:00, D+1 00:00] UTC."""
 
-    start: date = Field(default=date(2025, 1, 1), description="first day")
-    end: date | None = Field(default=date(2025, 12, 31), description="last day, inclusive; none: until the newest complete day")
+    start: date = date(2025, 1, 1)
+    """First day."""
+    end: date | None = date(2025, 12, 31)
+    """Last day, inclusive; none: until the newest complete day."""
 
     @model_validator(mode="after")
     def _starts_before_it_ends(self) -> Self:

@@ -1,42 +1,32 @@
-"""Names that belong to a registry, checked where an experiment gives them.
+"""Knobs that name something registered: an unknown name is refused with the nearest known one. Defaults are not checked.
 
-What is registered reads sections of the experiment, so a registry is imported when a name is first checked, not before; it
-is named as an entry point is, ``module:ATTRIBUTE``. Defaults are not checked.
+What is registered reads sections of the experiment, so a registry is imported when a name is first checked, not before.
 """
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
-from crossattn_core.errors import ExperimentError
-from crossattn_core.registry import Registry
+from pydantic import Field
 
-__all__ = ["ATTENTION", "BASELINES", "DETECTORS", "ENCODERS", "FAMILIES", "check_registered", "registered_names"]
+from crossattn_core.registry import Registry, name_in
 
-ATTENTION = "crossattn_core.model.attention.base:ATTENTION"
-BASELINES = "crossattn_core.portfolio.strategies.registry:BASELINES"
-DETECTORS = "crossattn_core.regimes.detectors.registry:DETECTORS"
-ENCODERS = "crossattn_core.model.encoders.base:ENCODERS"
-FAMILIES = "crossattn_core.families.registry:FAMILIES"
+__all__ = ["AttentionName", "DetectorName", "EncoderName", "FamilyName", "FeedName", "StrategyName", "families"]
 
 
-def check_registered(registry: str, name: str) -> str:
-    """``name``, if ``registry`` has it.
-
-    Raises:
-        ValueError: it has not; the nearest known name is offered.
-    """
-    try:
-        _registry(registry).get(name)
-    except ExperimentError as error:
-        raise ValueError(str(error)) from error
-    return name
+def _in(module: str, attribute: str) -> Callable[[], Registry[Any]]:
+    return lambda: getattr(import_module(f"crossattn_core.{module}"), attribute)
 
 
-def registered_names(registry: str) -> tuple[str, ...]:
-    """Every name in ``registry``, sorted."""
-    return _registry(registry).names()
+families = _in("families.registry", "FAMILIES")
+"""The registry of model families."""
+_baselines = _in("portfolio.strategies.registry", "BASELINES")
+_UNCHECKED = Field(validate_default=False)
 
-
-def _registry(path: str) -> Registry[Any]:
-    module, _, attribute = path.partition(":")
-    return getattr(import_module(module), attribute)
+AttentionName = Annotated[str, name_in(_in("model.attention.base", "ATTENTION")), _UNCHECKED]
+EncoderName = Annotated[str, name_in(_in("model.encoders.base", "ENCODERS")), _UNCHECKED]
+DetectorName = Annotated[str, name_in(_in("regimes.detectors.registry", "DETECTORS")), _UNCHECKED]
+FamilyName = Annotated[str, name_in(families)]
+FeedName = Annotated[str, name_in(_in("candles.feeds.registry", "FEEDS")), _UNCHECKED]
+StrategyName = Annotated[str, name_in(_baselines, families)]
+"""A baseline, or a family: what can be followed."""

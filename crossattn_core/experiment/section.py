@@ -13,7 +13,7 @@ __all__ = ["Section"]
 class Section(BaseModel):
     """A frozen group of knobs that refuses names it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
     not_hashed: ClassVar[frozenset[str]] = frozenset()
     """Knobs that say where, not what: another folder or address with the same candles is the same experiment."""

@@ -1,9 +1,10 @@
-"""What is tried when hyper-parameters are tuned: the knobs, their ranges, and how a setting is judged."""
+"""What is tried when hyper-parameters are tuned: the knobs, their ranges, and how a setting is scored."""
 
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from crossattn_core.experiment.registered import FamilyName
 from crossattn_core.experiment.section import Section
 
 __all__ = ["Choice", "TuningSettings"]
@@ -14,9 +15,12 @@ class Choice(Section):
 
     low: float | None = None
     high: float | None = None
-    log: bool = Field(default=False, description="the range is searched by ratio")
-    whole: bool = Field(default=False, description="the range holds whole numbers")
-    values: tuple[bool | int | float | str, ...] = Field(default=(), description="a list in place of a range")
+    log: bool = False
+    """The range is searched by ratio."""
+    whole: bool = False
+    """The range holds whole numbers."""
+    values: tuple[bool | int | float | str, ...] = ()
+    """A list in place of a range."""
 
     @model_validator(mode="after")
     def _range_or_list(self) -> Self:
@@ -38,10 +42,14 @@ class Choice(Section):
 class TuningSettings(Section):
     """The search: on days before the first test day only."""
 
-    family: str = Field(default="attention", description="the family that is tuned")
-    trials: int = Field(default=20, ge=1, le=10_000, description="settings tried in all; the experiment's own are the first")
-    folds: int = Field(default=2, ge=1, le=20, description="cut-offs at which each setting is fitted and then judged")
-    judged_share: float = Field(default=0.2, gt=0, le=0.45, description="share of the tuning rows that each fold is judged on")
+    family: FamilyName = Field(default="attention", validate_default=False)
+    """The family that is tuned."""
+    trials: int = Field(default=20, ge=1, le=10_000)
+    """Settings tried in all; the experiment's own are the first."""
+    folds: int = Field(default=2, ge=1, le=20)
+    """Cut-offs at which each setting is fitted and then scored."""
+    judged_share: float = Field(default=0.2, gt=0, le=0.45)
+    """Share of the tuning rows that each fold is scored on."""
     seed: int = Field(default=7, ge=0)
     space: dict[str, Choice] = Field(
         default={
@@ -53,8 +61,8 @@ class TuningSettings(Section):
             "model.width": Choice(values=(32, 64, 128)),
         },
         min_length=1,
-        description="knob ('model.', 'training.' or 'baselines.') -> the values it may take",
     )
+    """Knob ('model.', 'training.' or 'baselines.') -> the values it may take."""
 
     @model_validator(mode="after")
     def _folds_leave_rows_to_fit(self) -> Self:

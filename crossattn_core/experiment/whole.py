@@ -18,7 +18,7 @@ from crossattn_core.experiment.model import (
     ModelSettings,
     TrainingSettings,
 )
-from crossattn_core.experiment.registered import BASELINES, FAMILIES, check_registered, registered_names
+from crossattn_core.experiment.registered import families
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
@@ -42,14 +42,14 @@ RENAMED = {
     "analysis.most_entropy": "max_entropy",
     "analysis.most_change": "max_change",
 }
-"""Knobs by an earlier name -> today's: a file that still says the old one is refused with the new one."""
+"""Knobs by an earlier name -> today's: a file with the old one is refused with the new one."""
 
 
 class Experiment(Section):
-    """One experiment: what is read, learnt, traded and reported."""
+    """One experiment: what is read, fitted, traded and reported."""
 
     name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
-    # Defaults are made when they are used: checking one looks its venue and feed up, whose files read these settings.
+    # Made when they are used: an asset looks its venue up, whose file reads these settings.
     assets: tuple[Asset, ...] = Field(
         default_factory=lambda: (
             Asset(venue="bybit", symbol="BTCUSDT", sector="layer1"),
@@ -64,10 +64,10 @@ class Experiment(Section):
             Asset(venue="yahoo", symbol="MSFT", sector="software"),
         ),
         min_length=2,
-        description="the universe, in the order of the panel's asset axis",
     )
+    """The universe, in the order of the panel's asset axis."""
     period: Period = Period()
-    feed: FeedSettings = Field(default_factory=FeedSettings)
+    feed: FeedSettings = FeedSettings()
     features: FeatureSettings = FeatureSettings()
     labels: LabelSettings = LabelSettings()
     model: ModelSettings = ModelSettings()
@@ -89,7 +89,7 @@ class Experiment(Section):
         symbols = [asset.symbol for asset in assets]
         twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands more than once; a universe names each symbol once")
+            raise ValueError(f"{', '.join(twice)} is there more than once; a universe names each symbol once")
         return assets
 
     @model_validator(mode="after")
@@ -111,28 +111,12 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def _families_are_known_and_trained(self) -> Self:
-        for name in (*self.retrain.families, self.tuning.family):
-            check_registered(FAMILIES, name)
+    def _families_are_trained(self) -> Self:
         # The defaults name ridge_var on both sides; whoever changes the families alone need not name the strategies again.
         named = self.baselines.strategies if "strategies" in self.baselines.model_fields_set else ()
         for name in named:
-            if name in registered_names(FAMILIES) and name not in self.retrain.families:
-                raise ValueError(f"baselines.strategies names {name!r}, which nobody trains; add it to retrain.families")
-        return self
-
-    @model_validator(mode="after")
-    def _strategies_are_registered(self) -> Self:
-        chosen = {"baselines.strategies": self.baselines.strategies, "selection.fallback": (self.selection.fallback,)}
-        for knob, names in chosen.items():
-            section, _, name = knob.partition(".")
-            if name not in getattr(self, section).model_fields_set:
-                continue
-            known = (*registered_names(BASELINES), *registered_names(FAMILIES))
-            for strategy in names:
-                if strategy not in known:
-                    near = difflib.get_close_matches(strategy, known, n=1, cutoff=0.0)[0]
-                    raise ValueError(f"{knob} names {strategy!r}; did you mean {near!r}? Known: {', '.join(known)}")
+            if name in families().names() and name not in self.retrain.families:
+                raise ValueError(f"baselines.strategies names {name!r}, which is not trained; add it to retrain.families")
         return self
 
     @model_validator(mode="after")
@@ -190,7 +174,7 @@ class Experiment(Section):
                     "Add it under 'assets' in the experiment file to use it."
                 )
         if len(set(symbols)) < 2:
-            raise UniverseError(f"{', '.join(symbols)} alone has nobody to attend to; name at least two symbols")
+            raise UniverseError(f"{', '.join(symbols)} alone has nothing to attend to; name at least two symbols")
         settings = self.model_dump()
         settings["assets"] = [asset.model_dump() for asset in self.assets if asset.symbol in symbols]
         market = settings["feed"]["simulated"]

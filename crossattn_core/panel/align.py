@@ -1,4 +1,4 @@
-"""Predictions as arrays on the panel's rows: each value where its instant and its asset stand.
+"""Predictions as arrays on the panel's rows: each value at its instant and asset.
 
 Axes: T bars of the panel, N assets, K rows of the table.
 """

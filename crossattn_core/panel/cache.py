@@ -10,8 +10,9 @@ Axes: T bars of the hourly grid, N assets in universe order, F features in exper
 
 import fcntl
 import json
+import math
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -30,7 +31,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import write_json
 
-__all__ = ["PanelCache", "column_values", "day_path", "feature_values", "locked", "panel_columns", "panel_of", "read_day"]
+__all__ = ["PanelCache", "column_values", "day_path", "locked", "panel_columns", "panel_of", "read_day"]
 
 _ARRAYS: dict[str, Any] = {
     "trade_price": np.float64,
@@ -42,7 +43,6 @@ _ARRAYS: dict[str, Any] = {
     "dividend": np.float64,
 }
 """Column of ``features.panel_rows`` -> its type in the panel, where it is called ``<column>_TN``."""
-_KEYS = ("as_of", "asset_id")
 
 
 class PanelCache:
@@ -51,9 +51,8 @@ class PanelCache:
     def __init__(self, home: Home, experiment: Experiment) -> None:
         self._home = home
         self._experiment = experiment
-        self._assets = experiment.asset_ids
-        self._features = experiment.features.names
-        self._folder = home.panel / "cache" / combined_hash(*self._assets, "|", *self._features)
+        self._layout = _layout(experiment)
+        self._folder = home.panel / "cache" / combined_hash(*experiment.asset_ids, "|", *experiment.features.names)
 
     def hold(self, chain: list[str], days: list[date]) -> int:
         """Make sure that a generation holds exactly these days as its first ones; return it."""
@@ -84,30 +83,21 @@ class PanelCache:
 
     def mapped(self, generation: int, days: list[date], content_hash: str) -> Panel:
         """The first ``days`` of a generation as read-only maps."""
-        T, N, F = 24 * len(days), len(self._assets), len(self._features)
-        folder = self._folder / str(generation)
-        arrays: dict[str, Any] = {
-            name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r", shape=(T, N)) for name, dtype in _ARRAYS.items()
+        folder, rows = self._folder / str(generation), 24 * len(days)
+        arrays = {
+            name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r", shape=(rows, *shape))
+            for name, (dtype, shape) in self._layout.items()
         }
-        feature_TNF = np.memmap(folder / "feature.bin", dtype=np.float32, mode="r", shape=(T, N, F))
         as_of_T = grid(days[0], days[-1])
         as_of_T.setflags(write=False)
-        return Panel(
-            as_of_T=as_of_T,
-            asset_ids=self._assets,
-            features=self._features,
-            feature_TNF=feature_TNF,
-            **{f"{name}_TN": array for name, array in arrays.items()},
-            content_hash=content_hash,
-        )
+        return _panel(self._experiment, as_of_T, arrays, content_hash)
 
     def _manifest(self) -> dict[str, Any]:
         path = self._folder / "cache.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"generation": 0, "chain": []}
 
     def _row_bytes(self) -> dict[str, int]:
-        sizes = {name: np.dtype(dtype).itemsize * len(self._assets) for name, dtype in _ARRAYS.items()}
-        return sizes | {"feature": 4 * len(self._assets) * len(self._features)}
+        return {name: np.dtype(dtype).itemsize * math.prod(shape) for name, (dtype, shape) in self._layout.items()}
 
     def _copy(self, source: int, target: int, days: int) -> None:
         folder = self._folder / str(target)
@@ -116,10 +106,8 @@ class PanelCache:
         for name, row_bytes in self._row_bytes().items():
             (folder / f"{name}.bin").touch()
             if days:
-                held = np.memmap(
-                    self._folder / str(source) / f"{name}.bin", dtype=np.uint8, mode="r", shape=(days * 24 * row_bytes,)
-                )
-                held.tofile(folder / f"{name}.bin")
+                source_file = self._folder / str(source) / f"{name}.bin"
+                np.memmap(source_file, dtype=np.uint8, mode="r", shape=(days * 24 * row_bytes,)).tofile(folder / f"{name}.bin")
 
     def _append(self, generation: int, held_days: int, days: list[date]) -> None:
         folder = self._folder / str(generation)
@@ -131,9 +119,8 @@ class PanelCache:
                 streams[name].seek(0, 2)
             for day in days:
                 rows = read_day(self._home, self._experiment, day)
-                for name, dtype in _ARRAYS.items():
-                    streams[name].write(column_values(rows, name).astype(dtype).tobytes())
-                streams["feature"].write(feature_values(rows, self._features).tobytes())
+                for name, stream in streams.items():
+                    stream.write(_array(self._experiment, rows, name).tobytes())
         finally:
             for stream in streams.values():
                 stream.close()
@@ -141,7 +128,7 @@ class PanelCache:
 
 def panel_columns(experiment: Experiment) -> list[str]:
     """The columns of ``features.panel_rows`` that the panel of this experiment is made of."""
-    return list(dict.fromkeys([*_KEYS, *_ARRAYS, *experiment.features.names]))
+    return list(dict.fromkeys(["as_of", "asset_id", *_ARRAYS, *experiment.features.names]))
 
 
 def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
@@ -152,12 +139,12 @@ def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
         ContractError: it lacks a column or an asset.
     """
     path, assets = day_path(home, day), experiment.asset_ids
-    wanted = panel_columns(experiment)
+    columns = panel_columns(experiment)
     try:
-        rows = pq.ParquetFile(path).read(columns=wanted)
+        rows = pq.ParquetFile(path).read(columns=columns)
     except FileNotFoundError as error:
         raise HistoryError(f"{path}: the index names this day, but its file is gone; export {day} again") from error
-    absent = [name for name in wanted if name not in rows.column_names]
+    absent = [name for name in columns if name not in rows.column_names]
     if absent:
         raise ContractError(f"{path}: holds no column {', '.join(absent)}; build the SQL models and export {day} again")
     held = rows["asset_id"].to_pylist()
@@ -166,24 +153,36 @@ def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
 
 def panel_of(experiment: Experiment, rows: pa.Table, as_of_T: NDArray[np.datetime64]) -> Panel:
     """Rows in order (hour by hour, assets in universe order) as a panel in memory; its content hash is empty."""
-    shape = (len(as_of_T), len(experiment.asset_ids))
-    arrays: dict[str, Any] = {name: column_values(rows, name).astype(dtype).reshape(shape) for name, dtype in _ARRAYS.items()}
-    features = experiment.features.names
+    arrays = {
+        name: _array(experiment, rows, name).reshape(len(as_of_T), *shape) for name, (_, shape) in _layout(experiment).items()
+    }
+    return _panel(experiment, as_of_T, arrays, content_hash="")
+
+
+def _layout(experiment: Experiment) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Array -> its type, and its shape at one bar."""
+    assets, features = len(experiment.asset_ids), len(experiment.features.names)
+    return {name: (dtype, (assets,)) for name, dtype in _ARRAYS.items()} | {"feature": (np.float32, (assets, features))}
+
+
+def _array(experiment: Experiment, rows: pa.Table, name: str) -> NDArray[Any]:
+    """One array of the rows; features side by side, NaN where nothing was fresh, whatever a column carries there."""
+    if name != "feature":
+        return column_values(rows, name).astype(_ARRAYS[name])
+    feature = np.stack([column_values(rows, feature).astype(np.float32) for feature in experiment.features.names], axis=1)
+    feature[~column_values(rows, "is_fresh")] = np.nan
+    return feature
+
+
+def _panel(experiment: Experiment, as_of_T: NDArray[np.datetime64], arrays: dict[str, Any], content_hash: str) -> Panel:
     return Panel(
         as_of_T=as_of_T,
         asset_ids=experiment.asset_ids,
-        features=features,
-        feature_TNF=feature_values(rows, features).reshape(*shape, len(features)),
-        **{f"{name}_TN": array for name, array in arrays.items()},
-        content_hash="",
+        features=experiment.features.names,
+        feature_TNF=arrays["feature"],
+        **{f"{name}_TN": arrays[name] for name in _ARRAYS},
+        content_hash=content_hash,
     )
-
-
-def feature_values(rows: pa.Table, features: Iterable[str]) -> NDArray[np.float32]:
-    """(rows, F) the features side by side; NaN where nothing was fresh, whatever a column carries there."""
-    feature = np.stack([column_values(rows, name).astype(np.float32) for name in features], axis=1)
-    feature[~column_values(rows, "is_fresh")] = np.nan
-    return feature
 
 
 def _places(held: list[str], assets: tuple[str, ...], path: Path) -> list[int]:

@@ -6,7 +6,7 @@ Axes: T bars of the hourly grid, N assets, F features, R decision rows.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
     """The pandera schema of one table."""
     import pandera.pandas as pa  # a second of import that only a check pays for
 
-    instant = pa.Column(checks=_is_instant(pa))
+    instant = pa.Column(checks=pa.Check(lambda values: str(values.dtype) == _INSTANT, name=f"naive UTC {_INSTANT}"))
     key = pa.Column(str, pa.Check.str_matches(r"^[a-z]+:[a-z]+:[A-Z0-9^][A-Z0-9.^=-]*$", error="venue:category:symbol"))
     positive = pa.Check.gt(0, error="above 0")
     not_negative = pa.Check.ge(0, error="at least 0")
@@ -102,11 +102,14 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
         "funding_rate": pa.Column(float, pa.Check.in_range(-0.05, 0.05, error="within 5%"), nullable=True),
         "dividend": pa.Column(float, [positive, finite], nullable=True),
     }
+    on_the_hour = pa.Check(lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], name="as_of on the hour")
     masks = [
-        _rows(pa, lambda rows: rows["is_tradable"] == rows["trade_price"].notna(), "is_tradable where there is a trade price"),
-        _rows(pa, lambda rows: rows["mark_price"].notna() == rows["age_hours"].notna(), "a mark has an age"),
-        _rows(pa, lambda rows: ~rows["is_fresh"] | rows["mark_price"].notna(), "fresh rows have a mark"),
-        _rows(pa, lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], "as_of on the hour"),
+        pa.Check(
+            lambda rows: rows["is_tradable"] == rows["trade_price"].notna(), name="is_tradable where there is a trade price"
+        ),
+        pa.Check(lambda rows: rows["mark_price"].notna() == rows["age_hours"].notna(), name="a mark has an age"),
+        pa.Check(lambda rows: ~rows["is_fresh"] | rows["mark_price"].notna(), name="fresh rows have a mark"),
+        on_the_hour,
     ]
     match name:
         case "candles":
@@ -120,9 +123,9 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
                     "turnover": pa.Column(float, not_negative, nullable=True, required=False),
                 },
                 checks=[
-                    _rows(pa, lambda rows: rows["opened_at"] < rows["closed_at"], "opens before it closes"),
-                    _rows(pa, lambda rows: rows["low"] <= rows[["open", "close"]].min(axis=1), "low is lowest"),
-                    _rows(pa, lambda rows: rows["high"] >= rows[["open", "close"]].max(axis=1), "high is highest"),
+                    pa.Check(lambda rows: rows["opened_at"] < rows["closed_at"], name="opens before it closes"),
+                    pa.Check(lambda rows: rows["low"] <= rows[["open", "close"]].min(axis=1), name="low is lowest"),
+                    pa.Check(lambda rows: rows["high"] >= rows[["open", "close"]].max(axis=1), name="high is highest"),
                 ],
                 unique=["asset_id", "closed_at"],
             )
@@ -140,14 +143,14 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
             }
             return pa.DataFrameSchema(
                 {"as_of": instant, "asset_id": key, **columns},
-                checks=[_rows(pa, lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], "as_of on the hour")],
+                checks=[on_the_hour],
                 unique=["as_of", "asset_id"],
             )
         case "panel_rows":
             return pa.DataFrameSchema(bar, checks=masks, unique=["as_of", "asset_id"])
         case "predictions":
-            reasonable = _rows(
-                pa, lambda rows: (rows["kind"] != "return") | rows["value"].between(-1, 1), "a return is a log return within 1"
+            reasonable = pa.Check(
+                lambda rows: (rows["kind"] != "return") | rows["value"].between(-1, 1), name="a return is a log return within 1"
             )
             return pa.DataFrameSchema(
                 {
@@ -261,13 +264,5 @@ def _refuse(
         )
 
 
-def _is_instant(pa: Any) -> Any:
-    return pa.Check(lambda values: str(values.dtype) == _INSTANT, name=f"naive UTC {_INSTANT}")
-
-
 def _is_finite(values: pd.Series) -> pd.Series:
     return pd.Series(np.isfinite(values.to_numpy(dtype=float)), index=values.index)
-
-
-def _rows(pa: Any, rule: Any, name: str) -> Any:
-    return pa.Check(rule, name=name)

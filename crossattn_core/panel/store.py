@@ -78,13 +78,13 @@ def open_panel(home: Home, experiment: Experiment, *, last: date | None = None) 
     """
     exported = exported_days(home)
     chain = _chained(experiment, exported)
-    wanted = last if last is not None else max(exported, default=None)
-    if wanted is None or wanted not in chain:
-        raise HistoryError(_missing(experiment, exported, wanted))
-    days = [day for day in chain if day <= wanted]
+    last = last if last is not None else max(exported, default=None)
+    if last is None or last not in chain:
+        raise HistoryError(_missing(experiment, exported, last))
+    days = [day for day in chain if day <= last]
     cache = PanelCache(home, experiment)
     generation = cache.hold([chain[day] for day in days], days)
-    return cache.mapped(generation, days, chain[wanted])
+    return cache.mapped(generation, days, chain[last])
 
 
 def _panel_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, first: date, last: date) -> pa.Table:
@@ -131,8 +131,7 @@ def _check(home: Home, experiment: Experiment, ordered: pa.Table, first: date, l
     """Refuse rows that break the panel's contract, before any of them is written; the day before is the context of marks."""
     check_table("panel_rows", ordered.to_pandas())
     before, has_past = first - timedelta(days=1), first > experiment.period.start
-    columns = panel_columns(experiment)
-    with_context = ordered.select(columns)
+    with_context = ordered.select(panel_columns(experiment))
     is_known = has_past and before in exported_days(home) and day_path(home, before).is_file()
     if is_known:
         with_context = pa.concat_tables([read_day(home, experiment, before), with_context])
@@ -143,16 +142,15 @@ def _check(home: Home, experiment: Experiment, ordered: pa.Table, first: date, l
 def _write_days(home: Home, experiment: Experiment, ordered: pa.Table, first: date, last: date) -> dict[date, str]:
     assets = experiment.asset_ids
     per_day = 24 * len(assets)
-    hashes: dict[date, str] = {}
-    for number, day in enumerate(days_between(first, last)):
-        hashes[day] = _hash_of(ordered.slice(number * per_day, per_day))
+    rows = {day: ordered.slice(number * per_day, per_day) for number, day in enumerate(days_between(first, last))}
+    hashes = {day: _hash_of(rows[day]) for day in rows}
     with locked(home.panel / "index.lock"):
         index = _index(home)
         stored = index.get("days", {}) if index.get("columns") == ordered.column_names else {}
-        for number, day in enumerate(hashes):
+        for day in rows:
             path = day_path(home, day)
             if stored.get(day.isoformat()) != hashes[day] or not path.is_file():
-                write_parquet(path, ordered.slice(number * per_day, per_day))
+                write_parquet(path, rows[day])
         merged = index.get("days", {}) | {day.isoformat(): value for day, value in hashes.items()}
         write_json(home.panel / "index.json", {"columns": ordered.column_names, "assets": list(assets), "days": merged})
     return hashes
@@ -180,14 +178,14 @@ def _chained(experiment: Experiment, exported: dict[date, str]) -> dict[date, st
     return chain
 
 
-def _missing(experiment: Experiment, exported: dict[date, str], wanted: date | None) -> str:
-    if wanted is None:
+def _missing(experiment: Experiment, exported: dict[date, str], last: date | None) -> str:
+    if last is None:
         return "the panel holds no day yet; materialise candles and SQL models, then export"
-    absent = [day for day in days_between(experiment.period.start, wanted) if day not in exported]
+    absent = [day for day in days_between(experiment.period.start, last) if day not in exported]
     if not absent:
-        return f"{wanted} lies before the period's first day {experiment.period.start}"
+        return f"{last} lies before the period's first day {experiment.period.start}"
     return (
-        f"the panel up to {wanted} lacks {len(absent)} of its days, first {absent[0]}, last {absent[-1]}; "
+        f"the panel up to {last} lacks {len(absent)} of its days, first {absent[0]}, last {absent[-1]}; "
         "materialise them: a panel has no holes"
     )
 

@@ -1,4 +1,4 @@
-"""Windows by index: a scaled panel stays in memory once, a batch gathers the bars it needs.
+"""Windows by index: a scaled panel stays in memory once, a batch takes the bars it needs.
 
 Axes: B decision rows, T bars, L bars of a window, N assets, F features, C channels (F features and the fresh flag),
 U distinct bars of a batch.
@@ -96,7 +96,7 @@ class Windows:
         fresh_TN = np.asarray(panel.is_fresh_TN[start : last + 1]) & np.isfinite(feature_TNF).any(axis=-1)
         bar_TNC = np.zeros((padding + len(fresh_TN), fresh_TN.shape[1], len(panel.features) + 1), dtype=np.float32)
         bar_TNC[padding:, :, :-1] = scaler.apply(feature_TNF)
-        # The whole bar is silent or none of it: a stale asset must not speak through one carried feature.
+        # The whole bar is silent or none of it: a stale asset must not show through one carried feature.
         bar_TNC[padding:, :, :-1] *= fresh_TN[..., None]
         bar_TNC[padding:, :, -1] = fresh_TN
         age_TN = np.full(bar_TNC.shape[:2], np.nan, dtype=np.float32)

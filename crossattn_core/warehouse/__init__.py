@@ -1,6 +1,6 @@
 """What SQL makes of the candles: a project of plain SQL models, ordered, bound, run and tested in DuckDB.
 
-header.py, binding.py, models.py and project.py read the files under dbt_like_sql/, lineage.py and trace.py follow columns;
-run.py builds by the day, checks.py and examples.py test, trailing.py is the one Python model; sources.py fills the raw tables
-from the lake, results.py those of later stages; connection.py opens the file; docs.py draws the project as a page.
+models.py and header.py read the files under dbt_like_sql/ into a project.py, lineage.py follows columns; run.py builds by the
+day, checks.py and examples.py test, trailing.py is the one Python model; sources.py fills the raw tables from the lake,
+results.py those of later stages; connection.py opens the file; docs.py shows the project and a column's path.
 """

@@ -14,6 +14,7 @@ from sqlglot import exp, parse_one
 
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import WarehouseError
+from crossattn_core.warehouse.connection import within
 from crossattn_core.warehouse.header import ModelTest, Severity
 from crossattn_core.warehouse.project import Model, Project
 
@@ -133,8 +134,7 @@ def _outside(column: str, low: float | None, high: float | None) -> list[str]:
 def _within(model: Model, first: date | None, last: date | None) -> str:
     if first is None or last is None or model.time_column is None:
         return ""
-    start, end = bounds(first)[0], bounds(last)[1]
-    return f" where {model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"
+    return f" where {within(model.time_column, bounds(first)[0], bounds(last)[1])}"
 
 
 def read_by_tests(project: Project, model: Model) -> list[str]:

@@ -4,13 +4,14 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from crossattn_core.errors import WarehouseError
 
-__all__ = ["connect", "transaction"]
+__all__ = ["connect", "transaction", "within"]
 
 
 @contextmanager
@@ -52,6 +53,11 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute("rollback")
         raise
     connection.execute("commit")
+
+
+def within(column: str, start: datetime, end: datetime) -> str:
+    """SQL for ``column`` in (start, end], naive UTC."""
+    return f"{column} > timestamp '{start}' and {column} <= timestamp '{end}'"
 
 
 def _opened(

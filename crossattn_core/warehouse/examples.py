@@ -137,14 +137,14 @@ def _differences(connection: duckdb.DuckDBPyConnection, columns: list[str], grai
     expected = connection.execute(f"select {listed} from expected_rows order by {order}").fetchall()
     lines = [] if len(made) == len(expected) else [f"{len(made)} rows where {len(expected)} are expected"]
     for made_row, expected_row in zip(made, expected, strict=False):
-        for column, value, wanted in zip(columns, made_row, expected_row, strict=True):
-            if not _same(value, wanted):
+        for column, value, expected_value in zip(columns, made_row, expected_row, strict=True):
+            if not _same(value, expected_value):
                 place = ", ".join(str(expected_row[columns.index(key)]) for key in keys)
-                lines.append(f"({place}) {column}: {value}, expected {wanted}")
+                lines.append(f"({place}) {column}: {value}, expected {expected_value}")
     return "\n".join(lines)
 
 
-def _same(value: Any, wanted: Any) -> bool:
-    if isinstance(value, float) and isinstance(wanted, float):
-        return abs(value - wanted) <= _TOLERANCE * max(1.0, abs(wanted))
-    return value == wanted
+def _same(value: Any, expected: Any) -> bool:
+    if isinstance(value, float) and isinstance(expected, float):
+        return abs(value - expected) <= _TOLERANCE * max(1.0, abs(expected))
+    return value == expected

@@ -1,4 +1,4 @@
-"""Reading back what later stages stored, so that marts can tell it in SQL."""
+"""Loading what later stages stored, for the marts to read."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -38,8 +38,7 @@ def sync_results(
     """
     create_sources(connection)
     known = {table.name: table for written in RESULTS.values() for table in written}
-    asked = known.keys() if tables is None else known.keys() & set(tables)
-    files = {name: _files(home, known[name]) for name in known if name in asked}
+    files = {name: _files(home, table) for name, table in known.items() if tables is None or name in tables}
     labels = experiment.labels
     settings = {"execution_lag": labels.execution_lag, "max_exit_delay": labels.max_exit_delay}
     with transaction(connection):

@@ -6,7 +6,6 @@ partitions, any rerun and any split of a range give the same stored bits.
 
 import importlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -17,11 +16,11 @@ from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import WarehouseError
 from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.checks import RejectedError, TestResult, run_tests
-from crossattn_core.warehouse.connection import transaction
-from crossattn_core.warehouse.models import RANGE_VARIABLES, Model, Project
+from crossattn_core.warehouse.connection import transaction, within
+from crossattn_core.warehouse.project import RANGE_VARIABLES, Model, Project
 from crossattn_core.warehouse.sources import create_sources, existing_columns
 
-__all__ = ["BuildResult", "build", "build_all", "prepare", "python_rows", "set_range"]
+__all__ = ["BuildResult", "build", "prepare", "python_rows", "set_range"]
 
 _MONTHS_AT_ONCE = 4
 _VIEWS = """
@@ -85,23 +84,6 @@ def build(
         return BuildResult(name, model.kind, sum(rows.values()), rows, hashes, tests)
     except duckdb.Error as error:
         raise WarehouseError(f"{model.path}: building {name} for {first}..{last} failed, nothing was changed: {error}") from error
-
-
-def build_all(
-    connection: duckdb.DuckDBPyConnection,
-    project: Project,
-    first: date,
-    last: date,
-    *,
-    until: str = "features.panel_rows",
-    report: Callable[[BuildResult], None] = lambda result: None,
-) -> list[BuildResult]:
-    """Build ``until`` and everything that it reads, in order."""
-    results = []
-    for name in (*project.upstream(until), until):
-        results.append(build(connection, project, name, first, last))
-        report(results[-1])
-    return results
 
 
 def _test_results(
@@ -194,7 +176,7 @@ def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     counted = (
         "select position from raw.assets"
         if warm_up.silent_assets
-        else f"select distinct position from {warm_up.of} where as_of > timestamp '{start}' and as_of <= timestamp '{end}'"
+        else f"select distinct position from {warm_up.of} where {within('as_of', start, end)}"
     )
     short = [row[0] for row in connection.execute(counted).fetchall()]
     needed = [anchor]
@@ -230,16 +212,15 @@ def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     values = {name: connection.execute(f"select getvariable('{name}')").fetchall()[0][0] for name in names}
     read = connection.sql(model.select_text, params=values).to_arrow_table()
     made = getattr(importlib.import_module(module), function)(read, start, end)
-    wanted = [column.name for column in model.columns]
-    if made.column_names != wanted:
-        raise WarehouseError(f"{model.path}:1: {model.function} returned {made.column_names}; the header declares {wanted}")
+    declared = [column.name for column in model.columns]
+    if made.column_names != declared:
+        raise WarehouseError(f"{model.path}:1: {model.function} returned {made.column_names}; the header declares {declared}")
     return made
 
 
 def _replace_range(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> None:
     set_range(connection, start, end, _warm_start(connection, model, start, end))
-    within = f"{model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'"
-    connection.execute(f"delete from {model.name} where {within}")
+    connection.execute(f"delete from {model.name} where {within(model.time_column or '', start, end)}")
     if model.kind != "python":
         connection.execute(f"insert into {model.name} by name from ({model.select_text}\n)")
         return
@@ -277,7 +258,7 @@ def _by_day(
         f"""
         select ({model.time_column} - interval 1 microsecond)::date as day, count(*), sum(hash({columns})::hugeint)
         from {model.name}
-        where {model.time_column} > timestamp '{start}' and {model.time_column} <= timestamp '{end}'
+        where {within(model.time_column or "", start, end)}
         group by all
         """
     ).fetchall()

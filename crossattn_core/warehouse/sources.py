@@ -1,6 +1,7 @@
 """Filling the raw tables: what the lake, the universe and the calendars know of a range of days."""
 
-from datetime import date, datetime
+from collections.abc import Iterable
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -11,11 +12,11 @@ import pyarrow as pa
 from crossattn_core.days import bounds
 from crossattn_core.errors import WarehouseError
 from crossattn_core.experiment import Experiment
-from crossattn_core.panel.calendar import session_rows
-from crossattn_core.warehouse.connection import transaction
-from crossattn_core.warehouse.models import MODELS_FOLDER
+from crossattn_core.trading_calendar import ALWAYS_OPEN, expected_bars
+from crossattn_core.warehouse.connection import transaction, within
+from crossattn_core.warehouse.project import MODELS_FOLDER
 
-__all__ = ["CandleSource", "create_sources", "existing_columns", "sync_sources"]
+__all__ = ["CandleSource", "asset_rows", "create_sources", "existing_columns", "session_rows", "sync_sources"]
 
 
 def _grid_row(instant: str) -> str:
@@ -37,6 +38,15 @@ _MADE_HERE = {
         "known_hour": _grid_row(f"closed_at + coalesce({_LAG}, interval 0 second)"),
     }
 }
+_SESSIONS = pa.schema(
+    [
+        ("calendar", pa.string()),
+        ("opened_at", pa.timestamp("us")),
+        ("closed_at", pa.timestamp("us")),
+        ("session", pa.int64()),
+        ("is_optional", pa.bool_()),
+    ]
+)
 _TIME = {"raw.candles": "closed_at, asset_id", "raw.funding": "settled_at, asset_id", "raw.sessions": "closed_at, calendar"}
 
 
@@ -63,12 +73,12 @@ def create_sources(connection: duckdb.DuckDBPyConnection, folder: Path = MODELS_
         WarehouseError: a table that is there has other columns: another version of the project made it.
     """
     declared = (folder / "sources.sql").read_text(encoding="utf-8")
-    wanted = _declared_columns(declared)
+    expected = _declared_columns(declared)
     held = existing_columns(connection)
-    if not wanted.keys() <= held.keys():
+    if not expected.keys() <= held.keys():
         connection.execute(declared)
         held = existing_columns(connection)
-    for table, columns in wanted.items():
+    for table, columns in expected.items():
         if held[table] != columns:
             different = sorted(set(columns) ^ set(held[table]))
             raise WarehouseError(
@@ -94,13 +104,13 @@ def sync_sources(
     calendars = [asset.calendar for asset in experiment.assets]
     rows = {
         "raw.assets": ("true", asset_rows(experiment)),
-        "raw.candles": (_between("closed_at", start, end), lake.read_candles(None, first, last)),
-        "raw.funding": (_between("settled_at", start, end), lake.read_funding(first, last)),
-        "raw.dividends": (_between("ex_at", start, end), lake.read_dividends(first, last)),
-        "raw.revisions": (_between("closed_at", start, end), lake.read_revisions(first, last)),
-        "raw.quarantine": (_between("closed_at", start, end), lake.read_quarantine(first, last)),
+        "raw.candles": (within("closed_at", start, end), lake.read_candles(None, first, last)),
+        "raw.funding": (within("settled_at", start, end), lake.read_funding(first, last)),
+        "raw.dividends": (within("ex_at", start, end), lake.read_dividends(first, last)),
+        "raw.revisions": (within("closed_at", start, end), lake.read_revisions(first, last)),
+        "raw.quarantine": (within("closed_at", start, end), lake.read_quarantine(first, last)),
         "raw.coverage": (days, lake.read_coverage(first, last)),
-        "raw.sessions": (_between("closed_at", start, end), session_rows(calendars, first, last)),
+        "raw.sessions": (within("closed_at", start, end), session_rows(calendars, first, last)),
     }
     try:
         with transaction(connection):
@@ -133,6 +143,27 @@ def asset_rows(experiment: Experiment) -> pa.Table:
     )
 
 
+def session_rows(calendars: Iterable[str], first: date, last: date) -> pa.Table:
+    """Candles that each calendar calls for with closed_at in the days first..last.
+
+    The grid itself is the calendar that never closes: its rows are always among them.
+
+    Returns:
+        columns calendar, opened_at, closed_at (naive UTC), session (running number), is_optional; by calendar and close.
+
+    >>> rows = session_rows(["XNYS"], date(2025, 3, 7), date(2025, 3, 7))
+    >>> {name: rows["calendar"].to_pylist().count(name) for name in ("24/7", "XNYS")}
+    {'24/7': 24, 'XNYS': 7}
+    """
+    start, end = bounds(first)[0], bounds(last)[1]
+    parts = []
+    for calendar in sorted({ALWAYS_OPEN, *calendars}):
+        bars = expected_bars(calendar, start, end)
+        columns = [bars.opened_T, bars.closed_T, bars.session_T, bars.is_optional_T]
+        parts.append(pa.table([[calendar] * len(bars), *columns], schema=_SESSIONS))
+    return pa.concat_tables(parts)
+
+
 @cache
 def _declared_columns(declared: str) -> dict[str, list[str]]:
     with duckdb.connect(":memory:") as empty:
@@ -140,21 +171,17 @@ def _declared_columns(declared: str) -> dict[str, list[str]]:
         return existing_columns(empty)
 
 
-def _between(column: str, start: datetime, end: datetime) -> str:
-    return f"{column} > timestamp '{start}' and {column} <= timestamp '{end}'"
-
-
 def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, replacement: pa.Table) -> None:
     made = _MADE_HERE.get(table, {})
-    wanted = [row[0] for row in connection.execute(f"describe {table}").fetchall() if row[0] not in made]
-    missing = [name for name in wanted if name not in replacement.column_names]
+    columns = [row[0] for row in connection.execute(f"describe {table}").fetchall() if row[0] not in made]
+    missing = [name for name in columns if name not in replacement.column_names]
     if missing:
         held = ", ".join(replacement.column_names)
         raise WarehouseError(f"{table}: the lake's rows lack {', '.join(missing)}; they have {held}")
     connection.execute(f"delete from {table} where {condition}")
     if replacement.num_rows == 0:
         return
-    connection.register("replacement_rows", replacement.select(wanted))
+    connection.register("replacement_rows", replacement.select(columns))
     try:
         extra = "".join(f", {expression} as {name}" for name, expression in made.items())
         # In time order, so that a range of days is a range of blocks.

@@ -2,7 +2,7 @@
 
 Bit-equal however history is split. A sum of a fixed width adds its bars in an order that depends on nothing but the
 width. A recursion starts ``WARM_UP_BARS`` bars before the month's first row (all of an asset's history where there is
-less), whatever range was asked for; what a longer memory would add is below 1e-16 of the value.
+less), whatever range is built; what a longer memory would add is below 1e-16 of the value.
 
 Axes: R bars of all assets, asset after asset; S segments (one an asset and month), J bars of a segment, warm-up included.
 """
@@ -42,22 +42,22 @@ def trailing_features(bars: pa.Table, start: datetime, end: datetime, dtype: typ
         as_of, asset_id, position, then the features, null where an asset has too little history.
     """
     as_of = _values(bars, "as_of")
-    is_wanted = (as_of > np.datetime64(start, "us")) & (as_of <= np.datetime64(end, "us"))
+    is_inside = (as_of > np.datetime64(start, "us")) & (as_of <= np.datetime64(end, "us"))
     order = _by_asset_and_time(_values(bars, "position"), as_of)
-    wanted = np.flatnonzero(is_wanted[order])
+    inside = np.flatnonzero(is_inside[order])
     made = {name: np.empty(len(order), dtype=dtype) for name in _FEATURES}
-    if len(wanted):
+    if len(inside):
         sorted_bars = {name: _values(bars, name)[order] for name in (*_KEYS, *_READ) if name != "asset_id"}
         _windowed(sorted_bars, made)
-        _recursive(sorted_bars, wanted, made)
+        _recursive(sorted_bars, inside, made)
     # Rows leave as they came: in time order, without a sort of their names.
-    everything = len(wanted) == len(order)
-    kept = bars.select(_KEYS) if everything else bars.select(_KEYS).filter(pa.array(is_wanted))
+    everything = len(inside) == len(order)
+    kept = bars.select(_KEYS) if everything else bars.select(_KEYS).filter(pa.array(is_inside))
     columns = {}
     for name, made_R in made.items():
         values = np.empty_like(made_R)
         values[order] = made_R
-        chosen = values if everything else values[is_wanted]
+        chosen = values if everything else values[is_inside]
         columns[name] = pa.array(chosen, mask=np.isnan(chosen))
     return pa.table({name: kept[name] for name in _KEYS} | columns)
 
@@ -140,14 +140,14 @@ def _windowed(bars: dict[str, NDArray], made: dict[str, NDArray]) -> None:
     _each(fill, range(0, rows, _CHUNK_BARS))
 
 
-def _recursive(bars: dict[str, NDArray], wanted: NDArray[np.int64], made: dict[str, NDArray]) -> None:
-    """Fill in the features without end at the rows ``wanted``; NaN where an asset has too few bars."""
+def _recursive(bars: dict[str, NDArray], inside: NDArray[np.int64], made: dict[str, NDArray]) -> None:
+    """Fill in the features without end at the rows ``inside``; NaN where an asset has too few bars."""
     position_R, close_R = bars["position"], bars["close"]
     key_R = position_R.astype(np.int64) * 100_000 + _month(bars["as_of"])
-    is_new = np.flatnonzero(np.diff(key_R[wanted])) + 1
-    # A segment's rows lie side by side: an asset's bars of a month, as far as they are wanted.
-    first_S = wanted[np.concatenate([[0], is_new])]
-    last_S = wanted[np.concatenate([is_new, [len(wanted)]]) - 1]
+    is_new = np.flatnonzero(np.diff(key_R[inside])) + 1
+    # A segment's rows lie side by side: an asset's bars of a month, as far as they lie in the range.
+    first_S = inside[np.concatenate([[0], is_new])]
+    last_S = inside[np.concatenate([is_new, [len(inside)]]) - 1]
     # First bar of the segment's month, which may lie before the range.
     month_start_S = np.searchsorted(key_R, key_R[first_S])
     begin_S = np.maximum(month_start_S - WARM_UP_BARS, np.searchsorted(position_R, position_R[first_S]))

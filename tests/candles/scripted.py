@@ -1,12 +1,11 @@
-"""A feed whose answers a test writes itself."""
+"""A feed whose responses a test writes itself."""
 
 from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, FUNDING_COLUMNS, Traffic, empty_dividends, empty_funding
-from crossattn_core.days import to_naive
+from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, Feed, empty_rows, known_rows
 from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset
 
@@ -24,11 +23,10 @@ def plain_candles(asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
     return rows[list(CANDLE_COLUMNS)]
 
 
-class ScriptedFeed:
+class ScriptedFeed(Feed):
     """Holds tables by asset; every call is noted in ``asked``."""
 
     kind = "scripted"
-    parallel = 1
 
     def __init__(
         self,
@@ -39,11 +37,11 @@ class ScriptedFeed:
         gap_attempts: int = 2,
         rechecks_gaps: bool = False,
     ) -> None:
+        super().__init__()
         self.tables, self.at = tables, now
         self.asked: list[tuple[str, datetime, datetime]] = []
         self.gap_attempts = gap_attempts
         self.rechecks_gaps = rechecks_gaps
-        self.traffic = Traffic()
         self._window_days = window_days
         self.failures: list[Exception] = []
         self.paid: dict[str, pd.DataFrame] = {}
@@ -57,25 +55,18 @@ class ScriptedFeed:
     def origin(self, asset: Asset) -> dict[str, object]:
         return {"script": self.kind}
 
-    def listed(self, asset: Asset) -> datetime | None:
-        return None
-
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.asked.append((asset.symbol, start, end))
         self.traffic.count_request()
         if self.failures:
             raise self.failures.pop(0)
-        rows = self.tables[asset.asset_id]
-        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, to_naive(self.now())))
-        return rows[keep].assign(fetched_at=pd.Timestamp(self.at).as_unit("us")).reset_index(drop=True)
+        return known_rows("candles", self.tables[asset.asset_id], asset, start, end, self.at)
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.asked.append((asset.symbol, start, end))
         self.traffic.count_request()
-        return empty_funding()[list(FUNDING_COLUMNS)]
+        return empty_rows("funding")
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.traffic.count_request()
-        rows = self.paid.get(asset.asset_id, empty_dividends())
-        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, to_naive(self.now())))
-        return rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(self.at).as_unit("us")).reset_index(drop=True)
+        return known_rows("dividends", self.paid.get(asset.asset_id, empty_rows("dividends")), asset, start, end, self.at)

@@ -129,7 +129,7 @@ def test_a_rate_limit_waits_for_the_reset_that_the_server_names():
 
 
 def test_attempts_end_and_the_error_names_every_cause():
-    causes = r"no answer after 3 attempts \(HTTP 500; not Bybit's JSON .*; HTTP 429\)"
+    causes = r"no response after 3 attempts \(HTTP 500; not Bybit's JSON .*; HTTP 429\)"
     with server_at(script=("500", "truncated", "429")) as server, pytest.raises(TransientFeedError, match=causes):
         feed_of(server, max_attempts=3).candles(BTC, START, END)
 
@@ -150,7 +150,7 @@ def test_a_403_opens_the_circuit_and_nothing_more_is_asked_for_ten_minutes():
         feed = feed_of(server, time)
         with pytest.raises(FeedBlockedError, match="HTTP 403"):
             feed.candles(BTC, START, END)
-        with pytest.raises(FeedBlockedError, match="not asked again for another 600 s"):
+        with pytest.raises(FeedBlockedError, match="no request for another 600 s"):
             feed.candles(BTC, START, END)
         assert len(server.asked) == 1
         time.seconds += 601

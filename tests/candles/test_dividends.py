@@ -9,7 +9,7 @@ import pytest
 
 from crossattn_core.backtest.costs.dividends import Dividend
 from crossattn_core.backtest.market import market_of
-from crossattn_core.candles.feeds.feed import DIVIDEND_COLUMNS
+from crossattn_core.candles.feeds.feed import COLUMNS
 from crossattn_core.candles.feeds.files import FilesFeed
 from crossattn_core.candles.feeds.simulated import SimulatedFeed
 from crossattn_core.candles.ingest.ingest import ingest, with_dividends
@@ -22,10 +22,9 @@ from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.trading_calendar import session_bounds
 from crossattn_core.universe import Asset
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build_all
 from tests.candles.scripted import ScriptedFeed, plain_candles
 from tests.candles.test_yahoo import AAPL, END, START, feed_of, server_at
-from tests.warehouse.lakes import APPLE, small_experiment, warehouse_of
+from tests.warehouse.lakes import APPLE, build_all, small_experiment, warehouse_of
 
 BTC = Asset(venue="bybit", symbol="BTCUSDT")
 EX_AT, AMOUNT = datetime(2025, 7, 8, 13, 30), 0.26
@@ -46,7 +45,7 @@ def test_hourly_prices_are_not_adjusted_for_dividends_so_these_are_booked_withou
         given = server.tables["AAPL"]
         assert closes == given[(given["closed_at"] > START) & (given["closed_at"] <= END)]["close"].tolist()
         rows = feed.dividends(AAPL, START, END)
-        assert tuple(rows.columns) == DIVIDEND_COLUMNS
+        assert tuple(rows.columns) == COLUMNS["dividends"]
         assert list(zip(rows["ex_at"], rows["amount"], strict=True)) == [(EX_AT, AMOUNT)]
         assert server.charts_asked() == ["AAPL"]
 

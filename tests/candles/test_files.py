@@ -135,7 +135,7 @@ def test_a_folder_whose_aapl_holds_bitcoin_stores_nothing_and_says_why(tmp_path)
     contaminated.rename(columns={"time": "timestamp"}).to_parquet(tmp_path / "yahoo_1h/AAPL.parquet")
     lake = Lake(tmp_path / "lake", "files")
     span = (date(2021, 1, 1), date(2021, 12, 31))
-    with pytest.raises(HistoryError, match="candles were refused: much of the answer lies outside the venue's sessions"):
+    with pytest.raises(HistoryError, match="candles were refused: much of the response lies outside the venue's sessions"):
         ingest("candles", FilesFeed(tmp_path, clock), lake, (AAPL,), *span, settings=FeedSettings())
     assert lake.read_candles(None, *span).num_rows == 0
     assert lake.read_quarantine(*span).num_rows == 365

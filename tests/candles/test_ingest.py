@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 import pytest
 
-from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, empty_candles
+from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, empty_rows
 from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.revisions import retire_history
 from crossattn_core.candles.lake.store import Lake
@@ -179,7 +179,7 @@ def test_a_block_stops_the_ingest_at_once(lake):
 
 
 def test_a_range_without_any_candle_is_an_error_that_names_range_and_asset(lake):
-    feed = ScriptedFeed({BTC.asset_id: empty_candles()}, LONG_AFTER)
+    feed = ScriptedFeed({BTC.asset_id: empty_rows("candles")}, LONG_AFTER)
     with pytest.raises(HistoryError, match=r"no candle between 2025-03-01 and 2025-03-31 for bybit:linear:BTCUSDT"):
         ingest_candles(feed, lake, BTC)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, empty_candles, empty_funding
+from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, empty_rows
 from crossattn_core.candles.feeds.files import FilesFeed
 from crossattn_core.candles.quality import REASONS, Neighbour, validate_candles, validate_funding
 from crossattn_core.days import to_aware
@@ -124,8 +124,8 @@ def test_a_stock_that_trades_at_night_is_another_instrument():
 
 
 def test_nothing_in_nothing_out():
-    assert validate_candles(empty_candles(), BTC, NOW).accepted.empty
-    assert validate_funding(empty_funding(), NOW).accepted.empty
+    assert validate_candles(empty_rows("candles"), BTC, NOW).accepted.empty
+    assert validate_funding(empty_rows("funding"), NOW).accepted.empty
 
 
 def test_funding_that_is_no_rate_is_refused():

@@ -68,7 +68,7 @@ def test_the_live_feed_opens_each_venue_from_its_own_description():
     with VENUES.temporarily("elsewhere", replace(VENUES.get("bybit"), open_api=open_elsewhere)):
         feed = open_feed(Experiment.model_validate({"feed": {"kind": "api"}}), clock=lambda: NOW)
         asset = Asset(venue="elsewhere", symbol="BTCUSDT")
-        assert feed.origin(asset) == {"script": "scripted"}
+        assert feed.for_venue("elsewhere").origin(asset) == {"script": "scripted"}
 
 
 def test_an_unknown_venue_is_refused_with_the_nearest_name():

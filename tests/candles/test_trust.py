@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from crossattn_core.candles.feeds.api import ApiFeed
+from crossattn_core.candles.feeds.api import ApiFeeds
 from crossattn_core.candles.feeds.bybit import BybitFeed
 from crossattn_core.candles.feeds.files import FilesFeed
 from crossattn_core.candles.feeds.simulated import SimulatedFeed
@@ -115,7 +115,7 @@ def test_both_venues_arrive_through_one_feed_and_faults(tmp_path):
         YahooServer(stocks, lambda: NOW, share=0.2, kinds=("429", "500", "truncated", "dropped"), seed=5) as yahoo,
     ):
         settings = FeedSettings(kind="api", bybit_url=bybit.url, yahoo_url=yahoo.url, **PATIENT)
-        feed = ApiFeed(settings, lambda: to_aware(NOW), hurried())
+        feed = ApiFeeds(settings, lambda: to_aware(NOW), hurried())
         lake = Lake(tmp_path, "api")
         days = ingest("candles", feed, lake, assets, date(2024, 3, 1), date(2024, 6, 30), settings=settings)
         ingest("funding", feed, lake, assets, date(2024, 3, 1), date(2024, 3, 31), settings=settings)

@@ -22,8 +22,7 @@ from crossattn_core.panel.schemas import (
 )
 from crossattn_core.panel.store import export_days, open_panel
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build_all
-from tests.warehouse.lakes import random_lake, small_experiment, warehouse_of
+from tests.warehouse.lakes import build_all, random_lake, small_experiment, warehouse_of
 
 FIRST, LAST = date(2025, 3, 3), date(2025, 3, 6)
 EXPERIMENT = small_experiment(FIRST, LAST)

@@ -14,9 +14,8 @@ from crossattn_core.home import Home
 from crossattn_core.panel.panel import ROW_ARRAYS, Panel
 from crossattn_core.panel.store import chain_hash, export_days, exported_days, open_panel
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build_all
 from crossattn_core.warehouse.sources import sync_sources
-from tests.warehouse.lakes import ListedLake, random_lake, small_experiment, warehouse_of
+from tests.warehouse.lakes import ListedLake, build_all, random_lake, small_experiment, warehouse_of
 
 FIRST, LAST = date(2025, 3, 3), date(2025, 3, 9)
 EXPERIMENT = small_experiment(FIRST, LAST)

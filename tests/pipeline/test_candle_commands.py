@@ -64,8 +64,8 @@ def test_status_of_a_new_home_names_the_days_that_were_never_asked_for(tmp_path)
     user = User(tmp_path)
     done = user.runs("status")
     assert done.exit_code == 3
-    assert f"{BTC} candles: never asked {FIRST} .. {LAST}" in done.stdout
-    assert f"{NVDA} dividends: never asked {FIRST} .. {LAST}" in done.stdout
+    assert f"{BTC} candles: never fetched {FIRST} .. {LAST}" in done.stdout
+    assert f"{NVDA} dividends: never fetched {FIRST} .. {LAST}" in done.stdout
 
 
 def test_status_of_a_whole_lake_is_complete_and_ends_with_zero(user):

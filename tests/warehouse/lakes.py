@@ -17,6 +17,8 @@ from crossattn_core.days import bounds
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.warehouse.connection import connect
+from crossattn_core.warehouse.project import Project
+from crossattn_core.warehouse.run import build
 from crossattn_core.warehouse.sources import sync_sources
 
 BITCOIN, APPLE = "bybit:linear:BTCUSDT", "yahoo:equity:AAPL"
@@ -55,6 +57,12 @@ class ListedLake:
 
     def read_coverage(self, first: date, last: date) -> pa.Table:
         return COVERAGE_SCHEMA.empty_table()
+
+
+def build_all(connection: duckdb.DuckDBPyConnection, project: Project, first: date, last: date) -> None:
+    """Build ``features.panel_rows`` and everything that it reads, in order."""
+    for name in (*project.upstream("features.panel_rows"), "features.panel_rows"):
+        build(connection, project, name, first, last)
 
 
 def random_lake(experiment: Experiment, first: date, last: date, *, seed: int = 0, missing_share: float = 0.05) -> ListedLake:

@@ -9,8 +9,7 @@ import pytest
 from crossattn_core.candles.lake.day_files import DIVIDEND_SCHEMA
 from crossattn_core.experiment import Experiment
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build_all
-from tests.warehouse.lakes import APPLE, BITCOIN, ListedLake, flat_candles, small_experiment, warehouse_of
+from tests.warehouse.lakes import APPLE, BITCOIN, ListedLake, build_all, flat_candles, small_experiment, warehouse_of
 
 PROJECT = load_project()
 Row = tuple[bool, bool, bool, float | None, float | None, float | None]

@@ -14,10 +14,10 @@ from sqlglot import exp, parse_one
 from crossattn_core.candles.lake.day_files import FUNDING_SCHEMA
 from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build_all, set_range
+from crossattn_core.warehouse.run import set_range
 from crossattn_core.warehouse.trailing import trailing_features
 from tests.recorded import RECORDED, needs_recorded
-from tests.warehouse.lakes import APPLE, BITCOIN, ListedLake, candle_table, small_experiment, warehouse_of
+from tests.warehouse.lakes import APPLE, BITCOIN, ListedLake, build_all, candle_table, small_experiment, warehouse_of
 
 pytestmark = needs_recorded
 

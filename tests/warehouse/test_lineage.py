@@ -4,9 +4,9 @@ import pytest
 import sqlglot
 
 from crossattn_core.errors import WarehouseError
+from crossattn_core.warehouse.docs import lineage_path, lineage_text
 from crossattn_core.warehouse.lineage import UNRESOLVED, Lineage, column_lineage, tables_read
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.trace import lineage_path, lineage_text
 
 KNOWN = {"raw.t": ("k", "a", "b"), "raw.u": ("k", "a", "c")}
 

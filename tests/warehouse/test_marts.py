@@ -20,8 +20,8 @@ from crossattn_core.storage import write_bytes, write_parquet
 from crossattn_core.warehouse.checks import run_tests
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.results import result_tables, sync_results
-from crossattn_core.warehouse.run import build, build_all
-from tests.warehouse.lakes import APPLE, BITCOIN, random_lake, small_experiment, warehouse_of
+from crossattn_core.warehouse.run import build
+from tests.warehouse.lakes import APPLE, BITCOIN, build_all, random_lake, small_experiment, warehouse_of
 
 FIRST, LAST = date(2025, 3, 3), date(2025, 3, 16)
 EXPERIMENT = small_experiment(FIRST, LAST)

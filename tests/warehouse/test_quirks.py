@@ -12,9 +12,8 @@ from crossattn_core.candles.quality import validate_candles
 from crossattn_core.trading_calendar import closing_times
 from crossattn_core.universe import Asset
 from crossattn_core.warehouse.models import load_project
-from crossattn_core.warehouse.run import build_all
 from tests.recorded import RECORDED, needs_recorded
-from tests.warehouse.lakes import APPLE, ListedLake, candle_table, small_experiment, warehouse_of
+from tests.warehouse.lakes import APPLE, ListedLake, build_all, candle_table, small_experiment, warehouse_of
 
 pytestmark = needs_recorded
 

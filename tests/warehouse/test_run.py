@@ -21,9 +21,9 @@ from crossattn_core.errors import WarehouseError
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.project import Project
-from crossattn_core.warehouse.run import build, build_all, prepare
+from crossattn_core.warehouse.run import build, prepare
 from crossattn_core.warehouse.sources import sync_sources
-from tests.warehouse.lakes import ListedLake, random_lake, small_experiment, warehouse_of
+from tests.warehouse.lakes import ListedLake, build_all, random_lake, small_experiment, warehouse_of
 
 PROJECT = load_project()
 FIRST, LAST = date(2025, 2, 24), date(2025, 3, 14)  # a month's turn, two weekends, a change of clocks

@@ -21,14 +21,7 @@ import numpy as np
 import pandas as pd
 import requests
 
-from crossattn_core.candles.feeds.feed import (
-    CANDLE_COLUMNS,
-    FUNDING_COLUMNS,
-    Traffic,
-    empty_candles,
-    empty_dividends,
-    empty_funding,
-)
+from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, COLUMNS, Feed, empty_rows
 from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end, page_windows
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_naive
@@ -49,7 +42,7 @@ _REGION = {10009, 10024}
 _EPOCH = datetime(1970, 1, 1)
 
 
-class BybitFeed:
+class BybitFeed(Feed):
     """Public market data of Bybit.
 
     Args:
@@ -74,6 +67,7 @@ class BybitFeed:
     ) -> None:
         if interval not in INTERVALS:
             raise ExperimentError(f"Bybit has no interval {interval!r}; choose from {', '.join(INTERVALS)}")
+        super().__init__()
         self._settings, self._interval = settings, interval
         self._backoff = backoff or Backoff()
         self._session = session or requests.Session()
@@ -82,7 +76,6 @@ class BybitFeed:
         self._clock_lock = threading.Lock()
         self._server_time: tuple[datetime, float] | None = None
         self._instruments: dict[str, dict[str, dict[str, Any]]] = {}
-        self.traffic = Traffic()
 
     def now(self) -> datetime:
         """The server's clock: that of its newest response plus the time since; read once at the start."""
@@ -103,7 +96,7 @@ class BybitFeed:
         """Closed candles with closed_at in (start, end], oldest first, page by page."""
         pages = [self._kline_page(asset, window) for window in page_windows(start, end, self._interval, _KLINE_LIMIT)]
         pages = [page for page in pages if len(page)]
-        return pd.concat(pages, ignore_index=True) if pages else empty_candles()
+        return pd.concat(pages, ignore_index=True) if pages else empty_rows("candles")
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Settlements in (start, end], oldest first; paged backwards, since the newest rows of a range come first."""
@@ -120,23 +113,19 @@ class BybitFeed:
                 break
             last = min(moments) - 1
         if not settled:
-            return empty_funding()
+            return empty_rows("funding")
         moments = sorted(settled)
         rows = pd.DataFrame({"settled_at": np.array(moments, "datetime64[ms]").astype("datetime64[us]")})
         rows["rate"] = [settled[moment] for moment in moments]
         rows["asset_id"], rows["fetched_at"] = asset.asset_id, self._fetched_at()
-        return rows[list(FUNDING_COLUMNS)]
-
-    def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Coins and their derivatives pay none."""
-        return empty_dividends()
+        return rows[list(COLUMNS["funding"])]
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """Host and interval."""
         return {"url": self._settings.bybit_url, "interval": self._interval}
 
     def listed(self, asset: Asset) -> datetime | None:
-        """The instrument's launch; none where Bybit does not tell (spot).
+        """The instrument's launch; none where Bybit does not say (spot).
 
         Raises:
             PermanentFeedError: the category has no such symbol, or it has not begun to trade.
@@ -188,10 +177,10 @@ class BybitFeed:
         }
         page = self._get("/v5/market/kline", query, asset.asset_id)
         if page.get("symbol", asset.symbol) != asset.symbol:
-            raise PermanentFeedError(f"{asset.asset_id}: Bybit answered with {page['symbol']}; nothing of it was stored")
+            raise PermanentFeedError(f"{asset.asset_id}: Bybit responded with {page['symbol']}; nothing of it was stored")
         rows = [row for row in reversed(page["list"]) if query["start"] <= int(row[0]) <= query["end"]]
         if not rows:
-            return empty_candles()
+            return empty_rows("candles")
         columns = list(zip(*rows, strict=True))
         opened = [_EPOCH + timedelta(milliseconds=int(moment)) for moment in columns[0]]
         table = pd.DataFrame({"opened_at": np.array(opened, "datetime64[us]")})
@@ -213,7 +202,7 @@ class BybitFeed:
 
     def _attempt(self, path: str, query: dict[str, Any], what: str) -> dict[str, Any]:
         self._breaker.check()
-        self.traffic.count_wait(self._bucket.take())
+        self._bucket.take()
         self.traffic.count_request()
         url = self._settings.bybit_url.rstrip("/") + path
         try:

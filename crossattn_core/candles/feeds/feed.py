@@ -5,27 +5,26 @@ source's own clock, never fills a hole, and raises only ``FeedError`` and its ki
 """
 
 import threading
+from abc import ABC, abstractmethod
 from datetime import date, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
-from crossattn_core.universe import Asset, VenueName
+from crossattn_core.universe import Asset, Kind, VenueName
 
 __all__ = [
     "CANDLE_COLUMNS",
-    "DIVIDEND_COLUMNS",
-    "FUNDING_COLUMNS",
+    "COLUMNS",
+    "KEYS",
     "PRICE_COLUMNS",
     "Feed",
-    "HasDelistings",
     "HasPlantedLeads",
     "Traffic",
-    "VenueRouter",
-    "empty_candles",
-    "empty_dividends",
-    "empty_funding",
+    "VenueFeeds",
+    "empty_rows",
+    "known_rows",
     "newest_complete_day",
 ]
 
@@ -35,12 +34,17 @@ CANDLE_COLUMNS = ("asset_id", "opened_at", "closed_at", *PRICE_COLUMNS, "volume"
 """One row a candle over [opened_at, closed_at): prices in quote currency, volume in base units (shares, coins),
 turnover in quote currency (NaN where the source lacks it), instants naive UTC datetime64[us]."""
 
-FUNDING_COLUMNS = ("asset_id", "settled_at", "rate", "fetched_at")
-"""One row a settlement: ``rate`` is the fraction of notional that longs pay shorts at ``settled_at``."""
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "candles": CANDLE_COLUMNS,
+    "funding": ("asset_id", "settled_at", "rate", "fetched_at"),
+    "dividends": ("asset_id", "ex_at", "amount", "fetched_at"),
+}
+"""Funding, one row a settlement: ``rate`` is the fraction of notional that longs pay shorts at ``settled_at``. Dividends:
+``amount`` in quote currency for each unit held when the session of the ex-date opens, ``ex_at``; on the scale of the prices that
+the same feed gives. A feed whose prices are adjusted for dividends has none to give."""
 
-DIVIDEND_COLUMNS = ("asset_id", "ex_at", "amount", "fetched_at")
-"""One row a dividend: ``amount`` in quote currency for each unit held when the session of the ex-date opens, ``ex_at``; on the
-scale of the prices that the same feed gives. A feed whose prices are adjusted for dividends has none to give."""
+KEYS: dict[Kind, str] = {"candles": "closed_at", "funding": "settled_at", "dividends": "ex_at"}
+"""The instant of a row that decides its day."""
 
 
 class Traffic:
@@ -51,7 +55,6 @@ class Traffic:
         self._of_thread = threading.local()
         self.requests = 0
         self.retries = 0
-        self.seconds_waited = 0.0
 
     def count_request(self) -> None:
         """One more request was sent."""
@@ -65,53 +68,48 @@ class Traffic:
             self.retries += 1
         self._of_thread.retries = self.of_thread[1] + 1
 
-    def count_wait(self, seconds: float) -> None:
-        """Time spent waiting on purpose."""
-        with self._lock:
-            self.seconds_waited += seconds
-
     @property
     def of_thread(self) -> tuple[int, int]:
         """(requests, retries) of the calling thread; an ingest takes differences."""
         return getattr(self._of_thread, "requests", 0), getattr(self._of_thread, "retries", 0)
 
 
-class Feed(Protocol):
+class VenueFeeds(Protocol):
+    """What ``FEEDS`` opens: a feed by venue."""
+
+    def for_venue(self, venue: VenueName) -> "Feed":
+        """The feed of one venue; opening it sends no request."""
+        ...
+
+
+class Feed(ABC):
     """A source of candles. Instants going in and out are naive UTC unless stated otherwise."""
 
-    @property
-    def kind(self) -> str:
-        """The name in ``FEEDS``; names the lake's folder."""
-        ...
+    kind: str
+    """The name in ``FEEDS``; names the lake's folder."""
+    gap_attempts = 1
+    """How often a day with holes is fetched, over all calls, before the holes count as the source's own."""
+    rechecks_gaps = False
+    """Whether holes are fetched once more before an ingest ends: a response over a network can come short."""
+    parallel = 1
+    """How many requests may be in flight at once."""
 
-    @property
-    def traffic(self) -> Traffic:
-        """Running counts of requests and retries."""
-        ...
+    def __init__(self) -> None:
+        self.traffic = Traffic()
 
-    @property
-    def gap_attempts(self) -> int:
-        """How often a day with holes is fetched, over all calls, before the holes count as the source's own."""
-        ...
+    def for_venue(self, venue: VenueName) -> "Feed":
+        """Itself: one source for every venue."""
+        return self
 
-    @property
-    def rechecks_gaps(self) -> bool:
-        """Whether holes are fetched once more before an ingest ends: a response over a network can come short."""
-        ...
-
-    @property
-    def parallel(self) -> int:
-        """How many requests may be in flight at once."""
-        ...
-
-    def window_days(self, asset: Asset, kind: str = "candles") -> int:
+    @abstractmethod
+    def window_days(self, asset: Asset, kind: Kind = "candles") -> int:
         """Whole days that one call should span: what one request, or one cheap read, can fetch."""
-        ...
 
+    @abstractmethod
     def now(self) -> datetime:
         """The source's clock, aware UTC: a candle is closed when ``closed_at`` <= this."""
-        ...
 
+    @abstractmethod
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Closed candles with closed_at in (start, end], columns ``CANDLE_COLUMNS``, as the source gives them.
 
@@ -120,41 +118,26 @@ class Feed(Protocol):
             TransientFeedError: every attempt failed in a way that a later one may not.
             FeedBlockedError: the source refuses this address for a while.
         """
-        ...
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Settlements with settled_at in (start, end], columns ``FUNDING_COLUMNS``; errors as ``candles``."""
-        ...
+        """Settlements with settled_at in (start, end]; errors as ``candles``."""
+        return empty_rows("funding")
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Dividends with ex_at in (start, end], columns ``DIVIDEND_COLUMNS``; errors as ``candles``."""
-        ...
+        """Dividends with ex_at in (start, end]; errors as ``candles``."""
+        return empty_rows("dividends")
 
+    @abstractmethod
     def origin(self, asset: Asset) -> dict[str, object]:
         """Where the asset's candles come from (host, folder, interval, adjustment), for the ledger; ready for JSON."""
-        ...
 
     def listed(self, asset: Asset) -> datetime | None:
-        """When the asset began to trade, where the source tells: before it, no candle is expected."""
-        ...
-
-
-@runtime_checkable
-class HasDelistings(Protocol):
-    """A feed whose source tells when an asset ceased to trade."""
+        """When the asset began to trade, where the source says so: before it, no candle is expected."""
+        return None
 
     def delisted(self, asset: Asset) -> datetime | None:
-        """When the asset ceased to trade: after it, no candle is expected; none while it trades."""
-        ...
-
-
-@runtime_checkable
-class VenueRouter(Protocol):
-    """A feed that fetches from each venue through another feed."""
-
-    def for_venue(self, venue: VenueName) -> Feed:
-        """The feed of one venue."""
-        ...
+        """When the asset ceased to trade, where the source says so: after it, no candle is expected."""
+        return None
 
 
 @runtime_checkable
@@ -166,28 +149,17 @@ class HasPlantedLeads(Protocol):
         ...
 
 
-def empty_candles() -> pd.DataFrame:
-    """No candle, with the columns and types of some."""
-    columns: dict[str, np.ndarray] = {name: np.empty(0) for name in CANDLE_COLUMNS}
-    columns["asset_id"] = np.empty(0, dtype=object)
-    for name in ("opened_at", "closed_at", "fetched_at"):
-        columns[name] = np.empty(0, dtype="datetime64[us]")
-    return pd.DataFrame(columns)
+def empty_rows(kind: Kind) -> pd.DataFrame:
+    """No row of ``kind``, with the columns and types of some."""
+    types = {"asset_id": object, **dict.fromkeys(("opened_at", *KEYS.values(), "fetched_at"), "datetime64[us]")}
+    return pd.DataFrame({name: np.empty(0, dtype=types.get(name, float)) for name in COLUMNS[kind]})
 
 
-def empty_funding() -> pd.DataFrame:
-    """No settlement, with the columns and types of some."""
-    return _empty("settled_at", "rate")
-
-
-def empty_dividends() -> pd.DataFrame:
-    """No dividend, with the columns and types of some."""
-    return _empty("ex_at", "amount")
-
-
-def _empty(key: str, value: str) -> pd.DataFrame:
-    instants = np.empty(0, dtype="datetime64[us]")
-    return pd.DataFrame({"asset_id": np.empty(0, dtype=object), key: instants, value: np.empty(0), "fetched_at": instants})
+def known_rows(kind: Kind, rows: pd.DataFrame, asset: Asset, start: datetime, end: datetime, now: datetime) -> pd.DataFrame:
+    """Those of the asset's rows that lie in (start, end] and are known at ``now`` (naive UTC), stamped as fetched then."""
+    keep = (rows[KEYS[kind]] > start) & (rows[KEYS[kind]] <= min(end, now))
+    kept = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
+    return kept[list(COLUMNS[kind])].reset_index(drop=True)
 
 
 def newest_complete_day(now: datetime, publication_lag: timedelta = timedelta(0)) -> date:

@@ -25,22 +25,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import (
-    CANDLE_COLUMNS,
-    DIVIDEND_COLUMNS,
-    FUNDING_COLUMNS,
-    PRICE_COLUMNS,
-    Feed,
-    Traffic,
-    empty_dividends,
-    empty_funding,
-)
+from crossattn_core.candles.feeds.feed import KEYS, PRICE_COLUMNS, Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.registry import FEEDS
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import Experiment
 from crossattn_core.trading_calendar import closing_times, opening_bells
-from crossattn_core.universe import VENUES, Asset
+from crossattn_core.universe import VENUES, Asset, Kind
 
 __all__ = ["FilesFeed"]
 
@@ -56,7 +47,7 @@ def open_files(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
     return FilesFeed(Path(folder), clock)
 
 
-class FilesFeed:
+class FilesFeed(Feed):
     """Candles from the files under ``folder``.
 
     Args:
@@ -65,15 +56,12 @@ class FilesFeed:
     """
 
     kind = "files"
-    parallel = 1
     gap_attempts = 1000  # someone may complete the file, and looking costs next to nothing
-    rechecks_gaps = False
 
     def __init__(self, folder: Path, clock: Callable[[], datetime]) -> None:
-        self._folder = folder
-        self._clock = clock
+        super().__init__()
+        self._folder, self._clock = folder, clock
         self._read: dict[Path, tuple[int, pd.DataFrame]] = {}
-        self.traffic = Traffic()
 
     def now(self) -> datetime:
         """The injected clock: a folder has none of its own."""
@@ -95,35 +83,32 @@ class FilesFeed:
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Candles with closed_at in (start, end] that are closed by the clock, as they are in the file."""
         self.traffic.count_request()
-        now = to_naive(self._clock())
-        rows = self._candle_rows(asset)
-        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, now))
-        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(CANDLE_COLUMNS)].reset_index(drop=True)
+        return known_rows("candles", self._candle_rows(asset), asset, start, end, to_naive(self._clock()))
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Settlements in (start, end]; none when there is no file for the asset: the ledger counts what is missing."""
-        self.traffic.count_request()
-        path = _file_of(self._folder / f"{_prefix(asset)}_funding", asset.symbol)
-        if path is None:
-            return empty_funding()
-        rows = self._cached(path, _funding_rows)
-        now = to_naive(self._clock())
-        keep = (rows["settled_at"] > start) & (rows["settled_at"] <= min(end, now))
-        rows = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
-        return rows[list(FUNDING_COLUMNS)].reset_index(drop=True)
+        rows = self._payments("funding", asset, ("settled_at", "timestamp"), ("rate", "funding_rate"))
+        return known_rows("funding", rows, asset, start, end, to_naive(self._clock()))
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Dividends with ex_at in (start, end]; none when there is no file for the asset."""
-        self.traffic.count_request()
-        path = _file_of(self._folder / f"{_prefix(asset)}_dividends", asset.symbol) if asset.pays_dividends else None
-        if path is None:
-            return empty_dividends()
-        rows = self._cached(path, _dividend_rows)
+        rows = self._payments("dividends", asset, ("ex_date", "timestamp"), ("amount",))
         rows = rows.assign(ex_at=opening_bells(asset.calendar, rows["ex_at"].to_numpy()))
-        now = to_naive(self._clock())
-        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, now))
-        rows = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
-        return rows[list(DIVIDEND_COLUMNS)].reset_index(drop=True)
+        return known_rows("dividends", rows, asset, start, end, to_naive(self._clock()))
+
+    def _payments(self, kind: Kind, asset: Asset, times: tuple[str, ...], values: tuple[str, ...]) -> pd.DataFrame:
+        """Instants and amounts of a payment file, by the columns of ``kind``; ``times`` and ``values`` are the file's names."""
+        self.traffic.count_request()
+        path = _file_of(self._folder / f"{_prefix(asset)}_{kind}", asset.symbol) if kind in asset.series else None
+        if path is None:
+            return empty_rows(kind)
+
+        def read(path: Path) -> pd.DataFrame:
+            table = _table(path)
+            paid = pd.to_numeric(table[_column(path, table, *values)], errors="coerce").astype(float)
+            return pd.DataFrame({KEYS[kind]: _instants(path, table, *times), "amount" if kind == "dividends" else "rate": paid})
+
+        return self._cached(path, read)
 
     def _candle_rows(self, asset: Asset) -> pd.DataFrame:
         if not self._folder.is_dir():
@@ -136,7 +121,7 @@ class FilesFeed:
         if path is None:
             raise PermanentFeedError(_absent(folder, asset))
         rows = self._cached(path, _candle_rows)
-        return rows.assign(asset_id=asset.asset_id, closed_at=closing_times(asset.calendar, rows["opened_at"].to_numpy()))
+        return rows.assign(closed_at=closing_times(asset.calendar, rows["opened_at"].to_numpy()))
 
     def _cached(self, path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
         changed = path.stat().st_mtime_ns
@@ -188,33 +173,22 @@ def _candle_rows(path: Path) -> pd.DataFrame:
     return rows
 
 
-def _funding_rows(path: Path) -> pd.DataFrame:
-    table = _table(path)
-    settled = _instants(path, table, "settled_at", "timestamp")
-    name = next((name for name in ("rate", "funding_rate") if name in table), None)
-    if name is None:
-        raise PermanentFeedError(f"{path}: no column funding_rate; it has {', '.join(map(str, table.columns))}")
-    return pd.DataFrame({"settled_at": settled, "rate": pd.to_numeric(table[name], errors="coerce").astype(float)})
-
-
-def _dividend_rows(path: Path) -> pd.DataFrame:
-    table = _table(path)
-    ex_dates = _instants(path, table, "ex_date", "timestamp")
-    if "amount" not in table:
-        raise PermanentFeedError(f"{path}: no column amount; it has {', '.join(map(str, table.columns))}")
-    return pd.DataFrame({"ex_at": ex_dates, "amount": pd.to_numeric(table["amount"], errors="coerce").astype(float)})
-
-
 def _epoch_unit(counts: pd.Series) -> Literal["s", "ms", "us", "ns"]:
     """The unit of instants since 1970, recognised by size: each is good for the years 1973 to 5138."""
     largest = counts.abs().max()
     return "s" if largest < 1e11 else "ms" if largest < 1e14 else "us" if largest < 1e17 else "ns"
 
 
-def _instants(path: Path, table: pd.DataFrame, *names: str) -> np.ndarray:
+def _column(path: Path, table: pd.DataFrame, *names: str) -> str:
+    """The first of ``names`` that the file has."""
     name = next((name for name in names if name in table), None)
     if name is None:
         raise PermanentFeedError(f"{path}: no column {' or '.join(names)}; it has {', '.join(map(str, table.columns))}")
+    return name
+
+
+def _instants(path: Path, table: pd.DataFrame, *names: str) -> np.ndarray:
+    name = _column(path, table, *names)
     try:
         unit = _epoch_unit(table[name]) if pd.api.types.is_numeric_dtype(table[name]) else None
         moments = pd.to_datetime(table[name], utc=True, unit=unit)

@@ -35,8 +35,8 @@ class TokenBucket:
         self._lock = threading.Lock()
         self._tokens, self._counted_at = burst, backoff.monotonic()
 
-    def take(self) -> float:
-        """Wait for a token; returns the seconds waited."""
+    def take(self) -> None:
+        """Wait for a token."""
         with self._lock:
             now = self._backoff.monotonic()
             self._tokens = min(self._burst, self._tokens + (now - self._counted_at) * self._per_second)
@@ -46,7 +46,6 @@ class TokenBucket:
             owed = max(-self._tokens / self._per_second, 0.0)
         if owed:
             self._backoff.sleep(owed)
-        return owed
 
 
 class CircuitBreaker:
@@ -65,7 +64,7 @@ class CircuitBreaker:
         """Raise while the circuit is open."""
         left = self._open_until - self._backoff.monotonic()
         if left > 0:
-            raise FeedBlockedError(f"{self._why} (not asked again for another {left:.0f} s)")
+            raise FeedBlockedError(f"{self._why} (no request for another {left:.0f} s)")
 
 
 class RetryableError(Exception):
@@ -86,7 +85,6 @@ def with_retries(attempt: Callable[[], Result], what: str, max_attempts: int, tr
     Args:
         what: names the request in the error.
 
-
     Pauses are drawn from [0, 0.5 s x 2^attempt), the full jitter of
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/, unless the source named one.
 
@@ -105,9 +103,8 @@ def with_retries(attempt: Callable[[], Result], what: str, max_attempts: int, tr
                 pause = backoff.jitter() * min(_FIRST_PAUSE * 2**number, _MAX_PAUSE)
                 if error.wait is not None:
                     pause = min(error.wait, 2 * _MAX_PAUSE) + pause
-                traffic.count_wait(pause)
                 backoff.sleep(pause)
     raise TransientFeedError(
-        f"{what}: no answer after {max_attempts} attempts ({'; '.join(dict.fromkeys(causes))}); "
+        f"{what}: no response after {max_attempts} attempts ({'; '.join(dict.fromkeys(causes))}); "
         "try again later: what was stored is kept"
     )

@@ -6,21 +6,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import (
-    DIVIDEND_COLUMNS,
-    FUNDING_COLUMNS,
-    Feed,
-    Traffic,
-    empty_candles,
-    empty_dividends,
-    empty_funding,
-)
+from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.registry import FEEDS
-from crossattn_core.candles.feeds.simulated_market import Market, Series, is_stress, leaders_first, planted_truth
+from crossattn_core.candles.feeds.simulated_market import Market, is_stress, planted_truth
 from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import Experiment, Period, SimulatedMarket
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, Kind
 
 __all__ = ["SimulatedFeed", "planted_truth"]
 
@@ -31,8 +23,8 @@ def open_simulated(experiment: Experiment, clock: Callable[[], datetime]) -> Fee
     return SimulatedFeed(experiment.feed.simulated, experiment.assets, experiment.period, clock)
 
 
-class SimulatedFeed:
-    """The embedded market as a feed: no network, no account, the truth known.
+class SimulatedFeed(Feed):
+    """The embedded market as a feed.
 
     Args:
         settings: seed, planted leads, regimes.
@@ -42,22 +34,18 @@ class SimulatedFeed:
     """
 
     kind = "simulated"
-    parallel = 1
-    gap_attempts = 1
-    rechecks_gaps = False
 
     def __init__(
         self, settings: SimulatedMarket, assets: Sequence[Asset], period: Period, clock: Callable[[], datetime] | None = None
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._assets = {asset.asset_id: asset for asset in assets}
         self._leads = planted_truth(settings, assets)
-        self._order = leaders_first(assets, self._leads)
         self._start = bounds(period.start)[0]
         self._clock = clock
         self._end = bounds(period.end or period.start)[1]
         self._simulated: Market | None = None
-        self.traffic = Traffic()
 
     def now(self) -> datetime:
         """The injected clock, or the end of the period where there is none."""
@@ -77,37 +65,15 @@ class SimulatedFeed:
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Candles with closed_at in (start, end] that are closed by the clock."""
-        series = self._series(asset, end)
-        if series is None:
-            return empty_candles()
-        rows = series.candles
-        end = min(end, to_naive(self.now()))
-        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= end)
-        return rows[keep].assign(fetched_at=pd.Timestamp(to_naive(self.now())).as_unit("us")).reset_index(drop=True)
+        return self._rows("candles", asset, start, end)
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Settlements with settled_at in (start, end]; every eight hours for perpetuals, none for others."""
-        series = self._series(asset, end)
-        if series is None or not asset.pays_funding:
-            return empty_funding()
-        end = min(end, to_naive(self.now()))
-        keep = (series.settled_T > np.datetime64(start, "us")) & (series.settled_T <= np.datetime64(end, "us"))
-        rows = pd.DataFrame({"settled_at": series.settled_T[keep], "rate": series.rate_T[keep]})
-        rows["asset_id"] = asset.asset_id
-        rows["fetched_at"] = pd.Timestamp(to_naive(self.now())).as_unit("us")
-        return rows[list(FUNDING_COLUMNS)]
+        return self._rows("funding", asset, start, end)
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Dividends with ex_at in (start, end]; four a year for shares where the market has a dividend yield."""
-        series = self._series(asset, end)
-        if series is None or not asset.pays_dividends:
-            return empty_dividends()
-        end = min(end, to_naive(self.now()))
-        keep = (series.ex_T > np.datetime64(start, "us")) & (series.ex_T <= np.datetime64(end, "us"))
-        rows = pd.DataFrame({"ex_at": series.ex_T[keep], "amount": series.amount_T[keep]})
-        rows["asset_id"] = asset.asset_id
-        rows["fetched_at"] = pd.Timestamp(to_naive(self.now())).as_unit("us")
-        return rows[list(DIVIDEND_COLUMNS)]
+        return self._rows("dividends", asset, start, end)
 
     def truth(self, end: datetime) -> dict[str, object]:
         """Planted leads (with asset keys) and regime spells up to ``end`` (naive UTC), ready for JSON."""
@@ -127,14 +93,15 @@ class SimulatedFeed:
         until = (self._start + timedelta(hours=hours)).isoformat()
         return {"seed": self._settings.seed, "until": until, "leads": leads, "regimes": spells, "settings": knobs}
 
-    def _series(self, asset: Asset, end: datetime) -> "Series | None":
+    def _rows(self, kind: Kind, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.traffic.count_request()
         if asset.asset_id not in self._assets:
             known = ", ".join(sorted(self._assets))
             raise PermanentFeedError(f"{asset.asset_id}: not in this simulated market ({known}); add it under 'assets'")
         if end <= self._start:
-            return None
-        if self._simulated is None or self._simulated.end < min(end, to_naive(self.now())):
-            horizon = max(min(end, to_naive(self.now())), self._end if self._clock is None else self._start)
-            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._order, self._start, horizon)
-        return self._simulated.series[asset.asset_id]
+            return empty_rows(kind)
+        now = to_naive(self.now())
+        if self._simulated is None or self._simulated.end < min(end, now):
+            horizon = max(min(end, now), self._end if self._clock is None else self._start)
+            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._start, horizon)
+        return known_rows(kind, self._simulated.series[asset.asset_id][kind], asset, start, end, now)

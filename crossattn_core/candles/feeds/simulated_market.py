@@ -2,11 +2,11 @@
 
 Each asset's log return over a bar is ``sigma * z`` with z of unit variance:
 
-    z = sqrt(c) * factor + sum over leads sqrt(share) * answer(z of the leader, lag earlier) + sqrt(rest) * own noise
+    z = sqrt(c) * factor + sum over leads sqrt(share) * response(z of the leader, lag earlier) + sqrt(rest) * own noise
 
-where c is the common share (scaled up in stress), ``answer`` is the identity or (z^2 - 1) / sqrt(2), and sigma follows
+where c is the common share (scaled up in stress), ``response`` is the identity or (z^2 - 1) / sqrt(2), and sigma follows
 the regime (calm or stress), the asset and the bar's length. A lead between assets of one calendar counts consecutive bars
-inside a session; between calendars it counts hours of the grid. The first bars of a session have nobody to follow.
+inside a session; between calendars it counts hours of the grid. The first bars of a session have nothing to follow.
 
 Every random number comes from a stream of its own (seed, asset, purpose) read in time order from the first
 day on, so a longer period has the shorter one as its prefix, bit for bit, and an asset's own noise does not
@@ -14,7 +14,6 @@ depend on who else is in the universe.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -26,9 +25,9 @@ from crossattn_core.days import bounds
 from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import PlantedLead, SimulatedMarket
 from crossattn_core.trading_calendar import ALWAYS_OPEN, Bars, expected_bars
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, Kind
 
-__all__ = ["Market", "Series", "is_stress", "leaders_first", "planted_truth"]
+__all__ = ["Market", "Series", "is_stress", "planted_truth"]
 
 Floats = NDArray[np.float64]
 
@@ -58,36 +57,21 @@ def planted_truth(settings: SimulatedMarket, assets: Sequence[Asset]) -> list[Pl
                 f"feed.simulated: leads explain {planted:.2f} of {follower}'s variance and the common factor "
                 f"{settings.common_share:.2f}; together they must stay below 0.95: lower a share"
             )
-    leaders_first(assets, leads)
+    _leaders_first(assets, leads)
     return leads
 
 
-@dataclass(frozen=True)
-class Series:
-    """One asset's whole simulated history."""
+Series = dict[Kind, pd.DataFrame]
+"""One asset's whole simulated history by kind: the columns of ``COLUMNS`` but asset_id and fetched_at; missing candles left out.
 
-    candles: pd.DataFrame
-    """Columns of ``CANDLE_COLUMNS`` but ``fetched_at``; missing candles left out."""
-    settled_T: NDArray[np.datetime64]
-    rate_T: Floats
-    """Fraction of notional that longs pay at ``settled_T``; empty for assets without funding."""
-    ex_T: NDArray[np.datetime64]
-    """Opening bells of the ex-dates."""
-    amount_T: Floats
-    """Paid for a unit held at ``ex_T``, quote currency: the price opens lower by as much, moves apart."""
+A dividend is paid for a unit held at the opening bell of its ex-date: the price opens lower by as much, moves apart."""
 
 
 class Market:
     """Everything simulated from ``start`` to the end of the day of ``end``."""
 
     def __init__(
-        self,
-        settings: SimulatedMarket,
-        assets: Sequence[Asset],
-        leads: Sequence[PlantedLead],
-        order: Sequence[Asset],
-        start: datetime,
-        end: datetime,
+        self, settings: SimulatedMarket, assets: Sequence[Asset], leads: Sequence[PlantedLead], start: datetime, end: datetime
     ) -> None:
         self.end = bounds((end - timedelta(microseconds=1)).date())[1]
         hours = int((self.end - start).total_seconds() // 3600)
@@ -96,7 +80,7 @@ class Market:
         self._bars = {calendar: expected_bars(calendar, start, self.end) for calendar in {a.calendar for a in assets}}
         z_by_symbol: dict[str, tuple[str, Floats]] = {}
         self.series: dict[str, Series] = {}
-        for asset in order:
+        for asset in _leaders_first(assets, leads):
             z_T = self._moves(asset, [lead for lead in leads if lead.follower == asset.symbol], z_by_symbol)
             z_by_symbol[asset.symbol] = (asset.calendar, z_T)
             self.series[asset.asset_id] = self._traded(asset, z_T)
@@ -111,8 +95,8 @@ class Market:
             source_T = self._leading_bar(lead.lag, asset.calendar, calendar)
             is_led_T = source_T >= 0
             z_T = z_leader[source_T]
-            answer_T = z_T if lead.shape == "linear" else (z_T**2 - 1) / np.sqrt(2)
-            led_T += np.where(is_led_T, np.sqrt(lead.share) * answer_T, 0.0)
+            response_T = z_T if lead.shape == "linear" else (z_T**2 - 1) / np.sqrt(2)
+            led_T += np.where(is_led_T, np.sqrt(lead.share) * response_T, 0.0)
             share_T += np.where(is_led_T, lead.share, 0.0)
         planted = sum(lead.share for lead in leads)
         stressed = min(settings.common_share * settings.stress_multiple, 0.95 - planted)
@@ -184,7 +168,6 @@ class Market:
         volume_T = np.maximum(np.round(value_T / mean_price_T, volume_digits), 10.0**-volume_digits)
         candles = pd.DataFrame(
             {
-                "asset_id": asset.asset_id,
                 "opened_at": bars.opened_T,
                 "closed_at": bars.closed_T,
                 "open": open_T,
@@ -197,9 +180,12 @@ class Market:
         )
         is_there_T = _stream(settings.seed, f"missing {asset.asset_id}").random(count) >= settings.missing_share
         is_there_T &= ~self._is_out_G(asset.venue)[self._hour_during(bars)]
-        settled_T, rate_T = self._funded(asset, bars, z_T)
         amount_T = np.round(close_T[ex_places - 1] * payout, digits + 2)
-        return Series(candles[is_there_T].reset_index(drop=True), settled_T, rate_T, bars.opened_T[ex_places], amount_T)
+        return {
+            "candles": candles[is_there_T].reset_index(drop=True),
+            "funding": self._funded(asset, bars, z_T),
+            "dividends": pd.DataFrame({"ex_at": bars.opened_T[ex_places], "amount": amount_T}),
+        }
 
     def _ex_dates(self, asset: Asset, bars: Bars) -> tuple[NDArray[np.int64], float]:
         """The opening bars of one session in every quarter, and the share of the price that is paid at each."""
@@ -216,17 +202,18 @@ class Market:
         is_opening_T = np.diff(bars.session_T, prepend=bars.session_T[:1]) != 0
         return np.where(is_opening_T, noise_T * np.sqrt(_OVERNIGHT_HOURS), 0.0)
 
-    def _funded(self, asset: Asset, bars: Bars, z_T: Floats) -> tuple[NDArray[np.datetime64], Floats]:
+    def _funded(self, asset: Asset, bars: Bars, z_T: Floats) -> pd.DataFrame:
         """Settlements at 00, 08 and 16: a base rate, what the last eight hours did, and noise."""
         if not asset.pays_funding or asset.calendar != ALWAYS_OPEN:
-            return np.empty(0, "datetime64[us]"), np.empty(0)
+            return pd.DataFrame({"settled_at": np.empty(0, "datetime64[us]"), "rate": np.empty(0)})
         settled_T = bars.closed_T[_FUNDING_EVERY - 1 :: _FUNDING_EVERY]
         pressure_T = z_T[: len(settled_T) * _FUNDING_EVERY].reshape(-1, _FUNDING_EVERY).mean(axis=1)
         noise_T = _stream(self._settings.seed, f"funding {asset.asset_id}").standard_normal(len(settled_T))
-        return settled_T, np.round(1e-4 + 1e-4 * pressure_T + 3e-5 * noise_T, 8)
+        rate_T = np.round(1e-4 + 1e-4 * pressure_T + 3e-5 * noise_T, 8)
+        return pd.DataFrame({"settled_at": settled_T, "rate": rate_T})
 
 
-def leaders_first(assets: Sequence[Asset], leads: Sequence[PlantedLead]) -> list[Asset]:
+def _leaders_first(assets: Sequence[Asset], leads: Sequence[PlantedLead]) -> list[Asset]:
     """Assets with every leader before its followers."""
     waiting, placed = list(assets), list[Asset]()
     while waiting:

@@ -10,7 +10,7 @@ What this module knows about the source:
 - a candle counts when it closed by the server's ``Date``, not by the machine's clock;
 - the response that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
   prices are adjusted for splits and never for dividends, so these are cash that a holder gets; daily ones are adjusted for
-  dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to book.
+  dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to pay.
 """
 
 import json
@@ -25,14 +25,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import (
-    CANDLE_COLUMNS,
-    DIVIDEND_COLUMNS,
-    Traffic,
-    empty_candles,
-    empty_dividends,
-    empty_funding,
-)
+from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
@@ -49,7 +42,7 @@ _BLOCK_REST_SECONDS = 600.0
 _CHART = "/v8/finance/chart/"
 
 
-class YahooFeed:
+class YahooFeed(Feed):
     """Candles of listed shares and funds.
 
     Args:
@@ -74,6 +67,7 @@ class YahooFeed:
     ) -> None:
         if interval not in _REACH_DAYS:
             raise ExperimentError(f"the Yahoo feed has no interval {interval!r}; choose from {', '.join(_REACH_DAYS)}")
+        super().__init__()
         self._settings, self._clock, self._interval = settings, clock, interval
         self._backoff = backoff or Backoff()
         self._bucket = TokenBucket(_REQUESTS_PER_SECOND, _BURST, self._backoff)
@@ -84,7 +78,6 @@ class YahooFeed:
         self._fetched_dividends: dict[str, list[_FetchedDividends]] = {}
         self._newest_dividends = _amounts(None)
         self._session: Any = None
-        self.traffic = Traffic()
 
     def now(self) -> datetime:
         """The server's clock by its newest response, plus the time since; the injected one before that."""
@@ -106,10 +99,6 @@ class YahooFeed:
         """The first trade, which Yahoo gives with the prices; none before they were fetched."""
         return self._first_trade.get(asset.asset_id)
 
-    def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
-        """Shares pay none."""
-        return empty_funding()
-
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Closed candles with closed_at in (start, end], adjusted as ``feed.adjust_splits`` sets.
 
@@ -119,7 +108,7 @@ class YahooFeed:
         step = timedelta(hours=1) if self._interval == "1h" else timedelta(days=1)
         bars = expected_bars(asset.calendar, start, end, step)
         if not len(bars):
-            return empty_candles()  # weekends and holidays: Yahoo responds to them with an error
+            return empty_rows("candles")  # weekends and holidays: Yahoo responds to them with an error
         self._within_reach(asset, bars.opened_T[0].item())
         # Up to and including ``end``: a session that has just opened has no closed candle yet, but may owe a dividend.
         first, last = bars.opened_T[0].item(), end + timedelta(seconds=1)
@@ -128,11 +117,8 @@ class YahooFeed:
         history = self._history(asset, first, last, self._interval)
         self._fetched_dividends.setdefault(asset.asset_id, []).append(_FetchedDividends(start, end, self._newest_dividends))
         if history.empty:
-            return empty_candles()
-        now = to_naive(self.now())
-        rows = self._as_candles(asset, history)
-        keep = (rows["closed_at"] > start) & (rows["closed_at"] <= min(end, now))
-        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(CANDLE_COLUMNS)].reset_index(drop=True)
+            return empty_rows("candles")
+        return known_rows("candles", self._as_candles(asset, history), asset, start, end, to_naive(self.now()))
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Dividends with ex_at in (start, end], out of the responses that brought the candles where they cover the range.
@@ -146,7 +132,7 @@ class YahooFeed:
             return stop - first
 
         if self._is_dividend_adjusted or not sessions(start, end):
-            return empty_dividends()
+            return empty_rows("dividends")
         held = next(
             (p for p in self._fetched_dividends.get(asset.asset_id, ()) if p.start <= start and not sessions(p.end, end)), None
         )
@@ -154,10 +140,8 @@ class YahooFeed:
             self._history(asset, start, end + timedelta(days=1), "1d")  # events of any age, unlike hourly candles
             held = _FetchedDividends(start, end, self._newest_dividends)
         opened_T = opening_bells(asset.calendar, held.amounts.index.to_numpy().astype("datetime64[us]"))
-        rows = pd.DataFrame({"asset_id": asset.asset_id, "ex_at": opened_T, "amount": held.amounts.to_numpy(dtype=float)})
-        now = to_naive(self.now())
-        keep = (rows["ex_at"] > start) & (rows["ex_at"] <= min(end, now))
-        return rows[keep].assign(fetched_at=pd.Timestamp(now).as_unit("us"))[list(DIVIDEND_COLUMNS)].reset_index(drop=True)
+        rows = pd.DataFrame({"ex_at": opened_T, "amount": held.amounts.to_numpy(dtype=float)})
+        return known_rows("dividends", rows, asset, start, end, to_naive(self.now()))
 
     @property
     def _is_dividend_adjusted(self) -> bool:
@@ -174,7 +158,7 @@ class YahooFeed:
         earliest = to_naive(self.now()) - timedelta(days=_REACH_DAYS[self._interval] + 1)
         if first_open < earliest:
             raise PermanentFeedError(
-                f"{asset.asset_id}: Yahoo keeps hourly candles for 730 days; asked from {first_open:%Y-%m-%d}, "
+                f"{asset.asset_id}: Yahoo keeps hourly candles for 730 days; the request starts on {first_open:%Y-%m-%d}, "
                 f"the earliest now is {earliest + timedelta(days=1):%Y-%m-%d}: set period.start to that or later, "
                 "or bring older candles with feed.kind 'files'"
             )
@@ -187,7 +171,7 @@ class YahooFeed:
         else:
             opened = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
             closed = closing_times(asset.calendar, opened)
-        return rows.assign(asset_id=asset.asset_id, opened_at=opened, closed_at=closed, turnover=np.nan)
+        return rows.assign(opened_at=opened, closed_at=closed, turnover=np.nan)
 
     def _attempt(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
         """One call of yfinance, its errors mapped to ours."""
@@ -255,7 +239,7 @@ class YahooFeed:
     def _sent(self, url: str) -> str:
         """Account for a request and point it at the configured host."""
         if _CHART in url:
-            self.traffic.count_wait(self._bucket.take())
+            self._bucket.take()
             self.traffic.count_request()
         if not self._settings.yahoo_url:
             return url

@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import Feed, HasDelistings
-from crossattn_core.candles.lake.day_files import CANDLE_SCHEMA, SCHEMAS, content_hash, read_day_files, time_column, to_table
+from crossattn_core.candles.feeds.feed import KEYS, Feed
+from crossattn_core.candles.lake.day_files import CANDLE_SCHEMA, content_hash, read_day_files, to_table
 from crossattn_core.candles.lake.ledger import iso
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.candles.lake.writer import FetchedWindow
@@ -75,7 +75,7 @@ def plan_requests(
     refresh_from: date | None,
     recheck_days: int,
 ) -> list[FetchRequest]:
-    """What must be fetched to bring the days first..last up to date, in windows of the size that the feed asks for.
+    """What must be fetched to bring the days first..last up to date, in windows of the feed's size.
 
     Args:
         published: the source's clock less the venue's publication lag, naive UTC.
@@ -103,25 +103,15 @@ def plan_requests(
 def fetch(feed: Feed, request: FetchRequest, lag: timedelta) -> FetchResult:
     """Send the request; what closes after it was sent is left to the next one. Errors as ``Feed.candles``."""
     start, end = bounds(request.first)[0], bounds(request.last)[1]
-    requests_before, retries_before = feed.traffic.of_thread
+    sent_before = feed.traffic.of_thread
     until = min(end, to_naive(feed.now()) - lag)
     series = {"candles": feed.candles, "funding": feed.funding, "dividends": feed.dividends}[request.kind]
     rows = series(request.asset, start, until)
-    key = time_column(SCHEMAS[request.kind])
+    key = KEYS[request.kind]
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
-    listed = feed.listed(request.asset)
-    delisted = feed.delisted(request.asset) if isinstance(feed, HasDelistings) else None
-    requests, retries = feed.traffic.of_thread
-    return FetchResult(
-        request,
-        rows,
-        until,
-        listed,
-        delisted,
-        fetched_at=to_naive(feed.now()),
-        requests=requests - requests_before,
-        retries=retries - retries_before,
-    )
+    listed, delisted = feed.listed(request.asset), feed.delisted(request.asset)
+    requests, retries = (now - before for now, before in zip(feed.traffic.of_thread, sent_before, strict=True))
+    return FetchResult(request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries)
 
 
 def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindow:

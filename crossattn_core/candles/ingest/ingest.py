@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 
-from crossattn_core.candles.feeds.feed import Feed, HasPlantedLeads, VenueRouter
+from crossattn_core.candles.feeds.feed import HasPlantedLeads, VenueFeeds
 from crossattn_core.candles.ingest.fetch import FetchRequest, day_windows, plan_requests
 from crossattn_core.candles.ingest.outcome import IngestCounts, IngestedDay, VenuePlan, combined_error, days_of, refuse_empty
 from crossattn_core.candles.ingest.workers import run_requests
@@ -26,7 +26,7 @@ __all__ = ["IngestedDay", "ingest", "with_dividends"]
 
 def ingest(
     kind: Kind,
-    feed: Feed,
+    feeds: VenueFeeds,
     lake: Lake,
     assets: Sequence[Asset],
     first: date,
@@ -55,7 +55,7 @@ def ingest(
     counts, failures = IngestCounts(), dict[str, FeedError]()
     plans: list[VenuePlan] = []
     for venue in dict.fromkeys(asset.venue for asset in assets):
-        source = feed.for_venue(venue) if isinstance(feed, VenueRouter) else feed
+        source = feeds.for_venue(venue)
         lag = settings.publication_lag(venue)
         published = to_naive(source.now()) - lag
         own = [asset for asset in assets if asset.venue == venue]

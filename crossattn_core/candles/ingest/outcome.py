@@ -125,7 +125,7 @@ def refuse_empty(lake: Lake, plan: VenuePlan, first: date, last: date) -> None:
 
 
 def _extent(plan: VenuePlan, asset: Asset) -> str:
-    """From when to when the source has the asset, as far as it tells without many requests."""
+    """From when to when the source has the asset, as far as it says so without many requests."""
     if not plan.source.rechecks_gaps:
         rows = plan.source.candles(asset, datetime(1990, 1, 1), plan.published)
         return f" (it has {rows['closed_at'].min():%Y-%m-%d} to {rows['closed_at'].max():%Y-%m-%d})" if len(rows) else ""

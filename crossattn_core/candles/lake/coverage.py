@@ -20,7 +20,7 @@ class Hole:
     first: date
     last: date
     why: str
-    """'never asked', 'not over when asked' or 'missing'."""
+    """'never fetched', 'not over when fetched' or 'missing'."""
     missing: int
     """Rows that the calendar calls for and the source did not give; 0 where nothing was fetched."""
 
@@ -39,7 +39,7 @@ class AssetCoverage:
     last: datetime | None
     quarantined: int
     revisions_waiting: int
-    """Values that the source changed later and that nobody has adopted."""
+    """Values that the source changed later and that are not adopted."""
     holes: tuple[Hole, ...]
 
     @property
@@ -100,7 +100,7 @@ def _holes(known: dict[str, Coverage], first: date, last: date) -> Iterator[Hole
 
 def _lacks(row: Coverage | None) -> tuple[str, int]:
     if row is None:
-        return "never asked", 0
+        return "never fetched", 0
     if not row.is_complete:
-        return "not over when asked", row.gaps
+        return "not over when fetched", row.gaps
     return ("missing", row.gaps) if row.gaps else ("", 0)

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crossattn_core.candles.feeds.feed import KEYS, PRICE_COLUMNS
 from crossattn_core.candles.lake.ledger import Coverage
 from crossattn_core.days import bounds
 from crossattn_core.errors import CandleError
@@ -48,7 +49,7 @@ CANDLE_SCHEMA = pa.schema(
         ("asset_id", pa.string()),
         ("opened_at", _INSTANT),
         ("closed_at", _INSTANT),
-        *((name, pa.float64()) for name in ("open", "high", "low", "close", "volume", "turnover")),
+        *((name, pa.float64()) for name in (*PRICE_COLUMNS, "volume", "turnover")),
         ("fetched_at", _INSTANT),
     ]
 )
@@ -58,12 +59,11 @@ FUNDING_SCHEMA = pa.schema(
 DIVIDEND_SCHEMA = pa.schema([("asset_id", pa.string()), ("ex_at", _INSTANT), ("amount", pa.float64()), ("fetched_at", _INSTANT)])
 SCHEMAS: dict[Kind, pa.Schema] = {"candles": CANDLE_SCHEMA, "funding": FUNDING_SCHEMA, "dividends": DIVIDEND_SCHEMA}
 """What a day file of each kind holds."""
-_TIMES = ("closed_at", "settled_at", "ex_at")
 
 
 def time_column(schema: pa.Schema) -> str:
     """The column that decides a row's day."""
-    return next(name for name in _TIMES if name in schema.names)
+    return next(name for name in KEYS.values() if name in schema.names)
 
 
 def asset_folder(kind: Kind, asset_id: str) -> str:

@@ -4,17 +4,16 @@ One SQLite file that any number of processes may use at once. A day without a ro
 ``rows = 0`` was fetched and is empty. A Parquet file counts from the moment its row is committed.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import date, datetime
 from pathlib import Path
 
 from crossattn_core.universe import Kind
 
-__all__ = ["Coverage", "Ledger", "coverage_rows", "iso", "put_coverage", "put_window"]
+__all__ = ["Coverage", "Ledger", "coverage_rows", "iso", "put_coverage"]
 
 _TABLES = """
 create table if not exists coverage (
@@ -41,11 +40,6 @@ create table if not exists quarantine (
 ) without rowid;
 """
 
-_COVERAGE = (
-    "kind", "asset_id", "venue", "day", "asked_until", "rows", "expected", "gaps", "first", "last", "content_hash",
-    "file", "sha256", "version", "attempts", "fetched_at",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Coverage:
@@ -56,22 +50,26 @@ class Coverage:
     venue: str
     day: str
     asked_until: str
-    rows: int
-    expected: int
-    gaps: int
-    first: str | None
-    last: str | None
-    content_hash: str
-    file: str | None
-    sha256: str | None
-    version: int
-    attempts: int
-    fetched_at: str
+    """How far the newest request for the day reached: min(end of the day, the source's clock)."""
+    rows: int = 0
+    expected: int = 0
+    gaps: int = 0
+    first: str | None = None
+    last: str | None = None
+    content_hash: str = ""
+    file: str | None = None
+    sha256: str | None = None
+    version: int = -1
+    attempts: int = 0
+    fetched_at: str = ""
 
     @property
     def is_complete(self) -> bool:
         """Whether the day was over, by the source's clock, when it was last fetched."""
         return self.asked_until > self.day + "T23:59:59.999999"
+
+
+_COVERAGE = tuple(field.name for field in fields(Coverage))
 
 
 class Ledger:
@@ -194,26 +192,7 @@ def coverage_rows(
 def put_coverage(connection: sqlite3.Connection, rows: Iterable[Coverage]) -> None:
     """Replace the ledger's rows of these asset days."""
     marks = ", ".join("?" * len(_COVERAGE))
-    connection.executemany(
-        f"insert or replace into coverage values ({marks})",
-        [tuple(getattr(row, name) for name in _COVERAGE) for row in rows],
-    )
-
-
-def put_window(
-    connection: sqlite3.Connection,
-    kind: Kind,
-    asset_id: str,
-    span: tuple[date, date],
-    request: dict[str, object],
-    counts: tuple[int, int, int],
-    fetched_at: datetime,
-) -> None:
-    """Note one fetched window: its request's parameters and (rows, requests, retries)."""
-    connection.execute(
-        "insert into windows values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (kind, asset_id, *(day.isoformat() for day in span), json.dumps(request, sort_keys=True), *counts, iso(fetched_at)),
-    )
+    connection.executemany(f"insert or replace into coverage values ({marks})", [astuple(row) for row in rows])
 
 
 def iso(moment: datetime) -> str:

@@ -193,9 +193,9 @@ class Lake:
                 months.setdefault((row.asset_id, row.day[:7]), []).append(row)
         tables = []
         for (_, month), days in sorted(months.items()):
-            wanted = [row for row in days if first.isoformat() <= row.day <= last.isoformat()]
-            if len(wanted) < DAYS_WORTH_A_CACHE:
-                tables.append(read_day_files(self.folder, [row.file for row in wanted if row.file], schema))
+            inside = [row for row in days if first.isoformat() <= row.day <= last.isoformat()]
+            if len(inside) < DAYS_WORTH_A_CACHE:
+                tables.append(read_day_files(self.folder, [row.file for row in inside if row.file], schema))
             else:
                 tables.append(compacted(self.folder, kind, month, days, schema, (first, last)))
         return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()

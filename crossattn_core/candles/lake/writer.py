@@ -5,7 +5,9 @@ it. Writers take turns at the ledger, so two fetches of the same days store the 
 second's differences as revisions.
 """
 
+import json
 import os
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from crossattn_core.candles.feeds.feed import PRICE_COLUMNS
 from crossattn_core.candles.lake.day_files import (
     SCHEMAS,
     asset_folder,
@@ -25,7 +28,7 @@ from crossattn_core.candles.lake.day_files import (
     to_table,
     write_day_file,
 )
-from crossattn_core.candles.lake.ledger import Coverage, coverage_rows, iso, put_coverage, put_window
+from crossattn_core.candles.lake.ledger import Coverage, coverage_rows, iso, put_coverage
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import bounds, days_between
 from crossattn_core.universe import Asset, Kind
@@ -50,7 +53,7 @@ class FetchedWindow:
     fetched_until: datetime
     """How far the request reached, naive UTC: min(end of the window, the source's clock)."""
     fetched_at: datetime
-    """The source's clock when it answered, naive UTC."""
+    """The source's clock when it responded, naive UTC."""
     request: dict[str, object] = field(default_factory=dict)
     """Parameters of the request, for the ledger."""
     requests: int = 0
@@ -88,27 +91,19 @@ def write_window(lake: Lake, window: FetchedWindow) -> WriteResult:
             fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
             before = known.get(day.isoformat())
             if before is not None and window.is_refused_whole:
-                continue  # nothing was learnt about a day that is known: it stays as old as it is
+                continue  # nothing is new about a day that is known: it stays as old as it is
             if before is not None and before.file is not None:
                 stored = read_day_files(lake.folder, [before.file], schema)
                 fresh, changed = _merged(stored, fresh)
                 if changed:
-                    revisions[day] = len({key for key, *_ in changed})
+                    revisions[day] = len({closed_at for _, closed_at, *_ in changed})
                     _note_revisions(connection, window, changed)
             rows.append(_covered(lake, window, day, fresh, before))
         # The files must be on disk before the row that makes them count.
         os.sync()
         put_coverage(connection, rows)
         _note_refused(connection, window)
-        put_window(
-            connection,
-            window.kind,
-            window.asset.asset_id,
-            (window.first, window.last),
-            window.request,
-            (table.num_rows, window.requests, window.retries),
-            window.fetched_at,
-        )
+        _note_window(connection, window, table.num_rows)
     if not known:
         cache_months(lake.folder, window.kind, rows, table)
     return WriteResult(rows=table.num_rows, revisions=revisions)
@@ -152,17 +147,6 @@ def _covered(lake: Lake, window: FetchedWindow, day: date, table: pa.Table, befo
         venue=window.asset.venue,
         day=day.isoformat(),
         asked_until=asked_until,
-        rows=0,
-        expected=0,
-        gaps=0,
-        first=None,
-        last=None,
-        content_hash="",
-        file=None,
-        sha256=None,
-        version=-1,
-        attempts=0,
-        fetched_at="",
     )
     if asked_until < row.asked_until:
         # A clock that went back knows of fewer bars; what was called for once stays called for.
@@ -177,15 +161,16 @@ def _covered(lake: Lake, window: FetchedWindow, day: date, table: pa.Table, befo
     )
 
 
-Change = tuple[object, str, float, float, object, object]
-"""(key, field, first value, later value, opened_at, first fetched_at)"""
+Change = tuple[str, str, str, float, float, str]
+"""(opened_at, closed_at, field, first value, later value, first fetched_at), instants in ISO form."""
 
 
 def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
     """The stored rows plus the fresh ones that are new; and what differs where both have a row."""
     key = time_column(stored.schema)
     key_stored, key_fresh = stored[key].to_numpy(), fresh[key].to_numpy()
-    shared, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
+    _, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
+    opened_at = "opened_at" if "opened_at" in stored.schema.names else key
     changes: list[Change] = []
     for column in stored.schema:
         if not pa.types.is_floating(column.type):
@@ -193,69 +178,38 @@ def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
         first, later = stored[column.name].to_numpy()[at_stored], fresh[column.name].to_numpy()[at_fresh]
         for place in np.flatnonzero((first != later) & ~(np.isnan(first) & np.isnan(later))):
             row = int(at_stored[place])
-            opened = stored["opened_at"][row].as_py() if "opened_at" in stored.schema.names else None
-            changes.append(
-                (
-                    shared[place].item(),
-                    column.name,
-                    float(first[place]),
-                    float(later[place]),
-                    opened,
-                    stored["fetched_at"][row].as_py(),
-                )
-            )
+            opened, keyed, fetched = (iso(stored[name][row].as_py()) for name in (opened_at, key, "fetched_at"))
+            changes.append((opened, keyed, column.name, float(first[place]), float(later[place]), fetched))
     added = fresh.filter(pa.array(~np.isin(key_fresh, key_stored)))
     if not added.num_rows:
         return stored, changes
     return pa.concat_tables([stored, added]).sort_by(key).combine_chunks(), changes
 
 
-def _note_revisions(connection, window: FetchedWindow, changes: Sequence[Change]) -> None:
-    connection.executemany(
-        "insert or ignore into revisions values (?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
-        [
-            (
-                window.kind,
-                window.asset.asset_id,
-                iso(opened if isinstance(opened, datetime) else _moment(key)),
-                iso(_moment(key)),
-                name,
-                first,
-                later,
-                iso(_moment(first_fetched)),
-                iso(window.fetched_at),
-            )
-            for key, name, first, later, opened, first_fetched in changes
-        ],
+def _note_window(connection: sqlite3.Connection, window: FetchedWindow, rows: int) -> None:
+    """Note what was requested and how it went."""
+    days = window.first.isoformat(), window.last.isoformat()
+    counts = rows, window.requests, window.retries
+    request = json.dumps(window.request, sort_keys=True)
+    connection.execute(
+        "insert into windows values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (window.kind, window.asset.asset_id, *days, request, *counts, iso(window.fetched_at)),
     )
 
 
-def _note_refused(connection, window: FetchedWindow) -> None:
-    if window.refused.empty:
-        return
-    values = ("open", "high", "low", "close", "volume", "turnover")
+def _note_revisions(connection: sqlite3.Connection, window: FetchedWindow, changes: Sequence[Change]) -> None:
+    connection.executemany(
+        "insert or ignore into revisions values (?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
+        [(window.kind, window.asset.asset_id, *change, iso(window.fetched_at)) for change in changes],
+    )
+
+
+def _note_refused(connection: sqlite3.Connection, window: FetchedWindow) -> None:
     rows = []
     for row in window.refused.to_dict("records"):
-        numbers = [None if pd.isna(row[name]) else float(row[name]) for name in values]
+        numbers = [None if pd.isna(row[name]) else float(row[name]) for name in (*PRICE_COLUMNS, "volume", "turnover")]
         times = [iso(pd.Timestamp(row[name]).to_pydatetime()) for name in ("opened_at", "closed_at")]
         fingerprint = sha256(repr((times, numbers)).encode()).hexdigest()[:16]
-        rows.append(
-            (
-                window.kind,
-                window.asset.asset_id,
-                *times,
-                *numbers,
-                row["reason"],
-                row["detail"],
-                iso(window.fetched_at),
-                fingerprint,
-            )
-        )
-    marks = ", ".join("?" * 14)
-    connection.executemany(f"insert or ignore into quarantine values ({marks})", rows)
-
-
-def _moment(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    raise TypeError(f"{value!r} is not an instant")
+        why = row["reason"], row["detail"], iso(window.fetched_at), fingerprint
+        rows.append((window.kind, window.asset.asset_id, *times, *numbers, *why))
+    connection.executemany(f"insert or ignore into quarantine values ({', '.join('?' * 14)})", rows)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossattn_core.days import grid
-from crossattn_core.panel.calendar import session_rows
+from crossattn_core.warehouse.sources import session_rows
 
 
 def closes(day: date) -> list[str]:
