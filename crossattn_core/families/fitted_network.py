@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.calibration import Parts, combine
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
 from crossattn_core.model.heads import expected_move, portfolio_weights
@@ -20,6 +19,7 @@ from crossattn_core.model.network import CrossAssetNetwork, build_network
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Scaler, Windows
+from crossattn_core.training.calibration import Parts, combine
 from crossattn_core.training.device import threads
 from crossattn_core.training.loop import INFERENCE_BATCH, ValidationOutput
 from crossattn_core.training.objective import ClassFacts

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.calibration import calibrate
 from crossattn_core.families.checkpoint import stamp
 from crossattn_core.families.fitted import EpochReport, Family, FitRequest
 from crossattn_core.families.fitted_network import FittedNetwork, forecast_parts, network_shape
@@ -22,6 +21,7 @@ from crossattn_core.model.network import build_network
 from crossattn_core.panel.schemas import check_cut_off, check_windows
 from crossattn_core.panel.splits import training_rows
 from crossattn_core.panel.windows import Windows, fit_scaler
+from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.device import threads
 from crossattn_core.training.loop import Examples, as_tensor, train
 from crossattn_core.training.objective import Objective, class_facts

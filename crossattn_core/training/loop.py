@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
-from crossattn_core.families.calibration import Parts, calibrate, combine
 from crossattn_core.families.fitted import EpochReport, silent
 from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
+from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.device import Computing
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective

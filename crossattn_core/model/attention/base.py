@@ -31,6 +31,10 @@ class AssetTokens:
         """1 where the asset had a candle at the bar; a bar without one may draw weight, but its value is 0."""
         return self.bars.bar_UNC[..., -1]
 
+    def values_UMD(self, value: nn.Module) -> Tensor:
+        """The value of each token under the map ``value``: 0 at a bar without a candle."""
+        return value(self.token_UMD) * self.fresh_UM[..., None]
+
     @property
     def newest_BND(self) -> Tensor:
         """Each asset's token at the decision row: the target's query."""
@@ -73,6 +77,10 @@ class CrossAttention(nn.Module, ABC):
         Each target's weights sum to one over (M, L); a target with nothing readable has weights and context 0.
         Weight on an unreadable asset is exactly 0.
         """
+
+    def by_head(self, value_BXD: Tensor) -> Tensor:
+        """(B, X, D) to (B, H, X, K)."""
+        return value_BXD.unflatten(-1, (self._heads, -1)).transpose(1, 2)
 
     def context(self, tokens: AssetTokens) -> Tensor:
         """The context alone, for a caller that does not look at the weights: they need not be spelled out."""
