@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, Family, FitRequest, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, Family, FitRequest, FittedModel
 from crossattn_core.panel.panel import Panel
+from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["MEMBERS", "FittedEnsemble", "fit_ensemble"]
 

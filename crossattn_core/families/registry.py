@@ -11,20 +11,12 @@ from crossattn_core.errors import CheckpointError, ExperimentError, TrainingErro
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import check_fits, read_checkpoint
 from crossattn_core.families.ensemble import MEMBERS, FittedEnsemble, fit_ensemble
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, Family, FitRequest, FittedModel, silent
+from crossattn_core.families.fitted import Family, FitRequest, FittedModel
+from crossattn_core.progress import silent
 from crossattn_core.registry import Registry
+from crossattn_core.training.epochs import EpochReport
 
-__all__ = [
-    "FAMILIES",
-    "AttentionWeights",
-    "EpochReport",
-    "Family",
-    "FitRequest",
-    "FittedModel",
-    "fit_model",
-    "load_model",
-    "silent",
-]
+__all__ = ["FAMILIES", "fit_model", "load_model"]
 
 FAMILIES = Registry[Family]("model family", "crossattn_core.families")
 """What ``retrain.families`` can name."""

@@ -5,7 +5,7 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,16 +14,17 @@ from torch import Tensor, nn
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
-from crossattn_core.families.fitted import EpochReport, silent
 from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
+from crossattn_core.progress import silent
 from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.device import Computing
+from crossattn_core.training.epochs import EpochReport, TrainingHistory
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
 
-__all__ = ["INFERENCE_BATCH", "Examples", "TrainingHistory", "ValidationOutput", "train"]
+__all__ = ["INFERENCE_BATCH", "Examples", "ValidationOutput", "train"]
 
 INFERENCE_BATCH = 64
 """Rows in one forward pass of a trained network: more do not fit the caches of a CPU and take longer."""
@@ -45,24 +46,8 @@ class Examples:
 
     def to(self, device: torch.device) -> "Examples":
         """The same, resident on ``device``; rows stay on the CPU, where they are shuffled."""
-        return replace(
-            self,
-            windows=self.windows.to(device),
-            train_target_TNO=self.train_target_TNO.to(device),
-            validation_target_TNO=self.validation_target_TNO.to(device),
-            weight_T=self.weight_T.to(device),
-            objective=self.objective.to(device),
-        )
-
-
-@dataclass
-class TrainingHistory:
-    """What happened, epoch by epoch."""
-
-    training_loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    """From 1; 0 means that the start was never beaten."""
+        names = ("windows", "train_target_TNO", "validation_target_TNO", "weight_T", "objective")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,7 @@ def check_no_forecast_saw_its_label(
     predictions = read_predictions(home, first or date.min, last or date.max)
     if predictions.empty:
         return pd.DataFrame(columns=list(LEAK_COLUMNS))
-    cut_off_by_model = {
-        model_id: _cut_off(home, experiment, model_id, load) for model_id in sorted(predictions["model_id"].unique())
-    }
+    cut_off_by_model = {model_id: _cut_off(home, experiment, model_id, load) for model_id in predictions["model_id"].unique()}
     cut_off = pd.to_datetime(predictions["model_id"].map(cut_off_by_model), format="ISO8601").astype("datetime64[us]")
     label_end = pd.Series(_label_ends(panel, experiment, predictions), index=predictions.index)
     day_start = (predictions["as_of"] - pd.Timedelta(1, "us")).dt.normalize()

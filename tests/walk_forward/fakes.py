@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from crossattn_core.days import grid
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import write_text
+from crossattn_core.training.epochs import EpochReport
 
 FIRST_DAY = date(2025, 1, 1)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.shape import NetworkShape
+from crossattn_core.model.shape import NetworkShape, by_head
 from crossattn_core.panel.windows import RecentBars
 from crossattn_core.registry import Registry
 
@@ -80,7 +80,7 @@ class CrossAttention(nn.Module, ABC):
 
     def by_head(self, value_BXD: Tensor) -> Tensor:
         """(B, X, D) to (B, H, X, K)."""
-        return value_BXD.unflatten(-1, (self._heads, -1)).transpose(1, 2)
+        return by_head(value_BXD, self._heads)
 
     def context(self, tokens: AssetTokens) -> Tensor:
         """The context alone, for a caller that does not look at the weights: they need not be spelled out."""
