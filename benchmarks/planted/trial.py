@@ -63,12 +63,8 @@ def run_trial(
     """Fit on the first ``train_share`` of the bars, test on the rest.
 
     Args:
-        family: as for ``fit_model``.
-        market: panel and truth.
-        seed: of the fit.
         overrides: experiment sections that differ from the defaults.
         label: name in the table, where it is not the family's.
-        train_share: share of the bars up to the cut-off.
         weigh_rows: weigh training rows by age and regime as the walk-forward does; off: all alike.
     """
     panel = market.panel

@@ -93,7 +93,7 @@ def name_leads(
     settings: AnalysisSettings,
     bootstrap: BacktestSettings,
 ) -> pd.DataFrame:
-    """Hold tested pairs against the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
+    """Compare tested pairs with the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
 
     Args:
         labels: ``next_bar_labels`` of the panel.

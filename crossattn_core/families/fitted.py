@@ -60,13 +60,7 @@ class FitRequest:
         )
 
     def record(self, train_R: NDArray[np.integer], *, validation_rows: int = 0, loss: float | None = None) -> dict[str, Any]:
-        """What a manifest keeps of the fit.
-
-        Args:
-            train_R: panel rows that were trained on.
-            validation_rows: rows held out.
-            loss: on them; none where nothing was held out.
-        """
+        """What a manifest keeps of the fit: on the panel rows ``train_R``, with the loss on rows that were held out, if any."""
         known = self.known_panel
         return {
             "panel_hash": known.content_hash,

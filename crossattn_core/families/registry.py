@@ -28,12 +28,10 @@ def fit_model(
     """Fit ``family`` on the rows at or before ``request.cut_off``; deterministic with ``training.threads`` at 1.
 
     Args:
-        family: a name in ``FAMILIES``.
-        request: the panel, the cut-off, the rows' weights, the seed and the predecessor, if any.
         report: called after each epoch.
 
     Raises:
-        ExperimentError: unknown family.
+        ExperimentError: the family is none of ``FAMILIES``.
         TrainingError: too few rows, or a loss that is not finite (the batch is named).
     """
     kind = FAMILIES.get(family)

@@ -15,7 +15,6 @@ class EpochReport:
     training_loss: float
     validation_loss: float
     learning_rate: float
-    is_best: bool
     rows: int
     """Decision rows in an epoch."""
 

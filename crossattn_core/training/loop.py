@@ -122,12 +122,11 @@ def train(
             schedule.step(validation_loss)
         history.training_loss.append(summed / len(order_R))
         history.validation_loss.append(validation_loss)
-        is_best = validation_loss < best_loss
-        if is_best:
+        if validation_loss < best_loss:
             best_loss, history.best_epoch = validation_loss, epoch
             best_weights, best_output = copy.deepcopy(network.state_dict()), output
         rate = optimiser.param_groups[0]["lr"]
-        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(order_R)))
+        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, len(order_R)))
     network.load_state_dict(best_weights)
     # Forecasts are made on the CPU, wherever the fit was.
     network.to("cpu").eval()

@@ -50,10 +50,8 @@ class Objective:
         """The loss of raw outputs at the rows ``row_B``.
 
         Args:
-            raw_BNR: what the network gives.
             target_BNO: outcomes, NaN where there is none: scaled labels; with 'sharpe' the simple return over the trade
                 horizon as the only output.
-            weight_B: weight of each row.
             row_B: panel rows; which of them follow each other decides what turnover costs.
             readable_BN: which assets can be held.
         """

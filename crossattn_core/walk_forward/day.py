@@ -1,4 +1,4 @@
-"""One day of the walk-forward: decide, fit where the plan says so, predict, store.
+"""One day of the walk-forward: decide, fit where that is a retrain, predict, store.
 
 Axes: T bars up to the cut-off, N assets, H horizons, F features, Q inner edges of equal-count bins.
 """

@@ -65,7 +65,7 @@ def check_no_forecast_saw_its_label(
     fault = pd.Series("", index=predictions.index)
     fault[label_end <= cut_off] = "the label ended before the model's cut-off"
     fault[cut_off > day_start] = "the model knows rows of the day that it serves"
-    fault[cut_off.isna()] = "the model's checkpoint does not say its cut-off"
+    fault[cut_off.isna()] = "the model's checkpoint holds no cut-off"
     checked = predictions.assign(cut_off=cut_off, label_end=label_end, fault=fault)
     return checked.loc[fault != "", list(LEAK_COLUMNS)].reset_index(drop=True)
 
