@@ -9,9 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-__all__ = ["HOUR", "HOURS_PER_YEAR", "bounds", "day_of", "days_between", "grid", "to_aware", "to_naive"]
+__all__ = ["HOUR", "HOURS_PER_WEEK", "HOURS_PER_YEAR", "bounds", "day_of", "days_between", "grid", "to_aware", "to_naive"]
 
 HOUR = np.timedelta64(1, "h")
+HOURS_PER_WEEK = 168
 HOURS_PER_YEAR = 8760
 """Rows of the 24/7 hourly grid in a year: what an hourly series is annualised by."""
 

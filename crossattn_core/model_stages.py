@@ -1,4 +1,4 @@
-"""From panel to page: regimes, models, attention, weights and the report. The story is told in line.py."""
+"""From panel to page: regimes, models, attention, weights and the report. The order is that of line.py."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,15 +21,14 @@ from crossattn_core.data_stages import data_quality
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
-from crossattn_core.families.fitted import silent as silent_epochs
+from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.line import Line
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decisions import decide_all
 from crossattn_core.portfolio.target_weights import Targets, read_weights, save_weights
-from crossattn_core.progress import Progress
+from crossattn_core.progress import Progress, silent
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
@@ -41,6 +40,7 @@ from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import CHAMPION, reported_strategies
 from crossattn_core.selection.handover import handover_of, read_champions, save_handover
 from crossattn_core.storage import sha256_of, write_parquet
+from crossattn_core.training.epochs import EpochReport
 from crossattn_core.tuning.ledger import Trial, trials_counted
 from crossattn_core.tuning.search import Tuned, first_test_day, search
 from crossattn_core.walk_forward.monitor import Outlook, outlook
@@ -73,21 +73,21 @@ def find_regimes(line: Line) -> pd.DataFrame:
 
 
 def watch(line: Line) -> Outlook | None:
-    """What the plan says to the newest complete day of the panel; see ``monitoring.watch.outlook``."""
+    """What the plan decides on the newest complete day of the panel; see ``walk_forward.monitor.outlook``."""
     seen = outlook(line.home, line.experiment, line.panel(), line.staleness.stale_days("walk_forward"))
     line.record_whole("monitoring", combined_hash(repr(seen)))
     return seen
 
 
-def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport], None] = silent_epochs) -> FittedModel:
+def train(line: Line, family: str, last: date, *, report: Callable[[EpochReport], None] = silent) -> FittedModel:
     """The panel -> one checkpoint that knows every row up to the end of ``last``, for interactive work.
 
     Raises:
         TrainingError: too few rows, or a loss that is not finite.
     """
     panel = line.panel(last)
-    cut_off = len(panel.as_of_T) - 1
-    request = FitRequest(panel, cut_off, np.ones(len(panel.as_of_T), np.float32), line.experiment.training.seed)
+    rows = len(panel.as_of_T)
+    request = FitRequest(panel, rows - 1, np.ones(rows, np.float32), line.experiment.training.seed)
     model = fit_model(family, request, line.experiment, report=report)
     model.save(line.home.models / model.model_id)
     return model
@@ -111,45 +111,37 @@ def tune(line: Line, *, report: Callable[[Trial], None] = lambda trial: None) ->
 def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
     """Step the days first..last, yielding each as it is stored."""
     panel = line.panel(last)
-    total = (last - first).days + 1
-    note = ""
+    days, note = list(days_between(first, last)), ""
 
     def on_epoch(step: EpochOfDay) -> None:
-        line.report(
-            Progress(
-                "fit",
-                step.epoch.epoch,
-                step.epoch.epochs,
-                "epochs",
-                f"{step.day} {step.family} validation loss {step.epoch.validation_loss:.4f}",
-            )
-        )
+        loss = f"{step.day} {step.family} validation loss {step.epoch.validation_loss:.4f}"
+        line.report(Progress("fit", step.epoch.epoch, step.epoch.epochs, "epochs", loss))
 
     codes = line.codes_of("walk_forward")
     steps = walk(line.home, line.experiment, panel, first, last, report=on_epoch, codes=codes)
     for done, result in enumerate(steps, start=1):
         if result.trained:
             note = f"trained {result.day}: {result.reason}"
-        line.report(Progress("walk_forward", done, total, "days", note))
+        line.report(Progress("walk_forward", done, len(days), "days", note))
         yield result
-    stored = {day: read_day(line.home, day) or {} for day in days_between(first, last)}
+    stored = {day: read_day(line.home, day) or {} for day in days}
     hashes = {day: combined_hash(record["plan_hash"], record["forecast_hash"]) for day, record in stored.items()}
     line.record("walk_forward", hashes)
 
 
 def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
     """Who attended to whom on each day; days without an attention model in force have no snapshot."""
-    panel = line.panel(last)
+    panel, days = line.panel(last), list(days_between(first, last))
     models: dict[str, FittedModel] = {}
     taken: list[Snapshot] = []
-    total = (last - first).days + 1
-    for done, day in enumerate(days_between(first, last), start=1):
+    hashes = dict.fromkeys(days, "")
+    for done, day in enumerate(days, start=1):
         snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models)
         if snapshot is not None:
             taken.append(snapshot)
-        line.report(Progress("attention_snapshot", done, total, "days"))
-    made = {snapshot.day: combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes())) for snapshot in taken}
-    line.record("attention_snapshot", {day: made.get(day, "") for day in days_between(first, last)})
+            hashes[day] = combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes()))
+        line.report(Progress("attention_snapshot", done, len(days), "days"))
+    line.record("attention_snapshot", hashes)
     return taken
 
 

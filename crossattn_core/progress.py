@@ -1,4 +1,4 @@
-"""Progress, as stages tell it: who renders it (terminal, log, JSON lines) is the caller's business."""
+"""Progress, as stages report it: who renders it (terminal, log, JSON lines) is the caller's business."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,5 +20,5 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def silent(progress: Progress) -> None:
-    """Tell nobody."""
+def silent(report: object) -> None:
+    """Report nothing, whatever the report is."""

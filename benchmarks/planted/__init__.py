@@ -1,1 +1,1 @@
-"""Planted markets, whose leaders and lags are known, and the trials that ask a model what it found there."""
+"""Planted markets, whose leaders and lags are known, and the trials of what a model finds there."""

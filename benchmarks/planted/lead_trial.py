@@ -1,10 +1,10 @@
-"""One trial of finding leads: a market whose edges are known, and what each method says they are.
+"""One trial of finding leads: a market whose edges are known, and those that each method finds.
 
     attention, gradient, occlusion       a view's share over 1.5 times the fair share; lag of its largest value
     correlation, granger, hayashi_yoshida    false-discovery rate over pairs at most 5%
     gate                                 the house's: returns, beside other leads, out-of-sample IC gain, attention
 
-Views look at held-out rows of a model fitted before them; statistics look at all rows. Granger's test and occlusion tell no
+Views look at held-out rows of a model fitted before them; statistics look at all rows. Granger's test and occlusion give no
 lag. Axes: N followers, M leaders, L lags.
 """
 
@@ -22,8 +22,10 @@ from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
 from crossattn_core.analysis.leaders import name_leads
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
+from crossattn_core.experiment import Experiment
+from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.fitted_network import FittedNetwork
-from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
@@ -34,7 +36,7 @@ __all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "score_e
 METHODS = ("attention", "gradient", "occlusion", "gate", "correlation", "granger", "hayashi_yoshida")
 
 Edges = dict[tuple[int, int], float]
-"""(leader, follower) -> lag in hours, NaN where the method tells none."""
+"""(leader, follower) -> lag in hours, NaN where the method gives none."""
 
 _FALSE_DISCOVERY = 0.05
 _FAIR_MULTIPLE = 1.5
@@ -51,24 +53,25 @@ class EdgeScore:
     found: int
     """Named edges that are planted."""
     lag_error: float
-    """Mean absolute error over the edges found, hours; NaN where none is or the method tells no lag."""
+    """Mean absolute error over the edges found, hours; NaN where none is or the method gives no lag."""
 
 
 def find_edges(
     market: PlantedMarket, seed: int, overrides: Mapping[str, Any] | None = None, *, train_share: float = 0.8
 ) -> dict[str, Edges]:
-    """What each of ``METHODS`` says the edges of ``market`` are."""
+    """The edges of ``market`` that each of ``METHODS`` finds."""
     panel, experiment = market.panel, planted_experiment(market.panel, overrides)
     bars = len(panel.as_of_T)
     cut_off = int(bars * train_share)
-    model = fit_model("attention", FitRequest(panel, cut_off, np.ones(bars, dtype=np.float32), seed), experiment)
-    if not isinstance(model, FittedNetwork):
-        raise TypeError(f"family 'attention' fitted a {type(model).__name__}; views need the network's")
+    model = _fitted(FitRequest(panel, cut_off, np.ones(bars, dtype=np.float32), seed), experiment)
     held_R = np.arange(cut_off + 1, bars - 1)
     edges = {view: _above_fair(value_NM, lag_NM) for view, value_NM, lag_NM in _views(model, panel, held_R)}
 
     day = panel.as_of_T[-1].astype("datetime64[D]").item()
-    snapshot = summarise(_weights(model, panel, held_R), day, model.model_id).to_frame()
+    weights = model.attention(panel, held_R[:: max(1, len(held_R) // 48)])
+    if weights is None:
+        raise TypeError("family 'attention' was fitted without cross-attention; the gate needs its weights")
+    snapshot = summarise(weights, day, model.model_id).to_frame()
     forecast_RN, alone_RN = model.forecast_next_bar(panel, held_R), model.forecast_without_others(panel, held_R)
     next_bar = next_bar_frame(panel, held_R, forecast_RN, alone_RN, model.model_id)
     settings = experiment.analysis
@@ -81,12 +84,13 @@ def find_edges(
     )
     labels = next_bar_labels(panel)
     found = name_leads(panel, labels, tested, snapshot, next_bar, experiment.symbols, settings, experiment.backtest)
-    edges["gate"] = _edges(found[found["named"]], panel, "lag")
-    return edges | _statistics(panel)
+    edges["gate"] = _edges(found[found["named"]], panel)
+    tables = _tables(panel, 0)
+    return edges | {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], panel) for name, table in tables.items()}
 
 
 def score_edges(edges: Edges, market: PlantedMarket) -> EdgeScore:
-    """Hold the edges that a method names against the planted ones."""
+    """Compare the edges that a method names with the planted ones."""
     planted = {(edge.leader, edge.follower): edge.lag for edge in market.edges}
     found = [pair for pair in edges if pair in planted]
     errors = [abs(edges[pair] - planted[pair]) for pair in found if np.isfinite(edges[pair])]
@@ -105,35 +109,37 @@ def days_until_followed(
     """Days from a switch of leaders until each method puts the new one before the old for most followers; inf if never.
 
     The model is refitted every ``every_days``, warm, as the walk-forward does: on rows weighted by age, up to its own day.
-    Statistics look at the newest ``analysis.window_days``. Nothing is asked before the first refit after the switch.
+    Statistics look at the newest ``analysis.window_days``. Nothing is compared before the first refit after the switch.
 
     Args:
         switch: bar at which the leader changes; ``market.edges`` are those in force afterwards.
     """
     panel, experiment = market.panel, planted_experiment(market.panel, overrides)
-    asked = ("attention", "gradient", "occlusion", "correlation", "granger", "hayashi_yoshida")
-    days: dict[str, float] = dict.fromkeys(asked, float("inf"))
+    days = {method: float("inf") for method in METHODS if method != "gate"}
     model = None
-    step = every_days * BARS_A_DAY
-    for cut_off in range(switch, len(panel.as_of_T), step):
+    for cut_off in range(switch, len(panel.as_of_T), every_days * BARS_A_DAY):
         known = panel.until(cut_off + 1)
         weight_T = row_weights(cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain)
-        fitted = fit_model("attention", FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
-        if not isinstance(fitted, FittedNetwork):
-            raise TypeError(f"family 'attention' fitted a {type(fitted).__name__}; views need the network's")
-        model = fitted
+        model = _fitted(FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
         if cut_off == switch:
             continue
         recent_R = np.arange(cut_off - 28 * BARS_A_DAY, cut_off + 1)
         strength = {view: value_NM for view, value_NM, _ in _views(model, known, recent_R)}
         strength |= _strengths(known, experiment.analysis.window_days)
-        for method in asked:
+        for method in days:
             ahead = [strength[method][e.follower, e.leader] > strength[method][e.follower, old_leader] for e in market.edges]
             if np.isinf(days[method]) and sum(ahead) > len(ahead) / 2:
                 days[method] = (cut_off - switch) / BARS_A_DAY
         if all(np.isfinite(value) for value in days.values()):
             break
     return days
+
+
+def _fitted(request: FitRequest, experiment: Experiment) -> FittedNetwork:
+    model = fit_model("attention", request, experiment)
+    if not isinstance(model, FittedNetwork):
+        raise TypeError(f"family 'attention' fitted a {type(model).__name__}; views need the network's")
+    return model
 
 
 def _views(
@@ -148,18 +154,10 @@ def _views(
     yield "occlusion", occluded_NM, np.full(occluded_NM.shape, np.nan)
 
 
-def _weights(model: FittedNetwork, panel: Panel, row_R: NDArray[np.int64]) -> Any:
-    return model.attention(panel, row_R[:: max(1, len(row_R) // 48)])
-
-
 def _above_fair(share_NM: NDArray[np.float64], lag_NM: NDArray[np.float64]) -> Edges:
     fair = 1 / max(len(share_NM) - 1, 1)
     n_P, m_P = np.nonzero(np.nan_to_num(share_NM) >= _FAIR_MULTIPLE * fair)
     return {(int(m), int(n)): float(lag_NM[n, m]) for n, m in zip(n_P, m_P, strict=True)}
-
-
-def _statistics(panel: Panel) -> dict[str, Edges]:
-    return {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], panel, "lag") for name, table in _tables(panel, 0).items()}
 
 
 def _strengths(panel: Panel, window_days: int) -> dict[str, NDArray[np.float64]]:
@@ -184,9 +182,7 @@ def _tables(panel: Panel, start: int) -> dict[str, pd.DataFrame]:
     }
 
 
-def _edges(table: pd.DataFrame, panel: Panel, lag: str) -> Edges:
+def _edges(table: pd.DataFrame, panel: Panel) -> Edges:
     place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
-    return {
-        (place[row["leader"]], place[row["follower"]]): float(row[lag]) if lag in row else float("nan")
-        for row in table.to_dict("records")
-    }
+    rows = table.to_dict("records")
+    return {(place[row["leader"]], place[row["follower"]]): float(row.get("lag", float("nan"))) for row in rows}

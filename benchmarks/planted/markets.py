@@ -53,13 +53,7 @@ class PlantedMarket:
     """Edges in force at the end of the panel."""
 
 
-LEADS_OF_TWO = (
-    PlantedEdge(0, 1, 1),
-    PlantedEdge(0, 2, 3),
-    PlantedEdge(5, 3, 6),
-    PlantedEdge(5, 4, 12),
-    PlantedEdge(5, 1, 8),
-)
+LEADS_OF_TWO = tuple(PlantedEdge(*edge) for edge in ((0, 1, 1), (0, 2, 3), (5, 3, 6), (5, 4, 12), (5, 1, 8)))
 _VOLATILITY = 0.005
 """Standard deviation of an hourly log return."""
 _WILDER = 1.6
@@ -135,7 +129,7 @@ def _with_sessions(rng: np.random.Generator, bars: int, assets: int) -> tuple[Pa
 
 
 def _leaked(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
-    """The next bar's return stands in a feature: a pipeline that cannot find this could not find a leak."""
+    """A feature holds the next bar's return: a pipeline that cannot find this could not find a leak."""
     panel = panel_of_returns(_VOLATILITY * rng.standard_normal((bars, assets)), rng)
     feature_TNF = panel.feature_TNF.copy()
     feature_TNF[:-1, :, PLANTED_FEATURES.index("momentum")] = feature_TNF[1:, :, PLANTED_FEATURES.index("log_return")]
@@ -180,11 +174,7 @@ def panel_of_returns(return_TN: NDArray[np.float64], rng: np.random.Generator) -
     price_TN = 100 * np.exp(np.cumsum(return_TN, axis=0))
     noise_TN = rng.standard_normal((bars, assets))
     deviation = return_TN.std() + 1e-12
-    summed_TN = np.cumsum(return_TN, axis=0)
-    squared_TN = np.cumsum(return_TN**2, axis=0)
-    momentum_TN, variance_TN = summed_TN.copy(), squared_TN.copy()
-    momentum_TN[24:] -= summed_TN[:-24]
-    variance_TN[24:] -= squared_TN[:-24]
+    momentum_TN, variance_TN = _day_sums(return_TN), _day_sums(return_TN**2)
     feature_TNF = np.stack(
         [
             return_TN,
@@ -210,6 +200,11 @@ def panel_of_returns(return_TN: NDArray[np.float64], rng: np.random.Generator) -
         funding_rate_TN=np.full((bars, assets), np.nan),
         content_hash="planted",
     )
+
+
+def _day_sums(value_TN: NDArray[np.float64]) -> NDArray[np.float64]:
+    summed_TN = np.cumsum(value_TN, axis=0)
+    return np.concatenate([summed_TN[:24], summed_TN[24:] - summed_TN[:-24]])
 
 
 def planted_experiment(panel: Panel, overrides: Mapping[str, Any] | None = None) -> Experiment:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from benchmarks.planted.markets import PlantedMarket, planted_experiment
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import AttentionWeights
-from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
+from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
+from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.daily import daily_regimes
+from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.walk_forward.drift import row_weights
 
 __all__ = ["PlantedTrial", "run_trial", "walk_forward_weights"]
@@ -62,20 +63,15 @@ def run_trial(
     """Fit on the first ``train_share`` of the bars, test on the rest.
 
     Args:
-        family: as for ``fit_model``.
-        market: panel and truth.
-        seed: of the fit.
         overrides: experiment sections that differ from the defaults.
         label: name in the table, where it is not the family's.
-        train_share: share of the bars up to the cut-off.
         weigh_rows: weigh training rows by age and regime as the walk-forward does; off: all alike.
     """
     panel = market.panel
     experiment = planted_experiment(panel, overrides)
     cut_off = int(len(panel.as_of_T) * train_share)
     weight_T = walk_forward_weights(panel, cut_off, experiment) if weigh_rows else np.ones(len(panel.as_of_T), dtype=np.float32)
-    request = FitRequest(panel, cut_off, weight_T, seed)
-    model = fit_model(family, request, experiment)
+    model = fit_model(family, FitRequest(panel, cut_off, weight_T, seed), experiment)
     row_R = np.arange(cut_off + 1, len(panel.as_of_T) - 1)
     outcome_RN = next_bar_labels(panel).value_TNH[row_R, :, 0]
     forecast_RN = model.forecast_next_bar(panel, row_R)
@@ -94,11 +90,9 @@ def run_trial(
         if len({edge.follower for edge in market.edges}) < len(market.edges):
             # A follower of two leaders: the edge counts when its pair is the strongest of its own leader.
             strongest = [(edge.leader, int(pairs_NML[edge.follower, edge.leader].argmax())) for edge in market.edges]
-        edges_found = sum(
-            int(source) == edge.leader and int(lag) + 1 == edge.lag
-            for (source, lag), edge in zip(strongest, market.edges, strict=True)
-        )
-        lag_errors = [abs(int(lag) + 1 - edge.lag) for (_, lag), edge in zip(strongest, market.edges, strict=True)]
+        pairs = [(int(source), int(lag) + 1, edge) for (source, lag), edge in zip(strongest, market.edges, strict=True)]
+        edges_found = sum(source == edge.leader and lag == edge.lag for source, lag, edge in pairs)
+        lag_errors = [abs(lag - edge.lag) for _, lag, edge in pairs]
     named = _named(model, market, row_R, forecast_RN, outcome_RN, pairs_NML)
     planted = {(edge.leader, edge.follower) for edge in market.edges}
     return PlantedTrial(
@@ -128,14 +122,12 @@ def _pairs(
     """(N, M, L) strength of each (target, source, lag): mean attention, or the size of ridge's coefficients."""
     weights: AttentionWeights | None = model.attention(market.panel, row_R[::24])
     if weights is not None:
-        return weights.serving("next_bar").mean(axis=0)
+        return weights.heads_serving("next_bar").mean(axis=1).mean(axis=0)
     coefficient_ENO = getattr(model, "weight_ENO", None)
     if coefficient_ENO is None:
         return None
-    assets = len(market.panel.asset_ids)
-    lags = experiment.baselines.ridge_lags
-    size_LMN = np.abs(coefficient_ENO[:, :, 0]).reshape(lags, assets, assets)
-    size_NML = size_LMN.transpose(2, 1, 0).copy()
+    assets, lags = len(market.panel.asset_ids), experiment.baselines.ridge_lags
+    size_NML = np.abs(coefficient_ENO[:, :, 0]).reshape(lags, assets, assets).transpose(2, 1, 0).copy()
     size_NML[np.arange(assets), np.arange(assets)] = 0.0
     return size_NML
 
@@ -162,12 +154,9 @@ def _named(
         found = _correlation(part_RN[:, n], outcome_RN[:, n])
         by_chance_K = np.array([_correlation(np.roll(part_RN[:, n], k), outcome_RN[:, n]) for k in shift_K])
         p_N[n] = (1 + np.sum(by_chance_K >= found)) / (1 + _SHIFTS) if np.isfinite(found) else 1.0
-    order_N = np.argsort(p_N)
-    passed_N = p_N[order_N] <= _FALSE_DISCOVERY * np.arange(1, assets + 1) / assets
-    followers = order_N[: int(np.flatnonzero(passed_N).max(initial=-1)) + 1]
     share_NM = pairs_NML.sum(axis=-1) / np.maximum(pairs_NML.sum(axis=(-2, -1)), 1e-12)[:, None]
     named = set()
-    for n in followers:
+    for n in np.flatnonzero(benjamini_hochberg(p_N) <= _FALSE_DISCOVERY):
         leader = int(share_NM[n].argmax())
         if share_NM[n, leader] >= _FAIR_MULTIPLE / max(assets - 1, 1):
             named.add((leader, int(n)))

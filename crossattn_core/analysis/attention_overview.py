@@ -1,4 +1,4 @@
-"""Attention as of a day, with what stands behind it: everything that the pictures, the page and the terminal show.
+"""Attention as of a day, with the evidence behind it: everything that the pictures, the page and the terminal show.
 
 Axes: D days, T bars, N targets, M sources, L lags.
 """

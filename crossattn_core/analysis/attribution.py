@@ -4,7 +4,7 @@
     gradient       |gradient x input| of the next-bar forecast, summed over a source's features, by lag
     occlusion      how far the forecast moves when a source's recent history is replaced by that of other weeks
 
-Attention says where a model looks, the gradient what a small change would do, occlusion what the source is worth to the
+Attention shows where a model looks, the gradient what a small change would do, occlusion what the source is worth to the
 forecast. None of them is evidence of cause. Each view is a share: over the sources other than itself a target's values sum to
 one.
 
@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.snapshot import summarise
+from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.windows import Windows
 from crossattn_core.stats.rank_correlation import rank_correlation
 from crossattn_core.stats.returns import log_returns
 from crossattn_core.training.device import threads
@@ -41,8 +41,6 @@ __all__ = [
 ]
 
 VIEWS = ("attention", "gradient", "occlusion")
-
-_WEEK = 168
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def attribution(
 ) -> Attribution | None:
     """All views at ``rows`` (panel rows, each with enough history behind it); none for a model without cross-attention.
 
-    Cost: one backward pass a target and one forecast a source and week; some dozens of rows spread over weeks say as much
+    Cost: one backward pass a target and one forecast a source and week; some dozens of rows spread over weeks show as much
     as a whole day of neighbours.
 
     Args:
@@ -97,15 +95,7 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
     In scaled units, before calibration (which multiplies a target's whole cross part by one number).
     """
     rows = np.asarray(rows, dtype=np.int64)
-    network, settings = model.network, model.experiment.model
-    windows = Windows(
-        panel,
-        model.scaler,
-        lookback=settings.lookback,
-        max_age_hours=model.experiment.features.max_age_hours,
-        first=int(rows.min()),
-        last=int(rows.max()),
-    )
+    network, windows = model.network, model.windows(panel, rows)
     assets = len(panel.asset_ids)
     total_NML = np.zeros((assets, assets, network.max_lag))
     with threads(model.experiment.training.threads):
@@ -116,7 +106,7 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
             if not next_bar_N.requires_grad:
                 continue
             slope_NUMC = torch.stack([torch.autograd.grad(value, bar_UNC, retain_graph=True)[0] for value in next_bar_N])
-            # In a row of its own each lag is one distinct bar; place_BL says which.
+            # In a row of its own each lag is one distinct bar, the one in place_BL.
             total_NML += (slope_NUMC * bar_UNC).sum(dim=-1).abs()[:, recent.place_BL[0]].transpose(1, 2).detach().numpy()
     return total_NML / len(rows)
 
@@ -140,7 +130,7 @@ def occlusion_view(
     moved_NM = np.zeros((len(panel.asset_ids),) * 2)
     for week in weeks:
         for m in range(len(panel.asset_ids)):
-            other_RN = model.forecast_next_bar(with_other_history(known, m, week * _WEEK), rows).astype(np.float64)
+            other_RN = model.forecast_next_bar(with_other_history(known, m, week * HOURS_PER_WEEK), rows).astype(np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
                 moved_NM[:, m] += np.sqrt(np.nanmean((other_RN - plain_RN) ** 2, axis=0)) / usual_N / len(weeks)
     np.fill_diagonal(moved_NM, 0.0)
@@ -156,9 +146,7 @@ def with_other_history(panel: Panel, asset: int, shift: int) -> Panel:
         HistoryError: the panel is not longer than ``shift``.
     """
     if shift >= len(panel.as_of_T):
-        raise HistoryError(
-            f"another week's history lies {shift} bars back, the panel has {len(panel.as_of_T)}; ask for fewer weeks"
-        )
+        raise HistoryError(f"another week's history lies {shift} bars back, the panel has {len(panel.as_of_T)}; take fewer weeks")
 
     def moved(value_TX: NDArray) -> NDArray:
         changed_TX = np.array(value_TX)

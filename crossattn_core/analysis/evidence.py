@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attribution import agreement, attribution
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag_of
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
+from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.panel.panel import Panel
@@ -45,8 +46,8 @@ EVIDENCE_COLUMNS = (
     "hy_ratio",
     "hy_q",
 )
-"""Grain: (day, leader, follower). Views are shares over a follower's leaders; lags in hours; NaN where a view or statistic has
-nothing to say (too few common hours, a model without a network)."""
+"""Grain: (day, leader, follower). Views are shares over a follower's leaders; lags in hours; NaN where a view or statistic is
+unknown (too few common hours, a model without a network)."""
 
 AGREEMENT_COLUMNS = ("day", "model_id", "first_view", "second_view", "rank_correlation", "within_target")
 """Grain: (day, first_view, second_view). Spearman over all ordered pairs, and within followers on average."""
@@ -54,7 +55,6 @@ AGREEMENT_COLUMNS = ("day", "model_id", "first_view", "second_view", "rank_corre
 STATISTICS = ("correlation", "granger_f", "hy_ratio")
 """The classical statistics whose order over pairs is compared with the views' (correlation by the size of its z)."""
 
-_WEEK = 7 * BARS_A_DAY
 _WEEKS_BACK = 4
 _SAMPLED_DAYS = 28
 _SAMPLED_ROWS = 24
@@ -111,7 +111,7 @@ def sampled_rows(bars: int, lookback: int) -> tuple[NDArray[np.int64], int]:
         return np.zeros(0, dtype=np.int64), 0
     rows = np.unique(np.linspace(first, bars - 1, _SAMPLED_ROWS).round().astype(np.int64))
     # An occluded row's whole lookback must lie behind the shift, or part of it would be its own history still.
-    return rows, min(_WEEKS_BACK, max(0, first - lookback + 1) // _WEEK)
+    return rows, min(_WEEKS_BACK, max(0, first - lookback + 1) // HOURS_PER_WEEK)
 
 
 def _statistics(panel: Panel, settings: AnalysisSettings) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:

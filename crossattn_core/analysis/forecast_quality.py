@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import BacktestSettings
 from crossattn_core.panel.labels import Labels
@@ -29,7 +30,6 @@ QUALITY_COLUMNS = ("family", "horizon", "asset_id", "measure", "value", "low", "
 """Grain: (family, horizon, asset_id, measure). ``measure``: IC, cross-sectional IC or rank IC (the last two for 'all' only).
 ``low``, ``high``: bootstrap interval, NaN with fewer than 4 blocks. ``pairs`` of forecast and outcome, in ``blocks`` weeks."""
 
-_BLOCK_HOURS = 168
 _MIN_BLOCKS = 4
 _MIN_SPREAD = 1e-12
 """Of the scaled sums, see ``stats.ic.ic_of_sums``."""
@@ -127,6 +127,7 @@ def compare_ic(
 
 
 def _weekly_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(W, N, S) sums of each week's pairs."""
     known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
     # Scaled to the order of one: sums of squared hourly returns would lose digits against their means.
     x_TN, y_TN = (
@@ -134,24 +135,23 @@ def _weekly_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.float
         for value_TN in (np.asarray(forecast_TN, dtype=np.float64), np.asarray(outcome_TN, dtype=np.float64))
     )
     sums_STN = np.stack([known_TN.astype(np.float64), x_TN, y_TN, x_TN**2, y_TN**2, x_TN * y_TN])
-    starts = np.arange(0, len(known_TN), _BLOCK_HOURS)
+    starts = np.arange(0, len(known_TN), HOURS_PER_WEEK)
     return np.moveaxis(np.add.reduceat(sums_STN, starts, axis=1), 0, 2) if len(starts) else np.zeros((0, known_TN.shape[1], 6))
 
 
 def _weekly_cross_sections(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
     """(W, 3): sums of cross-sectional and rank correlations, and how many rows gave one (at least 3 assets)."""
     known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
-    usable_T = known_TN.sum(axis=1) >= 3
     sums_TK = np.zeros((len(known_TN), 3))
-    rows_T = np.flatnonzero(usable_T)
-    if len(rows_T):
-        known_RN = known_TN[rows_T]
-        x_RN, y_RN = (np.where(known_RN, np.asarray(value_TN, float)[rows_T], np.nan) for value_TN in (forecast_TN, outcome_TN))
+    usable_T = known_TN.sum(axis=1) >= 3
+    if usable_T.any():
+        known_RN = known_TN[usable_T]
+        x_RN, y_RN = (np.where(known_RN, np.asarray(value_TN, float)[usable_T], np.nan) for value_TN in (forecast_TN, outcome_TN))
         plain_R = _row_correlation(x_RN, y_RN)
         rank_R = _row_correlation(*(np.where(known_RN, _ranks(value_RN), np.nan) for value_RN in (x_RN, y_RN)))
         good_R = np.isfinite(plain_R) & np.isfinite(rank_R)
-        sums_TK[rows_T] = np.stack([np.where(good_R, plain_R, 0), np.where(good_R, rank_R, 0), good_R], axis=1)
-    starts = np.arange(0, len(known_TN), _BLOCK_HOURS)
+        sums_TK[usable_T] = np.stack([np.where(good_R, plain_R, 0), np.where(good_R, rank_R, 0), good_R], axis=1)
+    starts = np.arange(0, len(known_TN), HOURS_PER_WEEK)
     return np.add.reduceat(sums_TK, starts, axis=0) if len(starts) else np.zeros((0, 3))
 
 

@@ -23,7 +23,7 @@ NO_FORECAST = "no forecast"
 """The forecast of zero: what a family has to beat first."""
 
 DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
-"""Horizons at which a forecast of the traded one is held against the outcome."""
+"""Horizons at which a forecast of the traded one is compared with the outcome."""
 
 _MIN_ROWS = 100
 
@@ -86,7 +86,8 @@ def decay_by_horizon(
     for family, forecast_TN in forecast_by_family_TN.items():
         for h, horizon in enumerate(hours):
             known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TNH[:, :, h])
-            product_T = _row_mean(_standard(forecast_TN, known_TN) * _standard(outcome_TNH[:, :, h], known_TN), known_TN)
+            product_TN = _standard(forecast_TN, known_TN) * _standard(outcome_TNH[:, :, h], known_TN)
+            product_T = _mean(product_TN, known_TN, axis=1)
             product_T = product_T[np.isfinite(product_T)]
             ic = error = float("nan")
             if len(product_T) >= max(_MIN_ROWS, 2 * horizon):
@@ -101,26 +102,19 @@ def _mean_loss(
     forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], known_TN: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """(T,) mean squared error over assets in units of each one's outcome variance; NaN where nothing is known."""
-    scale_N = np.sqrt(_mean_of(np.asarray(outcome_TN, np.float64) ** 2, known_TN))
+    scale_N = np.sqrt(_mean(np.asarray(outcome_TN, np.float64) ** 2, known_TN, axis=0))
     error_TN = (np.asarray(forecast_TN, np.float64) - outcome_TN) / np.where(scale_N > 0, scale_N, np.nan)
-    return _row_mean(error_TN**2, known_TN)
+    return _mean(error_TN**2, known_TN, axis=1)
 
 
 def _standard(value_TN: NDArray[np.floating], known_TN: NDArray[np.bool_]) -> NDArray[np.float64]:
-    centred_TN = np.asarray(value_TN, np.float64) - _mean_of(np.asarray(value_TN, np.float64), known_TN)
-    scale_N = np.sqrt(_mean_of(centred_TN**2, known_TN))
+    centred_TN = np.asarray(value_TN, np.float64) - _mean(np.asarray(value_TN, np.float64), known_TN, axis=0)
+    scale_N = np.sqrt(_mean(centred_TN**2, known_TN, axis=0))
     return centred_TN / np.where(scale_N > 0, scale_N, np.nan)
 
 
-def _mean_of(value_TN: NDArray[np.float64], known_TN: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) mean of the known values of each asset; NaN without any."""
-    count_N = known_TN.sum(axis=0)
-    total_N = np.where(known_TN, value_TN, 0.0).sum(axis=0)
-    return np.divide(total_N, count_N, out=np.full(len(count_N), np.nan), where=count_N > 0)
-
-
-def _row_mean(value_TN: NDArray[np.float64], known_TN: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _mean(value_TN: NDArray[np.float64], known_TN: NDArray[np.bool_], axis: int) -> NDArray[np.float64]:
+    """Mean over ``axis`` of the values that are known and finite; NaN without any."""
     usable_TN = known_TN & np.isfinite(value_TN)
-    count_T = usable_TN.sum(axis=1)
-    total_T = np.where(usable_TN, value_TN, 0.0).sum(axis=1)
-    return np.divide(total_T, count_T, out=np.full(len(count_T), np.nan), where=count_T > 0)
+    count, total = usable_TN.sum(axis=axis), np.where(usable_TN, value_TN, 0.0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
+from crossattn_core.stats.returns import centred
 
 __all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "first_clean_lags", "lead_lag", "lead_lag_of", "pooled_p_values"]
 
@@ -28,7 +30,6 @@ PAIR_COLUMNS = ("leader", "follower", "lag", "shape", "correlation", "z", "pairs
 """Grain: ordered pair. ``lag`` hours of the strongest link, ``correlation`` there, ``pairs`` of hours that it rests on;
 ``p_value`` of the largest |z| over all lags and shapes, ``q_value`` after Benjamini-Hochberg over all pairs."""
 
-_WEEK = 168
 _MIN_PAIRS = 100
 
 
@@ -63,14 +64,11 @@ def lead_lag(
         first_lag_NN: (leader, follower) smallest lag that is tested; none for 1. See ``first_clean_lags``.
     """
     bars, assets = return_TN.shape
-    known_TN = np.isfinite(return_TN)
-    count_N = np.maximum(known_TN.sum(axis=0), 1)
-    centred_TN = np.where(known_TN, return_TN - np.where(known_TN, return_TN, 0.0).sum(axis=0) / count_N, 0.0)
+    centred_TN, known_TN = centred(return_TN)
     square_TN = np.where(known_TN, centred_TN**2, 0.0)
     # Squares are cut at a high quantile: one crash must not be the whole test.
     cap_N = np.array([np.quantile(square_TN[known, n], 0.99) if known.any() else 0.0 for n, known in enumerate(known_TN.T)])
-    square_TN = np.minimum(square_TN, cap_N)
-    square_TN = np.where(known_TN, square_TN - square_TN.sum(axis=0) / count_N, 0.0)
+    square_TN, _ = centred(np.where(known_TN, np.minimum(square_TN, cap_N), np.nan))
     shift_S = _shifts(bars, max_lag, permutations)
 
     shape = (len(SHAPES), max_lag, assets, assets)
@@ -80,7 +78,7 @@ def lead_lag(
     size = 2 ** int(np.ceil(np.log2(bars + max_lag + 1)))
     for k, leader_TN in enumerate((centred_TN, square_TN)):
         for n in range(assets):
-            z_XN, _, _ = _circular(leader_TN[:, n], known_TN[:, n], centred_TN, known_TN)
+            z_XN = _circular(leader_TN[:, n], known_TN[:, n], centred_TN, known_TN)
             null_LSN = z_XN[(shift_S[None, :] + np.arange(1, max_lag + 1)[:, None]) % bars]
             null_SNN[:, n] = np.fmax(null_SNN[:, n], np.nanmax(np.abs(null_LSN), axis=0, initial=0.0, where=~np.isnan(null_LSN)))
             z_LN, correlation_LN, pairs_LN = _linear(leader_TN[:, n], known_TN[:, n], centred_TN, known_TN, max_lag, size)
@@ -118,7 +116,7 @@ def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
 def _shifts(bars: int, max_lag: int, permutations: int) -> NDArray[np.int64]:
     """Shifts that stay clear of the tested lags on both sides of the circle."""
     margin = 2 * max_lag + 1
-    weeks = np.arange(_WEEK * -(-margin // _WEEK), bars - margin, _WEEK)
+    weeks = np.arange(HOURS_PER_WEEK * -(-margin // HOURS_PER_WEEK), bars - margin, HOURS_PER_WEEK)
     hours = np.arange(margin, bars - margin, max_lag + 1)
     chosen = weeks if len(weeks) >= permutations else hours
     if len(chosen) > permutations:
@@ -128,14 +126,13 @@ def _shifts(bars: int, max_lag: int, permutations: int) -> NDArray[np.int64]:
 
 def _circular(
     x_T: NDArray[np.float64], known_T: NDArray[np.bool_], y_TN: NDArray[np.float64], known_TN: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(T, N) z at every circular lag, with the products' sum and count."""
-    bars = len(x_T)
+) -> NDArray[np.float64]:
+    """(T, N) z at every circular lag."""
     product_XN, square_XN, count_XN = (
-        np.fft.irfft(np.conj(np.fft.rfft(a_T))[:, None] * np.fft.rfft(b_TN, axis=0), n=bars, axis=0)
+        np.fft.irfft(np.conj(np.fft.rfft(a_T))[:, None] * np.fft.rfft(b_TN, axis=0), n=len(x_T), axis=0)
         for a_T, b_TN in ((x_T, y_TN), (x_T**2, y_TN**2), (known_T.astype(float), known_TN.astype(float)))
     )
-    return _z(product_XN, square_XN, count_XN), product_XN, count_XN
+    return _z(product_XN, square_XN, count_XN)
 
 
 def _linear(

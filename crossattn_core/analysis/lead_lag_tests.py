@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from crossattn_core.analysis.lead_lag import pooled_p_values
+from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
+from crossattn_core.stats.returns import centred
 
 __all__ = ["GRANGER_COLUMNS", "SHIFT_COLUMNS", "granger", "hayashi_yoshida", "shifted_correlations"]
 
@@ -27,18 +29,12 @@ squared correlations summed over leads, over those summed over lags; above 1 the
 _CLIP = 6.0
 """Deviations at which a return is cut: one crash must not be the whole regression."""
 _MIN_ROWS_PER_REGRESSOR = 5
-_FAR = 168
-"""Hours beyond which a shift counts as far."""
 _NULL_BLOCKS = 80
 """Blocks of far shifts on either side."""
 
 
 def granger(
-    return_TN: NDArray[np.float64],
-    asset_ids: tuple[str, ...],
-    *,
-    lags: int,
-    first_lag_NN: NDArray[np.integer] | None = None,
+    return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, lags: int, first_lag_NN: NDArray[np.integer] | None = None
 ) -> pd.DataFrame:
     """F-tests of each leader's last ``lags`` returns beside the follower's own (``GRANGER_COLUMNS``), smallest p first.
 
@@ -51,11 +47,8 @@ def granger(
             ``lead_lag.first_clean_lags``: at a shorter one the two bars overlap and what moves them together passes for a lead.
     """
     bars, assets = return_TN.shape
-    known_TN = np.isfinite(return_TN)
-    count_N = np.maximum(known_TN.sum(axis=0), 1)
-    mean_N = np.where(known_TN, return_TN, 0.0).sum(axis=0) / count_N
-    filled_TN = np.where(known_TN, return_TN - mean_N, 0.0)
-    deviation_N = np.sqrt((filled_TN**2).sum(axis=0) / count_N)
+    filled_TN, known_TN = centred(return_TN)
+    deviation_N = np.sqrt((filled_TN**2).sum(axis=0) / np.maximum(known_TN.sum(axis=0), 1))
     filled_TN = np.clip(filled_TN / np.where(deviation_N > 0, deviation_N, 1.0), -_CLIP, _CLIP)
     design_TE = np.zeros((bars, assets * lags))
     for lag in range(1, lags + 1):
@@ -133,11 +126,7 @@ def shifted_correlations(price_TN: NDArray[np.float64], *, max_lag: int) -> NDAr
 
 
 def hayashi_yoshida(
-    price_TN: NDArray[np.float64],
-    asset_ids: tuple[str, ...],
-    *,
-    max_lag: int,
-    first_lag_NN: NDArray[np.integer] | None = None,
+    price_TN: NDArray[np.float64], asset_ids: tuple[str, ...], *, max_lag: int, first_lag_NN: NDArray[np.integer] | None = None
 ) -> pd.DataFrame:
     """Lead-lag by shifted correlations (``SHIFT_COLUMNS``), largest lead ratio first; for bars that are not synchronous.
 
@@ -150,8 +139,8 @@ def hayashi_yoshida(
         first_lag_NN: (leader, follower) smallest lag that is looked at; none for 1. See ``lead_lag.first_clean_lags``.
     """
     bars, assets = price_TN.shape
-    blocks = max(0, min(_NULL_BLOCKS, (bars // 3 - _FAR) // max_lag))
-    reach = _FAR + blocks * max_lag if blocks else max_lag
+    blocks = max(0, min(_NULL_BLOCKS, (bars // 3 - HOURS_PER_WEEK) // max_lag))
+    reach = HOURS_PER_WEEK + blocks * max_lag if blocks else max_lag
     correlation_ZNN = shifted_correlations(price_TN, max_lag=reach)
     first_NN = np.ones((assets, assets), dtype=np.int64) if first_lag_NN is None else first_lag_NN
     lag_S11 = np.arange(1, reach + 1)[:, None, None]

@@ -26,6 +26,7 @@ from crossattn_core.experiment import AnalysisSettings, BacktestSettings
 from crossattn_core.panel.labels import Labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.stats.newey_west import least_squares
+from crossattn_core.stats.returns import centred
 
 __all__ = ["LEADER_COLUMNS", "Leads", "conditional_p_values", "find_leads", "gate", "name_leads", "why_no_lead"]
 
@@ -92,7 +93,7 @@ def name_leads(
     settings: AnalysisSettings,
     bootstrap: BacktestSettings,
 ) -> pd.DataFrame:
-    """Hold tested pairs against the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
+    """Compare tested pairs with the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
 
     Args:
         labels: ``next_bar_labels`` of the panel.
@@ -152,9 +153,7 @@ def conditional_p_values(
     that fell out keeps the p-value at which it fell.
     """
     place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
-    known_TN = np.isfinite(return_TN)
-    filled_TN = np.where(known_TN, return_TN, 0.0)
-    filled_TN = np.where(known_TN, filled_TN - filled_TN.sum(axis=0) / np.maximum(known_TN.sum(axis=0), 1), 0.0)
+    filled_TN, known_TN = centred(return_TN)
     p_K = np.full(len(tested), np.nan)
     candidates = tested[tested["q_value"] <= false_discovery_rate]
     for follower, rows in candidates.groupby("follower"):

@@ -108,18 +108,12 @@ class Snapshot:
         strongest_NM = self.lead_hours_L[self.weight_NML.argmax(axis=2)] if lags else np.zeros((assets, assets), dtype=int)
         flat_NX = self.weight_NML.reshape(assets, -1)
         top_NK = np.argsort(-flat_NX, axis=1, kind="stable")[:, :_TOP]
-        top_n = np.repeat(np.arange(assets), top_NK.shape[1])
+        top_n, top_x = np.repeat(np.arange(assets), top_NK.shape[1]), top_NK.ravel()
         m_X, l_X = (axis.ravel() for axis in np.indices((assets, lags)))
         blocks = [
             _block("edge", self.edge_NM[n_P, m_P], names[n_P], names[m_P], strongest_NM[n_P, m_P]),
             _block("source_lag", self.source_lag_ML.ravel(), source=names[m_X], lag=self.lead_hours_L[l_X]),
-            _block(
-                "top",
-                np.take_along_axis(flat_NX, top_NK, axis=1).ravel(),
-                names[top_n],
-                names[top_NK.ravel() // lags],
-                self.lead_hours_L[top_NK.ravel() % lags],
-            ),
+            _block("top", flat_NX[top_n, top_x], names[top_n], names[top_x // lags], self.lead_hours_L[top_x % lags]),
             _block("entropy", self.entropy_H, head=np.arange(len(self.entropy_H))),
             _block("received", self.received_M, source=names),
             _block("leader", self.leader_M, source=names),
@@ -163,8 +157,7 @@ def take_snapshot(model: FittedModel, panel: Panel, day: date) -> tuple[Snapshot
 
 def summarise(weights: AttentionWeights, day: date, model_id: str, *, output: str = "next_bar") -> Snapshot:
     """Average the attention of a day's rows over the heads that serve ``output``."""
-    serving = [h for h, serves in enumerate(weights.serves_H) if serves in (output, "all")]
-    weight_RHNML = weights.weight_RHNML[:, serving].astype(np.float64)
+    weight_RHNML = weights.heads_serving(output).astype(np.float64)
     reads_RHN = weight_RHNML.sum(axis=(3, 4)) > 0
     rows_N = reads_RHN.sum(axis=(0, 1))
     weight_NML = weight_RHNML.sum(axis=(0, 1)) / np.maximum(rows_N, 1)[:, None, None]
@@ -239,8 +232,7 @@ def _block(
     lag: NDArray[np.integer] | int = -1,
     head: NDArray[np.integer] | int = -1,
 ) -> pd.DataFrame:
-    frame = pd.DataFrame(
-        {"quantity": quantity, "target": target, "source": source, "lag": lag, "head": head}, index=range(len(value))
-    )
+    keys = {"quantity": quantity, "target": target, "source": source, "lag": lag, "head": head}
+    frame = pd.DataFrame(keys, index=range(len(value)))
     frame["value"] = np.asarray(value, dtype=np.float32)
     return frame.astype({"lag": "int32", "head": "int32"})

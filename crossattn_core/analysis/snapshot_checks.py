@@ -12,9 +12,8 @@ from crossattn_core.experiment import AnalysisSettings
 
 __all__ = ["CHANGE_COLUMNS", "CHECKS", "CHECK_COLUMNS", "attention_changes", "check_snapshots", "moved_share"]
 
-CHANGE_COLUMNS = ("day", "model_id", "since_previous", "since_window", "same_model")
-"""Grain: day. Share of attention that moved since the snapshot before, and since the mean of the last regime window that
-ended; NaN where there is none. ``same_model``: whether the previous snapshot is of the same model."""
+CHANGE_COLUMNS = ("day", "since_previous", "same_model")
+"""Grain: day. Share of attention that moved since the snapshot before, NaN for the first; whether that is of the same model."""
 
 CHECKS = {
     "adds_up": "each target's attention over the others sums to one, or to nothing where it never read",
@@ -40,29 +39,14 @@ def moved_share(before_NM: NDArray[np.float64], after_NM: NDArray[np.float64]) -
     return float(0.5 * np.abs(after_NM - before_NM)[reads_N].sum(axis=1).mean())
 
 
-def attention_changes(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], windows: pd.DataFrame | None = None) -> pd.DataFrame:
-    """How far attention moved, day by day (``CHANGE_COLUMNS``).
-
-    Args:
-        snapshots: rows with the quantity 'edge'.
-        windows: ``regime_windows``; a day is compared with the mean of the newest window that ended on or before it.
-    """
+def attention_changes(snapshots: pd.DataFrame, asset_ids: tuple[str, ...]) -> pd.DataFrame:
+    """How far attention moved, day by day (``CHANGE_COLUMNS``), from snapshot rows with the quantity 'edge'."""
     day_D, edge_DNM = edge_matrices(snapshots, asset_ids)
     model_by_day = snapshots.drop_duplicates("day").set_index("day")["model_id"]
-    ended = None if windows is None else windows.dropna(subset="end")
     rows = []
     for d, day in enumerate(day_D):
-        since_window = float("nan")
-        if ended is not None:
-            past = ended[ended["end"] <= pd.Timestamp(day)].tail(1)
-            for confirmed, end in zip(past["confirmed"].to_numpy(), past["end"].to_numpy(), strict=True):
-                inside_D = (day_D >= confirmed) & (day_D < end)
-                if inside_D.any():
-                    since_window = moved_share(edge_DNM[inside_D].mean(axis=0), edge_DNM[d])
-        model_id = model_by_day.loc[day]
         since_previous = moved_share(edge_DNM[d - 1], edge_DNM[d]) if d else float("nan")
-        same_model = bool(d) and model_by_day.loc[day_D[d - 1]] == model_id
-        rows.append((day, model_id, since_previous, since_window, same_model))
+        rows.append((day, since_previous, bool(d) and model_by_day.loc[day_D[d - 1]] == model_by_day.loc[day]))
     return pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))
 
 
@@ -88,12 +72,11 @@ def check_snapshots(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], setting
         bound = settings.max_source_share
         rows.append((day, "one_source", share, bound, not share > bound, f"{source} takes {share:.0%} of all attention"))
         mean = float(entropy.get(day, float("nan")))
-        low, high = settings.min_entropy, settings.max_entropy
-        rows.append((day, "entropy_low", mean, low, not mean < low, f"mean entropy {mean:.3f} of its largest value"))
-        rows.append((day, "entropy_uniform", mean, high, not mean > high, f"mean entropy {mean:.3f} of its largest value"))
+        low, high, why = settings.min_entropy, settings.max_entropy, f"mean entropy {mean:.3f} of its largest value"
+        rows.append((day, "entropy_low", mean, low, not mean < low, why))
+        rows.append((day, "entropy_uniform", mean, high, not mean > high, why))
         moved, bound = float(changes["since_previous"].iloc[d]), settings.max_change
         whose = "the same model" if changes["same_model"].iloc[d] else "another model"
-        rows.append(
-            (day, "jump", moved, bound, not moved > bound, f"{moved:.0%} of attention moved since the day before, {whose}")
-        )
+        why = f"{moved:.0%} of attention moved since the day before, {whose}"
+        rows.append((day, "jump", moved, bound, not moved > bound, why))
     return pd.DataFrame(rows, columns=list(CHECK_COLUMNS)).astype({"passed": bool})

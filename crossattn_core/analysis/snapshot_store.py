@@ -82,8 +82,8 @@ def read_snapshots(folder: Path, first: date, last: date, quantities: tuple[str,
 
 def read_snapshots_from_previous(folder: Path, first: date, last: date, quantities: tuple[str, ...]) -> pd.DataFrame:
     """``read_snapshots`` of first..last and of the newest stored day before, which a change is counted from."""
-    earlier = [path.stem for path in folder.glob("????-??-??.parquet") if path.stem < str(first)]
-    start = date.fromisoformat(max(earlier)) if earlier else first
+    earlier = _paths(folder, date.min, first - timedelta(days=1))
+    start = date.fromisoformat(earlier[-1].stem) if earlier else first
     # A gap in between holds no snapshot, so the range from the previous one on reads nothing else.
     return read_snapshots(folder, start, last, quantities)
 
@@ -119,7 +119,7 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
 def _read(
     folder: Path, first: date, last: date, columns: tuple[str, ...], quantities: tuple[str, ...] | None = None
 ) -> pd.DataFrame:
-    paths = sorted(path for path in folder.glob("????-??-??.parquet") if str(first) <= path.stem <= str(last))
+    paths = _paths(folder, first, last)
     if not paths:
         return pd.DataFrame(columns=list(columns))
     table = pa.concat_tables([pq.ParquetFile(path).read() for path in paths])
@@ -129,5 +129,9 @@ def _read(
 
 
 def _newest(folder: Path, last: date, columns: tuple[str, ...]) -> pd.DataFrame:
-    paths = sorted(path for path in folder.glob("????-??-??.parquet") if path.stem <= str(last))
+    paths = _paths(folder, date.min, last)
     return pq.ParquetFile(paths[-1]).read().to_pandas() if paths else pd.DataFrame(columns=list(columns))
+
+
+def _paths(folder: Path, first: date, last: date) -> list[Path]:
+    return sorted(path for path in folder.glob("????-??-??.parquet") if str(first) <= path.stem <= str(last))

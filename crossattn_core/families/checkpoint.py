@@ -36,15 +36,10 @@ _WEIGHTS, _MANIFEST = "weights.safetensors", "manifest.json"
 
 
 def stamp(family: str, experiment: Experiment, knobs: Sequence[str]) -> dict[str, Any]:
-    """The part of a manifest that says what a model was made for.
+    """The part of a manifest that names what a model was made for; the experiment is already adapted to the family.
 
-    It holds what the family depends on and nothing else: an experiment with another name, feed folder or period that
-    comes to the same rows has the same models.
-
-    Args:
-        family: its name.
-        experiment: as adapted to the family.
-        knobs: of ``Family``: sections and single knobs that decide what is fitted.
+    It holds what the family depends on (its ``Family.knobs``) and nothing else: an experiment with another name, feed folder
+    or period that comes to the same rows has the same models.
     """
     stamped: dict[str, Any] = {
         "format": FORMAT,
@@ -106,12 +101,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, An
 
 
 def check_fits(
-    manifest: Mapping[str, Any],
-    family: str,
-    experiment: Experiment,
-    knobs: Sequence[str],
-    *,
-    folder: Path | str = "checkpoint",
+    manifest: Mapping[str, Any], family: str, experiment: Experiment, knobs: Sequence[str], *, folder: Path | str = "checkpoint"
 ) -> None:
     """Refuse a checkpoint that was made for something else.
 

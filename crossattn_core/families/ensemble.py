@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, Family, FitRequest, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, Family, FitRequest, FittedModel
 from crossattn_core.panel.panel import Panel
+from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["MEMBERS", "FittedEnsemble", "fit_ensemble"]
 
@@ -74,23 +75,16 @@ class FittedEnsemble(FittedModel):
 def fit_ensemble(
     kind: Family, family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]
 ) -> FittedEnsemble:
-    """Fit ``retrain.seeds`` members, each warm from its counterpart in the predecessor where that has as many.
+    """Fit ``retrain.seeds`` members of ``kind``, each warm from its counterpart in the predecessor where that has as many.
 
-    Args:
-        kind: fits one member.
-        family: its name.
-        request: for the whole; members differ by seed and by what they start from.
-        experiment: as adapted to the family.
-        report: called after each epoch of each member.
+    Members differ by seed and by what they start from; the experiment is already adapted to the family.
     """
     before, seeds = request.warm_from, experiment.retrain.seeds
     parents: Sequence[FittedModel | None] = [None] * seeds
     if isinstance(before, FittedEnsemble) and len(before.members) == seeds:
         parents = before.members
-    members = []
-    for n, parent in enumerate(parents):
-        of_member = replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent)
-        members.append(kind.fit(family, of_member, experiment, report=report))
+    requests = [replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent) for n, parent in enumerate(parents)]
+    members = [kind.fit(family, of_member, experiment, report=report) for of_member in requests]
     first = members[0].manifest
     losses = [float(member.manifest["validation_loss"]) for member in members]
     shared = ("panel_hash", "cut_off", "train_start", "train_rows", "validation_rows")

@@ -12,30 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.experiment import Experiment
+from crossattn_core.experiment import Experiment, TrainingSettings
 from crossattn_core.families.checkpoint import model_id_of, write_checkpoint
+from crossattn_core.panel.labels import Labels
 from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.splits import Split, training_rows
+from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["AttentionWeights", "EpochReport", "Family", "FitRequest", "FittedModel", "silent"]
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One epoch of a fit, as it ends."""
-
-    epoch: int
-    """From 1."""
-    epochs: int
-    training_loss: float
-    validation_loss: float
-    learning_rate: float
-    is_best: bool
-    rows: int
-    """Decision rows in an epoch."""
-
-
-def silent(report: EpochReport) -> None:
-    """Report nothing."""
+__all__ = ["AttentionWeights", "Family", "FitRequest", "FittedModel"]
 
 
 @dataclass(frozen=True)
@@ -56,14 +40,27 @@ class FitRequest:
         """The rows up to the cut-off: all that a fit may read."""
         return self.panel.until(self.cut_off + 1)
 
-    def record(self, train_R: NDArray[np.integer], *, validation_rows: int = 0, loss: float | None = None) -> dict[str, Any]:
-        """What a manifest keeps of the fit.
+    @property
+    def known_weight_T(self) -> NDArray[np.float32]:
+        """(T,) the weights of those rows."""
+        return np.asarray(self.row_weight_T[: self.cut_off + 1], dtype=np.float32)
 
-        Args:
-            train_R: panel rows that were trained on.
-            validation_rows: rows held out.
-            loss: on them; none where nothing was held out.
+    def split(self, labels: Labels, settings: TrainingSettings, *, first: int) -> Split:
+        """Training and validation rows from ``first`` on. A row without weight costs as much as any other and teaches nothing:
+        none before the first that has one is used.
         """
+        weight_T = self.known_weight_T
+        return training_rows(
+            labels,
+            self.cut_off,
+            first=max(first, int(np.flatnonzero(weight_T > 0).min(initial=len(weight_T)))),
+            validation_share=settings.validation_share,
+            embargo=settings.embargo,
+            stride=settings.stride,
+        )
+
+    def record(self, train_R: NDArray[np.integer], *, validation_rows: int = 0, loss: float | None = None) -> dict[str, Any]:
+        """What a manifest keeps of the fit: on the panel rows ``train_R``, with the loss on rows that were held out, if any."""
         known = self.known_panel
         return {
             "panel_hash": known.content_hash,
@@ -91,10 +88,10 @@ class AttentionWeights:
     """Hours from the source's bar at lag index l to the next bar's return: l + 1. For heads that serve 'next_bar' this is
     the lead in hours; for a horizon h it is the lead over the first bar after as_of."""
 
-    def serving(self, output: str) -> NDArray[np.float32]:
-        """(R, N, M, L) mean over the heads that feed ``output``."""
+    def heads_serving(self, output: str) -> NDArray[np.float32]:
+        """(R, H', N, M, L) of the heads that feed ``output``."""
         chosen = [h for h, serves in enumerate(self.serves_H) if serves in (output, "all")]
-        return self.weight_RHNML[:, chosen].mean(axis=1)
+        return self.weight_RHNML[:, chosen]
 
 
 class FittedModel(ABC):
@@ -148,10 +145,6 @@ class Fit(Protocol):
     ) -> FittedModel: ...
 
 
-def _as_it_is(experiment: Experiment) -> Experiment:
-    return experiment
-
-
 @dataclass(frozen=True)
 class Family:
     """A kind of model: how it is fitted and read back, and which knobs it depends on."""
@@ -162,7 +155,7 @@ class Family:
     knobs: tuple[str, ...] = ()
     """Sections ('model') and single knobs ('baselines.ridge_lags') that decide what is fitted, beside universe, features and
     labels: they are part of a model's id."""
-    adapt: Callable[[Experiment], Experiment] = _as_it_is
+    adapt: Callable[[Experiment], Experiment] = lambda experiment: experiment
     """Sets the knobs that make an experiment's network this family."""
     averages_seeds: bool = False
     """Whether ``retrain.seeds`` fits so many and averages them."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.calibration import Parts, combine
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
 from crossattn_core.model.heads import expected_move, portfolio_weights
@@ -20,6 +19,7 @@ from crossattn_core.model.network import CrossAssetNetwork, build_network
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Scaler, Windows
+from crossattn_core.training.calibration import Parts, combine
 from crossattn_core.training.device import threads
 from crossattn_core.training.loop import INFERENCE_BATCH, ValidationOutput
 from crossattn_core.training.objective import ClassFacts
@@ -40,12 +40,8 @@ class FittedNetwork(FittedModel):
         experiment: Experiment,
         manifest: dict[str, Any],
     ) -> None:
-        self.network = network.eval()
-        self.scaler = scaler
-        self.target_scaler = target_scaler
-        self.classes = classes
-        self.gain_PO = gain_PO
-        self.experiment = experiment
+        self.network, self.experiment = network.eval(), experiment
+        self.scaler, self.target_scaler, self.classes, self.gain_PO = scaler, target_scaler, classes, gain_PO
         self.identify(manifest)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -83,7 +79,7 @@ class FittedNetwork(FittedModel):
         rows = np.asarray(rows, dtype=np.int64)
         if not len(rows):
             return np.zeros((0, len(panel.asset_ids)), dtype=np.float32)
-        windows, weights = self._windows(panel, rows), []
+        windows, weights = self.windows(panel, rows), []
         with threads(self.experiment.training.threads), torch.inference_mode():
             for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                 score_BN1 = self.network(windows.gather(row_B), windows.gather_recent(row_B, self.network.max_lag)).forecast_BNO
@@ -96,35 +92,32 @@ class FittedNetwork(FittedModel):
         if not self.network.cross.reads_others:
             return None
         rows = np.asarray(rows, dtype=np.int64)
-        weights = []
+        settings, assets = self.experiment.model, len(self.scaler.mean_NF)
+        weights = [np.zeros((0, settings.heads, assets, assets, settings.max_lag), dtype=np.float32)]
         if len(rows):
-            windows = self._windows(panel, rows)
+            windows = self.windows(panel, rows)
             with threads(self.experiment.training.threads), torch.inference_mode():
                 for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                     recent = windows.gather_recent(row_B, self.network.max_lag)
                     weights.append(self.network.cross_part_and_weights(recent)[1].numpy())
-        names, heads = output_names(self.experiment.labels), self.experiment.model.heads
-        dealt = heads >= len(names) and self.experiment.model.head != "weights"
-        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
-        weight_RHNML = np.concatenate(weights) if weights else np.zeros((0, heads, *self._pair_shape()), dtype=np.float32)
-        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, weight_RHNML.shape[-1] + 1))
-
-    def _pair_shape(self) -> tuple[int, int, int]:
-        assets = len(self.scaler.mean_NF)
-        return assets, assets, self.experiment.model.max_lag
+        names = output_names(self.experiment.labels)
+        dealt = settings.heads >= len(names) and settings.head != "weights"
+        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(settings.heads))
+        return AttentionWeights(rows, np.concatenate(weights), panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
 
     def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
         rows = np.asarray(rows, dtype=np.int64)
         unit_RNO = self.target_scaler.unit_RNO(panel, rows)
         if not len(rows) or self.experiment.model.head == "weights":
             return np.full_like(unit_RNO, np.nan)
-        windows = self._windows(panel, rows)
+        windows = self.windows(panel, rows)
         with threads(self.experiment.training.threads):
             parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows)
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
 
-    def _windows(self, panel: Panel, rows: NDArray[np.int64]) -> Windows:
+    def windows(self, panel: Panel, rows: NDArray[np.int64]) -> Windows:
+        """The bars that the network reads at ``rows``, scaled."""
         return Windows(
             panel,
             self.scaler,

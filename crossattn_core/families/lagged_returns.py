@@ -22,12 +22,18 @@ _CLIP = 6.0
 
 
 class LaggedReturnModel(FittedModel):
-    """A model of scaled lagged returns, one function an asset and output."""
+    """A model of scaled lagged returns, one function an asset and output.
 
-    deviation_N: NDArray[np.float64]
-    """Of each asset's hourly return: the unit of a regressor."""
-    target_scaler: TargetScaler
-    experiment: Experiment
+    Args:
+        deviation_N: of each asset's hourly return: the unit of a regressor.
+        target_scaler: the unit of an output.
+    """
+
+    def __init__(
+        self, deviation_N: NDArray[np.float64], target_scaler: TargetScaler, experiment: Experiment, manifest: dict[str, Any]
+    ) -> None:
+        self.deviation_N, self.target_scaler, self.experiment = deviation_N, target_scaler, experiment
+        self.identify(manifest)
 
     @abstractmethod
     def scaled_outputs(self, design_RE: NDArray[np.float64]) -> NDArray[np.float64]:

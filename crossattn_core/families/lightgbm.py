@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import EpochReport, Family, FitRequest
+from crossattn_core.families.fitted import Family, FitRequest
 from crossattn_core.families.lagged_returns import LaggedReturnModel, lagged_design, return_deviation, scaled_returns
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
-from crossattn_core.panel.splits import training_rows
+from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["FittedBoosted", "fit_boosted"]
-
 
 KNOBS = (
     "baselines.ridge_lags",
@@ -50,11 +49,8 @@ class FittedBoosted(LaggedReturnModel):
         manifest: dict[str, Any],
     ) -> None:
         self.trees_NO = trees_NO
-        self.deviation_N = deviation_N
-        self.target_scaler = target_scaler
-        self.experiment = experiment
         self._boosters = [[_lightgbm().Booster(model_str=text) if text else None for text in trees] for trees in trees_NO]
-        self.identify(manifest)
+        super().__init__(deviation_N, target_scaler, experiment, manifest)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         # Trees are the bytes of LightGBM's own text.
@@ -76,8 +72,7 @@ class FittedBoosted(LaggedReturnModel):
         return cls(trees_NO, arrays["deviation_N"], scaler, experiment, manifest)
 
     def scaled_outputs(self, design_RE: NDArray[np.float64]) -> NDArray[np.float64]:
-        outputs = len(self.trees_NO[0])
-        scaled_RNO = np.zeros((len(design_RE), len(self.trees_NO), outputs))
+        scaled_RNO = np.zeros((len(design_RE), len(self.trees_NO), len(self.trees_NO[0])))
         for n, boosters in enumerate(self._boosters):
             for o, booster in enumerate(boosters):
                 if booster is not None:
@@ -93,18 +88,10 @@ def fit_boosted(
     Raises:
         TrainingError: LightGBM is not installed, or too few rows.
     """
-    lightgbm, settings, training = _lightgbm(), experiment.baselines, experiment.training
+    lightgbm, settings = _lightgbm(), experiment.baselines
     panel = request.known_panel
-    labels = output_labels(panel, experiment.labels)
-    weight_T = np.asarray(request.row_weight_T[: request.cut_off + 1], dtype=np.float32)
-    split = training_rows(
-        labels,
-        request.cut_off,
-        first=max(settings.ridge_lags, int(np.flatnonzero(weight_T > 0).min(initial=len(weight_T)))),
-        validation_share=training.validation_share,
-        embargo=training.embargo,
-        stride=training.stride,
-    )
+    labels, weight_T = output_labels(panel, experiment.labels), request.known_weight_T
+    split = request.split(labels, experiment.training, first=settings.ridge_lags)
     known_TNO = labels.known_at(split.train_end)
     deviation_N = return_deviation(panel.until(split.train_end + 1))
     target_scaler = fit_target_scaler(panel, known_TNO, split.train_R)

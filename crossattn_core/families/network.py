@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.calibration import calibrate
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import EpochReport, Family, FitRequest
+from crossattn_core.families.fitted import Family, FitRequest
 from crossattn_core.families.fitted_network import FittedNetwork, forecast_parts, network_shape
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import fit_target_scaler, output_labels
 from crossattn_core.model.network import build_network
 from crossattn_core.panel.schemas import check_cut_off, check_windows
-from crossattn_core.panel.splits import training_rows
 from crossattn_core.panel.windows import Windows, fit_scaler
+from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.device import threads
+from crossattn_core.training.epochs import EpochReport
 from crossattn_core.training.loop import Examples, as_tensor, train
 from crossattn_core.training.objective import Objective, class_facts
 
@@ -58,23 +58,13 @@ def fit_network(
     """Fit scalers and network on what is known at the cut-off; see ``registry.fit_model``."""
     model, training = experiment.model, experiment.training
     panel = request.known_panel
-    labels = output_labels(panel, experiment.labels)
-    weight_T = np.asarray(request.row_weight_T[: request.cut_off + 1], dtype=np.float32)
-    weighted_R = np.flatnonzero(weight_T > 0)
-    split = training_rows(
-        labels,
-        request.cut_off,
-        # A row without weight costs as much as any other and teaches nothing.
-        first=max(model.lookback - 1, int(weighted_R.min(initial=len(weight_T)))),
-        validation_share=training.validation_share,
-        embargo=training.embargo,
-        stride=training.stride,
-    )
+    labels, weight_T = output_labels(panel, experiment.labels), request.known_weight_T
+    split = request.split(labels, training, first=model.lookback - 1)
     check_windows(panel, split.train_R, model.lookback, last_row=split.train_end)
     check_windows(panel, split.validation_R, model.lookback, last_row=request.cut_off)
     check_cut_off(panel.as_of_T[split.train_end], panel.as_of_T[request.cut_off])
-    first_bar = int(split.train_R[0]) - model.lookback + 1
-    scaler = fit_scaler(panel, first_bar, split.train_end)
+    first = int(split.train_R[0])
+    scaler = fit_scaler(panel, first - model.lookback + 1, split.train_end)
     train_known_TNO = labels.known_at(split.train_end)
     target_scaler = fit_target_scaler(panel, train_known_TNO, split.train_R)
     train_TNO, validation_TNO = (
@@ -88,13 +78,7 @@ def fit_network(
             as_tensor(np.expm1(known_TNO[..., traded : traded + 1])) for known_TNO in (train_known_TNO, labels.value_TNH)
         )
     examples = Examples(
-        Windows(
-            panel,
-            scaler,
-            lookback=model.lookback,
-            max_age_hours=experiment.features.max_age_hours,
-            first=int(split.train_R[0]),
-        ),
+        Windows(panel, scaler, lookback=model.lookback, max_age_hours=experiment.features.max_age_hours, first=first),
         train_TNO,
         validation_TNO,
         as_tensor(weight_T),
@@ -149,27 +133,15 @@ def _output_weights(experiment: Experiment) -> Tensor:
 
 def _adapt(preset: dict[str, str], experiment: Experiment) -> Experiment:
     """The experiment with the family's knobs laid over its own."""
-    training: dict[str, Any] = {}
-    if "loss" in preset:
-        training["loss"] = preset["loss"]
+    model = {name: knob for name, knob in preset.items() if name != "loss"}
+    training: dict[str, Any] = {name: knob for name, knob in preset.items() if name == "loss"}
     if preset.get("cross_attention") == "off":
         training["own_branch_stride"] = min(experiment.training.own_branch_stride, _OWN_BRANCH_STRIDE)
-    sections = {
-        "model": experiment.model.model_copy(update={name: knob for name, knob in preset.items() if name != "loss"}),
-        "training": experiment.training.model_copy(update=training),
-    }
+    sections = {"model": experiment.model.model_copy(update=model), "training": experiment.training.model_copy(update=training)}
     return experiment.model_copy(update=sections)
 
 
 for _name, _preset in _PRESETS.items():
-    FAMILIES.add(
-        _name,
-        Family(
-            fit_network,
-            FittedNetwork.from_checkpoint,
-            KNOBS,
-            adapt=partial(_adapt, _preset),
-            averages_seeds=True,
-            gives_weights=_preset.get("head") == "weights",
-        ),
-    )
+    _adapted, _weights = partial(_adapt, _preset), _preset.get("head") == "weights"
+    _family = Family(fit_network, FittedNetwork.from_checkpoint, KNOBS, _adapted, averages_seeds=True, gives_weights=_weights)
+    FAMILIES.add(_name, _family)

@@ -11,20 +11,12 @@ from crossattn_core.errors import CheckpointError, ExperimentError, TrainingErro
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import check_fits, read_checkpoint
 from crossattn_core.families.ensemble import MEMBERS, FittedEnsemble, fit_ensemble
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, Family, FitRequest, FittedModel, silent
+from crossattn_core.families.fitted import Family, FitRequest, FittedModel
+from crossattn_core.progress import silent
 from crossattn_core.registry import Registry
+from crossattn_core.training.epochs import EpochReport
 
-__all__ = [
-    "FAMILIES",
-    "AttentionWeights",
-    "EpochReport",
-    "Family",
-    "FitRequest",
-    "FittedModel",
-    "fit_model",
-    "load_model",
-    "silent",
-]
+__all__ = ["FAMILIES", "fit_model", "load_model"]
 
 FAMILIES = Registry[Family]("model family", "crossattn_core.families")
 """What ``retrain.families`` can name."""
@@ -36,12 +28,10 @@ def fit_model(
     """Fit ``family`` on the rows at or before ``request.cut_off``; deterministic with ``training.threads`` at 1.
 
     Args:
-        family: a name in ``FAMILIES``.
-        request: the panel, the cut-off, the rows' weights, the seed and the predecessor, if any.
         report: called after each epoch.
 
     Raises:
-        ExperimentError: unknown family.
+        ExperimentError: the family is none of ``FAMILIES``.
         TrainingError: too few rows, or a loss that is not finite (the batch is named).
     """
     kind = FAMILIES.get(family)

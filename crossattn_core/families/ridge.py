@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import EpochReport, Family, FitRequest
+from crossattn_core.families.fitted import Family, FitRequest
 from crossattn_core.families.lagged_returns import LaggedReturnModel, lagged_design, return_deviation, scaled_returns
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
+from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["FittedRidge", "fit_ridge", "ridge_weights"]
 
@@ -34,10 +35,7 @@ class FittedRidge(LaggedReturnModel):
         manifest: dict[str, Any],
     ) -> None:
         self.weight_ENO = weight_ENO
-        self.deviation_N = deviation_N
-        self.target_scaler = target_scaler
-        self.experiment = experiment
-        self.identify(manifest)
+        super().__init__(deviation_N, target_scaler, experiment, manifest)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"weight_ENO": self.weight_ENO, **super().arrays()}
@@ -76,10 +74,7 @@ def fit_ridge(family: str, request: FitRequest, experiment: Experiment, *, repor
 
 
 def ridge_weights(
-    design_RE: NDArray[np.float64],
-    target_RNO: NDArray[np.float64],
-    weight_R: NDArray[np.float64],
-    penalty: float,
+    design_RE: NDArray[np.float64], target_RNO: NDArray[np.float64], weight_R: NDArray[np.float64], penalty: float
 ) -> NDArray[np.float64]:
     """(E, N, O) weighted ridge solutions without intercept; a NaN target leaves its row out of that column.
 
@@ -91,9 +86,8 @@ def ridge_weights(
     solved_ENO = np.zeros((regressors, *target_RNO.shape[1:]))
     # Columns that miss the same rows share one decomposition; on a 24/7 market that is all of them.
     columns: dict[bytes, list[tuple[int, int]]] = {}
-    for n in range(target_RNO.shape[1]):
-        for o in range(target_RNO.shape[2]):
-            columns.setdefault(np.packbits(seen_RNO[:, n, o]).tobytes(), []).append((n, o))
+    for n, o in np.ndindex(target_RNO.shape[1:]):
+        columns.setdefault(np.packbits(seen_RNO[:, n, o]).tobytes(), []).append((n, o))
     weighted_RE = design_RE * weight_R[:, None]
     gram_EE = weighted_RE.T @ design_RE
     for members in columns.values():

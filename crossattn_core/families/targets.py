@@ -32,7 +32,7 @@ class TargetScaler:
     """Mean trailing volatility of the training rows."""
 
     def unit_RNO(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        """(R, N, O) log return that one scaled unit stands for at each row; uses bars up to the row only."""
+        """(R, N, O) log return that one scaled unit is worth at each row; uses bars up to the row only."""
         if not len(rows):
             return np.zeros((0, *self.deviation_NO.shape), dtype=np.float32)
         first, last = int(np.min(rows)), int(np.max(rows))

@@ -1,8 +1,10 @@
-"""What the panel and the labels fix about a network, before any knob."""
+"""What the panel and the labels fix about a network, before any knob; and how a width divides into heads."""
 
 from dataclasses import dataclass
 
-__all__ = ["NetworkShape"]
+from torch import Tensor
+
+__all__ = ["NetworkShape", "by_head"]
 
 
 @dataclass(frozen=True)
@@ -17,3 +19,8 @@ class NetworkShape:
     """Sector of each asset, as small integers, each in one market; hierarchical attention needs them."""
     markets: tuple[int, ...] = ()
     """Market of each asset, likewise."""
+
+
+def by_head(value_BXD: Tensor, heads: int) -> Tensor:
+    """(B, X, D) to (B, H, X, K), D = H * K."""
+    return value_BXD.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -38,7 +38,7 @@ def ic_of_sums(sums_XNK: NDArray[np.float64], *, min_spread: float = 0.0) -> NDA
 
     Args:
         min_spread: product of both variances (in the units of the sums) up to which an asset counts as not varying: sums
-            of series scaled to the order of one tell rounding from variation.
+            of series scaled to the order of one separate rounding from variation.
     """
     n, x, y, xx, yy, xy = np.moveaxis(sums_XNK, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):

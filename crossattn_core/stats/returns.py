@@ -1,9 +1,9 @@
-"""Log returns from row to row. Axes: T rows, N assets."""
+"""Log returns from row to row, and returns about their mean. Axes: T rows, N assets."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["log_price_ratios", "log_returns"]
+__all__ = ["centred", "log_price_ratios", "log_returns"]
 
 
 def log_returns(price_TN: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -14,10 +14,14 @@ def log_returns(price_TN: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def log_price_ratios(price_TN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``log_returns`` as the log of one division instead of a difference of two logs.
-
-    The last bits differ, and risk estimates that stored weights rest on are made of these.
-    """
+    """``log_returns`` as the log of one division: the last bits differ, and the risk behind stored weights is made of these."""
     return_TN = np.full(price_TN.shape, np.nan)
     return_TN[1:] = np.log(price_TN[1:] / price_TN[:-1])
     return return_TN
+
+
+def centred(value_TN: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(T, N) values less the mean of each asset's known ones, 0 where unknown, and which are known."""
+    known_TN = np.isfinite(value_TN)
+    mean_N = np.where(known_TN, value_TN, 0.0).sum(axis=0) / np.maximum(known_TN.sum(axis=0), 1)
+    return np.where(known_TN, value_TN - mean_N, 0.0), known_TN

@@ -32,7 +32,7 @@ class Computing:
         bfloat16 pays on a GPU; on CPUs it was measured several times slower, so 'auto' keeps float32 there.
 
         Raises:
-            TrainingError: cuda is asked for and there is none.
+            TrainingError: cuda is requested and there is none.
         """
         found = torch.cuda.is_available()
         if settings.device == "cuda" and not found:

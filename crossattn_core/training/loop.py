@@ -5,7 +5,7 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,16 +14,17 @@ from torch import Tensor, nn
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
-from crossattn_core.families.calibration import Parts, calibrate, combine
-from crossattn_core.families.fitted import EpochReport, silent
 from crossattn_core.model.network import CrossAssetNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
+from crossattn_core.progress import silent
+from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.device import Computing
+from crossattn_core.training.epochs import EpochReport, TrainingHistory
 from crossattn_core.training.loss import collapse_penalty
 from crossattn_core.training.objective import Objective
 
-__all__ = ["INFERENCE_BATCH", "Examples", "TrainingHistory", "ValidationOutput", "train"]
+__all__ = ["INFERENCE_BATCH", "Examples", "ValidationOutput", "train"]
 
 INFERENCE_BATCH = 64
 """Rows in one forward pass of a trained network: more do not fit the caches of a CPU and take longer."""
@@ -45,24 +46,8 @@ class Examples:
 
     def to(self, device: torch.device) -> "Examples":
         """The same, resident on ``device``; rows stay on the CPU, where they are shuffled."""
-        return replace(
-            self,
-            windows=self.windows.to(device),
-            train_target_TNO=self.train_target_TNO.to(device),
-            validation_target_TNO=self.validation_target_TNO.to(device),
-            weight_T=self.weight_T.to(device),
-            objective=self.objective.to(device),
-        )
-
-
-@dataclass
-class TrainingHistory:
-    """What happened, epoch by epoch."""
-
-    training_loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    """From 1; 0 means that the start was never beaten."""
+        names = ("windows", "train_target_TNO", "validation_target_TNO", "weight_T", "objective")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 @dataclass(frozen=True)
@@ -137,12 +122,11 @@ def train(
             schedule.step(validation_loss)
         history.training_loss.append(summed / len(order_R))
         history.validation_loss.append(validation_loss)
-        is_best = validation_loss < best_loss
-        if is_best:
+        if validation_loss < best_loss:
             best_loss, history.best_epoch = validation_loss, epoch
             best_weights, best_output = copy.deepcopy(network.state_dict()), output
         rate = optimiser.param_groups[0]["lr"]
-        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, is_best, len(order_R)))
+        report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, len(order_R)))
     network.load_state_dict(best_weights)
     # Forecasts are made on the CPU, wherever the fit was.
     network.to("cpu").eval()

@@ -34,10 +34,7 @@ def direction_loss(
     """Cross-entropy of down / neutral / up, each class of an output weighing the same in all.
 
     Args:
-        logit_BNOC: raw scores.
         class_BNO: the class that came, -1 where there is no outcome: it takes no part.
-        weight_B: weight of each row.
-        output_weight_O: weight of each output.
         class_weight_OC: 1 / (C * training share of the class), so that rare classes are not given up.
     """
     exists_BNO = class_BNO >= 0
@@ -82,10 +79,8 @@ def sharpe_loss(
     Args:
         weight_BN: shares of equity; rows of a chain follow each other.
         return_BN: simple return over the holding period; NaN (not tradable) earns and costs nothing.
-        row_weight_B: weight of each row in mean and variance.
         follows_B: whether the row is the decision after the row before it.
         cost: of one unit of turnover, as a fraction.
-        decisions_per_year: holding periods in a year.
     """
     held_BN = weight_BN * torch.isfinite(return_BN)
     turnover_B = functional.pad(held_BN.diff(dim=0).abs().sum(dim=1), (1, 0)) * follows_B

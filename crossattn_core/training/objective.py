@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from crossattn_core.days import HOURS_PER_YEAR
 from crossattn_core.experiment import LabelSettings, ModelSettings, TrainingSettings
 from crossattn_core.model.heads import DIRECTIONS, direction_classes, portfolio_weights
 from crossattn_core.training.loss import direction_loss, rank_loss, regression_loss, sharpe_loss
 
 __all__ = ["ClassFacts", "Objective", "class_facts"]
-
-_HOURS_PER_YEAR = 8760
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,8 @@ class Objective:
         """The loss of raw outputs at the rows ``row_B``.
 
         Args:
-            raw_BNR: what the network gives.
             target_BNO: outcomes, NaN where there is none: scaled labels; with 'sharpe' the simple return over the trade
                 horizon as the only output.
-            weight_B: weight of each row.
             row_B: panel rows; which of them follow each other decides what turnover costs.
             readable_BN: which assets can be held.
         """
@@ -77,7 +74,7 @@ class Objective:
                     weight_B,
                     follows_B,
                     cost=settings.turnover_cost_bps / 1e4,
-                    decisions_per_year=_HOURS_PER_YEAR / self.step,
+                    decisions_per_year=HOURS_PER_YEAR / self.step,
                 )
 
     def to(self, device: torch.device) -> "Objective":

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import ExperimentError, HistoryError, TrainingError
 from crossattn_core.experiment import Choice, Experiment
-from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
+from crossattn_core.families.fitted import FitRequest, FittedModel
+from crossattn_core.families.registry import fit_model
 from crossattn_core.families.targets import output_labels
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels

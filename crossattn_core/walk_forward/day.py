@@ -1,4 +1,4 @@
-"""One day of the walk-forward: decide, fit where the plan says so, predict, store.
+"""One day of the walk-forward: decide, fit where that is a retrain, predict, store.
 
 Axes: T bars up to the cut-off, N assets, H horizons, F features, Q inner edges of equal-count bins.
 """
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import EpochReport, FitRequest, FittedModel
+from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
+from crossattn_core.training.epochs import EpochReport
 from crossattn_core.walk_forward.drift import drift_edges, history_of_fit, row_weights
 from crossattn_core.walk_forward.fingerprint import canonical, day_inputs, settings_hash
 from crossattn_core.walk_forward.health import Health, check_health
@@ -125,7 +126,11 @@ class Walker:
         planned = stored if stored and stored["model_inputs"] == inputs.models and self._models_exist(stored) else None
         trained: dict[str, Trained] = {}
         count = 0
-        if planned and planned["forecast_inputs"] == inputs.forecasts and self._predictions_exist(day, planned):
+        if (
+            planned
+            and planned["forecast_inputs"] == inputs.forecasts
+            and planned["forecast_hash"] == predictions_hash(self.home, day)
+        ):
             record = planned
         else:
             made, trained = (planned, trained) if planned else self._plan(day, overrides)
@@ -161,9 +166,8 @@ class Walker:
         trained: dict[str, Trained] = {}
         record: dict[str, Any] = {}
         if start.decision.action == "retrain":
-            weight_T = row_weights(
-                len(start.known.as_of_T), start.regimes.regime_D, start.in_force.regime, self.experiment.retrain
-            )
+            rows = len(start.known.as_of_T)
+            weight_T = row_weights(rows, start.regimes.regime_D, start.in_force.regime, self.experiment.retrain)
             edge_FQ = drift_edges(start.known, weight_T)
             drift = self.past.stability(start.known, edge_FQ)
             for family in self.experiment.retrain.families:
@@ -219,21 +223,12 @@ class Walker:
             for family in self.experiment.retrain.families
             if (model_id := model_by_family.get(family))
         }
-        self.past.remember_forecasts(
-            day,
-            {
-                family: predicted.value_RNH[:, :, 0]
-                for family, predicted in predicted_by_family.items()
-                if predicted.kind == "return"
-            },
-        )
+        returns = {family: predicted for family, predicted in predicted_by_family.items() if predicted.kind == "return"}
+        self.past.remember_forecasts(day, {family: predicted.value_RNH[:, :, 0] for family, predicted in returns.items()})
         return write_predictions(self.home, day, known.as_of_T[rows], known.asset_ids, predicted_by_family, model_by_family)
 
     def _models_exist(self, stored: dict[str, Any]) -> bool:
         return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
-
-    def _predictions_exist(self, day: date, stored: dict[str, Any]) -> bool:
-        return predictions_hash(self.home, day) == stored["forecast_hash"]
 
 
 def _facts(model: FittedModel, known: Panel, weight_T: NDArray[np.float32]) -> ModelFacts:

@@ -6,6 +6,7 @@ Axes: T bars up to the cut-off, D days, N assets, F features, Q inner edges of e
 import numpy as np
 from numpy.typing import NDArray
 
+from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.experiment import Experiment, LabelSettings, RetrainSettings
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
@@ -15,9 +16,6 @@ from crossattn_core.stats.ic import mean_ic
 __all__ = ["drift_edges", "history_of_fit", "realised_ic_by_family", "row_weights", "stability_index"]
 
 _BINS = 10
-_WEEK = 168
-_MIN_PAIRS = 48
-"""Realised pairs under which an asset's IC is not counted."""
 
 
 def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, settings: RetrainSettings) -> NDArray[np.float32]:
@@ -30,9 +28,8 @@ def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, se
     age_days_T = (rows - 1 - row_T) // BARS_A_DAY
     weight_T = 0.5 ** (age_days_T / settings.recency_half_life_days)
     if regime_in_force >= 0:
-        regime_T = np.full(rows, -1, dtype=np.int64)
-        known = np.repeat(regime_D, BARS_A_DAY)[:rows]
-        regime_T[: len(known)] = known
+        known_T = np.repeat(regime_D, BARS_A_DAY)[:rows]
+        regime_T = np.pad(known_T, (0, rows - len(known_T)), constant_values=-1)
         weight_T = np.where(regime_T == regime_in_force, weight_T, weight_T * settings.other_regime_weight)
     return np.where(age_days_T < settings.history_days, weight_T, 0.0).astype(np.float32)
 
@@ -40,11 +37,11 @@ def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, se
 def history_of_fit(panel: Panel, weight_T: NDArray[np.float32], experiment: Experiment) -> tuple[Panel, NDArray[np.float32]]:
     """The part of ``panel`` that a fit needs, and its rows' weights: the rows that count and the windows behind them.
 
-    Bars before that would be scaled, gathered and multiplied by a weight of zero. The cut is on a whole week, like the
+    Bars before that would be scaled and multiplied by a weight of zero. The cut is on a whole week, like the
     blocks of trailing sums.
     """
-    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * _WEEK
-    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // _WEEK * _WEEK
+    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * HOURS_PER_WEEK
+    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // HOURS_PER_WEEK * HOURS_PER_WEEK
     if not start:
         return panel, weight_T
     return panel.cut(slice(start, None), f"{panel.content_hash}[{start}:]"), weight_T[start:]
@@ -55,7 +52,7 @@ def drift_edges(panel: Panel, weight_T: NDArray[np.float32]) -> NDArray[np.float
     feature_TNF = np.asarray(panel.feature_TNF[: len(weight_T)])[weight_T > 0]
     edge_FQ = np.full((len(panel.features), _BINS - 1), np.nan)
     for f in range(len(panel.features)):
-        value = feature_TNF[:, :, f].ravel()
+        value = feature_TNF[:, :, f]
         value = value[np.isfinite(value)].astype(np.float64)
         if len(value) >= 10 * _BINS:
             edge_FQ[f] = np.quantile(value, np.arange(1, _BINS) / _BINS)
@@ -72,7 +69,7 @@ def stability_index(panel: Panel, first_row: int, edge_FQ: NDArray[np.float64]) 
     for f in range(len(edge_FQ)):
         if not np.isfinite(edge_FQ[f]).all() or (np.diff(edge_FQ[f]) <= 0).any():
             continue
-        value = np.asarray(panel.feature_TNF[first_row:, :, f]).ravel()
+        value = np.asarray(panel.feature_TNF[first_row:, :, f])
         value = value[np.isfinite(value)]
         if len(value) < 10 * _BINS:
             continue

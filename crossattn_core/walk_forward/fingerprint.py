@@ -38,13 +38,8 @@ class DayInputs(NamedTuple):
 def day_inputs(
     day: date, chain: dict[date, str], settings: str, previous_plan_hash: str, overrides: Sequence[Override]
 ) -> DayInputs:
-    """Hash what ``day`` is made from.
-
-    Args:
-        chain: see ``panel_chain``; it reaches to ``day``.
-        settings: see ``settings_hash``.
-        previous_plan_hash: of the day before; empty on the first day.
-        overrides: the day's own.
+    """Hash what ``day`` is made from: ``panel_chain`` up to it, ``settings_hash``, the plan of the day before ('' on the first
+    day), and the day's own overrides.
     """
     before = chain.get(day - timedelta(days=1), "")
     models = combined_hash(settings, before, previous_plan_hash, *(canonical(asdict(override)) for override in overrides))
@@ -69,11 +64,7 @@ def panel_chain(panel: Panel) -> dict[date, str]:
 
 
 def settings_hash(experiment: Experiment, code: str = "") -> str:
-    """Hash of what decides a walk-forward day beside the panel: the knobs that it reads, and the code.
-
-    Args:
-        code: hash of the code that the walk runs. Empty: code does not count.
-    """
+    """Hash of what decides a walk-forward day beside the panel: the knobs that it reads, and the code's hash ('' for none)."""
     return combined_hash(_FORMAT, str(FORMAT), code, hash_of_values(knob_values(experiment, FORECAST_KNOBS)))
 
 

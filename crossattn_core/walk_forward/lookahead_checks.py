@@ -58,16 +58,14 @@ def check_no_forecast_saw_its_label(
     predictions = read_predictions(home, first or date.min, last or date.max)
     if predictions.empty:
         return pd.DataFrame(columns=list(LEAK_COLUMNS))
-    cut_off_by_model = {
-        model_id: _cut_off(home, experiment, model_id, load) for model_id in sorted(predictions["model_id"].unique())
-    }
+    cut_off_by_model = {model_id: _cut_off(home, experiment, model_id, load) for model_id in predictions["model_id"].unique()}
     cut_off = pd.to_datetime(predictions["model_id"].map(cut_off_by_model), format="ISO8601").astype("datetime64[us]")
     label_end = pd.Series(_label_ends(panel, experiment, predictions), index=predictions.index)
     day_start = (predictions["as_of"] - pd.Timedelta(1, "us")).dt.normalize()
     fault = pd.Series("", index=predictions.index)
     fault[label_end <= cut_off] = "the label ended before the model's cut-off"
     fault[cut_off > day_start] = "the model knows rows of the day that it serves"
-    fault[cut_off.isna()] = "the model's checkpoint does not say its cut-off"
+    fault[cut_off.isna()] = "the model's checkpoint holds no cut-off"
     checked = predictions.assign(cut_off=cut_off, label_end=label_end, fault=fault)
     return checked.loc[fault != "", list(LEAK_COLUMNS)].reset_index(drop=True)
 

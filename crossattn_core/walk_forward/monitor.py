@@ -1,7 +1,7 @@
 """The newest day: what the plan decides before the walk has stepped it, how forecasts turned out lately, and what is missing.
 
-The outlook calls the same pure function as the walk, on the same facts, so that a sensor can say why a run is launched
-and the run finds the same reason.
+The outlook calls the same pure function as the walk, on the same facts, so that a sensor launches a run with the reason that
+the run itself will find.
 
 Axes: T rows of the panel, D days, N assets, K sums of an IC (see selection/realised.py).
 """
@@ -72,7 +72,7 @@ def outlook(home: Home, experiment: Experiment, panel: Panel, due: Sequence[date
 
     Args:
         due: days whose walk is missing or made from something else. Where days before the newest are among them, the newest
-            is planned from a state that does not exist yet: the decision is to wait, and says so.
+            is planned from a state that does not exist yet: the decision is to wait for them.
     """
     days = panel_days(panel)
     if not days:

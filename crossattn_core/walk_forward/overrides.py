@@ -42,13 +42,12 @@ def read_overrides(home: Home) -> list[Override]:
     return [Override(**(row | {"day": date.fromisoformat(row["day"])})) for row in rows]
 
 
-def record_override(home: Home, override: Override) -> list[Override]:
-    """Append an override (the same one twice counts once); returns all of them."""
+def record_override(home: Home, override: Override) -> Override:
+    """Append an override (the same one twice counts once) and return it."""
     overrides = read_overrides(home)
     if override not in overrides:
-        overrides.append(override)
-        write_json(_path(home), [asdict(row) | {"day": row.day.isoformat()} for row in overrides])
-    return overrides
+        write_json(_path(home), [asdict(row) | {"day": row.day.isoformat()} for row in (*overrides, override)])
+    return override
 
 
 def next_day(home: Home, experiment: Experiment) -> date:
@@ -67,9 +66,7 @@ def force_retrain(home: Home, experiment: Experiment, note: str, *, day: date | 
     Raises:
         HistoryError: the day was stepped already and ``rewrite`` is off, or lies before the period.
     """
-    override = Override(_dated(home, experiment, day, rewrite), "forced", note)
-    record_override(home, override)
-    return override
+    return record_override(home, Override(_dated(home, experiment, day, rewrite), "forced", note))
 
 
 def roll_back(
@@ -108,9 +105,7 @@ def roll_back(
         raise HistoryError(
             f"{name}: no healthy model before {state.in_force.get(name, '') or 'the first'} to go back to on {effective}"
         )
-    override = Override(effective, "rollback", note, family, model_id)
-    record_override(home, override)
-    return override
+    return record_override(home, Override(effective, "rollback", note, family, model_id))
 
 
 def with_rollbacks(state: State, overrides: Iterable[Override], families: tuple[str, ...]) -> tuple[State, str]:

@@ -72,7 +72,7 @@ _FORMER_FOLDERS = ("forecasts", "wanted")
 
 
 def predictions_path(home: Home, day: date) -> Path:
-    """Where the predictions of ``day`` lie."""
+    """File of the predictions of ``day``."""
     return home.walk_forward / "predictions" / f"{day}.parquet"
 
 
@@ -130,10 +130,9 @@ def predictions_of(home: Home, days: Iterable[date], kind: Kind | None = None) -
     return (table if kind is None else table.filter(pc.field("kind") == kind)).to_pandas()
 
 
-def read_forecasts(home: Home, first: date, last: date, families: tuple[str, ...] | None = None) -> pd.DataFrame:
+def read_forecasts(home: Home, first: date, last: date) -> pd.DataFrame:
     """Stored forecasts of the days first..last (``FORECAST_COLUMNS``), days ascending: the predictions of kind 'return'."""
-    forecasts = as_forecasts(read_predictions(home, first, last, "return"))
-    return forecasts if families is None else forecasts[forecasts["family"].isin(families)].reset_index(drop=True)
+    return as_forecasts(read_predictions(home, first, last, "return"))
 
 
 def write_day(home: Home, day: date, record: dict[str, Any]) -> None:
@@ -200,13 +199,8 @@ def plan_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def read_plan(home: Home, first: date | None = None, last: date | None = None) -> pd.DataFrame:
     """The plan, one row a day and family (``PLAN_COLUMNS``), days ascending; empty where nothing was stepped."""
-    rows = [
-        row
-        for record in linked_days(home)
-        if (first is None or record["day"] >= first.isoformat()) and (last is None or record["day"] <= last.isoformat())
-        for row in record["rows"]
-    ]
-    return plan_frame(rows)
+    earliest, latest = (first or date.min).isoformat(), (last or date.max).isoformat()
+    return plan_frame([row for record in linked_days(home) if earliest <= record["day"] <= latest for row in record["rows"]])
 
 
 def _identity(path: Path) -> tuple[Path, int, int, int]:

@@ -1,8 +1,5 @@
 """The walk-forward: day by day, retrain or carry, then forecast the day with the model in force at its start.
 
-    step_day(home, experiment, panel, day)        one day (and any earlier day that is missing)
-    walk(home, experiment, panel, first, last)    a backfill: the same days, one after the other, resumable
-
 Day D decides at D 00:00 from rows with as_of <= D 00:00 and forecasts every as_of in (D 00:00, D+1 00:00]. A stored day
 is reused while the hash of what it was made from (panel up to D+1 00:00, settings, code, overrides, the day before) is
 today's; so a backfill, a resumed one and daily live steps end in the same bits.
@@ -17,34 +14,11 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
+from crossattn_core.progress import silent
 from crossattn_core.walk_forward.day import DayResult, EpochOfDay, Fit, Walker
 from crossattn_core.walk_forward.past import Load
 
-__all__ = ["DayResult", "EpochOfDay", "step_day", "walk"]
-
-
-def step_day(
-    home: Home,
-    experiment: Experiment,
-    panel: Panel,
-    day: date,
-    *,
-    report: Callable[[EpochOfDay], None] = lambda epoch: None,
-    fit: Fit = fit_model,
-    load: Load = load_model,
-    codes: Sequence[str] = ("",),
-) -> DayResult:
-    """Step one day; earlier days that are missing or stale are stepped first.
-
-    Args:
-        panel: rows from the experiment's first day on; it may end within ``day`` (the rest of the day's forecasts follow
-            when it is stepped again) or after it (nothing later is read).
-        report, fit, load, codes: as in ``walk``.
-
-    Raises:
-        HistoryError: the panel holds no row of ``day``.
-    """
-    return list(walk(home, experiment, panel, day, day, report=report, fit=fit, load=load, codes=codes))[-1]
+__all__ = ["DayResult", "EpochOfDay", "walk"]
 
 
 def walk(
@@ -54,7 +28,7 @@ def walk(
     first: date,
     last: date,
     *,
-    report: Callable[[EpochOfDay], None] = lambda epoch: None,
+    report: Callable[[EpochOfDay], None] = silent,
     fit: Fit = fit_model,
     load: Load = load_model,
     codes: Sequence[str] = ("",),
@@ -65,6 +39,8 @@ def walk(
     anywhere, it goes on where it stopped.
 
     Args:
+        panel: rows from the experiment's first day on; it may end within ``last`` (the rest of the day's forecasts follow
+            when it is stepped again) or after it (nothing later is read).
         report: called after each epoch of each fit.
         fit: fits one family on one request.
         load: reads a checkpoint that the fit stored.

@@ -8,11 +8,11 @@ import dagster as dg
 import pandas as pd
 
 from crossattn_core import model_stages
-from crossattn_core.families.fitted import EpochReport
 from crossattn_core.line import Line
 from crossattn_core.report.figures.stages import loss_figure
 from crossattn_core.report.figures.style import png
 from crossattn_core.stages import StageTable
+from crossattn_core.training.epochs import EpochReport
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay, sampled_days
 from crossattn_core.walk_forward.store import read_predictions
 from crossattn_core.walk_forward.walk import DayResult

@@ -5,7 +5,8 @@ import pytest
 
 from crossattn_core.analysis.attribution import agreement, attribution, gradient_view, occlusion_view, with_other_history
 from crossattn_core.errors import HistoryError
-from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.families.fitted import FitRequest
+from crossattn_core.families.registry import fit_model
 from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
 
 LEADS = ((0, 1, 2, 0.8), (0, 2, 4, 0.8), (0, 3, 1, 0.8))

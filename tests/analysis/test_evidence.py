@@ -16,7 +16,8 @@ from crossattn_core.analysis.evidence import (
     sampled_rows,
 )
 from crossattn_core.analysis.snapshot_store import read_attention
-from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.families.fitted import FitRequest
+from crossattn_core.families.registry import fit_model
 from crossattn_core.home import Home
 from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.store import read_plan

@@ -10,6 +10,7 @@ from crossattn_core.analysis.snapshot import Snapshot
 from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots, moved_share
 from crossattn_core.analysis.snapshot_store import edge_matrices
 from crossattn_core.experiment import AnalysisSettings
+from tests.analysis.window_changes import since_window
 from tests.walk_forward.fakes import FIRST_DAY
 
 NAMES = ("a", "b", "c", "d")
@@ -55,7 +56,7 @@ def test_entropy_near_nothing_or_uniform_is_flagged(entropy: float, check: str) 
     assert {name for _, name in _failed(_frame(entropy=entropy))} == {check}
 
 
-def test_changes_say_how_much_moved_and_whether_the_model_is_the_same() -> None:
+def test_changes_show_how_much_moved_and_whether_the_model_is_the_same() -> None:
     edge_NM = np.full((4, 4), 1.0)
     edge_NM[:, 0] = 10.0
     changes = attention_changes(_frame(d3=edge_NM), NAMES)
@@ -77,11 +78,11 @@ def test_a_window_that_ended_is_the_yardstick_of_the_next() -> None:
         }
     )
     frame = _frame(d2=edge_NM, d3=edge_NM)
-    changes = attention_changes(frame, NAMES, windows)
-    assert changes["since_window"].isna().tolist() == [True, True, False, False]
-    assert changes["since_window"].iloc[3] > 0.3
+    moved_D = since_window(frame, NAMES, windows)
+    assert np.isnan(moved_D).tolist() == [True, True, False, False]
+    assert moved_D[3] > 0.3
     _, edge_DNM = edge_matrices(frame, NAMES)
-    assert moved_share(edge_DNM[:2].mean(axis=0), edge_DNM[3]) == pytest.approx(changes["since_window"].iloc[3], abs=1e-6)
+    assert moved_share(edge_DNM[:2].mean(axis=0), edge_DNM[3]) == pytest.approx(moved_D[3], abs=1e-6)
 
 
 def test_weights_that_do_not_add_up_are_an_error_of_their_own() -> None:

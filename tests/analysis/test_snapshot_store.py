@@ -15,9 +15,9 @@ from crossattn_core.analysis.snapshot_store import (
     read_snapshots_from_previous,
 )
 from crossattn_core.errors import HistoryError
-from crossattn_core.families.fitted import AttentionWeights, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
-from crossattn_core.families.registry import FitRequest, fit_model, load_model
+from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.store import read_plan
@@ -196,7 +196,7 @@ def test_a_snapshot_is_the_attention_of_the_very_call_that_forecasts(tmp_path: P
     model = load_model(home.models / snapshot.model_id, experiment)
     weights = model.attention(panel.until(30 * 24), rows)
     np.testing.assert_array_equal(weights.weight_RHNML, in_forecast_RHNML)
-    np.testing.assert_allclose(snapshot.weight_NML, weights.serving("next_bar").mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(snapshot.weight_NML, weights.heads_serving("next_bar").mean(axis=(0, 1)), atol=1e-6)
     np.testing.assert_allclose(in_forecast_RHNML.sum(axis=(3, 4)), 1.0, atol=1e-5)
 
 

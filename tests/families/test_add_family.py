@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from crossattn_core.errors import CheckpointError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import EpochReport, Family, FitRequest, FittedModel
+from crossattn_core.families.fitted import Family, FitRequest, FittedModel
 from crossattn_core.families.registry import FAMILIES, fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
+from crossattn_core.training.epochs import EpochReport
 from crossattn_core.walk_forward.store import read_forecasts
-from crossattn_core.walk_forward.walk import step_day
+from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel
 
 DAYS = 22
@@ -62,7 +63,7 @@ def test_a_family_from_outside_is_walked_and_its_forecasts_are_stored(tmp_path: 
     home, day = Home(tmp_path), FIRST_DAY + timedelta(days=DAYS - 1)
     with FAMILIES.temporarily("constant", CONSTANT):
         experiment = rolling_experiment(families=("constant",))
-        result = step_day(home, experiment, PANEL, day)
+        [result] = walk(home, experiment, PANEL, day, day)
         model = fit_model("constant", REQUEST, experiment)
     assert result.day == day
     forecasts = read_forecasts(home, day, day)

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.planted.markets import planted_experiment, planted_market
 from crossattn_core.errors import CheckpointError, ExperimentError, TrainingError
+from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.registry import FAMILIES as REGISTRY
-from crossattn_core.families.registry import FitRequest, fit_model, load_model
+from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.panel.panel import Panel
 
 SMALL = {

@@ -7,7 +7,8 @@ from benchmarks.planted.markets import planted_experiment, planted_market
 from crossattn_core import __version__
 from crossattn_core.experiment import Experiment
 from crossattn_core.families import checkpoint
-from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.families.fitted import FitRequest
+from crossattn_core.families.registry import fit_model
 
 PANEL = planted_market(bars=500, assets=4, seed=3)
 REQUEST = FitRequest(PANEL, 400, np.ones(500, np.float32), seed=5)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from benchmarks.planted.markets import planted_experiment, planted_market
 from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import ModelSettings, load_experiment
-from crossattn_core.families.registry import FitRequest, fit_model, load_model
+from crossattn_core.families.fitted import FitRequest
+from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, allowed_sources
 from crossattn_core.model.encoders.base import ENCODERS, Encoder
 from crossattn_core.model.shape import NetworkShape

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.planted.markets import planted_experiment, planted_market
 from crossattn_core.errors import TrainingError
-from crossattn_core.families.fitted import EpochReport
-from crossattn_core.families.registry import FitRequest, FittedModel, fit_model
+from crossattn_core.families.fitted import FitRequest, FittedModel
+from crossattn_core.families.registry import fit_model
+from crossattn_core.training.epochs import EpochReport
 
 PANEL = planted_market(bars=700, assets=4, seed=2, edges=())
 SMALL = {

@@ -8,9 +8,10 @@ import torch
 
 from benchmarks.planted.markets import PlantedEdge, planted_experiment, planted_market
 from crossattn_core.errors import TrainingError
-from crossattn_core.families.fitted import EpochReport, FittedModel
-from crossattn_core.families.registry import FitRequest, fit_model
+from crossattn_core.families.fitted import FitRequest, FittedModel
+from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
+from crossattn_core.training.epochs import EpochReport
 
 # Leads long enough ago that they are still to come at the fill, an hour after the decision.
 EDGES = (PlantedEdge(0, 1, 3, share=0.3), PlantedEdge(0, 2, 4, share=0.3), PlantedEdge(3, 4, 2, share=0.3))

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from crossattn_core.days import grid
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import AttentionWeights, EpochReport, FitRequest, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import write_text
+from crossattn_core.training.epochs import EpochReport
 
 FIRST_DAY = date(2025, 1, 1)
 
@@ -126,7 +127,7 @@ class FakeFit:
         slope_H = np.nansum(past_TN1 * outcome_TNH, axis=(0, 1)) / ((past_TN1**2).sum() + 1e-12)
         start_H = np.array(request.warm_from.manifest["slope_H"]) if request.warm_from else slope_H
         slope_H = 0.8 * slope_H + 0.2 * start_H + (1e-3 if family == "attention" else 2e-3)
-        report(EpochReport(1, 1, 1.0, 0.5, 1e-3, True, len(request.row_weight_T)))
+        report(EpochReport(1, 1, 1.0, 0.5, 1e-3, len(request.row_weight_T)))
         manifest = {
             "slope_H": [float(value) for value in slope_H],
             "cut_off": str(request.panel.as_of_T[request.cut_off]),

@@ -62,7 +62,7 @@ def test_a_model_without_a_cut_off_is_a_failure(walked) -> None:
     home, panel = walked
     _change_cut_off(home, read_plan(home)["model_id"].iloc[-1], None)
     failures = check_no_forecast_saw_its_label(home, rolling_experiment(), panel, load=fake_load)
-    assert set(failures["fault"]) == {"the model's checkpoint does not say its cut-off"}
+    assert set(failures["fault"]) == {"the model's checkpoint holds no cut-off"}
 
 
 class Peeking:

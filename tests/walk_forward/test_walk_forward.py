@@ -13,7 +13,7 @@ from crossattn_core.home import Home
 from crossattn_core.walk_forward.monitor import outlook
 from crossattn_core.walk_forward.overrides import Override, next_day, record_override
 from crossattn_core.walk_forward.store import predictions_path, read_day, read_forecasts, read_plan, write_day
-from crossattn_core.walk_forward.walk import step_day, walk
+from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, FakeModel, fake_load, rolling_experiment, synthetic_panel
 
 DAYS = 60
@@ -35,7 +35,8 @@ def test_a_backfill_equals_day_by_day_steps_on_growing_panels_bit_for_bit(tmp_pa
     live = Home(tmp_path / "live")
     for offset in range(DAYS):
         grown = dataclasses.replace(panel.until((offset + 1) * 24), content_hash=f"grown to {offset}")
-        step_day(live, rolling_experiment(), grown, FIRST_DAY + timedelta(days=offset), fit=FakeFit(), load=fake_load)
+        day = FIRST_DAY + timedelta(days=offset)
+        _walk(live, grown, first=day, last=day)
     assert _stored(live) == _stored(Home(tmp_path / "backfill"))
 
 
@@ -208,10 +209,10 @@ def test_a_day_that_is_not_over_is_forecast_so_far_and_completed_later(tmp_path:
     panel = synthetic_panel(DAYS, closed_share=0.0)
     part = dataclasses.replace(panel.until(DAYS * 24 - 9), content_hash="part")
     home = Home(tmp_path / "live")
-    step_day(home, rolling_experiment(), part, LAST, fit=FakeFit(), load=fake_load)
+    _walk(home, part, first=LAST)
     assert read_forecasts(home, LAST, LAST)["as_of"].nunique() == 15
     fit = FakeFit()
-    step_day(home, rolling_experiment(), panel, LAST, fit=fit, load=fake_load)
+    _walk(home, panel, first=LAST, fit=fit)
     _walk(Home(tmp_path / "whole"), panel)
     assert fit.requests == []
     assert _stored(home) == _stored(Home(tmp_path / "whole"))

@@ -12,7 +12,7 @@ from crossattn_core.home import Home
 from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label
 from crossattn_core.walk_forward.store import read_forecasts, read_plan
-from crossattn_core.walk_forward.walk import step_day, walk
+from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel
 
 DAYS = 32
@@ -35,7 +35,8 @@ def test_live_days_on_growing_panels_give_the_bits_of_the_backfill(walked, tmp_p
     list(walk(live, experiment, half, FIRST_DAY, FIRST_DAY + timedelta(days=21)))
     for offset in range(22, DAYS):
         grown = dataclasses.replace(panel.until((offset + 1) * 24), content_hash=f"grown {offset}")
-        step_day(live, experiment, grown, FIRST_DAY + timedelta(days=offset))
+        day = FIRST_DAY + timedelta(days=offset)
+        list(walk(live, experiment, grown, day, day))
 
     def stored(of: Home) -> dict[str, bytes]:
         files = [path for folder in (of.walk_forward, of.models) for path in folder.rglob("*") if path.is_file()]

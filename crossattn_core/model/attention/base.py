@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.shape import NetworkShape
+from crossattn_core.model.shape import NetworkShape, by_head
 from crossattn_core.panel.windows import RecentBars
 from crossattn_core.registry import Registry
 
@@ -30,6 +30,10 @@ class AssetTokens:
     def fresh_UM(self) -> Tensor:
         """1 where the asset had a candle at the bar; a bar without one may draw weight, but its value is 0."""
         return self.bars.bar_UNC[..., -1]
+
+    def values_UMD(self, value: nn.Module) -> Tensor:
+        """The value of each token under the map ``value``: 0 at a bar without a candle."""
+        return value(self.token_UMD) * self.fresh_UM[..., None]
 
     @property
     def newest_BND(self) -> Tensor:
@@ -73,6 +77,10 @@ class CrossAttention(nn.Module, ABC):
         Each target's weights sum to one over (M, L); a target with nothing readable has weights and context 0.
         Weight on an unreadable asset is exactly 0.
         """
+
+    def by_head(self, value_BXD: Tensor) -> Tensor:
+        """(B, X, D) to (B, H, X, K)."""
+        return by_head(value_BXD, self._heads)
 
     def context(self, tokens: AssetTokens) -> Tensor:
         """The context alone, for a caller that does not look at the weights: they need not be spelled out."""

@@ -9,13 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import (
-    ATTENTION,
-    AssetTokens,
-    CrossAttention,
-    allowed_sources,
-    masked_softmax,
-)
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, allowed_sources, masked_softmax
 from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["FactorisedAttention"]
@@ -51,31 +45,28 @@ class FactorisedAttention(CrossAttention):
         return [self.time_HMPL, self.step_HNS]
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        time_BHMPL, step_BHNS, summary_BHSK = self._attend(tokens)
+        context_BNHK, time_BHMPL, step_BHNS = self._attend(tokens)
         step_BHNMP = step_BHNS.unflatten(-1, (-1, self._steps))
-        weight_BHNML = torch.einsum("bhnmp,bhmpl->bhnml", step_BHNMP, time_BHMPL)
-        return self._gain * (step_BHNS @ summary_BHSK).transpose(1, 2), weight_BHNML
+        return context_BNHK, torch.einsum("bhnmp,bhmpl->bhnml", step_BHNMP, time_BHMPL)
 
     def context(self, tokens: AssetTokens) -> Tensor:
-        _, step_BHNS, summary_BHSK = self._attend(tokens)
-        return self._gain * (step_BHNS @ summary_BHSK).transpose(1, 2)
+        return self._attend(tokens)[0]
 
     def _attend(self, tokens: AssetTokens) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights over a source's bars (B, H, M, P, L), over steps (B, H, N, S), and the steps' summaries (B, H, S, K)."""
-        bars = tokens.bars
-        batch, lags = bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
+        """Context (B, N, H, K), weights over a source's bars (B, H, M, P, L), and over steps (B, H, N, S)."""
+        bars, lags = tokens.bars, tokens.bars.place_BL.shape[1]
 
         def by_bar(value_UMD: Tensor) -> Tensor:
-            return bars.spread(value_UMD).view(batch, lags, assets, self._heads, -1).permute(0, 3, 2, 1, 4)
+            return bars.spread(value_UMD).unflatten(-1, (self._heads, -1)).permute(0, 3, 2, 1, 4)
 
         scale = 1 / math.sqrt(self.head_width)
         key_BHMLK = by_bar(self.time_key(tokens.token_UMD))
-        value_BHMLK = by_bar(self.value(tokens.token_UMD) * tokens.fresh_UM[..., None])
+        value_BHMLK = by_bar(tokens.values_UMD(self.value))
         content_BHMPL = (self.step_query_HPK[:, None] * scale) @ key_BHMLK.transpose(-2, -1)
         time_BHMPL = (self.time_HMPL[..., :lags] + content_BHMPL).softmax(dim=-1)
         summary_BHSK = (time_BHMPL @ value_BHMLK).flatten(2, 3)
-        query_BHNK = self.query(tokens.newest_BND).view(batch, assets, self._heads, -1).transpose(1, 2)
+        query_BHNK = self.by_head(self.query(tokens.newest_BND))
         logit_BHNS = self.step_HNS + query_BHNK @ self.key(summary_BHSK).transpose(-2, -1) * scale
         allowed_BNS = allowed_sources(bars.readable_BN).repeat_interleave(self._steps, dim=-1)
-        return time_BHMPL, masked_softmax(logit_BHNS, allowed_BNS[:, None]), summary_BHSK
+        step_BHNS = masked_softmax(logit_BHNS, allowed_BNS[:, None])
+        return self._gain * (step_BHNS @ summary_BHSK).transpose(1, 2), time_BHMPL, step_BHNS

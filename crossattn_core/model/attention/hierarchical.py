@@ -7,6 +7,8 @@ means without the target itself. Every level has learned logits over (target, gr
 Axes: B decision rows, U distinct bars, N targets, M sources, G groups of a level, L lags, D width, H heads, K head width.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -66,28 +68,15 @@ class HierarchicalAttention(CrossAttention):
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         """As every cross-attention; a group's weight is spread evenly over its readable members."""
         bars = tokens.bars
-        batch, lags = bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
         readable_BM = bars.readable_BN.float()
-        by_level = self.by_level(tokens)
-        spread: dict[str, Tensor] = {}
-        for level, weight_BHGL in by_level.items():
+        spread: dict[str, Iterator[Tensor]] = {}
+        for level, weight_BHNGL in self.by_level(tokens).items():
             member_BNGM = getattr(self, f"other_{level}_NGM")[None] * readable_BM[:, None, None, :]
             share_BNGM = member_BNGM / member_BNGM.sum(dim=-1, keepdim=True).clamp_min(1.0)
-            spread[level] = torch.einsum("bhngl,bngm->bhnml", weight_BHGL, share_BNGM)
-        taken: dict[str, int] = dict.fromkeys(LEVELS, 0)
-        rows = []
-        for level in self._level_H:
-            rows.append(spread[level][:, taken[level]])
-            taken[level] += 1
-        weight_BHNML = torch.stack(rows, dim=1)
-        value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
-        value_BHSK = (
-            bars.spread(value_UMD)
-            .view(batch, lags, assets, self._heads, self.head_width)
-            .permute(0, 3, 2, 1, 4)
-            .reshape(batch, self._heads, assets * lags, self.head_width)
-        )
+            spread[level] = iter(torch.einsum("bhngl,bngm->bhnml", weight_BHNGL, share_BNGM).unbind(dim=1))
+        weight_BHNML = torch.stack([next(spread[level]) for level in self._level_H], dim=1)
+        value_BLMHK = bars.spread(tokens.values_UMD(self.value)).unflatten(-1, (self._heads, -1))
+        value_BHSK = value_BLMHK.permute(0, 3, 2, 1, 4).flatten(2, 3)
         context_BHNK = self._gain * (weight_BHNML.flatten(3) @ value_BHSK)
         return context_BHNK.transpose(1, 2), weight_BHNML
 

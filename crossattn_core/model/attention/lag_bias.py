@@ -69,8 +69,8 @@ class LagBiasAttention(CrossAttention):
         batch, pairs = len(bars.place_BL), lags * assets
         logit_ZHNS = (self.logit_HNLM + self.self_mask_1NLM).view(1, heads, assets, pairs)
         if self.query is not None and self.key is not None:
-            query_BHNK = self.query(tokens.newest_BND).view(batch, assets, heads, -1).transpose(1, 2)
-            key_BHSK = bars.spread(self.key(tokens.token_UMD)).view(batch, pairs, heads, -1).transpose(1, 2)
+            query_BHNK = self.by_head(self.query(tokens.newest_BND))
+            key_BHSK = self.by_head(bars.spread(self.key(tokens.token_UMD)).flatten(1, 2))
             logit_ZHNS = logit_ZHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(key_BHSK.shape[-1])
         if bool(bars.readable_BN.all()):
             weight_ZHNS = logit_ZHNS.softmax(dim=-1)
@@ -86,8 +86,7 @@ class LagBiasAttention(CrossAttention):
         heads, assets, lags = weight_ZHNLM.shape[1:4]
         batch = len(tokens.bars.place_BL)
         # A bar without a candle keeps its place in the softmax, lest weights jump as sessions open and close; its value is 0.
-        value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
-        value_BLMHK = tokens.bars.spread(value_UMD).view(batch, lags, assets, heads, self.head_width)
+        value_BLMHK = tokens.bars.spread(tokens.values_UMD(self.value)).unflatten(-1, (heads, self.head_width))
         if len(weight_ZHNLM) == 1:
             # One matrix product a head for the whole batch: attention as a convolution over time.
             value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self.head_width)

@@ -9,13 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import (
-    ATTENTION,
-    AssetTokens,
-    CrossAttention,
-    allowed_sources,
-    masked_softmax,
-)
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, allowed_sources, masked_softmax
 from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["LaggedAttention"]
@@ -42,18 +36,11 @@ class LaggedAttention(CrossAttention):
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         bars = tokens.bars
-        batch, lags = bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
-
-        def by_pair(value_UMD: Tensor) -> Tensor:
-            # (B, H, L * M, K): every lag and source in one axis, so that each head is one matrix product.
-            return bars.spread(value_UMD).view(batch, lags * assets, self._heads, -1).transpose(1, 2)
-
-        query_BHNK = self.query(tokens.newest_BND).view(batch, assets, self._heads, -1).transpose(1, 2)
-        key_BHSK, value_BHSK = (
-            by_pair(self.key(tokens.token_UMD)),
-            by_pair(self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]),
-        )
+        lags, assets = bars.place_BL.shape[1], tokens.token_UMD.shape[1]
+        query_BHNK = self.by_head(self.query(tokens.newest_BND))
+        # Every lag and source in one axis, so that each head is one matrix product.
+        key_BHSK = self.by_head(bars.spread(self.key(tokens.token_UMD)).flatten(1, 2))
+        value_BHSK = self.by_head(bars.spread(tokens.values_UMD(self.value)).flatten(1, 2))
         logit_BHNS = query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(self.head_width)
         logit_BHNLM = logit_BHNS.unflatten(-1, (lags, assets)) + self.source_HNM[:, :, None]
         # At each lag a share per source, times the lag's own share.

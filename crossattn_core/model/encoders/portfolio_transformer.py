@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.encoders.base import ENCODERS, Encoder
-from crossattn_core.model.shape import NetworkShape
+from crossattn_core.model.shape import NetworkShape, by_head
 
 __all__ = ["PortfolioTransformer"]
 
@@ -75,15 +75,10 @@ class _GatedAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, query_BQD: Tensor, memory_BPD: Tensor, *, causal: bool) -> Tensor:
-        batch, queries, width = query_BQD.shape
-        key_BPD, value_BPD = self.key_value(memory_BPD).chunk(2, dim=-1)
-
-        def by_head(flat_BPD: Tensor) -> Tensor:
-            return flat_BPD.reshape(batch, -1, self._heads, width // self._heads).transpose(1, 2)
-
-        query_BHQK = by_head(self.query(query_BQD))
-        mixed_BHQK = functional.scaled_dot_product_attention(query_BHQK, by_head(key_BPD), by_head(value_BPD), is_causal=causal)
-        mixed_BQD = self.dropout(mixed_BHQK.transpose(1, 2).reshape(batch, queries, width))
+        parts_BXD = self.query(query_BQD), *self.key_value(memory_BPD).chunk(2, dim=-1)
+        query_BHQK, key_BHPK, value_BHPK = (by_head(part_BXD, self._heads) for part_BXD in parts_BXD)
+        mixed_BHQK = functional.scaled_dot_product_attention(query_BHQK, key_BHPK, value_BHPK, is_causal=causal)
+        mixed_BQD = self.dropout(mixed_BHQK.transpose(1, 2).flatten(2))
         kept_BQD = self.norm_attention(query_BQD + functional.glu(self.gate_attention(mixed_BQD), dim=-1))
         expanded_BQE = self.dropout(functional.elu(self.expand(kept_BQD)))
         return self.norm_forward(kept_BQD + functional.glu(self.gate_forward(expanded_BQE), dim=-1))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.encoders.base import ENCODERS, Encoder
-from crossattn_core.model.shape import NetworkShape
+from crossattn_core.model.shape import NetworkShape, by_head
 
 __all__ = ["BarEmbedding", "CausalConvolution", "TemporalEncoder"]
 
@@ -63,28 +63,21 @@ class TemporalEncoder(Encoder):
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
         """(B, N, L, C) to the newest patch's token (B, N, D): a patch token is read only once its last bar is known."""
-        return self._encode(bar_BNLC, last_only=True)
+        token_GPD = self.tokens(bar_BNLC).flatten(0, 1)
+        for depth, layer in enumerate(self.layers):
+            # The last layer gives the newest token only: its other rows would be thrown away.
+            token_GPD = layer(token_GPD, newest=depth == len(self.layers) - 1)
+        return self.norm(token_GPD)[:, -1].unflatten(0, bar_BNLC.shape[:2])
 
-    def every_patch(self, bar_BNLC: Tensor) -> Tensor:
-        """(B, N, L, C) to (B, N, P, D): token p holds bars up to the end of patch p and none later."""
-        return self._encode(bar_BNLC, last_only=False)
-
-    def _encode(self, bar_BNLC: Tensor, *, last_only: bool) -> Tensor:
+    def tokens(self, bar_BNLC: Tensor) -> Tensor:
+        """(B, N, L, C) to (B, N, P, D), before any attention: token p holds bars up to the end of patch p and none later."""
         batch, assets, bars, channels = bar_BNLC.shape
         patches = bars // self._patch
         if isinstance(self.embed, CausalConvolution):
             embedded_BNPD = self.embed(bar_BNLC)
         else:
             embedded_BNPD = self.embed(bar_BNLC.reshape(batch, assets, patches, self._patch * channels))
-        token_BNPD = embedded_BNPD + self.position_PD[-patches:] + self.identity_ND[:, None, :]
-        token_GPD = token_BNPD.view(batch * assets, patches, -1)
-        for depth, layer in enumerate(self.layers):
-            # The last layer gives the newest token only: its other rows would be thrown away.
-            token_GPD = layer(token_GPD, newest=last_only and depth == len(self.layers) - 1)
-        token_GPD = self.norm(token_GPD)
-        if last_only:
-            return token_GPD[:, -1].view(batch, assets, -1)
-        return token_GPD.view(batch, assets, patches, -1)
+        return embedded_BNPD + self.position_PD[-patches:] + self.identity_ND[:, None, :]
 
 
 class _Layer(nn.Module):
@@ -106,12 +99,9 @@ class _Layer(nn.Module):
         normed_GPD = self.norm_attention(token_GPD)
         query_GQD = normed_GPD[:, -1:] if newest else normed_GPD
         kept_GQD = token_GPD[:, -1:] if newest else token_GPD
-        groups, queries, width = query_GQD.shape
-        query_GHQK = self.query(query_GQD).view(groups, queries, self._heads, -1).transpose(1, 2)
-        key_GPD, value_GPD = self.key_value(normed_GPD).chunk(2, dim=-1)
-        key_GHPK = key_GPD.reshape(groups, -1, self._heads, width // self._heads).transpose(1, 2)
-        value_GHPK = value_GPD.reshape(groups, -1, self._heads, width // self._heads).transpose(1, 2)
+        parts_GXD = self.query(query_GQD), *self.key_value(normed_GPD).chunk(2, dim=-1)
+        query_GHQK, key_GHPK, value_GHPK = (by_head(part_GXD, self._heads) for part_GXD in parts_GXD)
         mixed_GHQK = functional.scaled_dot_product_attention(query_GHQK, key_GHPK, value_GHPK, is_causal=not newest)
-        kept_GQD = kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).reshape(groups, queries, width)))
+        kept_GQD = kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).flatten(2)))
         expanded = functional.gelu(self.expand(self.norm_forward(kept_GQD)))
         return kept_GQD + self.dropout(self.contract(expanded))

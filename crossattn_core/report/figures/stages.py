@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from crossattn_core.families.fitted import EpochReport
 from crossattn_core.panel.panel import Panel
 from crossattn_core.report.figures.models import shade_regimes
 from crossattn_core.report.figures.style import MUTED, SUBJECT, drawing, frame, line_colour
+from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["loss_figure", "monitor_figure", "regime_figure"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossattn_core.families.calibration import FLOOR, Parts, calibrate, combine
+from crossattn_core.training.calibration import FLOOR, Parts, calibrate, combine
 
 ROWS, ASSETS = 1500, 4
 

@@ -1,4 +1,4 @@
-"""Equal weights.
+"""The two ablations: 'uniform' reads every source alike, 'off' reads none.
 
 Axes: B decision rows, U distinct bars, N targets, M sources, L lags, D width, H heads, K head width.
 """
@@ -9,12 +9,12 @@ from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, allowed_sources
 from crossattn_core.model.shape import NetworkShape
 
-__all__ = ["UniformAttention"]
+__all__ = ["NoCrossAttention", "UniformAttention"]
 
 
 @ATTENTION.register("uniform")
 class UniformAttention(CrossAttention):
-    """The ablation: every readable source and lag weighs the same, only values are learned."""
+    """Every readable source and lag weighs the same, only values are learned."""
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
@@ -28,7 +28,19 @@ class UniformAttention(CrossAttention):
         batch, lags = tokens.bars.place_BL.shape
         allowed_BNM = allowed_sources(tokens.bars.readable_BN).to(tokens.token_UMD.dtype)
         weight_BNM = allowed_BNM / (allowed_BNM.sum(dim=-1, keepdim=True).clamp_min(1) * lags)
-        value_UMD = self.value(tokens.token_UMD) * tokens.fresh_UM[..., None]
-        summed_BMD = tokens.bars.spread(value_UMD).sum(dim=1)
+        summed_BMD = tokens.bars.spread(tokens.values_UMD(self.value)).sum(dim=1)
         context_BNHK = self._gain * (weight_BNM @ summed_BMD).view(batch, weight_BNM.shape[1], self._heads, -1)
         return context_BNHK, weight_BNM[:, None, :, :, None].expand(-1, self._heads, -1, -1, lags)
+
+
+@ATTENTION.register("off")
+class NoCrossAttention(CrossAttention):
+    """Nothing is read from other assets."""
+
+    reads_others = False
+
+    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        batch, lags = tokens.bars.place_BL.shape
+        assets = tokens.token_UMD.shape[1]
+        context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self.head_width)
+        return context_BNHK, tokens.token_UMD.new_zeros(batch, self._heads, assets, assets, lags)
