@@ -33,8 +33,7 @@ from crossattn_core.progress import Progress
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import report_inputs
-from crossattn_core.report.inputs import ReportInputs, StoredResults
+from crossattn_core.report.inputs import ReportInputs, StoredResults, report_inputs
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.selection.champion import select_champion
 from crossattn_core.selection.choose import Champions
@@ -73,7 +72,7 @@ def find_regimes(line: Line) -> pd.DataFrame:
 
 
 def watch(line: Line) -> Outlook | None:
-    """What the plan says to the newest complete day of the panel; see ``monitoring.watch.outlook``."""
+    """The plan's view of the newest complete day of the panel; see ``walk_forward.monitor.outlook``."""
     seen = outlook(line.home, line.experiment, line.panel(), line.staleness.stale_days("walk_forward"))
     line.record_whole("monitoring", combined_hash(repr(seen)))
     return seen

@@ -34,7 +34,7 @@ def test_a_baseline_from_outside_is_traded_beside_the_others(tmp_path) -> None:
         targets = decide_all(ON, FORECASTS, NO_WEIGHTS, of)
         assert tuple(targets) == ("attention", "ridge_var", "cash", "first_asset_only", "equal_weight")
         assert reported_strategies(of) == (*targets, CHAMPION)
-    simulations = simulate_all(market_of(ON, of), targets, of)
+    simulations = simulate_all(market_of(ON, of.assets, of.costs, of.backtest), targets, of)
     done = simulations["first_asset_only"]
     np.testing.assert_allclose(done.weight_TN[done.fill_K[0] :, 0], 1.0, atol=1e-3)
     np.testing.assert_array_equal(done.weight_TN[:, 1:], 0.0)
