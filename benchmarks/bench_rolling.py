@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.analysis.forecast_quality import ALL_ASSETS, forecast_arrays, forecast_quality
+from crossattn_core.backtest.comparison import sharpe_intervals
 from crossattn_core.backtest.market import market_of
-from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home

@@ -10,9 +10,8 @@ from crossattn_core.panel.align import weight_array
 from crossattn_core.portfolio.target_weights import read_weights
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import attention_summary
 from crossattn_core.report.explain import Step, StoredDecisions, explain
-from crossattn_core.report.inputs import AttentionSummary
+from crossattn_core.report.inputs import AttentionSummary, attention_summary
 from crossattn_core.selection.follow import CHAMPION, reported_strategies
 from crossattn_core.selection.handover import read_champions
 from crossattn_core.walk_forward.store import read_forecasts, read_plan, read_predictions

@@ -32,8 +32,7 @@ from crossattn_core.progress import Progress, silent
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
-from crossattn_core.report.data import report_inputs
-from crossattn_core.report.inputs import ReportInputs, StoredResults
+from crossattn_core.report.inputs import ReportInputs, StoredResults, report_inputs
 from crossattn_core.report.page import ReportPaths, build_report
 from crossattn_core.selection.champion import select_champion
 from crossattn_core.selection.choose import Champions

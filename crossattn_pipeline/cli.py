@@ -22,7 +22,7 @@ from rich.table import Table
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
 from crossattn_core.model_stages import write_report
-from crossattn_core.report.headline import headline
+from crossattn_core.report.tables import headline
 from crossattn_core.staleness import WHOLE
 from crossattn_pipeline.candle_commands import add_candle_commands
 from crossattn_pipeline.inspect_commands import add_inspect_commands

@@ -8,7 +8,7 @@ Axes: T rows after the first decision's, N assets.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def metrics_by_part(
 
     Before the second row there is no return, and no part.
     """
-    accounts = _Accounts.of(simulation)
+    accounts = _Accounts(simulation)
     if not len(accounts.as_of_T):
         return pd.DataFrame(columns=["kind", "part"])
     day_T = accounts.as_of_T - np.timedelta64(1, "us")
@@ -65,29 +65,10 @@ def metrics_by_part(
     return pd.DataFrame(lines)
 
 
-@dataclass(frozen=True)
 class _Accounts:
     """The account of a simulation by row and asset, over the equity before each row; rows after the first."""
 
-    as_of_T: NDArray[np.datetime64]
-    return_T: NDArray[np.float64]
-    made_TN: NDArray[np.float64]
-    weight_TN: NDArray[np.float64]
-    turnover_TN: NDArray[np.float64]
-    paid_TN: dict[str, NDArray[np.float64]]
-    """Cost lines of assets."""
-    paid_T: dict[str, NDArray[np.float64]]
-    """Cost lines of idle cash."""
-    received_TN: dict[str, NDArray[np.float64]]
-    traded_TN: NDArray[np.bool_]
-    money_TN: NDArray[np.float64]
-    """Money made over the starting capital."""
-    money_T: NDArray[np.float64]
-    called_T: NDArray[np.bool_]
-    ruined_T: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, simulation: Simulation) -> "_Accounts":
+    def __init__(self, simulation: Simulation) -> None:
         rows = len(simulation.equity_T)
         before_T = simulation.equity_T[:-1]
 
@@ -107,21 +88,18 @@ class _Accounts:
         called_T[list(simulation.margin_calls)] = True
         if simulation.ruined_at is not None:
             ruined_T[simulation.ruined_at] = True
-        return cls(
-            as_of_T=simulation.as_of_T[1:],
-            return_T=simulation.return_T[1:],
-            made_TN=shares(simulation.pnl_TN),
-            weight_TN=simulation.weight_TN[1:],
-            turnover_TN=turnover_TN[1:],
-            paid_TN={line: shares(cost_TN) for line, cost_TN in simulation.asset_costs.items()},
-            paid_T={line: shares(cost_T) for line, cost_T in simulation.cash_costs.items()},
-            received_TN={line: shares(income_TN) for line, income_TN in simulation.asset_income.items()},
-            traded_TN=traded_TN[1:],
-            money_TN=simulation.pnl_TN[1:] / simulation.capital,
-            money_T=np.diff(simulation.equity_T) / simulation.capital,
-            called_T=called_T[1:],
-            ruined_T=ruined_T[1:],
+        self.as_of_T, self.return_T = simulation.as_of_T[1:], simulation.return_T[1:]
+        self.made_TN, self.weight_TN = shares(simulation.pnl_TN), simulation.weight_TN[1:]
+        self.turnover_TN, self.traded_TN = turnover_TN[1:], traded_TN[1:]
+        self.paid_TN = {line: shares(cost_TN) for line, cost_TN in simulation.asset_costs.items()}
+        self.paid_T = {line: shares(cost_T) for line, cost_T in simulation.cash_costs.items()}
+        self.received_TN = {line: shares(income_TN) for line, income_TN in simulation.asset_income.items()}
+        # Money made over the starting capital.
+        self.money_TN, self.money_T = (
+            simulation.pnl_TN[1:] / simulation.capital,
+            np.diff(simulation.equity_T) / simulation.capital,
         )
+        self.called_T, self.ruined_T = called_T[1:], ruined_T[1:]
 
 
 def _line(

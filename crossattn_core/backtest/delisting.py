@@ -2,7 +2,7 @@
 
 A candle that does not come may be a pause or the end; only time shows which. An asset is taken for delisted at the first row at
 which its newest candle is ``after_hours`` old. A position in it is then closed at the last price, at the usual cost of a
-trade, less the share of its value that is lost (see costs/write_off.py). Should candles come again, the asset
+trade, less the share of its value that is lost (see ``costs.holding.WriteOff``). Should candles come again, the asset
 trades again like one that was just listed.
 
 Axes: T rows of the hourly grid, N assets.

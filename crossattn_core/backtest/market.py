@@ -11,9 +11,9 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.costs.funding import missing_settlements
-from crossattn_core.backtest.costs.impact import SquareRootImpact
+from crossattn_core.backtest.costs.holding import missing_settlements
 from crossattn_core.backtest.costs.registry import COSTS, CarryingCost, CashCost, Cost, CostInputs, ImpactCost, NotionalCost
+from crossattn_core.backtest.costs.trading import SquareRootImpact
 from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import BacktestSettings, CostSettings
@@ -41,7 +41,7 @@ class Market:
     """(T, N) rows at which what is held of an asset is settled for good, whether it can trade or not (see delisting.py): its
     target is 0 there, at the row's price and the usual cost; None: never."""
     unit_impact: SquareRootImpact | None = None
-    """Square-root impact at a coefficient of 1, to ask what more capital would cost; None where volumes are unknown."""
+    """Square-root impact at a coefficient of 1: what more capital would cost; None where volumes are unknown."""
     margin_leverage: float = 0.0
     """Gross exposure over equity at which a margin call comes; 0: never."""
     missing_funding: int = 0

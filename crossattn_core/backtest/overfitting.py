@@ -1,6 +1,6 @@
 """What is left of a Sharpe ratio given how many were tried, and how often the best in sample is good out of it.
 
-Sharpe ratios here are per period of the series (not annual), as the formulas want them: with daily returns, daily ones.
+Sharpe ratios here are per period of the series (not annual), as the formulas need them: with daily returns, daily ones.
 """
 
 from collections.abc import Mapping

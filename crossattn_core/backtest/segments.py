@@ -135,18 +135,13 @@ def solve(market: Market, start: int, fill_K: NDArray[np.int64], target_VKN: NDA
 
 
 def equity_by_row(
-    market: Market,
-    start: int,
-    fill_K: NDArray[np.int64],
-    path: Executions,
-    capital: float,
-    out_VT: NDArray[np.float64] | None = None,
+    market: Market, start: int, fill_K: NDArray[np.int64], path: Executions, capital: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(V, T) equity by row, written into ``out_VT`` where that is given, and (V, K) equity after each execution."""
+    """(V, T) equity by row, and (V, K) equity after each execution."""
     variants, executions = path.share_VK.shape
     rows = len(market.as_of_T) - start
     after_VK: NDArray[np.float64] = np.multiply(np.cumprod(path.growth_VK * path.share_VK, axis=1), capital)
-    equity_VT = np.empty((variants, rows)) if out_VT is None else out_VT
+    equity_VT = np.empty((variants, rows))
     if not executions:
         equity_VT[:] = capital
         return equity_VT, after_VK

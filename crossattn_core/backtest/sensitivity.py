@@ -16,7 +16,7 @@ def sensitivity(simulation: Simulation) -> pd.DataFrame:
     """Grain: scenario. The same targets under other trading costs, longer delays and more capital; the rule does not react.
 
     More capital pays square-root impact (a trade of an hour's volume costs one hourly standard deviation), whatever
-    ``costs.impact`` is: the row says how far the strategy scales.
+    ``costs.impact`` is: the row shows how far the strategy scales.
     """
     if not len(simulation.fill_K):
         return pd.DataFrame(columns=["scenario", "net_return", "sharpe", "max_drawdown"])

@@ -218,41 +218,23 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     for variant in variants:
         if not np.array_equal(variant.as_of_D, variants[0].as_of_D) or variant.asset_ids != variants[0].asset_ids:
             raise BacktestError(f"{variant.strategy} decides at other instants or on other assets; simulate it on its own")
-    schedule = schedule_of(market, variants[0], execution_lag)
-    equity_VT = np.empty((len(variants), len(market.as_of_T) - schedule.start))
-    if market.delisted_TN is None:
-        targets_V = [variant.target_DN[: len(schedule.fill_K)] for variant in variants]
-        _solve_batches(market, schedule.start, schedule.fill_K, targets_V, capital, equity_VT)
-    else:
-        # Settlements may give variants executions of their own: those that share them go together.
-        schedules = [with_settlements(schedule_of(market, variant, execution_lag), market) for variant in variants]
-        together: dict[bytes, list[int]] = {}
-        for place, each in enumerate(schedules):
-            together.setdefault(each.fill_K.tobytes(), []).append(place)
-        for places in together.values():
-            targets_V = [schedules[place].target_KN for place in places]
-            apart_VT = np.empty((len(places), equity_VT.shape[1]))
-            _solve_batches(market, schedule.start, schedules[places[0]].fill_K, targets_V, capital, apart_VT)
-            equity_VT[places] = apart_VT
+    schedules = [with_settlements(schedule_of(market, variant, execution_lag), market) for variant in variants]
+    start = schedules[0].start
+    equity_VT = np.empty((len(variants), len(market.as_of_T) - start))
+    # Settlements may give variants executions of their own: those that share them go together.
+    together: dict[bytes, list[int]] = {}
+    for place, schedule in enumerate(schedules):
+        together.setdefault(schedule.fill_K.tobytes(), []).append(place)
+    for places in together.values():
+        fill_K = schedules[places[0]].fill_K
+        for begin in range(0, len(places), _BATCH_VARIANTS):
+            batch = places[begin : begin + _BATCH_VARIANTS]
+            with np.errstate(**_PAST_RUIN):
+                path = solve(market, start, fill_K, np.stack([schedules[place].target_KN for place in batch]), capital)
+                equity_VT[batch] = equity_by_row(market, start, fill_K, path, capital)[0]
     for equity_T in equity_VT:
         _cut_at_ruin(equity_T)
     return equity_VT
-
-
-def _solve_batches(
-    market: Market,
-    start: int,
-    fill_K: NDArray[np.int64],
-    targets_V: Sequence[NDArray[np.float64]],
-    capital: float,
-    equity_VT: NDArray[np.float64],
-) -> None:
-    """Write the equity of each variant, whose targets are ``targets_V``, into its row of ``equity_VT``."""
-    for begin in range(0, len(targets_V), _BATCH_VARIANTS):
-        target_VKN = np.stack(targets_V[begin : begin + _BATCH_VARIANTS])
-        with np.errstate(**_PAST_RUIN):
-            path = solve(market, start, fill_K, target_VKN, capital)
-            equity_by_row(market, start, fill_K, path, capital, equity_VT[begin : begin + _BATCH_VARIANTS])
 
 
 def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:

@@ -3,13 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from crossattn_core.days import HOURS_PER_YEAR
 from crossattn_core.stats.returns import log_price_ratios
 
 __all__ = ["annual_volatility", "hourly_variance"]
-
-_HOURS_PER_YEAR = 8760
-
-__all__ = ["hourly_variance"]
 
 
 def hourly_variance(
@@ -38,4 +35,4 @@ def hourly_variance(
 def annual_volatility(past_mark_TN: NDArray[np.float64], weight_N: NDArray[np.float64]) -> float:
     """Annual volatility that a portfolio of these weights had over the rows given; 0 without returns."""
     portfolio_T = (np.nan_to_num(log_price_ratios(past_mark_TN)[1:]) * weight_N).sum(axis=1)
-    return float(np.sqrt((portfolio_T**2).mean() * _HOURS_PER_YEAR)) if len(portfolio_T) else 0.0
+    return float(np.sqrt((portfolio_T**2).mean() * HOURS_PER_YEAR)) if len(portfolio_T) else 0.0

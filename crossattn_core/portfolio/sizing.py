@@ -77,11 +77,8 @@ def size_forecasts(
 ) -> SizedForecasts:
     """Decide at each of ``rows_D`` (increasing), reading nothing after it.
 
-    Args:
-        past_panel: the panel, to its newest row.
-        past_forecast_TN: log return over ``labels.trade_horizon`` as forecast at each row; NaN: no forecast, and the
-            position is left alone.
-        rows_D: decision rows.
+    ``past_forecast_TN``: log return over ``labels.trade_horizon`` as forecast at each row of the panel; NaN: none, and the
+    position is left alone.
 
     Raises:
         BacktestError: the forecasts do not match the panel, or a cap names a group that does not exist.
@@ -135,11 +132,8 @@ def size_weights(
 ) -> NDArray[np.float64]:
     """(D, N) target weights of a family that gives weights itself; row d reads nothing after ``rows_D[d]``.
 
-    Args:
-        past_panel: the panel, to its newest row.
-        past_weight_TN: share of equity that the model gives at each row, at most ``portfolio.gross`` in all; NaN: none, and
-            the position is left alone.
-        rows_D: decision rows, increasing.
+    ``past_weight_TN``: share of equity that the model gives at each row of the panel, at most ``portfolio.gross`` in all; NaN:
+    none, and the position is left alone.
 
     Raises:
         BacktestError: the weights do not match the panel, or a cap names a group that does not exist.

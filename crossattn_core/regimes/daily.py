@@ -8,7 +8,7 @@ Axes: D complete days, N assets.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 
 import numpy as np
@@ -47,14 +47,7 @@ class Regimes:
     def until(self, day: date) -> "Regimes":
         """The days before ``day``: what is known at its 00:00."""
         stop = int(np.searchsorted(np.array(self.day_D, dtype="datetime64[D]"), np.datetime64(day, "D")))
-        return Regimes(
-            self.day_D[:stop],
-            self.regime_D[:stop],
-            self.state_D[:stop],
-            self.level_D[:stop],
-            self.volatility_D[:stop],
-            self.correlation_D[:stop],
-        )
+        return Regimes(*(getattr(self, each.name)[:stop] for each in fields(self)))
 
 
 def daily_regimes(panel: Panel, settings: RegimeSettings) -> Regimes:
@@ -114,6 +107,5 @@ def confirm(state_D: NDArray[np.int64], days: int) -> NDArray[np.int64]:
 def _daily_volatility(market: MarketDays) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         volatility_DN = np.sqrt(market.squares_DN / market.bars_DN)
-    known_DN = np.isfinite(volatility_DN)
-    with np.errstate(invalid="ignore", divide="ignore"):
+        known_DN = np.isfinite(volatility_DN)
         return np.where(known_DN, volatility_DN, 0.0).sum(axis=1) / known_DN.sum(axis=1)

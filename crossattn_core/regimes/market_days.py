@@ -14,7 +14,7 @@ from crossattn_core.errors import ContractError
 from crossattn_core.panel.panel import Panel
 from crossattn_core.stats.returns import log_returns
 
-__all__ = ["BARS_A_DAY", "MarketDays", "daily_correlation", "fresh_returns", "market_days", "panel_days"]
+__all__ = ["BARS_A_DAY", "MarketDays", "daily_correlation", "fresh_returns", "market_days", "panel_days", "return_products"]
 
 BARS_A_DAY = 24
 _MIN_COMMON_HOURS = 6
@@ -75,15 +75,21 @@ def market_days(panel: Panel) -> MarketDays:
     )
 
 
-def daily_correlation(market: MarketDays) -> NDArray[np.float64]:
-    """(D,) mean over pairs of the day's correlation of hourly returns (about zero); NaN where no pair has six common hours."""
+def return_products(market: MarketDays) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(D, N, N) each: sum of r_i r_j, sum of r_i^2 where j is known, and count of common hours, over the hours of each day.
+
+    One small product a day: a day's bits do not depend on how many days follow.
+    """
     known_DHN = np.isfinite(market.return_DHN)
     return_DHN = np.where(known_DHN, market.return_DHN, 0.0)
     known_DHN = known_DHN.astype(np.float64)
-    # One small product a day: a day's bits do not depend on how many days follow.
-    product_DNN = np.swapaxes(return_DHN, 1, 2) @ return_DHN
-    square_DNN = np.swapaxes(return_DHN**2, 1, 2) @ known_DHN
-    common_DNN = np.swapaxes(known_DHN, 1, 2) @ known_DHN
+    turned_DNH = np.swapaxes(return_DHN, 1, 2)
+    return turned_DNH @ return_DHN, np.swapaxes(return_DHN**2, 1, 2) @ known_DHN, np.swapaxes(known_DHN, 1, 2) @ known_DHN
+
+
+def daily_correlation(market: MarketDays) -> NDArray[np.float64]:
+    """(D,) mean over pairs of the day's correlation of hourly returns (about zero); NaN where no pair has six common hours."""
+    product_DNN, square_DNN, common_DNN = return_products(market)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation_DNN = product_DNN / np.sqrt(square_DNN * np.swapaxes(square_DNN, 1, 2))
         counted_DNN = (common_DNN >= _MIN_COMMON_HOURS) & np.isfinite(correlation_DNN)

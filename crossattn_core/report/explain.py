@@ -28,10 +28,10 @@ __all__ = ["Step", "StoredDecisions", "explain", "trace_records", "trace_tree"]
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of the way back, with its facts written out."""
+    """One stage of the way back, with its facts by name, written out."""
 
     title: str
-    facts: tuple[tuple[str, str], ...]
+    facts: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def explain(stored: StoredDecisions, day: date, symbol: str, strategy: str = "at
     if not is_baseline(strategy):
         if strategy in stored.weights:
             weight = float(stored.weights[strategy][row, asset])
-            steps.append(Step("weight from the model", (("weight", f"{weight:+.2%} of equity, before limits"),)))
+            steps.append(Step("weight from the model", {"weight": f"{weight:+.2%} of equity, before limits"}))
         else:
             forecasts = stored.forecasts[stored.forecasts["family"] == strategy]
             steps.append(_decision(targets, forecasts, panel, experiment, decision, asset))
@@ -97,7 +97,7 @@ def explain(stored: StoredDecisions, day: date, symbol: str, strategy: str = "at
 
 def trace_records(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
     """The steps for machines: title and facts by name, in order."""
-    return [{"step": step.title, "facts": dict(step.facts)} for step in steps]
+    return [{"step": step.title, "facts": step.facts} for step in steps]
 
 
 def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
@@ -106,7 +106,7 @@ def trace_tree(steps: tuple[Step, ...], title: str) -> Tree:
     branch = root
     for step in steps:
         branch = branch.add(f"[bold]{step.title}")
-        for name, value in step.facts:
+        for name, value in step.facts.items():
             branch.add(f"{name}: {value}")
     return root
 
@@ -116,7 +116,7 @@ def _followed(champions: Champions | None, day: date) -> tuple[str, Step]:
     if chosen is None or chosen.empty:
         raise BacktestError(f"no champion is stored for {day}; make the target weights first")
     line = chosen.iloc[-1]
-    return str(line["champion"]), Step("followed", (("strategy", str(line["champion"])), ("why", str(line["why"]))))
+    return str(line["champion"]), Step("followed", {"strategy": str(line["champion"]), "why": str(line["why"])})
 
 
 def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
@@ -125,19 +125,17 @@ def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: 
     done = simulate(market, targets, execution_lag=lag, capital=experiment.backtest.capital)
     row = int(targets.rows(panel.as_of_T)[decision]) - done.start + lag
     if row >= len(done.equity_T):
-        return Step("position", (("filled", f"not yet: the order of {_when(targets.as_of_D[decision])} waits for its fill row"),))
+        return Step("position", {"filled": f"not yet: the order of {_when(targets.as_of_D[decision])} waits for its fill row"})
     execution = int(np.searchsorted(done.fill_K, row))
     traded, price = float(done.trade_KN[execution, asset]), float(done.market.price_TN[done.start + row, asset])
     paid = abs(traded) * float(done.market.trade_cost_N[asset])
-    return Step(
-        "position",
-        (
-            ("after the fill at", _when(done.as_of_T[row])),
-            ("weight", f"{done.weight_TN[row, asset]:+.2%} of equity {done.equity_T[row]:,.2f}"),
-            ("units", f"{done.units_KN[execution, asset]:+.6g} at {price:.6g}"),
-            ("traded", f"{traded:+,.2f}, costing {paid:,.2f}" if traded else "nothing"),
-        ),
-    )
+    facts = {
+        "after the fill at": _when(done.as_of_T[row]),
+        "weight": f"{done.weight_TN[row, asset]:+.2%} of equity {done.equity_T[row]:,.2f}",
+        "units": f"{done.units_KN[execution, asset]:+.6g} at {price:.6g}",
+        "traded": f"{traded:+,.2f}, costing {paid:,.2f}" if traded else "nothing",
+    }
+    return Step("position", facts)
 
 
 def _target(targets: Targets, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
@@ -149,7 +147,7 @@ def _target(targets: Targets, panel: Panel, experiment: Experiment, decision: in
         target = f"{weight:+.2%}, but the asset did not trade at the fill row"
     else:
         target = f"{weight:+.2%}"
-    return Step("target", (("decided at", _when(targets.as_of_D[decision])), ("weight", target)))
+    return Step("target", {"decided at": _when(targets.as_of_D[decision]), "weight": target})
 
 
 def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experiment: Experiment, decision: int, asset: int) -> Step:
@@ -158,66 +156,64 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     rows_D = targets.rows(panel.as_of_T)[: decision + 1]
     made = size_forecasts(panel, forecast_TN, rows_D, experiment)
     cost = float(trade_cost(panel.asset_ids, experiment.costs)[asset])
-    facts = [
-        ("rule", settings.rule),
-        ("held before", f"{made.held_DN[decision, asset]:+.2%}"),
-        ("shrinkage", f"{made.shrinkage_DN[decision, asset]:.0%} of the forecast kept"),
-        ("expected carry", f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long"),
-        ("edge", f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade"),
-        ("risk", f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h"),
-    ]
+    facts = {
+        "rule": settings.rule,
+        "held before": f"{made.held_DN[decision, asset]:+.2%}",
+        "shrinkage": f"{made.shrinkage_DN[decision, asset]:.0%} of the forecast kept",
+        "expected carry": f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long",
+        "edge": f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade",
+        "risk": f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h",
+    }
     if not made.usable_DN[decision, asset]:
-        facts.append(("not decided", "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"))
+        facts["not decided"] = "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"
     elif settings.rule in COST_AWARE_RULES:
         pick = np.array([asset])
         low, high = no_trade_zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)
-        facts.append(("stays between", f"{float(low[0]):+.2%} and {float(high[0]):+.2%} from the anchor, before limits"))
-    return Step("decision", tuple(facts))
+        facts["stays between"] = f"{float(low[0]):+.2%} and {float(high[0]):+.2%} from the anchor, before limits"
+    return Step("decision", facts)
 
 
 def _forecast(forecasts: pd.DataFrame, panel: Panel, experiment: Experiment, row: int, asset: int) -> Step:
     chosen = forecasts[
         (forecasts["as_of"].to_numpy("datetime64[us]") == panel.as_of_T[row]) & (forecasts["asset_id"] == panel.asset_ids[asset])
     ]
-    facts = [
-        (f"{line['horizon']} h ahead", f"{1e4 * line['forecast']:+.2f} bps by model {line['model_id']}")
+    facts = {
+        f"{line['horizon']} h ahead": f"{1e4 * line['forecast']:+.2f} bps by model {line['model_id']}"
         for line in chosen.to_dict("records")
-    ]
-    return Step("forecast", tuple(facts) or (("none", f"no forecast is stored for {_when(panel.as_of_T[row])}"),))
+    }
+    return Step("forecast", facts or {"none": f"no forecast is stored for {_when(panel.as_of_T[row])}"})
 
 
 def _model(plan: pd.DataFrame, family: str) -> Step:
     rows = plan[plan["family"] == family].to_dict("records")
     if not rows:
-        return Step("model", (("none", "the plan has no row for this day"),))
+        return Step("model", {"none": "the plan has no row for this day"})
     line = rows[-1]
-    facts = [
-        ("in force", str(line["model_id"]) or "none"),
-        ("this day", f"{line['action']}: {line['reason']}"),
-        ("trained on", f"{line['train_start']} .. {line['cut_off']} ({line['rows']} rows)"),
-        ("validation loss", f"{line['validation_loss']:.4f}"),
-        ("regime", str(line["regime"])),
-    ]
-    return Step("model", tuple(facts))
+    facts = {
+        "in force": str(line["model_id"]) or "none",
+        "this day": f"{line['action']}: {line['reason']}",
+        "trained on": f"{line['train_start']} .. {line['cut_off']} ({line['rows']} rows)",
+        "validation loss": f"{line['validation_loss']:.4f}",
+        "regime": str(line["regime"]),
+    }
+    return Step("model", facts)
 
 
 def _features(panel: Panel, row: int, asset: int) -> Step:
-    values = panel.feature_TNF[row, asset]
-    return Step(
-        f"features at {_when(panel.as_of_T[row])}",
-        tuple((name, "none" if np.isnan(value) else f"{value:+.5g}") for name, value in zip(panel.features, values, strict=True)),
-    )
+    values = zip(panel.features, panel.feature_TNF[row, asset], strict=True)
+    facts = {name: "none" if np.isnan(value) else f"{value:+.5g}" for name, value in values}
+    return Step(f"features at {_when(panel.as_of_T[row])}", facts)
 
 
 def _candle(panel: Panel, row: int, asset: int) -> Step:
     age = float(panel.age_hours_TN[row, asset])
     if np.isnan(age):
-        return Step("candle", (("none", "the asset has no candle yet"),))
-    facts = [("close", f"{panel.mark_price_TN[row, asset]:.6g}"), ("age", f"{age:g} h")]
+        return Step("candle", {"none": "the asset has no candle yet"})
+    facts = {"close": f"{panel.mark_price_TN[row, asset]:.6g}", "age": f"{age:g} h"}
     volume = float(panel.quote_volume_TN[row, asset])
     if not np.isnan(volume):
-        facts.append(("traded value", f"{volume:,.0f}"))
-    return Step(f"candle of {panel.asset_ids[asset]}", tuple(facts))
+        facts["traded value"] = f"{volume:,.0f}"
+    return Step(f"candle of {panel.asset_ids[asset]}", facts)
 
 
 def _when(instant: np.datetime64) -> str:

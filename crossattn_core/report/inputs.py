@@ -5,20 +5,33 @@ Frames are read by the columns named here; further columns are ignored.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attention_overview import AttentionOverview
-from crossattn_core.analysis.snapshot_store import StoredAttention
+from crossattn_core import __version__
+from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
+from crossattn_core.analysis.forecast_quality import forecast_arrays, forecast_quality
+from crossattn_core.analysis.forecast_tests import DECAY_HOURS, forecast_tests
+from crossattn_core.analysis.leaders import find_leads
+from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
+from crossattn_core.backtest.market import market_of
+from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
+from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.target_weights import Targets
+from crossattn_core.receipts import combined_hash
+from crossattn_core.regimes.daily import daily_regimes
+from crossattn_core.regimes.windows import regime_windows
 from crossattn_core.selection.choose import Champions
+from crossattn_core.selection.follow import CHAMPION
+from crossattn_core.selection.handover import champion_note
 
-__all__ = ["AttentionSummary", "ReportInputs", "StoredResults"]
+__all__ = ["AttentionSummary", "ReportInputs", "StoredResults", "attention_summary", "leads_beside_truth", "report_inputs"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class AttentionSummary:
 class ReportInputs:
     """Everything on the page. ``simulations`` maps strategy -> simulation, all from the same first decision.
 
-    Every other part may be missing; the page then says so.
+    Every other part may be missing; the page names what is.
     """
 
     experiment: Experiment
@@ -98,3 +111,92 @@ class ReportInputs:
     """What reproduces the page: experiment, panel, weights, code version, ..."""
     notes: Sequence[str] = ()
     """Sentences for the reader, shown under the verdict."""
+
+
+def report_inputs(stored: StoredResults) -> ReportInputs:
+    """Everything on the page, as of the end of the panel's last day: simulated trading, tests of forecasts, leads."""
+    experiment, panel, targets, champions = stored.experiment, stored.panel, stored.targets, stored.champions
+    windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
+    leads = find_leads(panel, stored.attention, experiment.symbols, experiment.analysis, experiment.backtest)
+    symbols = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
+    return ReportInputs(
+        experiment=experiment,
+        simulations=simulate_all(market_of(panel, experiment.assets, experiment.costs, experiment.backtest), targets, experiment),
+        subject=CHAMPION if CHAMPION in targets else experiment.retrain.families[0],
+        benchmark=experiment.selection.fallback,
+        followed=None if champions is None or CHAMPION not in targets else champions.by_day,
+        shrinkage={strategy: decided.shrinkage_D for strategy, decided in targets.items() if len(decided.shrinkage_D)},
+        **_forecast_tests(stored),
+        trials=stored.trials,
+        plan=stored.plan,
+        regime_windows=windows,
+        attention=attention_summary(stored.attention, experiment),
+        overview=attention_overview(
+            stored.attention, leads, panel, windows, experiment.assets, attention_lags=experiment.model.max_lag
+        ),
+        leaders=leads.table.assign(leader=leads.table["leader"].map(symbols), follower=leads.table["follower"].map(symbols)),
+        planted=experiment.feed.simulated.leads if experiment.feed.kind == "simulated" else None,
+        data_quality=stored.data_quality,
+        hashes={
+            "experiment": experiment.content_hash(),
+            "panel": panel.content_hash,
+            "weights": combined_hash(*(decided.content_hash for decided in targets.values())),
+            "version": __version__,
+        },
+        notes=() if champions is None else (champion_note(champions),),
+    )
+
+
+def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
+    """One entry a named or planted pair: leader, follower, lag found, lag planted (none where unknown), named, why."""
+    planted = {(lead.leader, lead.follower): lead.lag for lead in inputs.planted or ()}
+    leaders = [] if inputs.leaders is None else inputs.leaders.to_dict("records")
+    found: dict[tuple[str, str], dict[Any, Any]] = {(str(row["leader"]), str(row["follower"])): row for row in leaders}
+    pairs = [pair for pair, row in found.items() if row["named"]]
+    pairs += [pair for pair in planted if pair in found and not found[pair]["named"]]
+    return [
+        {
+            "leader": pair[0],
+            "follower": pair[1],
+            "lag_hours": int(found[pair]["lag"]) if found[pair]["named"] else None,
+            "planted_lag_hours": planted.get(pair),
+            "named": bool(found[pair]["named"]),
+            "why": str(found[pair]["why"]),
+        }
+        for pair in pairs
+    ]
+
+
+def attention_summary(stored: StoredAttention, experiment: Experiment) -> AttentionSummary | None:
+    """Mean attention over the newest ``analysis.window_days`` days; none without a snapshot among them."""
+    _, edge_DNM = edge_matrices(stored.window_edges, experiment.asset_ids)
+    if stored.source_lag.empty and not len(edge_DNM):
+        return None
+    by_lag = stored.source_lag.pivot_table(index="source", columns="lag", values="value", aggfunc="mean")
+    by_lag = by_lag.reindex(list(experiment.asset_ids)).fillna(0.0)
+    weight_NM = edge_DNM.mean(axis=0)
+    total_N = weight_NM.sum(axis=1, keepdims=True)
+    return AttentionSummary(
+        symbols=experiment.symbols,
+        weight_NM=np.divide(weight_NM, total_N, out=np.zeros_like(weight_NM), where=total_N > 0),
+        lags=tuple(int(lag) for lag in by_lag.columns),
+        weight_ML=by_lag.to_numpy(np.float64),
+    )
+
+
+def _forecast_tests(stored: StoredResults) -> dict[str, pd.DataFrame]:
+    """Quality, accuracy and decay of the stored forecasts, named as in ``ReportInputs``, on labels that are computed once."""
+    experiment, panel, settings = stored.experiment, stored.panel, stored.experiment.labels
+    horizons = settings.horizons
+    arrays = forecast_arrays(stored.forecasts, panel.as_of_T, panel.asset_ids, horizons)
+    labels = compute_labels(panel, settings)
+    accuracy, decay = forecast_tests(
+        arrays,
+        labels,
+        compute_labels(panel, settings.model_copy(update={"horizons": DECAY_HOURS})),
+        horizons,
+        trade_horizon=settings.trade_horizon,
+        confidence=experiment.backtest.confidence,
+    )
+    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest)
+    return {"forecast_quality": quality, "accuracy_tests": accuracy, "decay": decay}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.backtest.breakdown import by_month, metrics_by_part, worst_days
-from crossattn_core.backtest.comparison import benchmark_relative
+from crossattn_core.backtest.comparison import benchmark_relative, sharpe_intervals
 from crossattn_core.backtest.metrics.registry import Metrics, metrics_of
 from crossattn_core.backtest.overfitting import (
     deflated_sharpe,
@@ -21,7 +21,6 @@ from crossattn_core.backtest.overfitting import (
 )
 from crossattn_core.backtest.performance import daily_returns, sharpe
 from crossattn_core.backtest.sensitivity import sensitivity
-from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.inputs import ReportInputs
@@ -65,9 +64,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             **quality[name],
             "sharpe_low": interval.low,
             "sharpe_high": interval.high,
-            "sharpe_less_benchmark": None
-            if difference is None
-            else {"estimate": difference.estimate, "low": difference.low, "high": difference.high},
+            "sharpe_less_benchmark": None if difference is None else asdict(difference),
         }
     months = pd.DataFrame({name: by_month(simulation) for name, simulation in simulations.items()})
     parts = metrics_by_part(
@@ -87,7 +84,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "last": str(own.as_of_T[-1] - np.timedelta64(1, "us"))[:10],
             "days": metrics[subject].days,
             "capital": own.capital,
-            "verdict": {"stance": verdict.stance, "headline": verdict.headline, "sentences": list(verdict.sentences)},
+            "verdict": asdict(verdict),
             "confidence": intervals.confidence,
             "bootstrap_samples": intervals.samples,
             "bootstrap_block_hours": intervals.block_length,
@@ -172,20 +169,14 @@ def _ordered(inputs: ReportInputs) -> dict[str, Simulation]:
     spans = {name: (simulation.as_of_T[0], len(simulation.as_of_T)) for name, simulation in inputs.simulations.items()}
     if len(set(spans.values())) > 1:
         found = "; ".join(f"{name} from {first}, {rows} rows" for name, (first, rows) in spans.items())
-        raise BacktestError(
-            f"strategies cover different rows and cannot stand side by side: {found}; decide them on the same rows"
-        )
+        raise BacktestError(f"strategies cover different rows and cannot be compared: {found}; decide them on the same rows")
     first = [name for name in (inputs.subject, inputs.benchmark) if name in inputs.simulations]
     return {name: inputs.simulations[name] for name in dict.fromkeys([*first, *inputs.simulations])}
 
 
 def _quality(forecast_quality: pd.DataFrame | None, family: str, horizon: int) -> dict[str, float | None]:
     """The family's IC at the traded horizon, averaged over assets, with its interval."""
-    quality: dict[str, float | None] = {"ic": None, "ic_low": None, "ic_high": None}
-    if forecast_quality is None or not len(forecast_quality):
-        return quality
-    chosen = (forecast_quality["family"] == family) & (forecast_quality["horizon"] == horizon)
-    chosen &= (forecast_quality["asset_id"] == "all") & (forecast_quality["measure"] == "IC")
-    for line in forecast_quality[chosen].head(1).to_dict("records"):
-        quality = {"ic": line["value"], "ic_low": line["low"], "ic_high": line["high"]}
-    return quality
+    lines = [] if forecast_quality is None else forecast_quality.to_dict("records")
+    of = {"family": family, "horizon": horizon, "asset_id": "all", "measure": "IC"}
+    found = next((line for line in lines if all(line[key] == value for key, value in of.items())), {})
+    return {"ic": found.get("value"), "ic_low": found.get("low"), "ic_high": found.get("high")}

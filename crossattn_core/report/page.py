@@ -1,6 +1,6 @@
 """The report: one self-contained HTML page, and the same numbers as JSON and Parquet. Equal inputs give equal bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.experiment import PlantedLead
 from crossattn_core.report import tables
-from crossattn_core.report.data import leads_beside_truth
 from crossattn_core.report.figures.attention import attention_figure
 from crossattn_core.report.figures.models import retrain_figure, shrinkage_figure
 from crossattn_core.report.figures.overview import PICTURES, attention_pictures
@@ -26,9 +25,8 @@ from crossattn_core.report.figures.performance import (
     underwater_figure,
 )
 from crossattn_core.report.figures.style import svg
-from crossattn_core.report.headline import HEADLINE, headline_rows
 from crossattn_core.report.html import render
-from crossattn_core.report.inputs import ReportInputs
+from crossattn_core.report.inputs import ReportInputs, leads_beside_truth
 from crossattn_core.report.numbers import report_numbers
 from crossattn_core.storage import write_json, write_parquet, write_text
 
@@ -51,7 +49,7 @@ def build_report(inputs: ReportInputs, folder: Path) -> ReportPaths:
     """Write ``report.html``, ``report.json``, ``leads.json`` and ``returns.parquet`` into ``folder``.
 
     ``returns.parquet`` holds every strategy's hourly equity, net return, exposures, turnover and costs; its ``net_return`` by
-    ``as_of`` is what other tear-sheet tools ask for.
+    ``as_of`` is what other tear-sheet tools read.
 
     Raises:
         BacktestError: no simulation of the subject, or simulations over different rows.
@@ -74,13 +72,13 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
         "page.html.j2",
         r=numbers | {"title": experiment.report.title, "symbols": experiment.symbols},
         by_kind={kind: [line for line in numbers["parts"] if line["kind"] == kind] for kind in _KINDS},
-        headline_columns=HEADLINE,
-        headline_lines=list(zip(numbers["order"], headline_rows(numbers), strict=True)),
+        headline_columns=tables.HEADLINE,
+        headline_lines=list(zip(numbers["order"], tables.headline_rows(numbers), strict=True)),
         horizon=experiment.labels.trade_horizon,
         prior=f"{experiment.portfolio.shrinkage:.0%}",
         shrunk=shrunk,
         simulated=inputs.planted is not None,
-        svg=_figures(inputs, shrunk),
+        svg=_figures(inputs, numbers["order"], shrunk),
         attention=_attention(inputs),
         tables={
             "baselines": baselines,
@@ -95,11 +93,11 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
     )
 
 
-def _figures(inputs: ReportInputs, shrunk: str | None) -> dict[str, Markup | None]:
+def _figures(inputs: ReportInputs, order: Sequence[str], shrunk: str | None) -> dict[str, Markup | None]:
     """Figures by name; None where there is nothing to draw."""
     subject, benchmark, simulations = inputs.subject, inputs.benchmark, inputs.simulations
     own = simulations[subject]
-    ordered = {name: simulations[name] for name in dict.fromkeys([subject, benchmark, *simulations]) if name in simulations}
+    ordered = {name: simulations[name] for name in order}
     drawn: dict[str, Figure | None] = {
         "equity": equity_figure(ordered, subject, benchmark),
         "underwater": underwater_figure(ordered, subject, benchmark),
@@ -144,7 +142,7 @@ def _shrunk_family(inputs: ReportInputs) -> str | None:
 
 
 def _without_keys(data_quality: pd.DataFrame | None) -> pd.DataFrame | None:
-    """The table without the long asset key, where the symbol says the same."""
+    """The table without the long asset key, where there is a symbol."""
     if data_quality is None or not {"asset_id", "symbol"} <= set(data_quality):
         return data_quality
     return data_quality.drop(columns="asset_id")

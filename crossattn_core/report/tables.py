@@ -1,14 +1,37 @@
-"""Rows of the page's tables, each cell a text; headings and layout are in ``templates``."""
+"""Rows of the page's tables, each cell a text; headings and layout are in ``templates``.
+
+The headline table is also the terminal's and the UI's, all from ``report.json``.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from rich.markup import escape
+from rich.table import Table
 
 from crossattn_core.experiment import PlantedLead
 from crossattn_core.report.html import cell, format_metric, formatted, interval, is_absent, ratio, words
 
-__all__ = ["accuracy_rows", "decay_table", "forecast_rows", "frame_table", "lead_lines", "metric_rows", "plan_table"]
+__all__ = [
+    "HEADLINE",
+    "accuracy_rows",
+    "decay_table",
+    "forecast_rows",
+    "frame_table",
+    "headline",
+    "headline_markdown",
+    "headline_rows",
+    "lead_lines",
+    "metric_rows",
+    "plan_table",
+]
+
+HEADLINE = ("strategy", "net return", "Sharpe [interval]", "max drawdown", "turnover / day", "costs", "IC")
+"""Columns of the headline table."""
+_HEADLINE_FORMS = {
+    "net_return": "+.1%", "sharpe": "+.2f", "max_drawdown": ".1%", "turnover_per_day": ".1%", "cost_share": ".1%", "ic": "+.3f",
+}  # fmt: skip
 
 _SHOWN_RETRAINS = 20
 _SHOWN_CANDIDATES = 12
@@ -16,6 +39,41 @@ _SIGNIFICANT = 0.05
 _PLAN_COLUMNS = (
     "day", "family", "reason", "why", "regime", "train_start", "cut_off", "rows", "validation_loss", "model_id",
 )  # fmt: skip
+
+
+def headline_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One line a strategy, the subject first, written out; '-' where a number does not exist."""
+    lines = []
+    for name in report["order"]:
+        numbers = report["strategies"][name]
+        cells = {key: formatted(numbers[key], form) for key, form in _HEADLINE_FORMS.items()}
+        if numbers["sharpe_low"] is not None:
+            cells["sharpe"] += f" {interval(numbers['sharpe_low'], numbers['sharpe_high'])}"
+        lines.append((words(name), *cells.values()))
+    return lines
+
+
+def headline(report: Mapping[str, Any]) -> Table:
+    """The table as the terminal shows it, the verdict below."""
+    table = Table(
+        title=f"{report['experiment']}: {report['first']} .. {report['last']}, net of costs",
+        caption=report["verdict"]["headline"],
+        title_justify="left",
+        caption_justify="left",
+    )
+    for place, column in enumerate(HEADLINE):
+        table.add_column(escape(column), justify="left" if place == 0 else "right", no_wrap=True)
+    for line in headline_rows(report):
+        style = "bold" if line[0] == words(report["subject"]) else None
+        table.add_row(*map(escape, line), style=style)
+    return table
+
+
+def headline_markdown(report: Mapping[str, Any]) -> str:
+    """The table as Markdown, for metadata in the UI."""
+    lines = [" | ".join(HEADLINE), " | ".join(["---"] + ["---:"] * (len(HEADLINE) - 1))]
+    lines += [" | ".join(line) for line in headline_rows(report)]
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def metric_rows(strategies: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

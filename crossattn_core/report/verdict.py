@@ -1,21 +1,22 @@
-"""The result in plain words: what the intervals allow to be said, and no more."""
+"""The result in plain words: what the intervals allow, and no more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crossattn_core.backtest.comparison import Interval, SharpeIntervals
 from crossattn_core.backtest.metrics.registry import Metrics
-from crossattn_core.backtest.significance import Interval, SharpeIntervals
 from crossattn_core.experiment import Experiment
 from crossattn_core.report.html import words
 
-__all__ = ["MIN_DIFFERENCE", "Verdict", "verdict_of"]
+__all__ = ["MAX_PLAUSIBLE_IC", "MAX_PLAUSIBLE_SHARPE", "MIN_DIFFERENCE", "Verdict", "verdict_of"]
 
 MIN_DIFFERENCE = 0.01
 """Return a year, as a fraction, below which a difference does not matter however sure it is. Sharpe ratios are compared at the
 benchmark's volatility: difference * volatility is M2 (Modigliani and Modigliani, 1997) less the benchmark's return."""
 
-_IMPLAUSIBLE_SHARPE = 3.0
-_IMPLAUSIBLE_IC = 0.1
+MAX_PLAUSIBLE_SHARPE = 3.0
+MAX_PLAUSIBLE_IC = 0.1
+"""On real candles, a higher annual Sharpe ratio or IC is a leak until proven otherwise."""
 _SHOWN_RETURN = 0.0005
 """Smaller returns are written as 0.0%."""
 
@@ -90,11 +91,11 @@ def verdict_of(
             "The candles are simulated and the leaders planted: the page shows whether the machinery finds what was put "
             "there, and says nothing about a real market."
         )
-    elif any(intervals.sharpe[each].estimate > _IMPLAUSIBLE_SHARPE for each in compared) or any(
-        (ic.get(each) or 0.0) > _IMPLAUSIBLE_IC for each in compared
+    elif any(
+        intervals.sharpe[each].estimate > MAX_PLAUSIBLE_SHARPE or (ic.get(each) or 0.0) > MAX_PLAUSIBLE_IC for each in compared
     ):
         sentences.append(
-            f"A Sharpe ratio above {_IMPLAUSIBLE_SHARPE:g} or an IC above {_IMPLAUSIBLE_IC:g} on real candles is a leak until "
+            f"A Sharpe ratio above {MAX_PLAUSIBLE_SHARPE:g} or an IC above {MAX_PLAUSIBLE_IC:g} on real candles is a leak until "
             "proven otherwise: look for one before trusting this page."
         )
     sentences.append("The universe is a list chosen today, which is hindsight: assets that failed in the period are not on it.")
@@ -102,7 +103,7 @@ def verdict_of(
 
 
 def _of_family(family: str, benchmark: str, metrics: Mapping[str, Metrics], intervals: SharpeIntervals) -> str:
-    """What the intervals say of one trained family."""
+    """One trained family beside the benchmark."""
     if not metrics[family].trades:
         return f"{_name(family)} made no trade."
     made = f"{_name(family)}, followed or not, made {metrics[family].net_return:+.1%} net"

@@ -5,11 +5,12 @@ block bootstrap over the newest days; where nothing beats the fallback, the fall
 reads returns of the days before it. How well each family forecast over the same days is recorded beside that and
 decides nothing: a better IC that costs eat is not worth following.
 
-Axes: D days, S strategies, N assets, K sums (see realised.py), B bootstrap draws.
+Axes: D days, S strategies, N assets, K sums (see champion.py), B bootstrap draws.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -134,57 +135,47 @@ def choose_champions(
     day_D = pd.DatetimeIndex(net_return_DS.index)
     if len(day_D) > 1 and not (np.diff(day_D.to_numpy()) == np.timedelta64(1, "D")).all():
         raise ContractError("net returns have holes between days; give every day, NaN where nothing ran")
+    every_day = day_D.append(day_D[-1:] + pd.Timedelta(1, "D"))
     rows: list[tuple] = []
     tests: list[tuple] = []
+
+    def test(d: int, family: str, against: str) -> PairedTest:
+        """Test ``family`` against another strategy on the newest days before day ``d``; kept in ``tests``, with the IC's gain."""
+        newest = slice(max(d - settings.window_days, 0), d)
+        family_D, against_D = (net_return_DS[name].to_numpy(dtype=float)[newest] for name in (family, against))
+        result = paired_return_test(family_D, against_D, settings, seed=seed, samples=samples)
+        ic = (float("nan"),) * 3
+        if ic_sums and family in ic_sums:
+            other = ic_sums[against][newest] if against in ic_sums else None
+            ic = paired_ic_gain(ic_sums[family][newest], other, settings, seed=seed, samples=samples)
+        tests.append((every_day[d], family, against, result.mean, result.low, result.days, *ic))
+        return result
+
+    candidates = [family for family in families if family != settings.fallback]
     holder, chosen_on, why = settings.fallback, None, "nothing realised yet"
-    every_day = day_D.append(day_D[-1:] + pd.Timedelta(1, "D"))
     for d, day in enumerate(every_day):
         if d % settings.every_days == 0:
-            newest = slice(max(d - settings.window_days, 0), d)
-            newest_sums = {family: sums_DNK[newest] for family, sums_DNK in (ic_sums or {}).items()}
-            choice = _Choice(net_return_DS.iloc[newest], newest_sums, settings, seed, samples)
-            holder, why = _choose(choice, holder, [family for family in families if family != settings.fallback])
+            holder, why = _choose(partial(test, d), holder, candidates, settings)
             chosen_on = day
-            tests += [(day, *test) for test in choice.tests]
         rows.append((day, holder, chosen_on, why))
     by_day = pd.DataFrame(rows, columns=list(CHAMPION_COLUMNS)).astype({"day": "datetime64[us]", "chosen_on": "datetime64[us]"})
     paired_tests = pd.DataFrame(tests, columns=list(PAIRED_TEST_COLUMNS)).astype({"chosen_on": "datetime64[us]"})
     return Champions(by_day, paired_tests)
 
 
-@dataclass
-class _Choice:
-    """One choice: the results of the days before it, and the paired tests on them."""
-
-    net_return_DS: pd.DataFrame
-    ic_sums: Mapping[str, NDArray[np.float64]]
-    settings: SelectionSettings
-    seed: int
-    samples: int
-    tests: list[tuple] = field(default_factory=list)
-
-    def test(self, family: str, against: str) -> PairedTest:
-        """Test ``family`` against another strategy; the result is kept in ``tests``, with the ICs of both."""
-        family_D, against_D = (self.net_return_DS[name].to_numpy(dtype=float) for name in (family, against))
-        result = paired_return_test(family_D, against_D, self.settings, seed=self.seed, samples=self.samples)
-        ic = (float("nan"),) * 3
-        if family in self.ic_sums:
-            own, other = self.ic_sums[family], self.ic_sums.get(against)
-            ic = paired_ic_gain(own, other, self.settings, seed=self.seed, samples=self.samples)
-        self.tests.append((family, against, result.mean, result.low, result.days, *ic))
-        return result
-
-
-def _choose(choice: _Choice, holder: str, families: Sequence[str]) -> tuple[str, str]:
-    fallback = choice.settings.fallback
-    against_fallback = {family: choice.test(family, fallback) for family in families}
+def _choose(
+    test: Callable[[str, str], PairedTest], holder: str, families: Sequence[str], settings: SelectionSettings
+) -> tuple[str, str]:
+    """The strategy to follow after ``holder``, and why."""
+    fallback = settings.fallback
+    against_fallback = {family: test(family, fallback) for family in families}
     better = {family: result for family, result in against_fallback.items() if result.low > 0}
     if not better:
         results = "; ".join(f"{family} {_described(result)}" for family, result in against_fallback.items())
-        return fallback, f"nothing beats {fallback} at {choice.settings.confidence:.0%}: {results or 'no family is trained'}"
+        return fallback, f"nothing beats {fallback} at {settings.confidence:.0%}: {results or 'no family is trained'}"
     best = max(better, key=lambda family: better[family].mean)
     if holder in better and holder != best:
-        against_holder = choice.test(best, holder)
+        against_holder = test(best, holder)
         if not against_holder.low > 0:
             return holder, f"stays: {best} is not shown to beat it, {_described(against_holder)}"
     return best, f"beats {fallback}: {_described(better[best])}"

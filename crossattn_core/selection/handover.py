@@ -35,17 +35,7 @@ __all__ = [
     "save_handover",
 ]
 
-HANDOVER_COLUMNS = (
-    "as_of",
-    "fill_at",
-    "asset_id",
-    "weight",
-    "held_weight",
-    "tradable",
-    "forecast",
-    "model_id",
-    "champion",
-)
+HANDOVER_COLUMNS = ("as_of", "fill_at", "asset_id", "weight", "held_weight", "tradable", "forecast", "model_id", "champion")
 """Grain: (as_of, asset_id). ``as_of``: when the decision's information ends; ``fill_at``: when it is traded; ``weight``: share
 of equity to hold from the fill on, null: leave the position alone; ``held_weight``: drifted share before the trade;
 ``tradable``: the calendar has the venue open at the fill; ``forecast``: log return over the traded horizon by ``model_id``,

@@ -3,7 +3,7 @@
 The outlook calls the same pure function as the walk, on the same facts, so that a sensor launches a run with the reason that
 the run itself will find.
 
-Axes: T rows of the panel, D days, N assets, K sums of an IC (see selection/realised.py).
+Axes: T rows of the panel, D days, N assets, K sums of an IC (see selection/champion.py).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.daily import REGIME_NAMES
 from crossattn_core.regimes.market_days import panel_days
-from crossattn_core.selection.realised import daily_ic_sums
+from crossattn_core.selection.champion import daily_ic_sums
 from crossattn_core.stats.ic import mean_ic_of_sums
 from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.walk_forward.past import Past

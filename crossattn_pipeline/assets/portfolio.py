@@ -14,7 +14,8 @@ from crossattn_core.report.figures.attention import attention_figure
 from crossattn_core.report.figures.models import retrain_figure
 from crossattn_core.report.figures.performance import equity_figure, underwater_figure
 from crossattn_core.report.figures.style import png
-from crossattn_core.report.headline import headline_markdown
+from crossattn_core.report.tables import headline_markdown
+from crossattn_core.report.verdict import MAX_PLAUSIBLE_IC, MAX_PLAUSIBLE_SHARPE
 from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note, check_handover, read_handover
 from crossattn_core.stages import StageTable
@@ -22,9 +23,6 @@ from crossattn_pipeline.assets.from_table import stage_asset
 from crossattn_pipeline.metadata import figure, number, reason, table
 
 __all__ = ["portfolio_assets"]
-
-_LEAK_SHARPE = 3.0
-_LEAK_IC = 0.1
 
 
 def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
@@ -64,7 +62,7 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
             return
         champions = decided.champions
         newest = pd.DataFrame(
-            {"asset": line.experiment.symbols} | {name: wanted.target_DN[-1] for name, wanted in decided.targets.items()},
+            {"asset": line.experiment.symbols} | {name: targets.target_DN[-1] for name, targets in decided.targets.items()},
         )
         as_of_D = decided.targets[CHAMPION].as_of_D
         orders = read_handover(line.home.target_weights)
@@ -79,7 +77,7 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 "newest_decision": str(as_of_D[-1]),
                 "newest_weights": table(newest),
                 "path": dg.MetadataValue.path(line.home.target_weights),
-                "content_hash": {name: wanted.content_hash for name, wanted in decided.targets.items()},
+                "content_hash": {name: targets.content_hash for name, targets in decided.targets.items()},
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -101,8 +99,8 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
             dg.AssetCheckSpec(
                 "plausible",
                 asset="backtest_report",
-                description=f"On recorded or live candles a net Sharpe above {_LEAK_SHARPE:g} or an IC above {_LEAK_IC:g} "
-                "is a leak until proven otherwise.",
+                description=f"On recorded or live candles a net Sharpe above {MAX_PLAUSIBLE_SHARPE:g} or an IC above "
+                f"{MAX_PLAUSIBLE_IC:g} is a leak until proven otherwise.",
             )
         ],
     )
@@ -139,7 +137,7 @@ def _plausible(line: Line, report: dict) -> dg.AssetCheckResult:
         [
             (name, numbers["sharpe"], numbers["ic"])
             for name, numbers in report["strategies"].items()
-            if (numbers["sharpe"] or 0.0) > _LEAK_SHARPE or (numbers["ic"] or 0.0) > _LEAK_IC
+            if (numbers["sharpe"] or 0.0) > MAX_PLAUSIBLE_SHARPE or (numbers["ic"] or 0.0) > MAX_PLAUSIBLE_IC
         ],
         columns=["strategy", "sharpe", "ic"],
     )

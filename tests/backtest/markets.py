@@ -5,13 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 from hypothesis import strategies as st
 
-from crossattn_core.backtest.costs.borrow import Borrow
-from crossattn_core.backtest.costs.dividends import Dividend
-from crossattn_core.backtest.costs.funding import Funding
-from crossattn_core.backtest.costs.impact import LinearImpact, SquareRootImpact
-from crossattn_core.backtest.costs.interest import Interest
-from crossattn_core.backtest.costs.trading import Fee, HalfSpread, Slippage
-from crossattn_core.backtest.costs.write_off import WriteOff
+from crossattn_core.backtest.costs.holding import Borrow, Dividend, Funding, Interest, WriteOff
+from crossattn_core.backtest.costs.trading import Fee, HalfSpread, LinearImpact, Slippage, SquareRootImpact
 from crossattn_core.backtest.market import Market
 from crossattn_core.portfolio.target_weights import Targets
 

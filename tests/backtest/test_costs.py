@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from crossattn_core.backtest.breakdown import metrics_by_part
-from crossattn_core.backtest.costs.funding import Funding
+from crossattn_core.backtest.costs.holding import Funding
 from crossattn_core.backtest.costs.registry import COSTS, CarryingCost, ImpactCost, NotionalCost, cost_lines
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.metrics.registry import metrics_of, unit_of

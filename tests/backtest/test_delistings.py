@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from crossattn_core.backtest.costs.write_off import WriteOff
+from crossattn_core.backtest.costs.holding import WriteOff
 from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.metrics.registry import metrics_of
@@ -126,13 +126,13 @@ def test_a_weekend_is_no_delisting():
 def test_the_positions_of_a_strategy_forget_what_was_settled():
     of, on, last = panel_with_a_death()
     rows_D = decision_rows(on.as_of_T, of.portfolio, first=on.as_of_T[100])
-    wanted = target_weights("equal_weight", on, None, rows_D, of)
+    decided = target_weights("equal_weight", on, None, rows_D, of)
     done = simulate(
-        market_of(on, of.assets, of.costs, of.backtest), wanted, execution_lag=of.labels.execution_lag, capital=CAPITAL
+        market_of(on, of.assets, of.costs, of.backtest), decided, execution_lag=of.labels.execution_lag, capital=CAPITAL
     )
     positions = Positions(on, of)
     for decision, row in enumerate(rows_D):
         np.testing.assert_allclose(positions.weights_at(int(row)), done.weight_TN[row - done.start], atol=0.004)
-        positions.order(int(row), wanted.target_DN[decision])
+        positions.order(int(row), decided.target_DN[decision])
     assert done.weight_TN[last + 99 - done.start, 0] > 0.05
     assert not done.weight_TN[last + 100 - done.start :, 0].any()

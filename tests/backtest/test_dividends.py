@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from crossattn_core.backtest.costs.dividends import Dividend
+from crossattn_core.backtest.costs.holding import Dividend
 from crossattn_core.backtest.metrics.registry import metrics_of
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate

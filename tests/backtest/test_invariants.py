@@ -7,13 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from crossattn_core.backtest.costs.borrow import Borrow
-from crossattn_core.backtest.costs.dividends import Dividend
-from crossattn_core.backtest.costs.funding import Funding
-from crossattn_core.backtest.costs.impact import SquareRootImpact
+from crossattn_core.backtest.costs.holding import Borrow, Dividend, Funding, WriteOff
 from crossattn_core.backtest.costs.registry import ImpactCost
-from crossattn_core.backtest.costs.trading import Fee
-from crossattn_core.backtest.costs.write_off import WriteOff
+from crossattn_core.backtest.costs.trading import Fee, SquareRootImpact
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.portfolio.target_weights import Targets
 from tests.backtest.markets import cases, market, rearranged, targets

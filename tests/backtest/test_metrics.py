@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossattn_core.backtest.breakdown import by_month, metrics_by_part, worst_days
+from crossattn_core.backtest.comparison import sharpe_intervals
 from crossattn_core.backtest.costs.registry import cost_lines
 from crossattn_core.backtest.metrics.registry import METRICS, Metric, Unit, metrics_of, unit_of
 from crossattn_core.backtest.performance import daily_returns, drawdowns, sharpe, sortino, underwater
 from crossattn_core.backtest.sensitivity import sensitivity
-from crossattn_core.backtest.significance import sharpe_intervals
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.report.numbers import report_numbers
 from crossattn_core.report.tables import metric_rows

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from crossattn_core.backtest.costs.funding import Funding
-from crossattn_core.backtest.costs.write_off import WriteOff
+from crossattn_core.backtest.costs.holding import Funding, WriteOff
 from crossattn_core.backtest.reference import simulate_by_loop
 from crossattn_core.backtest.simulate import simulate, simulate_many
 from crossattn_core.errors import BacktestError

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.backtest.costs.dividends import Dividend
+from crossattn_core.backtest.costs.holding import Dividend
 from crossattn_core.backtest.market import market_of
 from crossattn_core.candles.feeds.feed import COLUMNS
 from crossattn_core.candles.feeds.files import FilesFeed

@@ -77,10 +77,10 @@ def test_the_decision_shown_is_the_decision_that_was_stored(stored):
                 continue
             moved += 1
             low, high = (float(part.split("%")[0]) for part in decision["stays between"].split(" and "))
-            wanted, held = (float(text.split("%")[0]) for text in (target, decision["held before"]))
+            target_weight, held = (float(text.split("%")[0]) for text in (target, decision["held before"]))
             nearest = min(max(held, low), high)
-            # Limits only shrink what the zone asks for.
-            assert abs(wanted) <= abs(nearest) + 0.02
+            # Limits only shrink what the zone leads to.
+            assert abs(target_weight) <= abs(nearest) + 0.02
     assert moved > 5
 
 
@@ -109,7 +109,7 @@ def test_the_terminal_shows_every_fact(stored):
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(trace_tree(steps, "ETHUSDT on 2025-02-05"))
     text = console.export_text()
-    assert all(value in text for step in steps for _, value in step.facts)
+    assert all(value in text for step in steps for value in step.facts.values())
 
 
 def test_the_champions_way_goes_on_with_the_strategy_it_followed(stored):

@@ -15,32 +15,32 @@ from crossattn_core.report.figures.attention import attention_figure
 from crossattn_core.report.figures.models import retrain_figure
 from crossattn_core.report.figures.performance import equity_figure
 from crossattn_core.report.figures.style import png
-from crossattn_core.report.headline import headline, headline_markdown
 from crossattn_core.report.page import build_report
+from crossattn_core.report.tables import headline, headline_markdown
 from tests.report import story
 
 
 @pytest.fixture(scope="module")
-def told():
+def inputs():
     return story.inputs()
 
 
 @pytest.fixture(scope="module")
-def paths(told, tmp_path_factory):
-    return build_report(told, tmp_path_factory.mktemp("report"))
+def paths(inputs, tmp_path_factory):
+    return build_report(inputs, tmp_path_factory.mktemp("report"))
 
 
-def test_equal_inputs_give_equal_bytes(told, paths, tmp_path):
-    again = build_report(told, tmp_path)
+def test_equal_inputs_give_equal_bytes(inputs, paths, tmp_path):
+    again = build_report(inputs, tmp_path)
     for name in ("html", "json", "returns"):
         assert getattr(again, name).read_bytes() == getattr(paths, name).read_bytes(), name
 
 
-def test_a_callers_matplotlib_settings_change_no_byte(told, paths, tmp_path):
+def test_a_callers_matplotlib_settings_change_no_byte(inputs, paths, tmp_path):
     with mpl.rc_context({"font.size": 20, "axes.grid": True, "axes.titlepad": 20, "lines.linewidth": 5, "figure.dpi": 200}):
-        assert build_report(told, tmp_path).html.read_bytes() == paths.html.read_bytes()
-        picture = png(equity_figure(told.simulations, "attention", "equal_weight"))
-    assert picture == png(equity_figure(told.simulations, "attention", "equal_weight"))
+        assert build_report(inputs, tmp_path).html.read_bytes() == paths.html.read_bytes()
+        picture = png(equity_figure(inputs.simulations, "attention", "equal_weight"))
+    assert picture == png(equity_figure(inputs.simulations, "attention", "equal_weight"))
 
 
 def test_the_page_asks_nobody_for_anything(paths):
@@ -62,9 +62,9 @@ def test_the_page_stays_small(paths):
     assert paths.html.stat().st_size < 1_000_000
 
 
-def test_every_strategy_and_every_sharpe_interval_is_on_the_page(told, paths):
+def test_every_strategy_and_every_sharpe_interval_is_on_the_page(inputs, paths):
     page, report = paths.html.read_text(), json.loads(paths.json.read_text())
-    for name in told.simulations:
+    for name in inputs.simulations:
         assert name.replace("_", " ") in page
         numbers = report["strategies"][name]
         if numbers["sharpe"] is not None:
@@ -96,33 +96,33 @@ def test_a_strategy_that_loses_for_sure_is_called_worse(tmp_path):
     assert report["verdict"]["stance"] == "worse"
 
 
-def test_a_report_of_simulations_alone_says_what_is_missing(told, tmp_path):
+def test_a_report_of_simulations_alone_says_what_is_missing(inputs, tmp_path):
     bare = replace(
-        told, shrinkage={}, forecast_quality=None, plan=None, regime_windows=None, attention=None, leaders=None, planted=None,
+        inputs, shrinkage={}, forecast_quality=None, plan=None, regime_windows=None, attention=None, leaders=None, planted=None,
         data_quality=None, hashes={},
     )  # fmt: skip
     page = build_report(bare, tmp_path).html.read_text()
     assert page.count('class="missing"') >= 5
 
 
-def test_text_from_outside_is_escaped(told, tmp_path):
+def test_text_from_outside_is_escaped(inputs, tmp_path):
     quality = pd.DataFrame({"asset_id": ["<script>alert(1)</script>"], "gaps": [1]})
-    page = build_report(replace(told, data_quality=quality, notes=("<b>bold</b>",)), tmp_path).html.read_text()
+    page = build_report(replace(inputs, data_quality=quality, notes=("<b>bold</b>",)), tmp_path).html.read_text()
     assert "<script>" not in page
     assert "<b>bold</b>" not in page
 
 
-def test_strategies_over_different_rows_are_refused(told, tmp_path):
-    of = told.experiment
+def test_strategies_over_different_rows_are_refused(inputs, tmp_path):
+    of = inputs.experiment
     short = story.inputs(of).simulations["cash"]
     shorter = replace(short, start=short.start + 24, equity_T=short.equity_T[24:])
     with pytest.raises(BacktestError, match="different rows"):
-        build_report(replace(told, simulations={**told.simulations, "cash": shorter}), tmp_path)
+        build_report(replace(inputs, simulations={**inputs.simulations, "cash": shorter}), tmp_path)
 
 
-def test_a_report_about_a_strategy_that_was_not_simulated_is_refused(told, tmp_path):
+def test_a_report_about_a_strategy_that_was_not_simulated_is_refused(inputs, tmp_path):
     with pytest.raises(BacktestError, match="'nobody'"):
-        build_report(replace(told, subject="nobody"), tmp_path)
+        build_report(replace(inputs, subject="nobody"), tmp_path)
 
 
 def test_the_terminal_shows_the_subject_first_with_its_interval(paths):
@@ -136,11 +136,11 @@ def test_the_terminal_shows_the_subject_first_with_its_interval(paths):
     assert headline_markdown(report).splitlines()[2].startswith("| attention")
 
 
-def test_pictures_for_the_interface_stay_under_60_kb(told):
+def test_pictures_for_the_interface_stay_under_60_kb(inputs):
     drawn = [
-        equity_figure(told.simulations, "attention", "equal_weight"),
-        attention_figure(told.attention),
-        retrain_figure(told.plan, told.regime_windows, np.datetime64("2025-02-15", "us"), np.datetime64("2025-07-01", "us")),
+        equity_figure(inputs.simulations, "attention", "equal_weight"),
+        attention_figure(inputs.attention),
+        retrain_figure(inputs.plan, inputs.regime_windows, np.datetime64("2025-02-15", "us"), np.datetime64("2025-07-01", "us")),
     ]
     for figure in drawn:
         picture = png(figure)
@@ -148,6 +148,6 @@ def test_pictures_for_the_interface_stay_under_60_kb(told):
         assert len(picture) < 60_000
 
 
-def test_a_picture_drawn_again_has_the_same_bytes(told):
-    first, second = (png(equity_figure(told.simulations, "attention", "equal_weight")) for _ in range(2))
+def test_a_picture_drawn_again_has_the_same_bytes(inputs):
+    first, second = (png(equity_figure(inputs.simulations, "attention", "equal_weight")) for _ in range(2))
     assert first == second

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from crossattn_core.backtest.comparison import Interval, SharpeIntervals
 from crossattn_core.backtest.metrics.registry import metrics_of
-from crossattn_core.backtest.significance import Interval, SharpeIntervals
 from crossattn_core.report.numbers import report_numbers
 from crossattn_core.report.verdict import MIN_DIFFERENCE, verdict_of
 from tests.report import story

@@ -106,7 +106,7 @@ def test_the_handover_keeps_every_limit_whoever_is_champion(followed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "says"),
+    ("column", "value", "fault"),
     [
         ("weight", 0.9, "beyond the asset's limit"),
         ("weight", np.inf, "not finite"),
@@ -115,12 +115,12 @@ def test_the_handover_keeps_every_limit_whoever_is_champion(followed) -> None:
         ("asset_id", "bybit:linear:XUSDT", "not in the universe"),
     ],
 )
-def test_a_weight_that_must_not_be_traded_is_named(followed, column, value, says) -> None:
+def test_a_weight_that_must_not_be_traded_is_named(followed, column, value, fault) -> None:
     handover = _handover(followed).astype({"tradable": object})
     place = handover.index[(handover["champion"] == "attention") & handover["weight"].notna()][0]
     handover.loc[place, column] = value
     faults = check_handover(handover, EXPERIMENT)
-    assert says in " ".join(faults["fault"])
+    assert fault in " ".join(faults["fault"])
     assert set(faults["as_of"]) == {handover.loc[place, "as_of"]}
 
 

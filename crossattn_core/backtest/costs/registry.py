@@ -1,6 +1,6 @@
 """The kinds of cost, and the registry of all costs.
 
-A kind says what a cost is charged on, which is all that the engines know of it:
+A kind is what a cost is charged on, which is all that the engines know of it:
 
     NotionalCost    rate x |trade|                                            fee, half-spread, slippage
     ImpactCost      coefficient x |trade| ^ power                             square-root and linear impact
@@ -25,17 +25,7 @@ from crossattn_core.experiment import BacktestSettings, CostSettings
 from crossattn_core.panel.panel import Panel
 from crossattn_core.registry import Registry
 
-__all__ = [
-    "COSTS",
-    "CarryingCost",
-    "CashCost",
-    "Cost",
-    "CostInputs",
-    "ImpactCost",
-    "NotionalCost",
-    "account_lines",
-    "cost_lines",
-]
+__all__ = ["COSTS", "CarryingCost", "CashCost", "Cost", "CostInputs", "ImpactCost", "NotionalCost", "account_lines", "cost_lines"]
 
 Rows = NDArray[np.int64] | slice | int
 
@@ -92,7 +82,7 @@ class Cost(ABC):
                 )
 
     def is_valid(self, value: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Where ``value`` is as ``valid`` says."""
+        """Where ``value`` meets ``valid``."""
         return np.isfinite(value)
 
 

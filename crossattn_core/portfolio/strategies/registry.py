@@ -1,4 +1,4 @@
-"""The baseline strategies by name. A baseline is one file of this package, or of a plugin.
+"""The baseline strategies by name. A baseline is a function in a file of this package, or of a plugin.
 
 Axes: D decisions, N assets.
 """

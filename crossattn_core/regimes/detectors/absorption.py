@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crossattn_core.experiment import RegimeSettings
 from crossattn_core.regimes.detectors.registry import DETECTORS, DetectedStates
 from crossattn_core.regimes.detectors.volatility_terciles import expanding_terciles
-from crossattn_core.regimes.market_days import MarketDays
+from crossattn_core.regimes.market_days import MarketDays, return_products
 
 __all__ = ["absorption", "absorption_ratio"]
 
@@ -34,13 +34,7 @@ def absorption_ratio(market: MarketDays, days: int) -> NDArray[np.float64]:
     Correlations are pairwise, over hours in which both assets have a return; negative eigenvalues that this can
     leave are cut at zero.
     """
-    known_DHN = np.isfinite(market.return_DHN)
-    return_DHN = np.where(known_DHN, market.return_DHN, 0.0)
-    known_DHN = known_DHN.astype(np.float64)
-    # One small product a day: a day's bits do not depend on how many days follow.
-    product_DNN = np.swapaxes(return_DHN, 1, 2) @ return_DHN
-    square_DNN = np.swapaxes(return_DHN**2, 1, 2) @ known_DHN
-    count_DNN = np.swapaxes(known_DHN, 1, 2) @ known_DHN
+    product_DNN, square_DNN, count_DNN = return_products(market)
     ratio_D = np.full(len(product_DNN), np.nan)
     for d in range(days - 1, len(ratio_D)):
         window = slice(d - days + 1, d + 1)

@@ -22,7 +22,7 @@ __all__ = ["GaussianChain", "filter_forward", "fit_chain", "hidden_markov"]
 _SHRINK_DAYS = 5.0
 """Days by which an asset's weekend mean is drawn towards its mean over all days."""
 _MAX_DAYS = 1000
-"""Newest days that a fit and the filter read: older ones cost time and say little of today's calm."""
+"""Newest days that a fit and the filter read: older ones cost time and hold little about today's calm."""
 _FIRST_ROUNDS, _LATER_ROUNDS = 25, 4
 _MIN_DEVIATION = 0.05
 _MIN_SEPARATION = 0.2

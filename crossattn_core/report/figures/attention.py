@@ -22,7 +22,7 @@ from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
 from crossattn_core.report.figures.models import shade_regimes
-from crossattn_core.report.figures.style import INK, MUTED, date_axis, dates, drawing, frame
+from crossattn_core.report.figures.style import DARK, MUTED, date_axis, dates, drawing, frame, legend_right
 from crossattn_core.report.inputs import AttentionSummary
 
 __all__ = ["HEAT", "LINES", "Order", "attention_figure", "label_cells", "order_by", "tick_symbols", "time_figure", "views_figure"]
@@ -36,7 +36,7 @@ LINES = (
     ("#8a6d00", (0, (3, 1, 1, 1, 1, 1))),
     ("#444b54", (0, (9, 2))),
 )
-"""Colour and dash of a line: told apart without colour, and by colour-blind readers (Okabe and Ito)."""
+"""Colour and dash of a line: distinct without colour, and for colour-blind readers (Okabe and Ito)."""
 
 Order = Literal["panel", "sector", "leadership"]
 
@@ -56,7 +56,7 @@ _FLOOR_Q = 1e-4
 
 
 def order_by(order: Order, sectors: Sequence[str], net_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Places of the assets in the order asked for: by sector (leadership within), by net leadership, or as in the panel."""
+    """Places of the assets in an order: by sector (leadership within), by net leadership, or as in the panel."""
     by_leadership_N = np.argsort(-net_N, kind="stable")
     match order:
         case "leadership":
@@ -67,109 +67,101 @@ def order_by(order: Order, sectors: Sequence[str], net_N: NDArray[np.float64]) -
             return np.arange(len(net_N))
 
 
+@drawing()
 def attention_figure(
     attention: AttentionSummary, *, order: Order = "panel", sectors: Sequence[str] = (), net_N: NDArray[np.float64] | None = None
 ) -> Figure:
     """Who reads whom, and how far back: target x source, and source x lag."""
-    with drawing():
-        assets = len(attention.symbols)
-        place_N = order_by(order, sectors, np.zeros(assets) if net_N is None else net_N)
-        symbols = [attention.symbols[n] for n in place_N]
-        size = _cell(assets) * assets
-        figure, (pairs, lags) = frame(width=size + 5.2, height=size + 1.2, columns=2, width_ratios=[size, 3.2])
-        weight_NM = np.asarray(attention.weight_NM, dtype=np.float64)[np.ix_(place_N, place_N)]
-        image = pairs.imshow(weight_NM, cmap=HEAT, vmin=0, aspect="auto")
-        tick_symbols(pairs, symbols, symbols)
-        pairs.set_xlabel("source (is read)")
-        # The order stands beside the rows: in a title it would run into the next panel where assets are few.
-        ordered = {"panel": "", "sector": ",\nby sector", "leadership": ",\nnet leaders first"}[order]
-        pairs.set_ylabel(f"target (reads){ordered}")
-        pairs.set_title("Attention, %")
-        label_cells(pairs, 100 * weight_NM, "{:.0f}", dark_from=55 * weight_NM.max(initial=1e-9))
-        if order == "sector":
-            _divide(pairs, [str(sectors[n]) for n in place_N])
-        figure.colorbar(image, ax=pairs, format=PercentFormatter(1.0, decimals=0), shrink=0.8, pad=0.02)
-        weight_ML = np.asarray(attention.weight_ML, dtype=np.float64)[place_N]
-        image = lags.imshow(weight_ML, cmap=HEAT, vmin=0, aspect="auto", interpolation="nearest")
-        every = max(1, len(attention.lags) // 6)
-        lags.set_xticks(range(0, len(attention.lags), every), [str(lag) for lag in attention.lags[::every]])
-        lags.set_yticks(range(assets), symbols, fontsize=_font(assets))
-        lags.set_xlabel("hours before the decision")
-        lags.set_title("By source and lag")
-        figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
-        _bare(lags)
-        return figure
+    assets = len(attention.symbols)
+    place_N = order_by(order, sectors, np.zeros(assets) if net_N is None else net_N)
+    symbols = [attention.symbols[n] for n in place_N]
+    size = _cell(assets) * assets
+    figure, (pairs, lags) = frame(width=size + 5.2, height=size + 1.2, columns=2, width_ratios=[size, 3.2])
+    weight_NM = np.asarray(attention.weight_NM, dtype=np.float64)[np.ix_(place_N, place_N)]
+    image = pairs.imshow(weight_NM, cmap=HEAT, vmin=0, aspect="auto")
+    tick_symbols(pairs, symbols, symbols)
+    pairs.set_xlabel("source (is read)")
+    # The order is named beside the rows: in a title it would run into the next panel where assets are few.
+    ordered = {"panel": "", "sector": ",\nby sector", "leadership": ",\nnet leaders first"}[order]
+    pairs.set_ylabel(f"target (reads){ordered}")
+    pairs.set_title("Attention, %")
+    label_cells(pairs, 100 * weight_NM, "{:.0f}", dark_from=55 * weight_NM.max(initial=1e-9))
+    if order == "sector":
+        _divide(pairs, [str(sectors[n]) for n in place_N])
+    figure.colorbar(image, ax=pairs, format=PercentFormatter(1.0, decimals=0), shrink=0.8, pad=0.02)
+    weight_ML = np.asarray(attention.weight_ML, dtype=np.float64)[place_N]
+    image = lags.imshow(weight_ML, cmap=HEAT, vmin=0, aspect="auto", interpolation="nearest")
+    every = max(1, len(attention.lags) // 6)
+    lags.set_xticks(range(0, len(attention.lags), every), [str(lag) for lag in attention.lags[::every]])
+    lags.set_yticks(range(assets), symbols, fontsize=_font(assets))
+    lags.set_xlabel("hours before the decision")
+    lags.set_title("By source and lag")
+    figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
+    _bare(lags)
+    return figure
 
 
+@drawing()
 def views_figure(story: AttentionOverview) -> Figure:
     """Three views of the model in the upper row on one scale, three statistics in the lower on one, and their agreement."""
-    with drawing():
-        assets = len(story.symbols)
-        place_N = order_by("sector", story.sectors, story.net_N)
-        symbols = [story.symbols[n] for n in place_N]
-        size = min(max(0.2 * assets, 2.1), 4.6)
-        figure = Figure(figsize=(3 * size + 4.6, 2 * size + 1.5), layout="constrained")
-        grid = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 1.15])
-        rows = (VIEWS, STATISTICS)
-        matrices = {name: _matrix(story.evidence, name, symbols) for name in VIEWS}
-        matrices |= {name: _strength(_matrix(story.evidence, _STATISTIC_Q[name], symbols)) for name in STATISTICS}
-        for line, names in enumerate(rows):
-            # One scale a row: shares are compared with shares, false-discovery rates with their like.
-            top = (
-                max([float(np.nanmax(matrices[name], initial=0.0)) for name in names] + [1e-9])
-                if line == 0
-                else -np.log10(_FLOOR_Q)
-            )
-            panels, image = [], None
-            for column, name in enumerate(names):
-                panel = figure.add_subplot(grid[line, column])
-                image = panel.imshow(matrices[name], cmap=HEAT, vmin=0, vmax=top, aspect="equal")
-                tick_symbols(panel, symbols if line else [], symbols if column == 0 else [])
-                panel.set_title(_TITLES[name])
-                if assets <= 8:
-                    label_cells(
-                        panel,
-                        (100 if line == 0 else 1) * matrices[name],
-                        "{:.0f}" if line == 0 else "{:.1f}",
-                        dark_from=(55 if line == 0 else 0.55) * top,
-                    )
-                panels.append(panel)
-            if image is not None:
-                label = "share of the follower's reliance" if line == 0 else "-log10 q"
-                bar = figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01, label=label)
-                if line == 0:
-                    bar.formatter = PercentFormatter(1.0, decimals=0)
-        _agreement(figure.add_subplot(grid[:, 3]), story.agreement)
-        return figure
+    assets = len(story.symbols)
+    place_N = order_by("sector", story.sectors, story.net_N)
+    symbols = [story.symbols[n] for n in place_N]
+    size = min(max(0.2 * assets, 2.1), 4.6)
+    figure = Figure(figsize=(3 * size + 4.6, 2 * size + 1.5), layout="constrained")
+    grid = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 1.15])
+    matrices = {name: _matrix(story.evidence, name, symbols) for name in VIEWS}
+    matrices |= {name: _strength(_matrix(story.evidence, _STATISTIC_Q[name], symbols)) for name in STATISTICS}
+    for line, names in enumerate((VIEWS, STATISTICS)):
+        # One scale a row: shares are compared with shares, false-discovery rates with their like.
+        largest = max([float(np.nanmax(matrices[name], initial=0.0)) for name in names] + [1e-9])
+        top, label, scale, form = -np.log10(_FLOOR_Q), "-log10 q", 1, "{:.1f}"
+        if names is VIEWS:
+            top, label, scale, form = largest, "share of the follower's reliance", 100, "{:.0f}"
+        panels = [figure.add_subplot(grid[line, column]) for column in range(len(names))]
+        images = [
+            panel.imshow(matrices[name], cmap=HEAT, vmin=0, vmax=top, aspect="equal")
+            for panel, name in zip(panels, names, strict=True)
+        ]
+        for panel, name in zip(panels, names, strict=True):
+            tick_symbols(panel, symbols if line else [], symbols if panel is panels[0] else [])
+            panel.set_title(_TITLES[name])
+            if assets <= 8:
+                label_cells(panel, scale * matrices[name], form, dark_from=0.55 * scale * top)
+        bar = figure.colorbar(images[-1], ax=panels, shrink=0.75, pad=0.01, label=label)
+        if names is VIEWS:
+            bar.formatter = PercentFormatter(1.0, decimals=0)
+    _agreement(figure.add_subplot(grid[:, 3]), story.agreement)
+    return figure
 
 
+@drawing()
 def time_figure(story: AttentionOverview) -> Figure:
     """Attention received by the sources that received most, and how spread out it was, over the regimes in force."""
-    with drawing():
-        figure, (received, spread) = frame(width=9.0, height=4.4, rows=2, height_ratios=[2.2, 1], sharex=True)
-        day_D = dates(story.day_D)
-        first, last = story.day_D[0], story.day_D[-1] + np.timedelta64(1, "D")
-        shade_regimes(received, story.windows, first, last)
-        shade_regimes(spread, story.windows, first, last, legend=False)
-        mean_M = np.nanmean(story.received_DM, axis=0)
-        for place, m in enumerate(np.argsort(-np.nan_to_num(mean_M), kind="stable")[:_MAX_LINES]):
-            colour, dash = LINES[place]
-            received.plot(
-                day_D, story.received_DM[:, m], color=colour, ls=dash, lw=1.5, label=story.symbols[m], drawstyle="steps-post"
-            )
-        received.axhline(1.0, color=MUTED, lw=0.8)
-        received.set_ylabel("received / fair share")
-        regimes = received.get_legend()
-        received.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, handlelength=3.2)
-        if regimes is not None:
-            received.add_artist(regimes)
-        (line,) = spread.plot(day_D, story.entropy_D, color=LINES[0][0], lw=1.4, drawstyle="steps-post", label="entropy")
-        jumps = spread.vlines(day_D, 0, np.nan_to_num(story.moved_D), color=LINES[1][0], lw=1.6, label="moved in a day")
-        spread.set_ylim(0, 1.02)
-        spread.set_ylabel("share")
-        spread.legend(handles=[line, jumps], loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-        date_axis(spread)
-        return figure
+    figure, (received, spread) = frame(width=9.0, height=4.4, rows=2, height_ratios=[2.2, 1], sharex=True)
+    day_D = dates(story.day_D)
+    first, last = story.day_D[0], story.day_D[-1] + np.timedelta64(1, "D")
+    shade_regimes(received, story.windows, first, last)
+    shade_regimes(spread, story.windows, first, last, legend=False)
+    mean_M = np.nanmean(story.received_DM, axis=0)
+    for place, m in enumerate(np.argsort(-np.nan_to_num(mean_M), kind="stable")[:_MAX_LINES]):
+        colour, dash = LINES[place]
+        received.plot(
+            day_D, story.received_DM[:, m], color=colour, ls=dash, lw=1.5, label=story.symbols[m], drawstyle="steps-post"
+        )
+    received.axhline(1.0, color=MUTED, lw=0.8)
+    received.set_ylabel("received / fair share")
+    regimes = received.get_legend()
+    legend_right(received, fontsize=8, handlelength=3.2)
+    if regimes is not None:
+        received.add_artist(regimes)
+    (line,) = spread.plot(day_D, story.entropy_D, color=LINES[0][0], lw=1.4, drawstyle="steps-post", label="entropy")
+    jumps = spread.vlines(day_D, 0, np.nan_to_num(story.moved_D), color=LINES[1][0], lw=1.6, label="moved in a day")
+    spread.set_ylim(0, 1.02)
+    spread.set_ylabel("share")
+    legend_right(spread, handles=[line, jumps], fontsize=8)
+    date_axis(spread)
+    return figure
 
 
 def tick_symbols(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
@@ -193,7 +185,7 @@ def label_cells(axis: Axes, value_NM: NDArray[np.float64], form: str, *, dark_fr
             continue
         chosen = np.flatnonzero(known_M) if every else [int(np.nanargmax(value_NM[n]))]
         for m in chosen:
-            colour = "white" if abs(value_NM[n, m]) > dark_from else INK
+            colour = "white" if abs(value_NM[n, m]) > dark_from else DARK
             text = axis.text(int(m), n, form.format(value_NM[n, m]), fontsize=6.5 if every else 5.0, color=colour)
             # Inside its cell it takes no room, and measuring hundreds of them takes longer than drawing them.
             text.set(ha="center", va="center", in_layout=False)

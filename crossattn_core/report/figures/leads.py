@@ -3,7 +3,7 @@
 Axes: N targets or assets, M sources, L lags.
 """
 
-from collections.abc import Sequence
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.report.figures.attention import LINES, label_cells, order_by, tick_symbols
-from crossattn_core.report.figures.style import INK, MUTED, drawing, frame
+from crossattn_core.report.figures.style import DARK, MUTED, drawing, frame
 
 __all__ = ["edge_graph_figure", "lag_profile_figure", "stress_figure"]
 
@@ -27,178 +27,122 @@ _MAX_UNNAMED = 12
 _Z_95 = 1.96
 
 
+@drawing()
 def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) -> Figure:
     """Arrows from leader to follower: named leads solid with their lag, links that only the returns show dashed."""
-    with drawing():
-        assets = len(story.symbols)
-        place_N = order_by("sector", story.sectors, story.net_N)
-        angle_N = np.empty(assets)
-        angle_N[place_N] = np.pi / 2 - 2 * np.pi * np.arange(assets) / assets
-        figure, (axis,) = frame(width=8.2, height=6.4 if assets <= 20 else 7.6)
-        at = dict(zip(story.symbols, np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1), strict=True))
-        named = story.leaders[story.leaders["named"].astype(bool)]
-        only_returns = story.leaders[~story.leaders["named"].astype(bool) & (story.leaders["q_value"] <= false_discovery_rate)]
-        drawn = set(named["leader"]) | set(named["follower"])
-        for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
-            _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), f"{row['lag']} h")
-        largest = float(named["z"].abs().max()) if len(named) else 1.0
-        for row in named.to_dict("records"):
-            width = 1.2 + 2.2 * abs(row["z"]) / largest
-            _arrow(
-                axis,
-                at[row["leader"]],
-                at[row["follower"]],
-                _NAMED if row["z"] > 0 else LINES[1][0],
-                width,
-                "-",
-                f"{row['lag']} h",
-            )
-        net_N = story.net_N
-        size_N = 60 + 340 * np.maximum(net_N, 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
-        edges = [_NAMED if symbol in drawn else _NOT_NAMED for symbol in story.symbols]
-        # One call for all: each call is a collection of its own, and ids of many collections collide in the SVG.
-        axis.scatter(
-            np.cos(angle_N),
-            np.sin(angle_N),
-            s=size_N if assets <= 20 else size_N / 3,
-            color="white",
-            edgecolor=edges,
-            lw=1.4,
-            zorder=3,
-        )
-        for symbol in story.symbols:
-            x, y = at[symbol]
-            turn = np.degrees(np.arctan2(y, x))
-            left = abs(turn) > 90
-            style: dict[str, Any] = {"fontsize": 8 if assets <= 20 else 6.5, "color": INK if symbol in drawn else MUTED}
-            style |= {"fontweight": "bold"} if symbol in drawn else {}
-            style |= {"rotation": turn + 180 * left} if assets > 20 else {}
-            side = "right" if left else "left"
-            axis.text(1.09 * x, 1.09 * y, symbol, ha=side, va="center", rotation_mode="anchor", **style)
-        axis.set_aspect("equal")
-        axis.set_xlim(-1.55, 1.55)
-        axis.set_ylim(-1.25, 1.3)
-        axis.axis("off")
-        axis.set_title(
-            "Predictive leads" if len(named) else _wrapped(why_no_lead(story.leaders, false_discovery_rate)), loc="left"
-        )
-        axis.legend(
-            handles=[
-                Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = hours, width = |z|"),
-                Line2D([], [], color=LINES[1][0], lw=2.2, label="named, of opposite sign"),
-                Line2D([], [], color=_NOT_NAMED, lw=0.9, ls=(0, (4, 2)), label="in returns only, not named"),
-                Line2D([], [], color="white", marker="o", mec=_NOT_NAMED, mew=1.4, ms=7, label="size = net attention received"),
-            ],
-            loc="lower left",
-            bbox_to_anchor=(0.0, -0.06),
-            fontsize=7.5,
-            ncols=2,
-        )
-        return figure
+    assets = len(story.symbols)
+    place_N = order_by("sector", story.sectors, story.net_N)
+    angle_N = np.empty(assets)
+    angle_N[place_N] = np.pi / 2 - 2 * np.pi * np.arange(assets) / assets
+    figure, (axis,) = frame(width=8.2, height=6.4 if assets <= 20 else 7.6)
+    at = dict(zip(story.symbols, np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1), strict=True))
+    named = story.leaders[story.leaders["named"].astype(bool)]
+    only_returns = story.leaders[~story.leaders["named"].astype(bool) & (story.leaders["q_value"] <= false_discovery_rate)]
+    drawn = set(named["leader"]) | set(named["follower"])
+    for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
+        _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), f"{row['lag']} h")
+    largest = float(named["z"].abs().max()) if len(named) else 1.0
+    for row in named.to_dict("records"):
+        colour, width = _NAMED if row["z"] > 0 else LINES[1][0], 1.2 + 2.2 * abs(row["z"]) / largest
+        _arrow(axis, at[row["leader"]], at[row["follower"]], colour, width, "-", f"{row['lag']} h")
+    net_N = story.net_N
+    size_N = 60 + 340 * np.maximum(net_N, 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
+    size_N = size_N if assets <= 20 else size_N / 3
+    edges = [_NAMED if symbol in drawn else _NOT_NAMED for symbol in story.symbols]
+    # One call for all: each call is a collection of its own, and ids of many collections collide in the SVG.
+    axis.scatter(np.cos(angle_N), np.sin(angle_N), s=size_N, color="white", edgecolor=edges, lw=1.4, zorder=3)
+    for symbol in story.symbols:
+        x, y = at[symbol]
+        turn = np.degrees(np.arctan2(y, x))
+        left = abs(turn) > 90
+        style: dict[str, Any] = {"fontsize": 8 if assets <= 20 else 6.5, "color": DARK if symbol in drawn else MUTED}
+        style |= {"fontweight": "bold"} if symbol in drawn else {}
+        style |= {"rotation": turn + 180 * left} if assets > 20 else {}
+        side = "right" if left else "left"
+        axis.text(1.09 * x, 1.09 * y, symbol, ha=side, va="center", rotation_mode="anchor", **style)
+    axis.set_aspect("equal")
+    axis.set_xlim(-1.55, 1.55)
+    axis.set_ylim(-1.25, 1.3)
+    axis.axis("off")
+    no_lead = textwrap.fill(why_no_lead(story.leaders, false_discovery_rate), 93, break_long_words=False, break_on_hyphens=False)
+    axis.set_title("Predictive leads" if len(named) else no_lead, loc="left")
+    axis.legend(
+        handles=[
+            Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = hours, width = |z|"),
+            Line2D([], [], color=LINES[1][0], lw=2.2, label="named, of opposite sign"),
+            Line2D([], [], color=_NOT_NAMED, lw=0.9, ls=(0, (4, 2)), label="in returns only, not named"),
+            Line2D([], [], color="white", marker="o", mec=_NOT_NAMED, mew=1.4, ms=7, label="size = net attention received"),
+        ],
+        loc="lower left",
+        bbox_to_anchor=(0.0, -0.06),
+        fontsize=7.5,
+        ncols=2,
+    )
+    return figure
 
 
+@drawing()
 def lag_profile_figure(story: AttentionOverview) -> Figure:
     """For the leading edges: attention by lag above, the lagged correlation's z below; one scale along each row."""
-    with drawing():
-        edges = story.leaders.head(_MAX_PROFILES).to_dict("records")
-        count = max(len(edges), 1)
-        figure, axes = frame(width=max(1.55 * count + 0.6, 3.6), height=3.5, rows=2, columns=count, sharex=True, sharey="row")
-        upper, lower = axes[:count], axes[count:]
-        place = {symbol: n for n, symbol in enumerate(story.symbols)}
-        hours_L = np.arange(1, max(story.profile_NML.shape[2], len(story.z_LNN)) + 1)
-        for k, edge in enumerate(edges):
-            leader, follower = place[edge["leader"]], place[edge["follower"]]
-            attention_L, z_L = story.profile_NML[follower, leader], story.z_LNN[:, leader, follower]
-            colour = _NAMED if edge["named"] else _NOT_NAMED
-            upper[k].bar(hours_L[: len(attention_L)], attention_L, color=colour, width=0.8)
-            lower[k].bar(hours_L[: len(z_L)], np.nan_to_num(z_L), color=colour, width=0.8)
-            lower[k].axhspan(-_Z_95, _Z_95, color="#e6e9ed", lw=0, zorder=0)
-            lower[k].set_xlabel("lag, hours")
-            upper[k].set_title(f"{edge['leader']} to\n{edge['follower']}", fontsize=8)
-            if not edge["named"]:
-                upper[k].text(
-                    0.98, 0.95, "not named", transform=upper[k].transAxes, ha="right", va="top", fontsize=7, color=MUTED
-                )
-        upper[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if upper[0].get_ylim()[1] > 0.05 else 1))
-        upper[0].set_ylabel("attention")
-        lower[0].set_ylabel("z of returns")
-        return figure
+    edges = story.leaders.head(_MAX_PROFILES).to_dict("records")
+    count = max(len(edges), 1)
+    figure, axes = frame(width=max(1.55 * count + 0.6, 3.6), height=3.5, rows=2, columns=count, sharex=True, sharey="row")
+    upper, lower = axes[:count], axes[count:]
+    place = {symbol: n for n, symbol in enumerate(story.symbols)}
+    hours_L = np.arange(1, max(story.profile_NML.shape[2], len(story.z_LNN)) + 1)
+    for k, edge in enumerate(edges):
+        leader, follower = place[edge["leader"]], place[edge["follower"]]
+        attention_L, z_L = story.profile_NML[follower, leader], story.z_LNN[:, leader, follower]
+        colour = _NAMED if edge["named"] else _NOT_NAMED
+        upper[k].bar(hours_L[: len(attention_L)], attention_L, color=colour, width=0.8)
+        lower[k].bar(hours_L[: len(z_L)], np.nan_to_num(z_L), color=colour, width=0.8)
+        lower[k].axhspan(-_Z_95, _Z_95, color="#e6e9ed", lw=0, zorder=0)
+        lower[k].set_xlabel("lag, hours")
+        upper[k].set_title(f"{edge['leader']} to\n{edge['follower']}", fontsize=8)
+        if not edge["named"]:
+            upper[k].text(0.98, 0.95, "not named", transform=upper[k].transAxes, ha="right", va="top", fontsize=7, color=MUTED)
+    upper[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if upper[0].get_ylim()[1] > 0.05 else 1))
+    upper[0].set_ylabel("attention")
+    lower[0].set_ylabel("z of returns")
+    return figure
 
 
+@drawing()
 def stress_figure(story: AttentionOverview) -> Figure:
-    """Correlation of hourly returns by regime, calm first, and what stress adds; one scale for all panels."""
-    with drawing():
-        regimes, assets = story.regime_correlations, len(story.symbols)
-        place_N = order_by("sector", story.sectors, story.net_N)
-        symbols = [story.symbols[n] for n in place_N]
-        panels = [
-            (f"{regime.name}: mean {regime.mean:+.2f}, {regime.hours:,} h", regime.correlation_NN) for regime in regimes[:3]
-        ]
-        if len(regimes) > 1:
-            calm, stress = regimes[0], regimes[-1]
-            panels.append(
-                (
-                    f"{stress.name} less {calm.name}: {_mean_change(calm.correlation_NN, stress.correlation_NN):+.2f}",
-                    stress.correlation_NN - calm.correlation_NN,
-                )
-            )
-        if not panels:
-            figure, (axis,) = frame(width=6, height=1.2)
-            axis.axis("off")
-            axis.set_title("No confirmed regime window yet.")
-            return figure
-        size = min(max(0.3 * assets, 2.2), 4.6)
-        figure, axes = frame(width=size * len(panels) + 1.4, height=size + 1.1, columns=len(panels))
-        image = None
-        for axis, (title, value_NN) in zip(axes, panels, strict=True):
-            shown_NN = np.array(value_NN[np.ix_(place_N, place_N)])
-            np.fill_diagonal(shown_NN, np.nan)
-            image = axis.imshow(shown_NN, cmap="PuOr_r", vmin=-1, vmax=1, aspect="equal")
-            tick_symbols(axis, symbols, symbols if axis is axes[0] else [])
-            axis.set_title(title, fontsize=8.5)
-            if assets <= 16:
-                label_cells(axis, 100 * shown_NN, "{:.0f}", dark_from=70)
-        if image is not None:
-            figure.colorbar(image, ax=axes, shrink=0.8, pad=0.01, label="correlation (cells: hundredths)")
-        return figure
+    """Correlation of hourly returns by regime (one at least), calm first, and what stress adds; one scale for all panels."""
+    regimes, assets = story.regime_correlations, len(story.symbols)
+    place_N = order_by("sector", story.sectors, story.net_N)
+    symbols = [story.symbols[n] for n in place_N]
+    panels = [(f"{regime.name}: mean {regime.mean:+.2f}, {regime.hours:,} h", regime.correlation_NN) for regime in regimes[:3]]
+    if len(regimes) > 1:
+        change_NN = regimes[-1].correlation_NN - regimes[0].correlation_NN
+        pairs = change_NN[~np.eye(assets, dtype=bool)]
+        known = pairs[np.isfinite(pairs)]
+        mean = float(known.mean()) if len(known) else float("nan")
+        panels.append((f"{regimes[-1].name} less {regimes[0].name}: {mean:+.2f}", change_NN))
+    size = min(max(0.3 * assets, 2.2), 4.6)
+    figure, axes = frame(width=size * len(panels) + 1.4, height=size + 1.1, columns=len(panels))
+    for axis, (title, value_NN) in zip(axes, panels, strict=True):
+        shown_NN = np.array(value_NN[np.ix_(place_N, place_N)])
+        np.fill_diagonal(shown_NN, np.nan)
+        axis.imshow(shown_NN, cmap="PuOr_r", vmin=-1, vmax=1, aspect="equal")
+        tick_symbols(axis, symbols, symbols if axis is axes[0] else [])
+        axis.set_title(title, fontsize=8.5)
+        if assets <= 16:
+            label_cells(axis, 100 * shown_NN, "{:.0f}", dark_from=70)
+    figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.8, pad=0.01, label="correlation (cells: hundredths)")
+    return figure
 
 
 def _arrow(
     axis: Axes, start: NDArray[np.float64], end: NDArray[np.float64], colour: str, width: float, dash: object, label: str
 ) -> None:
-    arrow = FancyArrowPatch(
-        (float(start[0]), float(start[1])),
-        (float(end[0]), float(end[1])),
-        connectionstyle="arc3,rad=0.12",
-        arrowstyle="-|>",
-        mutation_scale=11,
-        shrinkA=9,
-        shrinkB=9,
-        color=colour,
-        lw=width,
-        linestyle=dash,
-        zorder=2,
-    )
-    axis.add_patch(arrow)
+    ends = ((float(start[0]), float(start[1])), (float(end[0]), float(end[1])))
+    shape: dict[str, Any] = {"connectionstyle": "arc3,rad=0.12", "arrowstyle": "-|>", "mutation_scale": 11}
+    axis.add_patch(FancyArrowPatch(*ends, **shape, shrinkA=9, shrinkB=9, color=colour, lw=width, linestyle=dash, zorder=2))
     # Two fifths from the follower on, pushed to the side to which the arrow bends.
     along = 0.42 * start + 0.58 * end
     side = np.array([end[1] - start[1], start[0] - end[0]])
     x, y = along + 0.055 * side
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
     axis.text(x, y, label, fontsize=7, color=colour, ha="center", va="center", bbox=box, zorder=4)
-
-
-def _mean_change(calm_NN: NDArray[np.float64], stress_NN: NDArray[np.float64]) -> float:
-    change_NN = (stress_NN - calm_NN)[~np.eye(len(calm_NN), dtype=bool)]
-    known = change_NN[np.isfinite(change_NN)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _wrapped(text: str, width: int = 92) -> str:
-    words: Sequence[str] = text.split()
-    lines = [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

@@ -10,14 +10,7 @@ from crossattn_core.report.inputs import AttentionSummary
 
 __all__ = ["PICTURES", "attention_pictures"]
 
-PICTURES = (
-    "attention",
-    "attention_through_time",
-    "three_views",
-    "predictive_leads",
-    "lag_profiles",
-    "correlation_by_regime",
-)
+PICTURES = ("attention", "attention_through_time", "three_views", "predictive_leads", "lag_profiles", "correlation_by_regime")
 """Names of the pictures, in the page's order."""
 
 

@@ -1,6 +1,7 @@
 """Figures of money: equity, falls, exposure, costs, contribution by asset."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from crossattn_core.backtest.performance import underwater
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.report.figures.style import (
     BENCHMARK,
-    INK,
+    DARK,
     LOSS,
     MUTED,
+    PALE,
     PALETTE,
     PROFIT,
     SUBJECT,
@@ -22,17 +24,12 @@ from crossattn_core.report.figures.style import (
     dates,
     drawing,
     frame,
+    legend_above,
+    percent_axis,
 )
 from crossattn_core.report.html import words
 
-__all__ = [
-    "contribution_figure",
-    "cost_figure",
-    "equity_figure",
-    "exposure_figure",
-    "rolling_sharpe_figure",
-    "underwater_figure",
-]
+__all__ = ["contribution_figure", "cost_figure", "equity_figure", "exposure_figure", "rolling_sharpe_figure", "underwater_figure"]
 
 _KNOWN = {
     "cash": "#a9b0b8",
@@ -45,180 +42,154 @@ _KNOWN = {
 """A strategy keeps its colour from report to report."""
 
 
+@drawing()
 def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
     """Equity of every strategy as a multiple of capital, log scale, named at its end."""
-    with drawing():
-        figure, (axis,) = frame(height=3.6)
-        ends = []
-        for name, simulation in simulations.items():
-            colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
-            step = slice(None, None, 6)
-            alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
-            axis.plot(dates(simulation.as_of_T[step]), alive_T[step], color=colour, lw=width, ls=style, zorder=layer)
-            ends.append((float(alive_T[-1]), name, colour))
-        axis.axhline(1.0, color="#b8bec6", lw=0.8, zorder=0)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        _few_log_ticks(axis)
-        axis.grid(axis="y")
-        axis.set_ylabel("equity / capital, log scale")
-        _name_ends(axis, ends)
-        date_axis(axis)
-        return figure
+    figure, (axis,) = frame(height=3.6)
+    ends = []
+    for name, simulation in simulations.items():
+        look, step = _look(name, list(simulations), subject, benchmark), slice(None, None, 6)
+        alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
+        axis.plot(dates(simulation.as_of_T[step]), alive_T[step], **look)
+        ends.append((float(alive_T[-1]), name, look["color"]))
+    axis.axhline(1.0, color=PALE, lw=0.8, zorder=0)
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    _few_log_ticks(axis)
+    axis.grid(axis="y")
+    axis.set_ylabel("equity / capital, log scale")
+    _name_ends(axis, ends)
+    date_axis(axis)
+    return figure
 
 
+@drawing()
 def underwater_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
-    """How far below its peak the subject stands, the benchmark beside it."""
-    with drawing():
-        figure, (axis,) = frame(height=2.1)
-        step = slice(None, None, 6)
-        if subject in simulations:
-            depth_T = underwater(simulations[subject].equity_T)[step]
-            when_T = dates(simulations[subject].as_of_T[step])
-            axis.fill_between(when_T, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
-            axis.plot(when_T, depth_T, color=SUBJECT, lw=1.0, label=words(subject))
-        if benchmark in simulations and benchmark != subject:
-            axis.plot(
-                dates(simulations[benchmark].as_of_T[step]),
-                underwater(simulations[benchmark].equity_T)[step],
-                color=BENCHMARK,
-                lw=0.9,
-                ls=(0, (4, 2)),
-                label=words(benchmark),
-            )
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axis.grid(axis="y")
-        axis.set_ylabel("below peak")
-        _legend_above(axis)
-        date_axis(axis)
-        return figure
+    """How far the subject is below its peak, the benchmark beside it."""
+    figure, (axis,) = frame(height=2.1)
+    step = slice(None, None, 6)
+    for name in dict.fromkeys((subject, benchmark)):
+        if name in simulations:
+            when_T, depth_T = dates(simulations[name].as_of_T[step]), underwater(simulations[name].equity_T)[step]
+            if name == subject:
+                axis.fill_between(when_T, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
+            look = _look(name, [], subject, benchmark) | {"lw": 1.0 if name == subject else 0.9, "zorder": 2}
+            axis.plot(when_T, depth_T, label=words(name), **look)
+    percent_axis(axis, "below peak")
+    legend_above(axis)
+    date_axis(axis)
+    return figure
 
 
+@drawing()
 def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str, days: int = 90) -> Figure:
     """Annual Sharpe ratio of the trailing ``days`` (fewer where the series is short)."""
-    with drawing():
-        figure, (axis,) = frame(height=2.1)
-        for name in (benchmark, subject):
-            if name not in simulations:
-                continue
-            simulation = simulations[name]
-            window = min(days * 24, max(len(simulation.return_T) // 3, 48))
-            rolling = pd.Series(simulation.return_T).rolling(window)
-            deviation = rolling.std()
-            ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(8760)).to_numpy()
-            colour, width, style, layer = _look(name, list(simulations), subject, benchmark)
-            axis.plot(
-                dates(simulation.as_of_T[::6]),
-                ratio[::6],
-                color=colour,
-                lw=min(width, 1.3),
-                ls=style,
-                zorder=layer,
-                label=words(name),
-            )
-            axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
-        axis.axhline(0, color="#b8bec6", lw=0.8)
-        axis.grid(axis="y")
-        _legend_above(axis)
-        date_axis(axis)
-        return figure
+    figure, (axis,) = frame(height=2.1)
+    for name in (benchmark, subject):
+        if name not in simulations:
+            continue
+        simulation = simulations[name]
+        window = min(days * 24, max(len(simulation.return_T) // 3, 48))
+        rolling = pd.Series(simulation.return_T).rolling(window)
+        deviation = rolling.std()
+        ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(8760)).to_numpy()
+        look = _look(name, list(simulations), subject, benchmark)
+        look["lw"] = min(look["lw"], 1.3)
+        axis.plot(dates(simulation.as_of_T[::6]), ratio[::6], label=words(name), **look)
+        axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
+    axis.axhline(0, color=PALE, lw=0.8)
+    axis.grid(axis="y")
+    legend_above(axis)
+    date_axis(axis)
+    return figure
 
 
+@drawing()
 def exposure_figure(simulation: Simulation) -> Figure:
     """Gross and net exposure above, turnover by day below."""
-    with drawing():
-        figure, (above, below) = frame(height=3.2, rows=2, sharex=True, height_ratios=[3, 2])
-        when_T = dates(simulation.as_of_T[::6])
-        above.plot(when_T, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
-        above.plot(when_T, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
-        above.axhline(0, color="#b8bec6", lw=0.8)
-        above.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        above.set_ylabel("exposure")
-        _legend_above(above)
-        above.grid(axis="y")
-        turned = simulation.turnover_T > 0
-        below.vlines(dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
-        below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        below.set_ylabel("turnover")
-        below.set_ylim(bottom=0)
-        below.grid(axis="y")
-        date_axis(below)
-        return figure
+    figure, (above, below) = frame(height=3.2, rows=2, sharex=True, height_ratios=[3, 2])
+    when_T = dates(simulation.as_of_T[::6])
+    above.plot(when_T, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
+    above.plot(when_T, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
+    above.axhline(0, color=PALE, lw=0.8)
+    percent_axis(above, "exposure")
+    legend_above(above)
+    turned = simulation.turnover_T > 0
+    below.vlines(dates(simulation.as_of_T[turned]), 0, simulation.turnover_T[turned], color=MUTED, lw=0.8)
+    percent_axis(below, "turnover")
+    below.set_ylim(bottom=0)
+    date_axis(below)
+    return figure
 
 
+@drawing()
 def cost_figure(simulation: Simulation) -> Figure:
     """From gross to net profit, cost by cost, as shares of capital."""
-    with drawing():
-        figure, (axis,) = frame(width=5.6, height=2.7)
-        every = {kind: float(paid_T.sum()) / simulation.capital for kind, paid_T in simulation.costs.items()}
-        # What an experiment does not have, or does not ask for, gets no empty bar.
-        paid = {kind: share for kind, share in every.items() if share or kind in ("fee", "spread", "slippage")}
-        net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
-        gross = net + sum(paid.values())
-        level = gross
-        labels, bars = ["gross"], [(0.0, gross, PROFIT if gross >= 0 else LOSS)]
-        for kind, share in paid.items():
-            labels.append(kind)
-            bars.append((level - share, share, "#e2a98b" if share >= 0 else "#8cc5bf"))
-            level -= share
-        labels.append("net")
-        bars.append((0.0, net, PROFIT if net >= 0 else LOSS))
-        tops = [max(bottom, bottom + height) for bottom, height, _ in bars]
-        lows = [min(bottom, bottom + height) for bottom, height, _ in bars]
-        span = (max([0.0, *tops]) - min([0.0, *lows])) or 1.0
-        for place, (bottom, height, colour) in enumerate(bars):
-            axis.bar(place, height, bottom=bottom, color=colour, width=0.62)
-            shown = height if place in (0, len(bars) - 1) else -height
-            axis.text(
-                place,
-                tops[place] + 0.02 * span,
-                f"{shown:+.1%}".replace("-0.0%", "0.0%").replace("+0.0%", "0.0%"),
-                ha="center",
-                va="bottom",
-                fontsize=8,
-            )
-        axis.set_xticks(range(len(labels)), labels)
-        axis.set_ylim(min([0.0, *lows]) - 0.05 * span, max([0.0, *tops]) + 0.14 * span)
-        axis.axhline(0, color=INK, lw=0.8)
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axis.tick_params(axis="x", length=0)
-        axis.grid(axis="y")
-        return figure
+    figure, (axis,) = frame(width=5.6, height=2.7)
+    every = {kind: float(paid_T.sum()) / simulation.capital for kind, paid_T in simulation.costs.items()}
+    # What an experiment does not charge gets no empty bar.
+    paid = {kind: share for kind, share in every.items() if share or kind in ("fee", "spread", "slippage")}
+    net = float(simulation.equity_T[-1] / simulation.capital - 1.0)
+    gross = net + sum(paid.values())
+    level = gross
+    labels, bars = ["gross"], [(0.0, gross, PROFIT if gross >= 0 else LOSS)]
+    for kind, share in paid.items():
+        labels.append(kind)
+        bars.append((level - share, share, "#e2a98b" if share >= 0 else "#8cc5bf"))
+        level -= share
+    labels.append("net")
+    bars.append((0.0, net, PROFIT if net >= 0 else LOSS))
+    tops = [max(bottom, bottom + height) for bottom, height, _ in bars]
+    lows = [min(bottom, bottom + height) for bottom, height, _ in bars]
+    span = (max([0.0, *tops]) - min([0.0, *lows])) or 1.0
+    for place, (bottom, height, colour) in enumerate(bars):
+        axis.bar(place, height, bottom=bottom, color=colour, width=0.62)
+        shown = height if place in (0, len(bars) - 1) else -height
+        axis.text(
+            place,
+            tops[place] + 0.02 * span,
+            f"{shown:+.1%}".replace("-0.0%", "0.0%").replace("+0.0%", "0.0%"),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set_ylim(min([0.0, *lows]) - 0.05 * span, max([0.0, *tops]) + 0.14 * span)
+    axis.axhline(0, color=DARK, lw=0.8)
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.tick_params(axis="x", length=0)
+    axis.grid(axis="y")
+    return figure
 
 
+@drawing()
 def contribution_figure(simulation: Simulation, symbols: tuple[str, ...]) -> Figure:
     """Net profit of each asset as a share of capital, largest first."""
-    with drawing():
-        figure, (axis,) = frame(width=5.6, height=max(2.0, 0.27 * len(symbols) + 0.6))
-        share_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
-        order = np.argsort(share_N, kind="stable")
-        axis.barh(
-            range(len(symbols)), share_N[order], color=[PROFIT if share >= 0 else LOSS for share in share_N[order]], height=0.66
-        )
-        axis.set_yticks(range(len(symbols)), [symbols[place] for place in order], fontsize=8)
-        axis.axvline(0, color=INK, lw=0.8)
-        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-        axis.tick_params(axis="y", length=0)
-        axis.grid(axis="x")
-        return figure
+    figure, (axis,) = frame(width=5.6, height=max(2.0, 0.27 * len(symbols) + 0.6))
+    share_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
+    order = np.argsort(share_N, kind="stable")
+    axis.barh(
+        range(len(symbols)), share_N[order], color=[PROFIT if share >= 0 else LOSS for share in share_N[order]], height=0.66
+    )
+    axis.set_yticks(range(len(symbols)), [symbols[place] for place in order], fontsize=8)
+    axis.axvline(0, color=DARK, lw=0.8)
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x")
+    return figure
 
 
-def _look(name: str, names: list[str], subject: str, benchmark: str) -> tuple[str, float, object, int]:
+def _look(name: str, names: list[str], subject: str, benchmark: str) -> dict[str, Any]:
+    """Options of the line of strategy ``name`` among ``names``."""
     if name == subject:
-        return SUBJECT, 2.0, "-", 5
+        return {"color": SUBJECT, "lw": 2.0, "ls": "-", "zorder": 5}
     if name == benchmark:
-        return BENCHMARK, 1.4, (0, (4, 2)), 4
-    if name in _KNOWN:
-        return _KNOWN[name], 1.0, "-", 3
+        return {"color": BENCHMARK, "lw": 1.4, "ls": (0, (4, 2)), "zorder": 4}
     others = [other for other in names if other not in (subject, benchmark, *_KNOWN)]
     free = [colour for colour in PALETTE if colour not in _KNOWN.values()]
-    return free[others.index(name) % len(free)], 1.0, "-", 3
-
-
-def _legend_above(axis: Axes) -> None:
-    """A legend that covers no line."""
-    axis.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=4, fontsize=8, borderpad=0, handlelength=1.6)
+    colour = _KNOWN.get(name) or free[others.index(name) % len(free)]
+    return {"color": colour, "lw": 1.0, "ls": "-", "zorder": 3}
 
 
 def _few_log_ticks(axis: Axes) -> None:

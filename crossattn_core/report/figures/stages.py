@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from crossattn_core.panel.panel import Panel
 from crossattn_core.report.figures.models import shade_regimes
-from crossattn_core.report.figures.style import MUTED, SUBJECT, drawing, frame, line_colour
+from crossattn_core.report.figures.style import MUTED, SUBJECT, drawing, frame, legend_right, line_colour
 from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["loss_figure", "monitor_figure", "regime_figure"]
@@ -17,43 +17,44 @@ __all__ = ["loss_figure", "monitor_figure", "regime_figure"]
 _HOURS_A_DAY = 24
 
 
+@drawing()
 def regime_figure(panel: Panel, windows: pd.DataFrame, symbols: Sequence[str]) -> Figure:
     """Log price of every asset since its first candle, over the regime windows (from each one's confirmation day)."""
-    with drawing():
-        figure, (axis,) = frame(height=3.0)
-        as_of_D = panel.as_of_T[::_HOURS_A_DAY].astype("datetime64[s]")
-        log_DN = np.log(panel.mark_price_TN[::_HOURS_A_DAY])
-        for n, symbol in enumerate(symbols):
-            known_D = np.isfinite(log_DN[:, n])
-            if known_D.any():
-                axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=line_colour(n), label=symbol)
-        shade_regimes(axis, windows, panel.as_of_T[0], panel.as_of_T[-1], legend=False)
-        axis.set_ylabel("log price since start")
-        axis.axhline(0, color=MUTED, lw=0.6)
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-        return figure
+    figure, (axis,) = frame(height=3.0)
+    as_of_D = panel.as_of_T[::_HOURS_A_DAY].astype("datetime64[s]")
+    log_DN = np.log(panel.mark_price_TN[::_HOURS_A_DAY])
+    for n, symbol in enumerate(symbols):
+        known_D = np.isfinite(log_DN[:, n])
+        if known_D.any():
+            axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=line_colour(n), label=symbol)
+    shade_regimes(axis, windows, panel.as_of_T[0], panel.as_of_T[-1], legend=False)
+    axis.set_ylabel("log price since start")
+    axis.axhline(0, color=MUTED, lw=0.6)
+    legend_right(axis)
+    return figure
 
 
+@drawing()
 def loss_figure(epochs_by_fit: Mapping[str, Sequence[EpochReport]]) -> Figure:
     """Validation loss by epoch, one line a fit; the mark is the epoch whose weights were kept."""
-    with drawing():
-        figure, (axis,) = frame(height=2.6)
-        for n, (name, epochs) in enumerate(epochs_by_fit.items()):
-            if not epochs:
-                continue
-            colour = line_colour(n)
-            loss = [epoch.validation_loss for epoch in epochs]
-            axis.plot([epoch.epoch for epoch in epochs], loss, color=colour, lw=1.2, label=name)
-            best = int(np.nanargmin(loss)) if np.isfinite(loss).any() else 0
-            axis.plot([epochs[best].epoch], [loss[best]], marker="o", ms=4, color=colour)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel("validation loss")
-        axis.grid(axis="y")
-        if 0 < len(epochs_by_fit) <= 14:
-            axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-        return figure
+    figure, (axis,) = frame(height=2.6)
+    for n, (name, epochs) in enumerate(epochs_by_fit.items()):
+        if not epochs:
+            continue
+        colour = line_colour(n)
+        loss = [epoch.validation_loss for epoch in epochs]
+        axis.plot([epoch.epoch for epoch in epochs], loss, color=colour, lw=1.2, label=name)
+        best = int(np.nanargmin(loss)) if np.isfinite(loss).any() else 0
+        axis.plot([epochs[best].epoch], [loss[best]], marker="o", ms=4, color=colour)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("validation loss")
+    axis.grid(axis="y")
+    if 0 < len(epochs_by_fit) <= 14:
+        legend_right(axis)
+    return figure
 
 
+@drawing()
 def monitor_figure(rolling_ic: pd.DataFrame, plan: pd.DataFrame, windows: pd.DataFrame) -> Figure:
     """Rolling IC of each family and of the baseline, and drift, by day; lines mark retrains, tints the regimes.
 
@@ -62,20 +63,19 @@ def monitor_figure(rolling_ic: pd.DataFrame, plan: pd.DataFrame, windows: pd.Dat
         plan: grain (day, family), with ``action`` and ``drift``.
         windows: regime windows.
     """
-    with drawing():
-        figure, (above, below) = frame(height=4.2, rows=2, sharex=True)
-        for n, name in enumerate(rolling_ic.columns):
-            above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=line_colour(n), label=name)
-        by_day = plan.drop_duplicates("day")
-        below.plot(by_day["day"].to_numpy(), by_day["drift"], lw=1.1, color=SUBJECT, label="drift")
-        for axis in (above, below):
-            for day in by_day.loc[by_day["action"] == "retrain", "day"]:
-                axis.axvline(float(mdates.date2num(day.to_pydatetime())), color=MUTED, lw=0.5)
-            axis.axhline(0, color=MUTED, lw=0.6)
-            if len(rolling_ic) and len(windows):
-                first, last = rolling_ic.index[[0, -1]].to_numpy("datetime64[us]")
-                shade_regimes(axis, windows, first, last, legend=False)
-        above.set_ylabel("rolling IC")
-        below.set_ylabel("stability index")
-        above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-        return figure
+    figure, (above, below) = frame(height=4.2, rows=2, sharex=True)
+    for n, name in enumerate(rolling_ic.columns):
+        above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=line_colour(n), label=name)
+    by_day = plan.drop_duplicates("day")
+    below.plot(by_day["day"].to_numpy(), by_day["drift"], lw=1.1, color=SUBJECT, label="drift")
+    for axis in (above, below):
+        for day in by_day.loc[by_day["action"] == "retrain", "day"]:
+            axis.axvline(float(mdates.date2num(day.to_pydatetime())), color=MUTED, lw=0.5)
+        axis.axhline(0, color=MUTED, lw=0.6)
+        if len(rolling_ic) and len(windows):
+            first, last = rolling_ic.index[[0, -1]].to_numpy("datetime64[us]")
+            shade_regimes(axis, windows, first, last, legend=False)
+    above.set_ylabel("rolling IC")
+    below.set_ylabel("stability index")
+    legend_right(above)
+    return figure

@@ -17,13 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 __all__ = [
     "BENCHMARK",
-    "INK",
+    "DARK",
     "LOSS",
     "MUTED",
+    "PALE",
     "PALETTE",
     "PROFIT",
     "SUBJECT",
@@ -31,13 +33,16 @@ __all__ = [
     "dates",
     "drawing",
     "frame",
+    "legend_above",
+    "legend_right",
     "line_colour",
+    "percent_axis",
     "png",
     "svg",
 ]
 
 SUBJECT, BENCHMARK = "#0b5cad", "#20242a"
-INK, MUTED = "#20242a", "#6b7480"
+DARK, MUTED, PALE = "#20242a", "#6b7480", "#b8bec6"
 PROFIT, LOSS = "#16796f", "#c0501a"
 PALETTE = ("#d9822b", "#7a4fb5", "#2a9d8f", "#a3576b", "#7f8c3a", "#5b86b5", "#8c8c8c")
 """For strategies that are neither subject nor benchmark."""
@@ -46,7 +51,7 @@ _STYLE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
-    "axes.edgecolor": "#b8bec6",
+    "axes.edgecolor": PALE,
     "axes.labelcolor": MUTED,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -59,7 +64,7 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.7,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "text.color": INK,
+    "text.color": DARK,
     "lines.linewidth": 1.3,
     "legend.frameon": False,
     "figure.facecolor": "white",
@@ -72,7 +77,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The house's look, for the length of a figure function, whatever the caller's matplotlib settings are."""
+    """Decorator: one look for the length of a figure function, whatever the caller's matplotlib settings are."""
     with style.context(["default", _STYLE]):
         yield
 
@@ -138,3 +143,20 @@ def date_axis(axis: Axes) -> None:
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
     axis.margins(x=0.01)
+
+
+def percent_axis(axis: Axes, label: str) -> None:
+    """Whole percents up the side, with lines across."""
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_ylabel(label)
+    axis.grid(axis="y")
+
+
+def legend_above(axis: Axes) -> None:
+    """A legend on top that covers no line."""
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=4, fontsize=8, borderpad=0, handlelength=1.6)
+
+
+def legend_right(axis: Axes, **options: Any) -> None:
+    """A legend beside the axes."""
+    axis.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": 7} | options))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.panel.labels import compute_labels
-from crossattn_core.selection.realised import daily_ic_sums, net_returns
+from crossattn_core.selection.champion import daily_ic_sums, net_returns
 from crossattn_core.stats.ic import mean_ic_of_sums
 from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
 
