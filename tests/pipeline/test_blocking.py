@@ -13,7 +13,7 @@ from crossattn_core.home import open_home
 from crossattn_core.line import Line
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.project import Project
-from crossattn_pipeline.launch import find_stale, materialize
+from crossattn_pipeline.launch import materialize
 from tests.small import past, small_experiment, write_market
 
 DAY = date(2025, 3, 10)
@@ -81,7 +81,7 @@ def test_rows_that_fail_a_test_are_told_and_not_stored(line: Line) -> None:
     schema = evaluation("aligned/bars", "schema_aligned")
     assert not schema.passed
     assert "above 0" in str(schema.metadata["failing_rows"].value)
-    assert "aligned.bars" in {entry.stage for entry in find_stale(broken, DAY, DAY)}
+    assert "aligned.bars" in {entry.stage for entry in broken.staleness.stale_stages(DAY, DAY)}
 
 
 def test_a_panel_that_breaks_its_contract_is_told_and_not_exported(line: Line) -> None:
@@ -99,4 +99,4 @@ def test_the_next_sound_run_stores_and_passes(line: Line, tmp_path: Path) -> Non
     materialize(line, "data", CHAIN, [DAY])
     assert evaluation("aligned/bars", "schema_aligned").passed
     assert evaluation("feature_windows", "contract").passed
-    assert "aligned.bars" not in {entry.stage for entry in find_stale(line, DAY, DAY)}
+    assert "aligned.bars" not in {entry.stage for entry in line.staleness.stale_stages(DAY, DAY)}

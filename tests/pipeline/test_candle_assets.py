@@ -23,7 +23,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
 
 
 def asset_of(line: Line, name: str) -> dg.AssetsDefinition:
-    return next(asset for asset in candle_assets(line.experiment) if asset.key == dg.AssetKey(["candles", name]))
+    return next(asset for asset in candle_assets(line.stages) if asset.key == dg.AssetKey(["candles", name]))
 
 
 @pytest.mark.parametrize(("error", "asked"), [(PermanentFeedError("no such symbol"), 1), (TransientFeedError("time-out"), 3)])

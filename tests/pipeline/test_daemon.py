@@ -20,7 +20,6 @@ from crossattn_core.line import Line
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import EXPERIMENT_VARIABLE, HOME_VARIABLE, adopt_instance
-from crossattn_pipeline.launch import find_stale
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER
 from tests.pipeline.live_location import CLOCK_VARIABLE
@@ -151,7 +150,7 @@ def test_two_processes_at_once_take_turns_in_the_pool_and_both_succeed(folder: P
         turns = sorted(turn for record in runs for turn in _turns(instance, record.dagster_run.run_id))
     assert {run_id for _, _, run_id in turns} == {record.dagster_run.run_id for record in runs}
     assert all(before[1] <= after[0] for before, after in pairwise(turns))
-    assert find_stale(line, FIRST_DAY, CAUGHT_UP) == []
+    assert line.staleness.stale_stages(FIRST_DAY, CAUGHT_UP) == []
 
 
 def _turns(instance: dg.DagsterInstance, run_id: str) -> list[tuple[float, float, str]]:

@@ -17,7 +17,7 @@ from crossattn_core.walk_forward.monitor import outlook
 from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
-from crossattn_pipeline.launch import find_stale, materialize, materialize_stale
+from crossattn_pipeline.launch import materialize, materialize_stale
 from tests.small import past, small_experiment, write_market
 
 
@@ -112,8 +112,29 @@ def test_attention_is_checked_for_sums_collapse_and_drift(line: Line) -> None:
     ].event.dagster_event.asset_check_evaluation_data.passed
 
 
+def metadata_of(asset: str) -> dict[str, object]:
+    """Of the newest day's newest materialization, or of the newest one of an asset without days."""
+    newest = max(records(asset), key=lambda record: (record.partition_key or "", record.storage_id))
+    assert newest.asset_materialization is not None
+    return {name: value.value for name, value in newest.asset_materialization.metadata.items()}
+
+
+def test_a_materialization_says_why_it_was_made(line: Line) -> None:
+    days = f"28 days ({line.experiment.period.start} .. {line.last_day})"
+    for asset in ("feature_windows", "attention_snapshot"):
+        assert metadata_of(asset)["made_because"] == f"{asset}: {days}, never made"
+    assert metadata_of("retrain_plan")["made_because"] == f"walk_forward: {days}, never made"
+    for asset in ("regime_windows", "monitoring", "target_weights", "backtest_report"):
+        assert metadata_of(asset)["made_because"] == f"{asset}: never made"
+
+
+def test_a_materialization_of_what_is_up_to_date_says_that_it_was_requested(line: Line) -> None:
+    materialize(line, "models", ["regime_windows"], [line.last_day])
+    assert metadata_of("regime_windows")["made_because"] == "requested; nothing had changed"
+
+
 def test_run_again_recomputes_nothing(line: Line) -> None:
-    assert find_stale(line, line.experiment.period.start, line.last_day) == []
+    assert line.staleness.stale_stages(line.experiment.period.start, line.last_day) == []
     assert not materialize_stale(line, line.experiment.period.start, line.last_day, lambda text: None)
 
 
@@ -122,7 +143,7 @@ def test_one_day_again_leaves_the_others_alone(line: Line) -> None:
     materialize(line, "data", ["aligned/bars"], [date(2025, 3, 10)])
     fresh = [record for record in records("aligned/bars") if record.storage_id not in before]
     assert [record.partition_key for record in fresh] == ["2025-03-10"]
-    assert find_stale(line, line.experiment.period.start, line.last_day) == []
+    assert line.staleness.stale_stages(line.experiment.period.start, line.last_day) == []
 
 
 def test_a_failed_stage_names_its_cause_and_keeps_what_was_there(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from crossattn_core.progress import Progress
-from crossattn_pipeline.terminal import own_output, reporting
+from crossattn_pipeline.commands.terminal import own_output, reporting
 
 STEP = Progress("candles/bybit", 3, 9, "windows", "BTCUSDT, 2,880 rows")
 
