@@ -61,9 +61,9 @@ def _line(folder: Path, clock: Callable[[], datetime], end: date | None) -> Line
 
 @contextmanager
 def _daemon(log: Path) -> Iterator[None]:
-    for what in ("schedule", "sensor"):
-        told = (sys.executable, "-m", "dagster", what, "start", "--start-all", *LOCATION)
-        done = subprocess.run(told, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
+    for kind in ("schedule", "sensor"):
+        command = (sys.executable, "-m", "dagster", kind, "start", "--start-all", *LOCATION)
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     with log.open("w") as output:
         running = subprocess.Popen(
@@ -79,14 +79,14 @@ def _daemon(log: Path) -> Iterator[None]:
 
 def _wait(instance: dg.DagsterInstance, job: str, day: date, status: dg.DagsterRunStatus) -> dg.DagsterRun:
     """The first run of ``job`` that ends with ``day`` and has ``status``."""
-    wanted = dg.RunsFilter(job_name=job, statuses=[status], tags={RANGE_END: day.isoformat()})
+    chosen = dg.RunsFilter(job_name=job, statuses=[status], tags={RANGE_END: day.isoformat()})
     for _ in range(600):
-        found = instance.get_runs(wanted)
+        found = instance.get_runs(chosen)
         if found:
             return found[-1]
         time.sleep(1)
-    told = [(run.job_name, run.status.value, run.tags.get(RANGE_END), run.tags.get(TRIGGER)) for run in instance.get_runs()]
-    pytest.fail(f"no {job} of {day} became {status.value} in time; there are {told}")
+    found = [(run.job_name, run.status.value, run.tags.get(RANGE_END), run.tags.get(TRIGGER)) for run in instance.get_runs()]
+    pytest.fail(f"no {job} of {day} became {status.value} in time; there are {found}")
 
 
 def test_a_daemon_lives_through_days_and_launches_a_failed_run_again_before_any_alert(folder: Path) -> None:
@@ -129,16 +129,16 @@ def test_a_daemon_lives_through_days_and_launches_a_failed_run_again_before_any_
     plan = read_plan(line.home).drop_duplicates("day").set_index("day")["reason"]
     assert [plan[str(day)] for day in days] == ["first", "none", "scheduled"]
     for day in days[1:]:
-        told = models[day.isoformat()]
-        assert told["crossattn/reason"] == plan[str(day)]
-        assert told[TRIGGER] == told["dagster/sensor_name"] == "new_complete_day"
+        tags = models[day.isoformat()]
+        assert tags["crossattn/reason"] == plan[str(day)]
+        assert tags[TRIGGER] == tags["dagster/sensor_name"] == "new_complete_day"
 
 
 def test_two_processes_at_once_take_turns_in_the_pool_and_both_succeed(folder: Path) -> None:
     line = _line(folder, past, CAUGHT_UP)
-    told = (sys.executable, "-m", "crossattn_pipeline.cli", "run", "--experiment", str(folder / "small.yaml"))
+    command = (sys.executable, "-m", "crossattn_pipeline.cli", "run", "--experiment", str(folder / "small.yaml"))
     both = [
-        subprocess.Popen(told, cwd=PROJECT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(command, cwd=PROJECT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
     ]
     outputs = [process.communicate(timeout=500)[0] for process in both]
