@@ -23,13 +23,13 @@ STAGE_MODULES = ("data_stages", "line", "model_stages")
 EDGES = {
     "": "the version's number",
     "backtest.reference": "the simulator as a loop that can be read: tests hold the two together, stages run the fast one",
-    "code_hash": "tells what code is; its own way of hashing shows in every hash that it makes",
+    "code_hash": "defines what code is; its own way of hashing shows in every hash that it makes",
     "errors": "messages",
     "experiment": "knobs enter by their values, stage by stage",
     "home": "where things lie, not what they are",
     "inspections": "looks at a home and stores nothing",
     "progress": "progress bars",
-    "receipts": "keeps what is asked of it",
+    "receipts": "stores receipts as they come",
     "registry": "finds what is registered; what is found counts",
     "stages": "the table itself: knobs, inputs and code of a stage are compared one by one",
     "staleness": "compares",
@@ -39,7 +39,7 @@ EDGES = {
     "report.figures.stages": "pictures in the web UI, drawn from what is stored",
     "report.explain": "shows where a number came from and makes none",
     "tuning": "searches settings before the first test day; what it finds enters as knobs, its trials as an input",
-    "walk_forward.overrides": "records what a person asks; the record enters as an input",
+    "walk_forward.overrides": "records what a person orders; the record enters as an input",
     "warehouse.docs": "shows the SQL models and a column's lineage",
     "walk_forward.lookahead_checks": "checks results and makes none",
     "warehouse.examples": "runs the examples beside the SQL models, which are tests",
@@ -317,7 +317,7 @@ def _package_named(registry: ast.Call) -> str:
     """The package, dotted below ours, whose modules a ``Registry(kind, package)`` finds.
 
     Raises:
-        ValueError: the package is not written out, so nobody can say what the registry reaches.
+        ValueError: the package is not written out, so what the registry reaches is unknown.
     """
     named = registry.args[1] if len(registry.args) > 1 else None
     if isinstance(named, ast.Constant) and isinstance(named.value, str):

@@ -83,7 +83,7 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
 
 def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
     """Bring the raw tables up to the lake, for every day up to ``last`` that differs from what they were loaded from."""
-    stale = line.staleness.stale_days("raw", last)
+    stale = line.staleness.stale_days("raw", last=last)
     if stale:
         sync_sources(connection, line.lake, line.experiment, stale[0], stale[-1])
         line.record("raw", dict.fromkeys(days_between(stale[0], stale[-1]), ""))

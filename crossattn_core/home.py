@@ -30,50 +30,17 @@ class Home:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-
-    @property
-    def lake(self) -> Path:
-        return self.root / "lake"
-
-    @property
-    def warehouse(self) -> Path:
-        return self.root / "warehouse.duckdb"
-
-    @property
-    def panel(self) -> Path:
-        return self.root / "panel"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
-    @property
-    def walk_forward(self) -> Path:
-        return self.root / "walk_forward"
-
-    @property
-    def attention(self) -> Path:
-        return self.root / "attention"
-
-    @property
-    def weights(self) -> Path:
-        return self.root / "weights"
-
-    @property
-    def target_weights(self) -> Path:
-        return self.root / "target_weights"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
-
-    @property
-    def receipts(self) -> Path:
-        return self.root / "receipts.sqlite"
-
-    @property
-    def dagster(self) -> Path:
-        return self.root / "dagster"
+        self.lake = self.root / "lake"
+        self.warehouse = self.root / "warehouse.duckdb"
+        self.panel = self.root / "panel"
+        self.models = self.root / "models"
+        self.walk_forward = self.root / "walk_forward"
+        self.attention = self.root / "attention"
+        self.weights = self.root / "weights"
+        self.target_weights = self.root / "target_weights"
+        self.reports = self.root / "reports"
+        self.receipts = self.root / "receipts.sqlite"
+        self.dagster = self.root / "dagster"
 
 
 def open_home(root: Path, experiment: Experiment) -> Home:

@@ -1,4 +1,4 @@
-"""One experiment in one home, and the story of its stages, in the order in which candles flow.
+"""One experiment in one home, and its stages, in the order in which candles flow.
 
 ``data_stages``, from feed to panel:
 
@@ -10,7 +10,7 @@
 
     find_regimes                        the panel -> regime windows
     train                               the panel -> one checkpoint over a chosen range
-    watch                               regime, drift, rolling IC, what the plan says to the newest day
+    watch                               regime, drift, rolling IC, what the plan makes of the newest day
     tune                                the panel before the first test day -> hyper-parameters
     walk_forward                        day by day: retrain or carry, then forecast the day
     snapshot_attention                  who attended to whom on each day
@@ -45,7 +45,7 @@ __all__ = ["Line"]
 
 @dataclass
 class Line:
-    """One experiment in one home, and who is told of progress."""
+    """One experiment in one home; ``report`` receives progress."""
 
     experiment: Experiment
     home: Home

@@ -1,7 +1,7 @@
 """Receipts: for each stage and partition, what it was made from and what came out.
 
-A receipt names the code that ran, the knobs and the inputs, each by hash; what a hash of code or knobs stands for is kept beside
-it, so that a difference can be told in words. ``accept_code`` records that two versions of a stage's code give the same results.
+A receipt names the code that ran, the knobs and the inputs, each by hash; what was hashed of code and knobs is kept beside it, so
+that a difference can be shown in words. ``accept_code`` records that two versions of a stage's code give the same results.
 One small SQLite file that any number of processes may read and write.
 """
 
@@ -52,7 +52,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class AcceptedCode:
-    """Somebody's word that two versions of a stage's code give the same results."""
+    """A person's statement that two versions of a stage's code give the same results."""
 
     stage: str
     code: str
@@ -95,11 +95,11 @@ class Receipts:
         """Store (key, made from, output) rows, replacing earlier ones, in one transaction.
 
         Args:
-            contents: what the hashes of code and knobs stand for.
+            contents: what was hashed to the code and the knobs of these rows.
         """
-        told = [(hash_of_values(values), _canonical(values)) for values in contents]
+        hashed = [(hash_of_values(values), _canonical(values)) for values in contents]
         with self._open() as connection:
-            connection.executemany("insert or ignore into content values (?, ?)", told)
+            connection.executemany("insert or ignore into content values (?, ?)", hashed)
             connection.executemany(
                 "insert or replace into receipt values (?, ?, ?, ?, ?, ?)",
                 [(stage, key, made.code, made.knobs, made.inputs, output) for key, made, output in rows],
@@ -111,7 +111,7 @@ class Receipts:
             connection.execute("delete from receipt where stage = ?", (stage,))
 
     def content(self, hash_of_content: str) -> dict[str, Any] | None:
-        """What a hash of code or knobs stands for; none where nobody recorded it."""
+        """The code or knobs that have this hash; none where that was not recorded."""
         with self._open() as connection:
             found = connection.execute('select "values" from content where hash = ?', (hash_of_content,)).fetchone()
         return None if found is None else json.loads(found[0])

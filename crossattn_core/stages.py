@@ -2,7 +2,7 @@
 what it reads, and what it writes.
 
 Everything that must know a stage derives it from here: staleness and its reasons, the order of launches, Dagster's dependencies,
-outputs and code versions, the result tables that marts read, and the picture of the graph in the docs.
+asset specs and code versions, the result tables that marts read, and the picture of the graph in the docs.
 
     candles/<venue>, <table>, feature_windows        days, up to the panel           (data_stages.py)
     walk_forward, attention_snapshot                 days, from the panel on         (model_stages.py)
@@ -10,7 +10,7 @@ outputs and code versions, the result tables that marts read, and the picture of
     backtest_report                                  as a whole
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -32,7 +32,6 @@ __all__ = [
     "ResultTable",
     "Stage",
     "StageTable",
-    "graph_as_mermaid",
     "knob_values",
     "model_key",
     "stage_table",
@@ -40,16 +39,16 @@ __all__ = [
 
 
 class DayRule(Enum):
-    """How a stage's partitions follow from what it reads."""
+    """How a stage is partitioned, and which partitions of its inputs one of its own is made from."""
 
     CHAINED = "chained"
-    """By day; a day rests on its inputs of that day and of every day before."""
+    """Daily; from the inputs of that day and of every day before: a time-window mapping that is open at its start."""
     ALONE = "alone"
-    """By day; a day rests on its inputs of that day."""
+    """Daily; from the inputs of that day: the identity mapping."""
     WHOLE = "whole"
-    """One partition, made from everything."""
+    """Not partitioned; from all of its inputs."""
     ON_REQUEST = "on request"
-    """One partition, made when somebody asks; never stale."""
+    """Not partitioned; made on request, or beside what reads it, and never stale."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Output:
     key: str
     """Asset key, for instance ``candles/bybit``."""
     reads: tuple[str, ...]
-    """Asset keys of what it is made from."""
+    """Asset keys of its dependencies."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class ResultTable:
     pattern: str
     """Glob below the home."""
     newest_only: bool = False
-    """Whether the last file (by name) stands for all."""
+    """Whether the last file (by name) is the whole table."""
     rows: str = "from {files}"
     """How its rows are read, where the files hold more or other columns."""
 
@@ -91,11 +90,10 @@ class Stage:
     outputs: tuple[Output, ...]
     knobs: tuple[str, ...]
     """Dotted names of sections or knobs of the experiment; ``*`` is all of them."""
-    sources: tuple[str, ...] = ()
-    """Inputs that no stage makes: ``overrides`` (what a person asked of the walk-forward), ``trials`` (of tuning)."""
+    external_inputs: tuple[str, ...] = ()
+    """Inputs that no stage makes: ``overrides`` (a person's, of the walk-forward), ``trials`` (of tuning)."""
     is_asset: bool = True
     """Whether Dagster shows it; the raw tables are brought up to date by whoever reads them."""
-    results: tuple[ResultTable, ...] = ()
     sql: tuple[str, ...] = ()
     """SQL models whose code it runs: its own and those that it reads."""
 
@@ -130,13 +128,9 @@ class StageTable:
     def __getitem__(self, name: str) -> Stage:
         return self._by_name[name]
 
-    def writer_of(self, key: str) -> Stage:
-        """The stage that writes the asset ``key``."""
-        return self._by_key[key]
-
-    def upstream(self, stage: Stage) -> tuple[Stage, ...]:
-        """The stages that ``stage`` reads, each once."""
-        return tuple(dict.fromkeys(self.writer_of(key) for key in stage.reads))
+    def parents(self, stage: Stage) -> tuple[Stage, ...]:
+        """The stages that write what ``stage`` reads, each once."""
+        return tuple(dict.fromkeys(self._writers[key] for key in stage.reads))
 
     def knobs_of(self, stage: Stage) -> dict[str, Any]:
         """Knob -> value, of every knob that the stage depends on."""
@@ -166,16 +160,12 @@ class StageTable:
         """Keys of the assets that hold the rows of a SQL model or fill a source table."""
         return [model_key(table)] if table in self.project.models else _filled_by(self.experiment, table)
 
-    def result_tables(self) -> dict[str, tuple[Stage, ResultTable]]:
-        """Result table -> the stage that fills it, and from which files."""
-        return {table.name: (stage, table) for stage in self.stages for table in stage.results}
-
     @cached_property
     def _by_name(self) -> dict[str, Stage]:
         return {stage.name: stage for stage in self.stages}
 
     @cached_property
-    def _by_key(self) -> dict[str, Stage]:
+    def _writers(self) -> dict[str, Stage]:
         return {key: stage for stage in self.stages for key in stage.keys}
 
     @cached_property
@@ -185,7 +175,7 @@ class StageTable:
 
 RESULTS = {
     "regime_windows": (ResultTable("results.regime_windows", "walk_forward/regime_windows.parquet"),),
-    "walk_forward": (
+    "forecasts": (
         ResultTable(
             "results.forecasts",
             "walk_forward/predictions/*.parquet",
@@ -200,7 +190,7 @@ RESULTS = {
     "target_weights": (ResultTable("results.weights", "weights/*.parquet"),),
     "backtest_report": (ResultTable("results.returns", "reports/*/returns.parquet", newest_only=True),),
 }
-"""Stage -> the tables that SQL reads of it."""
+"""Asset key -> the tables that SQL reads of it."""
 
 _UNIVERSE = ("assets", "feed.publication_lag_seconds", "features.max_age_hours")
 FORECAST_KNOBS = (
@@ -226,73 +216,61 @@ _TRADE = ("assets", "features.max_age_hours", "portfolio", "baselines", "labels"
 
 def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None = None) -> StageTable:
     """The stages of ``experiment``, candles first, the report last."""
+    reads_results = [model for model in project if _reads_results(project, model)]
+    rows = "features.panel_rows"
+    # The view, and the tables behind it: dated assets are selected without the views between them.
+    read_by_panel = tuple(model_key(name) for name in (rows, *project.model(rows).depends_on))
+    walked = (
+        Output("retrain_plan", ("feature_windows", "regime_windows")),
+        Output("rolling_model", ("retrain_plan", "feature_windows")),
+        Output("forecasts", ("rolling_model", "feature_windows")),
+    )
+    chained, alone, whole = DayRule.CHAINED, DayRule.ALONE, DayRule.WHOLE
+    panel, overrides = "feature_windows", ("overrides",)
     stages = [
         *_candle_stages(experiment),
-        Stage(
-            "raw",
-            "warehouse",
-            "data",
-            DayRule.ALONE,
-            "data_stages.sync_lake",
-            (Output("raw", experiment.candle_stages),),
-            _UNIVERSE,
-            is_asset=False,
+        _stage("raw", "warehouse", alone, "data_stages.sync_lake", experiment.candle_stages, _UNIVERSE, is_asset=False),
+        *(_sql_stage(experiment, project, model, "data") for model in project if model not in reads_results),
+        _stage(
+            "feature_windows",
+            "panel",
+            chained,
+            "data_stages.export_windows",
+            read_by_panel,
+            (*_UNIVERSE, "features.names"),
+            sql=(*project.upstream(rows), rows),
         ),
-        *(_sql_stage(experiment, project, model) for model in project if not _reads_results(project, model)),
-        _feature_windows(project),
-        _whole("regime_windows", "models", "find_regimes", ("feature_windows",), ("assets", "features.names", "regimes")),
-        Stage(
-            "trained_model",
-            "models",
-            "models",
-            DayRule.ON_REQUEST,
-            "model_stages.train",
-            (Output("trained_model", ("feature_windows",)),),
-            FORECAST_KNOBS,
-        ),
-        Stage(
-            "walk_forward",
-            "models",
-            "models",
-            DayRule.CHAINED,
-            "model_stages.walk_forward",
-            (
-                Output("retrain_plan", ("feature_windows", "regime_windows")),
-                Output("rolling_model", ("retrain_plan", "feature_windows")),
-                Output("forecasts", ("rolling_model", "feature_windows")),
-            ),
-            FORECAST_KNOBS,
-            sources=("overrides",),
-            results=RESULTS["walk_forward"],
-        ),
-        _whole(
+        _stage("regime_windows", "models", whole, "model_stages.find_regimes", (panel,), ("assets", "features.names", "regimes")),
+        _stage("trained_model", "models", DayRule.ON_REQUEST, "model_stages.train", (panel,), FORECAST_KNOBS),
+        Stage("walk_forward", "models", "models", chained, "model_stages.walk_forward", walked, FORECAST_KNOBS, overrides),
+        _stage(
             "monitoring",
             "models",
-            "watch",
-            ("feature_windows", "regime_windows", "retrain_plan", "forecasts"),
+            whole,
+            "model_stages.watch",
+            (panel, "regime_windows", "retrain_plan", "forecasts"),
             FORECAST_KNOBS,
-            sources=("overrides",),
+            overrides,
         ),
-        Stage(
+        _stage(
             "attention_snapshot",
             "attention",
-            "models",
-            DayRule.ALONE,
+            alone,
             "model_stages.snapshot_attention",
-            (Output("attention_snapshot", ("rolling_model", "feature_windows")),),
+            ("rolling_model", panel),
             (*FORECAST_KNOBS, "analysis"),
-            results=RESULTS["attention_snapshot"],
         ),
-        _whole("target_weights", "portfolio", "decide_weights", ("forecasts", "retrain_plan", "feature_windows"), _TRADE),
-        _whole(
+        _stage("target_weights", "portfolio", whole, "model_stages.decide_weights", ("forecasts", "retrain_plan", panel), _TRADE),
+        _stage(
             "backtest_report",
             "portfolio",
-            "write_report",
+            whole,
+            "model_stages.write_report",
             ("target_weights", "attention_snapshot", "retrain_plan", "regime_windows", "marts/data_quality"),
             ("*",),
-            sources=("trials",),
+            ("trials",),
         ),
-        *(_sql_stage(experiment, project, model) for model in project if _reads_results(project, model)),
+        *(_sql_stage(experiment, project, model, "models") for model in reads_results),
     ]
     return StageTable(experiment, project, tuple(stages), code or code_index())
 
@@ -312,64 +290,36 @@ def knob_values(experiment: Experiment, knobs: tuple[str, ...]) -> dict[str, Any
     return dict(sorted(values.items()))
 
 
-def graph_as_mermaid(table: StageTable) -> str:
-    """The graph of stages as a Mermaid flowchart, SQL models drawn as one box: the picture in the docs."""
-
-    def box(stage: Stage) -> str:
-        return "sql" if stage.sql and stage.name != "feature_windows" else stage.name.replace("/", "_")
-
-    lines = ["flowchart LR"]
-    drawn = dict.fromkeys((box(stage), "SQL models" if box(stage) == "sql" else stage.name, stage.rule.value) for stage in table)
-    lines += [f'    {key}["{label}"]' if key == "sql" else f'    {key}["{label}<br>{rule}"]' for key, label, rule in _once(drawn)]
-    edges = dict.fromkeys((box(source), box(stage)) for stage in table for source in table.upstream(stage))
-    lines += [f"    {source} --> {target}" for source, target in edges if source != target]
-    return "\n".join(lines) + "\n"
-
-
-def _once(drawn: Mapping[tuple[str, str, str], None]) -> list[tuple[str, str, str]]:
-    return list({key: (key, label, rule) for key, label, rule in drawn}.values())
+def _stage(
+    name: str,
+    group: str,
+    rule: DayRule,
+    run: str,
+    reads: tuple[str, ...],
+    knobs: tuple[str, ...],
+    external_inputs: tuple[str, ...] = (),
+    **other: Any,
+) -> Stage:
+    """A stage that writes one asset of its own name."""
+    job = "data" if run.startswith("data_stages.") else "models"
+    return Stage(name, group, job, rule, run, (Output(name, reads),), knobs, external_inputs, **other)
 
 
 def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
     for name in experiment.candle_stages:
         function = "ingest_funding" if name.endswith("_funding") else "ingest_candles"
-        yield Stage(name, "candles", "data", DayRule.ALONE, f"data_stages.{function}", (Output(name, ()),), ("assets", "feed"))
+        yield _stage(name, "candles", DayRule.ALONE, f"data_stages.{function}", (), ("assets", "feed"))
 
 
-def _feature_windows(project: Project) -> Stage:
-    rows = "features.panel_rows"
-    # The view, and the tables behind it: dated assets are selected without the views between them.
-    read = (rows, *project.model(rows).depends_on)
-    return Stage(
-        "feature_windows",
-        "panel",
-        "data",
-        DayRule.CHAINED,
-        "data_stages.export_windows",
-        (Output("feature_windows", tuple(model_key(name) for name in read)),),
-        (*_UNIVERSE, "features.names"),
-        sql=(*project.upstream(rows), rows),
-    )
-
-
-def _whole(
-    name: str, group: str, function: str, reads: tuple[str, ...], knobs: tuple[str, ...], sources: tuple[str, ...] = ()
-) -> Stage:
-    run, outputs = f"model_stages.{function}", (Output(name, reads),)
-    return Stage(name, group, "models", DayRule.WHOLE, run, outputs, knobs, sources=sources, results=RESULTS.get(name, ()))
-
-
-def _sql_stage(experiment: Experiment, project: Project, model: Model) -> Stage:
-    from_results = _reads_results(project, model)
-    key = model_key(model.name)
+def _sql_stage(experiment: Experiment, project: Project, model: Model, job: str) -> Stage:
     return Stage(
         model.name,
-        "marts" if from_results else "warehouse",
-        "models" if from_results else "data",
+        "warehouse" if job == "data" else "marts",
+        job,
         # A view or a whole table costs little: it is made with what reads it, and never stale by itself.
         DayRule.CHAINED if model.is_stored_by_day else DayRule.ON_REQUEST,
         "data_stages.build_table",
-        (Output(key, _sql_reads(experiment, project, model)),),
+        (Output(model_key(model.name), _sql_reads(experiment, project, model)),),
         _UNIVERSE,
         sql=(*project.upstream(model.name), model.name),
     )
@@ -386,9 +336,9 @@ def _sql_reads(experiment: Experiment, project: Project, model: Model) -> tuple[
 
 def _filled_by(experiment: Experiment, source: str) -> list[str]:
     """The assets that fill a source table; none for the universe, the calendars and the knobs, which are settings."""
-    for stage, tables in RESULTS.items():
+    for key, tables in RESULTS.items():
         if any(table.name == source for table in tables):
-            return ["forecasts" if stage == "walk_forward" else stage]
+            return [key]
     candles = [name for name in experiment.candle_stages if not name.endswith("_funding")]
     if source == "raw.funding":
         return [name for name in experiment.candle_stages if name.endswith("_funding")]

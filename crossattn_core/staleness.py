@@ -21,14 +21,14 @@ from crossattn_core.stages import DayRule, Stage, StageTable
 from crossattn_core.tuning.ledger import read_trials
 from crossattn_core.walk_forward.overrides import Override, read_overrides
 
-__all__ = ["WHOLE", "Reason", "Staleness"]
+__all__ = ["WHOLE", "Reason", "StaleStage", "Staleness"]
 
 WHOLE = "all"
 """The key of a stage that has no partitions."""
 
 Cause = Literal["missing", "code", "knobs", "inputs", "upstream"]
 
-_NAMED = 4
+MAX_NAMED = 4
 """Differences that a reason spells out."""
 
 
@@ -44,6 +44,14 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class StaleStage:
+    """A stage that has to run, and its stale days; none where it has no partitions."""
+
+    stage: str
+    days: list[date]
+
+
+@dataclass(frozen=True)
 class Staleness:
     """What every partition should have been made from, as of now."""
 
@@ -54,6 +62,7 @@ class Staleness:
     last_day: date
     _reasons: dict[str, dict[str, Reason]] = field(default_factory=dict, repr=False)
     _alike: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
+    _differences: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def days(self) -> list[date]:
@@ -66,35 +75,38 @@ class Staleness:
         code, knobs = self.table.code_hash(stage), hash_of_values(self.table.knobs_of(stage))
         return {key: MadeFrom(code, knobs, inputs) for key, inputs in self._inputs(stage).items()}
 
-    def reasons(self, name: str) -> dict[str, Reason]:
-        """Key -> why, of every stale partition of a stage, in order."""
+    def reasons(self, name: str, first: date | None = None, last: date | None = None) -> dict[str, Reason]:
+        """Key -> why, of every stale partition of a stage, in order; days outside first..last are left out."""
         if name not in self._reasons:
             stage = self.table[name]
             self._reasons[name] = {} if stage.rule is DayRule.ON_REQUEST else dict(self._found(stage))
-        return self._reasons[name]
+        after, before = (first or date.min).isoformat(), (last or date.max).isoformat()
+        return {key: reason for key, reason in self._reasons[name].items() if key == WHOLE or after <= key <= before}
 
-    def stale_days(self, name: str, last: date | None = None) -> list[date]:
-        """The stale days (up to ``last``) of a dated stage."""
-        days = [date.fromisoformat(key) for key in self.reasons(name)]
-        return [day for day in days if last is None or day <= last]
+    def stale_days(self, name: str, first: date | None = None, last: date | None = None) -> list[date]:
+        """The stale days, within first..last, of a dated stage."""
+        return [date.fromisoformat(key) for key in self.reasons(name, first, last)]
 
     def is_stale(self, name: str) -> bool:
         """Whether anything of a stage is stale."""
         return bool(self.reasons(name))
 
+    def stale_stages(self, first: date, last: date, job: str | None = None) -> list[StaleStage]:
+        """The assets' stages (of ``job``) with something stale within first..last, each after what it reads.
+
+        Views and whole tables are made with what reads them and are never among these.
+        """
+        chosen = [stage for stage in self.table if stage.is_asset and job in (None, stage.job)]
+        stale = [stage for stage in chosen if self.reasons(stage.name, first, last)]
+        return [StaleStage(stage.name, self.stale_days(stage.name, first, last) if stage.is_dated else []) for stage in stale]
+
     def lines(self, name: str, first: date | None = None, last: date | None = None) -> list[str]:
         """One line a reason: ``walk_forward: 365 days (2025-01-01 .. 2025-12-31), training/loss.py changed``."""
         lines = []
-        within = [
-            (key, reason)
-            for key, reason in self.reasons(name).items()
-            if key == WHOLE or ((first is None or key >= first.isoformat()) and (last is None or key <= last.isoformat()))
-        ]
-        for why, group in groupby(within, key=lambda entry: entry[1].why):
+        for why, group in groupby(self.reasons(name, first, last).items(), key=lambda entry: entry[1].why):
             keys = [key for key, _ in group]
-            count = f"{len(keys)} days" if len(keys) > 1 else "1 day"
-            span = "" if keys == [WHOLE] else f" {count} ({keys[0]}{f' .. {keys[-1]}' if len(keys) > 1 else ''}),"
-            lines.append(f"{name}:{span} {why}")
+            days = f"{len(keys)} days ({keys[0]} .. {keys[-1]})" if len(keys) > 1 else f"1 day ({keys[0]})"
+            lines.append(f"{name}:{'' if keys == [WHOLE] else f' {days},'} {why}")
         return lines
 
     def codes_like(self, name: str) -> frozenset[str]:
@@ -112,7 +124,7 @@ class Staleness:
         recorded = []
         for stage in self.table:
             code, alike = self.table.code_hash(stage), self.codes_like(stage.name)
-            for before in sorted({receipt.made_from.code for receipt in self._receipts_of(stage).values()} - alike):
+            for before in sorted({receipt.made_from.code for receipt in self.receipts.of_stage(stage.name).values()} - alike):
                 accepted = AcceptedCode(stage.name, code, before, at, note)
                 self.receipts.accept_code(accepted)
                 self.receipts.record(stage.name, (), [self.table.code_of(stage)])
@@ -122,34 +134,31 @@ class Staleness:
         return recorded
 
     def _found(self, stage: Stage) -> Iterator[tuple[str, Reason]]:
-        stored, behind = self._receipts_of(stage), self._stale_before(stage)
-        differences: dict[tuple[str, str], str] = {}
+        stored, behind = self.receipts.of_stage(stage.name), self._stale_before(stage)
         for key, made_from in self.expected(stage.name).items():
-            reason = self._own_reason(stage, stored.get(key), made_from, differences)
+            reason = self._own_reason(stage, stored.get(key), made_from)
             if reason is None:
                 reason = next((reason for since, reason in behind if _reaches(stage, since, key)), None)
             if reason is not None:
                 yield key, reason
 
-    def _own_reason(
-        self, stage: Stage, receipt: Receipt | None, expected: MadeFrom, differences: dict[tuple[str, str], str]
-    ) -> Reason | None:
+    def _own_reason(self, stage: Stage, receipt: Receipt | None, expected: MadeFrom) -> Reason | None:
         if receipt is None:
             return Reason("missing", stage.name, "never complete" if stage.group == "candles" else "never made")
         held = receipt.made_from
         if held.code not in self.codes_like(stage.name):
-            return Reason("code", stage.name, self._difference(held.code, self.table.code_of(stage), differences))
+            return Reason("code", stage.name, self._difference(held.code, self.table.code_of(stage)))
         if held.knobs != expected.knobs:
-            return Reason("knobs", stage.name, self._difference(held.knobs, self.table.knobs_of(stage), differences))
+            return Reason("knobs", stage.name, self._difference(held.knobs, self.table.knobs_of(stage)))
         if held.inputs != expected.inputs:
-            named = [source.name for source in self._input_stages(stage)] + list(stage.sources)
+            named = [source.name for source in self._input_stages(stage)] + list(stage.external_inputs)
             return Reason("inputs", stage.name, f"inputs changed ({', '.join(named)})")
         return None
 
     def _stale_before(self, stage: Stage) -> list[tuple[str, Reason]]:
         """(key, reason) of stale partitions of the stages behind the panel that ``stage`` reads, earliest first."""
         found = []
-        for source in self.table.upstream(stage):
+        for source in self.table.parents(stage):
             if source.job == "models" and (source.is_dated or not stage.is_dated):
                 for key, reason in self.reasons(source.name).items():
                     root = reason.why if reason.cause != "upstream" else reason.why.partition(": ")[2]
@@ -160,14 +169,13 @@ class Staleness:
         sources = self._input_stages(stage)
         if not stage.is_dated:
             parts = [combined_hash(*(value for _, value in sorted(self._content(source).items()))) for source in sources]
-            return {WHOLE: combined_hash(*parts, *(self._asked(name, self.last_day) for name in stage.sources))}
+            return {WHOLE: combined_hash(*parts, *(self._external_input(name, self.last_day) for name in stage.external_inputs))}
         contents = [self._content(source) for source in sources]
         inputs: dict[str, str] = {}
         before = ""
         for day in self.days:
-            parts = [content.get(day.isoformat(), "") for content in contents] + [
-                self._asked(name, day) for name in stage.sources
-            ]
+            parts = [content.get(day.isoformat(), "") for content in contents]
+            parts += [self._external_input(name, day) for name in stage.external_inputs]
             before = combined_hash(before, *parts) if stage.rule is DayRule.CHAINED else combined_hash(*parts)
             inputs[day.isoformat()] = before
         return inputs
@@ -175,7 +183,7 @@ class Staleness:
     def _input_stages(self, stage: Stage) -> tuple[Stage, ...]:
         """The stages whose content is an input: SQL models are looked through, down to the candles."""
         found: list[Stage] = []
-        for source in self.table.upstream(stage):
+        for source in self.table.parents(stage):
             if source.sql and source.name != "feature_windows":
                 found += self._input_stages(source)
             elif source.is_dated or not stage.is_dated:
@@ -190,14 +198,11 @@ class Staleness:
             return self._panel_days
         return self.receipts.outputs(stage.name)
 
-    def _asked(self, source: str, day: date) -> str:
-        """What people asked for up to a day."""
-        if source == "overrides":
+    def _external_input(self, name: str, day: date) -> str:
+        """What people recorded up to a day."""
+        if name == "overrides":
             return repr([override for override in self._overrides if override.day <= day])
         return str(len(read_trials(self.home)))
-
-    def _receipts_of(self, stage: Stage) -> dict[str, Receipt]:
-        return self.receipts.of_stage(stage.name)
 
     @cached_property
     def _overrides(self) -> list[Override]:
@@ -222,12 +227,12 @@ class Staleness:
         chain = chain_hash(self.home, self.table.experiment)
         return {day.isoformat(): value for day, value in chain.items() if day <= self.last_day}
 
-    def _difference(self, before: str, now: Mapping[str, Any], known: dict[tuple[str, str], str]) -> str:
-        """What differs between what a hash stands for and ``now``, in words."""
-        asked = (before, hash_of_values(now))
-        if asked not in known:
-            known[asked] = _in_words(self.receipts.content(before), now)
-        return known[asked]
+    def _difference(self, before: str, now: Mapping[str, Any]) -> str:
+        """What differs between the code or knobs with the hash ``before`` and ``now``, in words."""
+        compared = (before, hash_of_values(now))
+        if compared not in self._differences:
+            self._differences[compared] = _in_words(self.receipts.content(before), now)
+        return self._differences[compared]
 
 
 def _reaches(stage: Stage, since: str, key: str) -> bool:
@@ -249,5 +254,5 @@ def _in_words(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
             changes.append(f"{name} is gone")
         else:
             changes.append(f"{name} changed" if is_code else f"{name} {before[name]} -> {now[name]}")
-    more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
-    return ", ".join(changes[:_NAMED]) + more
+    more = f" and {len(changes) - MAX_NAMED} more" if len(changes) > MAX_NAMED else ""
+    return ", ".join(changes[:MAX_NAMED]) + more

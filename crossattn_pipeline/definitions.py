@@ -1,4 +1,4 @@
-"""The graph: every stage of the line as assets, with its jobs.
+"""Definitions, the code location: every stage of the line as assets, with jobs, schedules, sensors and the resource.
 
 ``defs`` is what Dagster loads; ``build_defs`` gives a fresh graph for another experiment, home or line.
 """
@@ -48,7 +48,7 @@ def build_defs(
 
     Args:
         resources: replaces any of the graph's resources, by name.
-        webhook: address that is told of failed runs; empty for none.
+        webhook: address that failed runs are POSTed to; empty for none.
         clock: aware UTC; decides which day is the newest that should be there.
         daily: takes the place of the daily schedule.
     """

@@ -1,4 +1,4 @@
-"""Which experiment and which home: the one place that reads the environment.
+"""The Dagster instance, the experiment and the home: the one place that reads the environment.
 
 CROSSATTN_EXPERIMENT  experiment file (default: experiments/demo.yaml beside the packages, else the defaults)
 CROSSATTN_HOME        home folder (default: .crossattn in the working folder)
@@ -73,7 +73,7 @@ def experiment_from(environment: Mapping[str, str], chosen: Path | None = None) 
 
 
 def experiment_path(environment: Mapping[str, str], chosen: Path | None = None) -> Path | None:
-    """The experiment file of ``chosen``, of the environment, or the demo's; none where the package stands alone."""
+    """The experiment file of ``chosen``, of the environment, or the demo's; none where there is no such file."""
     if chosen is not None:
         return chosen
     if environment.get(EXPERIMENT_VARIABLE):
@@ -112,9 +112,9 @@ def adopt_instance(home: Home) -> Path:
         return Path(os.environ["DAGSTER_HOME"])
     home.dagster.mkdir(parents=True, exist_ok=True)
     settings = home.dagster / "dagster.yaml"
-    wanted = _INSTANCE.format(dagster=home.dagster)
-    if not settings.is_file() or settings.read_text(encoding="utf-8") != wanted:
-        write_text(settings, wanted)
+    expected = _INSTANCE.format(dagster=home.dagster)
+    if not settings.is_file() or settings.read_text(encoding="utf-8") != expected:
+        write_text(settings, expected)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     _make_databases(home.dagster)
     return home.dagster

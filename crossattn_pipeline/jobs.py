@@ -1,37 +1,85 @@
-"""Jobs: the whole line, and its first half."""
+"""Jobs: asset jobs over the whole graph and its halves, and the two op jobs by which a person overrides the walk-forward.
+
+An override is launched in the web UI with a line of config; it is dated, and every walk over that day replays it. The commands
+``crossattn retrain`` and ``rollback`` record the same.
+"""
+
+from datetime import date
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # not exported by dagster
 
+from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
+from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 from crossattn_pipeline.assets.from_table import asset_key
-from crossattn_pipeline.event_jobs import retrain_job, rollback_job
 
-__all__ = ["all_jobs"]
+__all__ = ["RetrainConfig", "RollbackConfig", "all_jobs"]
 
-_WATCHED = ("regime_windows", "monitoring")
-"""Made by both halves: a closed day is watched before the models see it, and again after."""
+_IN_BOTH_HALVES = ("regime_windows", "monitoring")
+"""A closed day is monitored before the models see it, and again after."""
 
 
 def all_jobs(stages: StageTable) -> list[UnresolvedAssetJobDefinition | dg.JobDefinition]:
     """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report."""
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets("trained_model")
     keys = [asset_key(key) for stage in stages if stage.job == "data" and stage.is_asset for key in stage.keys]
-    upstream = dg.AssetSelection.assets(*keys)
-    return [
-        dg.define_asset_job("line", everything, description="Candles to report, for a day or a range of days."),
-        dg.define_asset_job(
-            "data", upstream | dg.AssetSelection.assets(*_WATCHED), description="Candles to panel, regimes and monitoring."
-        ),
-        dg.define_asset_job(
-            "train", dg.AssetSelection.assets("trained_model"), description="One checkpoint over a chosen range."
-        ),
-        dg.define_asset_job(
-            "freshness",
-            dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("feature_windows"), "newest_expected_day_is_there")),
-            description="Is the newest day that should be there, there?",
-        ),
-        retrain_job(),
-        rollback_job(),
-        dg.define_asset_job("models", everything - upstream, description="Walk-forward to report."),
-    ]
+    data = dg.AssetSelection.assets(*keys)
+    watched = dg.AssetSelection.assets(*_IN_BOTH_HALVES)
+    fresh = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("feature_windows"), "newest_expected_day_is_there"))
+    selected = {
+        "line": (everything, "Candles to report, for a day or a range of days."),
+        "data": (data | watched, "Candles to panel, regimes and monitoring."),
+        "models": (everything - data, "Walk-forward to report."),
+        "train": (dg.AssetSelection.assets("trained_model"), "One checkpoint over a chosen range."),
+        "freshness": (fresh, "Is the newest day that should be there, there?"),
+    }
+    asset_jobs = [dg.define_asset_job(name, selection, description=text) for name, (selection, text) in selected.items()]
+    return [*asset_jobs, _retrain_job(), _rollback_job()]
+
+
+class RetrainConfig(dg.Config):
+    """Why, and from which day on (empty: the first day not stepped yet)."""
+
+    note: str
+    day: str = ""
+    rewrite: bool = False
+    """Allow a day that was stepped already; it and all after it are stepped again."""
+
+    def dated(self) -> date | None:
+        """The day, none where it is empty."""
+        return date.fromisoformat(self.day) if self.day else None
+
+
+class RollbackConfig(RetrainConfig):
+    """As a retrain, with the family that goes back (empty: all) and the model to serve (empty: the one before)."""
+
+    family: str = ""
+    model_id: str = ""
+
+
+def _retrain_job() -> dg.JobDefinition:
+    @dg.op(name="record_retrain", description="Record a forced retrain.")
+    def record(context: dg.OpExecutionContext, config: RetrainConfig, line: dg.ResourceParam[Line]) -> None:
+        override = force_retrain(line.home, line.experiment, config.note, day=config.dated(), rewrite=config.rewrite)
+        context.log.info(f"{override.kind} at {override.day}: {override.note}")
+
+    @dg.job(name="force_retrain", description="Retrain every family at a day's start.")
+    def job() -> None:
+        record()
+
+    return job
+
+
+def _rollback_job() -> dg.JobDefinition:
+    @dg.op(name="record_rollback", description="Record a rollback.")
+    def record(context: dg.OpExecutionContext, config: RollbackConfig, line: dg.ResourceParam[Line]) -> None:
+        model = {"family": config.family, "model_id": config.model_id}
+        override = roll_back(line.home, line.experiment, config.note, day=config.dated(), rewrite=config.rewrite, **model)
+        context.log.info(f"{override.kind} at {override.day}: {override.family or 'all families'}, {override.note}")
+
+    @dg.job(name="rollback", description="Put an earlier healthy model in force from a day on.")
+    def job() -> None:
+        record()
+
+    return job

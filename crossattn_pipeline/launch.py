@@ -1,55 +1,30 @@
-"""Running the graph from the command line: what is stale, as recorded runs on the shared instance."""
+"""Runs of the asset jobs from the command line: what is stale, in this process, recorded on the shared Dagster instance."""
 
 import logging
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
 
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
-from crossattn_core.stages import DayRule, Stage
+from crossattn_core.stages import DayRule
+from crossattn_core.staleness import StaleStage
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import adopt_instance
 from crossattn_pipeline.partitions import range_tags
 
-__all__ = ["Stale", "find_stale", "materialize", "materialize_stale"]
+__all__ = ["materialize", "materialize_stale"]
 
 JOBS = ("data", "models")
 """Jobs in the order in which they run: a panel that comes out unchanged needs no new models."""
 
 _NO_RETRY = {"dagster/max_retries": "0"}
-"""Somebody waits for this run and reads its message: the daemon must not launch it again behind their back."""
+"""The caller waits for this run and reads its message: the daemon must not launch it again."""
 
 
-@dataclass(frozen=True)
-class Stale:
-    """A stage that has to run, and from which day on (none: as a whole)."""
-
-    stage: str
-    days: list[date]
-
-
-def find_stale(line: Line, first: date, last: date, jobs: Iterable[str] = JOBS) -> list[Stale]:
-    """Stages of ``jobs`` with stale partitions in the range, in order; empty when everything is up to date.
-
-    Views and whole tables are made with what reads them and are not listed.
-    """
-    staleness, found = line.staleness, []
-    for stage in line.stages:
-        if stage.job not in jobs or not stage.is_asset:
-            continue
-        if stage.is_dated:
-            days = [day for day in staleness.stale_days(stage.name, last) if day >= first]
-            found += [Stale(stage.name, days)] if days else []
-        elif staleness.is_stale(stage.name):
-            found.append(Stale(stage.name, []))
-    return found
-
-
-def materialize_stale(line: Line, first: date, last: date, tell: Callable[[str], None]) -> bool:
+def materialize_stale(line: Line, first: date, last: date, show: Callable[[str], None]) -> bool:
     """Run what is stale, upstream first, until nothing is that was not tried; True when something ran.
 
     Raises:
@@ -57,15 +32,15 @@ def materialize_stale(line: Line, first: date, last: date, tell: Callable[[str],
     """
     ran = False
     for job in JOBS:
-        tried: list[Stale] = []
+        tried: list[StaleStage] = []
         while stale := [entry for entry in _runnable(line, job, first, last) if entry not in tried]:
             tried += stale
             days = sorted(day for entry in stale for day in entry.days)
             span = f" ({days[0]} .. {days[-1]})" if days else ""
-            tell(f"{job}: {', '.join(entry.stage for entry in stale)}{span}")
+            show(f"{job}: {', '.join(entry.stage for entry in stale)}{span}")
             if days:
                 dated = sum(bool(entry.days) for entry in stale)
-                tell(f"registering {(days[-1] - days[0]).days + 1} days of {dated} stages with Dagster")
+                show(f"registering {(days[-1] - days[0]).days + 1} days of {dated} stages with Dagster")
             keys = [key for entry in stale for key in line.stages[entry.stage].keys]
             materialize(line, job, keys + _made_beside(line, job), days or [last])
             ran = True
@@ -97,19 +72,16 @@ def materialize(
     return result
 
 
-def _runnable(line: Line, job: str, first: date, last: date) -> list[Stale]:
-    stale = find_stale(line, first, last, (job,))
-    # The page tells the whole period: it is written when that is there, or as of a day by 'crossattn report --as-of'.
+def _runnable(line: Line, job: str, first: date, last: date) -> list[StaleStage]:
+    stale = line.staleness.stale_stages(first, last, job)
+    # The page shows the whole period: it is written when that is there, or as of a day by 'crossattn report --as-of'.
     return [entry for entry in stale if entry.stage != "backtest_report" or last == line.last_day]
 
 
 def _made_beside(line: Line, job: str) -> list[str]:
     """Views and whole tables of a job. They cost little and are always made."""
-
-    def is_made(stage: Stage) -> bool:
-        return bool(stage.sql) and stage.rule is DayRule.ON_REQUEST and stage.job == job
-
-    return [key for stage in line.stages if is_made(stage) for key in stage.keys]
+    made = [stage for stage in line.stages if stage.sql and stage.rule is DayRule.ON_REQUEST and stage.job == job]
+    return [key for stage in made for key in stage.keys]
 
 
 def _only_checks_failed(result: dg.ExecuteInProcessResult) -> bool:

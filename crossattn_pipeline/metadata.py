@@ -1,7 +1,8 @@
-"""What the web UI shows on an asset: pictures, tables, column schema and column lineage."""
+"""Metadata of materializations and asset checks: pictures, tables, numbers, and why a partition was made."""
 
 import base64
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from crossattn_core.line import Line
 
-__all__ = ["MAX_IMAGE_BYTES", "figure", "number", "reason", "table"]
+__all__ = ["MAX_IMAGE_BYTES", "check_rows", "figure", "made_because", "number", "table"]
 
 MAX_IMAGE_BYTES = 60_000
 """A larger picture swells the instance: each is stored several times over."""
@@ -36,9 +37,22 @@ def table(frame: pd.DataFrame, *, rows: int = 50, digits: int = 4) -> dg.Markdow
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def reason(line: Line, stage: str, first: date | None = None, last: date | None = None) -> dict[str, str]:
-    """Why the partitions of a stage are about to be made; ask before the stage runs."""
-    return {"made_because": "; ".join(line.staleness.lines(stage, first, last)) or "asked for: nothing had changed"}
+def made_because(line: Line, stage: str, first: date | None = None, last: date | None = None) -> dict[str, str]:
+    """Why the partitions of a stage are about to be made; read it before the stage runs, which makes them up to date."""
+    return {"made_because": "; ".join(line.staleness.lines(stage, first, last)) or "requested; nothing had changed"}
+
+
+def check_rows(
+    asset: str | dg.AssetKey,
+    check: str,
+    failing: pd.DataFrame,
+    *,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    **metadata: Any,
+) -> dg.AssetCheckResult:
+    """The result of an asset check that passes where no row is ``failing``; the first ones are shown."""
+    shown = metadata | {"failing_rows": table(failing, rows=20)}
+    return dg.AssetCheckResult(asset_key=asset, check_name=check, passed=failing.empty, severity=severity, metadata=shown)
 
 
 def number(value: float | np.floating | None) -> dg.FloatMetadataValue | dg.TextMetadataValue:

@@ -1,4 +1,4 @@
-"""Daily partitions, and the one translation between Dagster's windows and ours.
+"""The partitions definition, daily, and the one translation between Dagster's windows and ours.
 
 Dagster's window of key D is [D 00:00, D+1 00:00); ours holds the rows keyed in (D 00:00, D+1 00:00]. Both are
 named by the same day D, so the translation is the name: a key is read as a date and nothing else.
@@ -30,5 +30,5 @@ def day_range(context: dg.AssetExecutionContext) -> tuple[date, date]:
 
 
 def range_tags(days: Sequence[date]) -> dict[str, str]:
-    """Run tags that ask for the days from the first to the last of ``days``."""
+    """Run tags for the partitions from the first to the last of ``days``."""
     return {RANGE_START: days[0].isoformat(), RANGE_END: days[-1].isoformat()}

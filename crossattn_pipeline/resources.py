@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LOGS = 5.0
 def line_resource(experiment: Experiment, home_root: Path, clock: Callable[[], datetime] = wall_clock) -> dg.ResourceDefinition:
     """A resource that opens ``home_root`` for ``experiment`` and logs progress into the run.
 
-    A home that belongs to another experiment fails the step that asked, with the difference.
+    A home that belongs to another experiment fails the step that requires it, with the difference.
     """
 
     @dg.resource(description="One experiment in one home")

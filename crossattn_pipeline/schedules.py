@@ -1,4 +1,4 @@
-"""Schedules: after each UTC day closes, its data."""
+"""Schedules: after each UTC day closes, its data; an hour later, whether it is there."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from crossattn_pipeline.partitions import RANGE_END, range_tags
 __all__ = ["TRIGGER", "daily_data", "daily_freshness"]
 
 TRIGGER = "crossattn/trigger"
-"""Run tag that tells why a run exists."""
+"""Run tag: why a run exists."""
 
 
 def daily_data(
@@ -38,11 +38,11 @@ def daily_data(
         last = experiment.period.end
         if day < experiment.period.start or (last is not None and day > last):
             return dg.SkipReason(f"{day} lies outside the experiment's period {experiment.period.start} .. {last or 'open'}")
-        # A schedule's run key holds for its own tick only; the day is asked for once, however often the schedule ticks.
-        asked = dg.RunsFilter(job_name="data", tags={TRIGGER: "schedule", RANGE_END: day.isoformat()})
-        before = context.instance.get_runs(asked, limit=1)
+        # A schedule's run key holds for its own tick only; the day is requested once, however often the schedule ticks.
+        requested = dg.RunsFilter(job_name="data", tags={TRIGGER: "schedule", RANGE_END: day.isoformat()})
+        before = context.instance.get_runs(requested, limit=1)
         if before:
-            return dg.SkipReason(f"{day} was asked for already, by run {before[0].run_id}")
+            return dg.SkipReason(f"{day} was requested already, by run {before[0].run_id}")
         return dg.RunRequest(run_key=f"data {day}", tags=range_tags([day]) | {TRIGGER: "schedule"})
 
     return schedule

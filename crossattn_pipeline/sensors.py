@@ -1,8 +1,8 @@
-"""Sensors: models for each newly complete day (see outlook_sensors.py), days that were missed, a record of each failure.
+"""Sensors: models for each newly complete day (see monitoring_sensors.py), days that were missed, a record of each failure.
 
-Sensors read Dagster's own event log and never open DuckDB. A run key names the days and what asked for them, so no sensor
-fires twice for one cause. Days are missed when they are missing at two looks in a row and no run is about to make them: what
-is under way, or due to another sensor this minute, is not missed.
+Sensors read Dagster's own event log and never open DuckDB. A run key names the days and their sensor, so no sensor fires twice
+for one cause. Days are missed when they are missing at two ticks in a row and no run is about to make them: what is under way,
+or due to another sensor this minute, is not missed.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_json
-from crossattn_pipeline.outlook_sensors import drift_or_degradation, new_complete_day, regime_change
+from crossattn_pipeline.monitoring_sensors import drift_or_degradation, new_complete_day, regime_change
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER
 
@@ -83,8 +83,8 @@ def _filling(
         found = [day for day in waiting if day.isoformat() in seen]
         cursor = json.dumps({"checked_until": newest.isoformat(), "missing": [day.isoformat() for day in waiting]})
         if not found:
-            told = f"{len(open_)} days, under way or seen for the first time," if open_ else "none"
-            return dg.SensorResult(skip_reason=f"{name}: {told} among {first} .. {newest}", cursor=cursor)
+            count = f"{len(open_)} days, under way or seen for the first time," if open_ else "none"
+            return dg.SensorResult(skip_reason=f"{name}: {count} among {first} .. {newest}", cursor=cursor)
         # One attempt a day for each hole: the key holds today's date.
         requests_ = [
             dg.RunRequest(run_key=f"{name} {span[0]} {span[-1]} {now:%Y-%m-%d}", tags=range_tags(span) | {TRIGGER: name})

@@ -1,4 +1,4 @@
-"""Attention snapshots: who attended to whom, by day and model in force; checked for collapse and drift."""
+"""The asset ``attention_snapshot``: who attended to whom, by day and model in force; its checks look for collapse and drift."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ from crossattn_core.report.figures.style import png
 from crossattn_core.report.inputs import AttentionSummary
 from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.from_table import stage_asset
-from crossattn_pipeline.metadata import figure, number, reason, table
+from crossattn_pipeline.metadata import check_rows, figure, made_because, number, table
 from crossattn_pipeline.partitions import day_range
 
 __all__ = ["attention_assets"]
 
 _BREAKS_THE_CONTRACT = ("adds_up",)
-"""Checks of severity ERROR: numbers that do not add up are no attention, and nothing downstream may tell them. The others
-warn: a collapsed or jumping attention may be what the market asks for (one leader, a new regime), the forecasts do not rest on
-the snapshot, and a leader is named only behind a gate of its own."""
+"""Checks of severity ERROR: numbers that do not add up are no attention, and nothing downstream may show them. The others
+warn: a collapsed or jumping attention may be right (one leader, a new regime), the forecasts do not depend on the snapshot, and a
+leader is named only behind a gate of its own."""
 
 
 def attention_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
@@ -46,7 +46,7 @@ def attention_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     )
     def attention_snapshot(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
-        why = reason(line, "attention_snapshot", first, last)
+        why = made_because(line, "attention_snapshot", first, last)
         for snapshot in model_stages.snapshot_attention(line, first, last):
             net_N = snapshot.net_N
             context.add_asset_metadata(
@@ -68,15 +68,15 @@ def attention_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     return [attention_snapshot]
 
 
-def _pictures(line: Line, summary: AttentionSummary, story: AttentionOverview) -> dict[str, Any]:
+def _pictures(line: Line, summary: AttentionSummary, overview: AttentionOverview) -> dict[str, Any]:
     """Heatmap, time, views, graph, profiles and stress, each under the size that the UI keeps; the verdict in words."""
     rate = line.experiment.analysis.false_discovery_rate
-    named = story.leaders[story.leaders["named"].astype(bool)]
-    drawn = attention_pictures(summary, story, line.experiment.analysis, order="leadership")
+    named = overview.leaders[overview.leaders["named"].astype(bool)]
+    drawn = attention_pictures(summary, overview, line.experiment.analysis, order="leadership")
     shown: dict[str, Any] = {name: figure(png(of), name.replace("_", " ")) for name, of in drawn.items()}
-    shown["leads"] = table(named[["leader", "follower", "lag", "why"]]) if len(named) else why_no_lead(story.leaders, rate)
-    if len(story.agreement):
-        shown["agreement_of_views"] = table(story.agreement.drop(columns=["day", "model_id"]))
+    shown["leads"] = table(named[["leader", "follower", "lag", "why"]]) if len(named) else why_no_lead(overview.leaders, rate)
+    if len(overview.agreement):
+        shown["agreement_of_views"] = table(overview.agreement.drop(columns=["day", "model_id"]))
     return shown
 
 
@@ -84,10 +84,8 @@ def _check_result(check: str, checked: pd.DataFrame) -> dg.AssetCheckResult:
     """One check over the days of the run; days without a snapshot (no model in force yet) have nothing to fail."""
     rows = checked[checked["check"] == check]
     failed = rows[~rows["passed"]].drop(columns=["check", "passed"])
-    metadata: dict[str, Any] = {"days": len(rows), "failed_days": len(failed), "failing_rows": table(failed, rows=20)}
+    metadata: dict[str, Any] = {"days": len(rows), "failed_days": len(failed)}
     if len(rows):
         metadata |= {"newest": number(rows["value"].iloc[-1]), "bound": number(rows["bound"].iloc[-1])}
     severity = dg.AssetCheckSeverity.ERROR if check in _BREAKS_THE_CONTRACT else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(
-        asset_key="attention_snapshot", check_name=check, passed=failed.empty, severity=severity, metadata=metadata
-    )
+    return check_rows("attention_snapshot", check, failed, severity=severity, **metadata)

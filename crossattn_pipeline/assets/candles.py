@@ -1,7 +1,6 @@
-"""Raw candles and funding: where lineage starts."""
+"""The assets of raw candles and funding, one a venue: where lineage starts. Their checks: complete, not revised, none refused."""
 
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,7 +13,7 @@ from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.universe import Kind, VenueName
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
-from crossattn_pipeline.metadata import table
+from crossattn_pipeline.metadata import check_rows, table
 from crossattn_pipeline.partitions import day_range
 
 __all__ = ["candle_assets"]
@@ -24,43 +23,33 @@ _RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL,
 
 def candle_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """One asset a venue that the universe uses, and funding where the universe has perpetuals."""
-    experiment = stages.experiment
-    built = []
+    experiment, built = stages.experiment, []
     for venue in experiment.venues:
         assets = experiment.assets_on(venue)
-        described = f"Hourly candles of {', '.join(asset.symbol for asset in assets)}, as first published after each closed."
+        description = f"Hourly candles of {', '.join(asset.symbol for asset in assets)}, as first published after each closed."
         kinds: tuple[Kind, ...] = ("candles",)
         if any(asset.pays_dividends for asset in assets):
-            # The same answers bring both, so one asset ingests both.
-            described, kinds = described + " With the dividends that fell due.", ("candles", "dividends")
-        built.append(_candle_asset(stages, venue, described, _ingest_candles, venue, kinds))
+            # The same responses bring both, so one asset ingests both.
+            description, kinds = description + " With the dividends that fell due.", ("candles", "dividends")
+        built.append(_candle_asset(stages, f"candles/{venue}", venue, kinds, description))
     for venue in experiment.venues_with("funding"):
-        described = "Funding settlements of the perpetuals: what longs paid shorts."
-        built.append(_candle_asset(stages, f"{venue}_funding", described, data_stages.ingest_funding, venue, ("funding",)))
+        description = "Funding settlements of the perpetuals: what longs paid shorts."
+        built.append(_candle_asset(stages, f"candles/{venue}_funding", venue, ("funding",), description))
     return built
 
 
-def _ingest_candles(line: Line, venue: VenueName, first: date, last: date) -> list[IngestedDay]:
-    return data_stages.ingest_candles(line, venue, first, last)  # looked up when it runs: tests replace it
-
-
 def _candle_asset(
-    stages: StageTable,
-    name: str,
-    description: str,
-    ingest: Callable[[Line, VenueName, date, date], list[IngestedDay]],
-    venue: VenueName,
-    kinds: Sequence[Kind],
+    stages: StageTable, stage: str, venue: VenueName, kinds: Sequence[Kind], description: str
 ) -> dg.AssetsDefinition:
-    experiment, stage = stages.experiment, f"candles/{name}"
-    key = asset_key(stage)
+    key, settings = asset_key(stage), stages.experiment.feed
     # Funding has no calendar that must be met: what is missing is charged as zero and counted in the report.
     must_be_complete = kinds != ("funding",)
+    severities = {"not_revised": dg.AssetCheckSeverity.ERROR, "none_refused": dg.AssetCheckSeverity.WARN}
 
     @stage_asset(
         stages,
         stage,
-        description=description + f" Feed: {experiment.feed.kind}.",
+        description=f"{description} Feed: {settings.kind}.",
         kinds={"parquet"},
         retry_policy=_RETRY,
         check_specs=[
@@ -68,52 +57,31 @@ def _candle_asset(
                 "complete",
                 asset=key,
                 blocking=must_be_complete,
-                description=f"At most {experiment.feed.gap_tolerance:.0%} of the expected candles are missing.",
+                description=f"At most {settings.gap_tolerance:.0%} of the expected candles are missing.",
             ),
-            *_strangeness_specs(key, experiment.feed.max_revision),
+            dg.AssetCheckSpec(
+                "not_revised",
+                asset=key,
+                description=f"No stored value changed later by more than {settings.max_revision:g}; history keeps the first one.",
+            ),
+            dg.AssetCheckSpec("none_refused", asset=key, description="No row broke a rule; those that did are in quarantine."),
         ],
     )
     def candles(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
         first, last = day_range(context)
+        ingest = data_stages.ingest_candles if must_be_complete else data_stages.ingest_funding
         try:
             days = ingest(line, venue, first, last)
         except (PermanentFeedError, FeedBlockedError) as error:
-            # Asking again would not help, or make it worse.
+            # Another request would not help, or make it worse.
             raise dg.Failure(description=str(error), allow_retries=False) from error
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
-        complete = _completeness(key, days, experiment.feed.gap_tolerance, must_be_complete)
-        strange = _strangeness(key, *data_stages.suspect_candles(line, venue, first, last, kinds))
-        return dg.MaterializeResult(check_results=[complete, *strange])
+        suspects = zip(severities.items(), data_stages.suspect_candles(line, venue, first, last, kinds), strict=True)
+        strange = [check_rows(key, name, rows, severity=severity, rows=len(rows)) for (name, severity), rows in suspects]
+        return dg.MaterializeResult(check_results=[_completeness(key, days, settings.gap_tolerance, must_be_complete), *strange])
 
     return candles
-
-
-def _strangeness_specs(key: dg.AssetKey, tolerance: float) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            "not_revised",
-            asset=key,
-            description=f"No stored value changed later by more than {tolerance:g}; history keeps the first one.",
-        ),
-        dg.AssetCheckSpec("none_refused", asset=key, description="No row broke a rule; those that did are in quarantine."),
-    ]
-
-
-def _strangeness(key: dg.AssetKey, revised: pd.DataFrame, refused: pd.DataFrame) -> list[dg.AssetCheckResult]:
-    return [
-        dg.AssetCheckResult(
-            asset_key=key,
-            check_name=name,
-            passed=rows.empty,
-            severity=severity,
-            metadata={"rows": len(rows), "failing_rows": table(rows, rows=20)},
-        )
-        for name, rows, severity in (
-            ("not_revised", revised, dg.AssetCheckSeverity.ERROR),
-            ("none_refused", refused, dg.AssetCheckSeverity.WARN),
-        )
-    ]
 
 
 def _day_metadata(row: IngestedDay) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the table of stages says about an asset, in Dagster's words."""
+"""Asset specs from the table of stages: key, deps, group, owners, code version, partitions and backfill policy."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,7 +20,7 @@ def stage_asset(stages: StageTable, name: str, **settings: Any) -> Callable[[Cal
     """``dg.asset`` for a stage that writes one asset: key, deps, group, owners, code version and partitions are the table's.
 
     Args:
-        settings: what the table does not say: description, kinds, checks, pool, ...
+        settings: what is not in the table: description, kinds, checks, pool, ...
     """
     stage = stages[name]
     (output,) = stage.outputs

@@ -1,4 +1,4 @@
-"""What is watched: the outlook of the newest day, for people as a picture and for sensors as metadata; and freshness."""
+"""The asset ``monitoring``, the outlook of the newest day for people and sensors, and the asset check of freshness."""
 
 from datetime import date
 
@@ -16,7 +16,7 @@ from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.monitor import freshness, rolling_ic
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.assets.from_table import stage_asset
-from crossattn_pipeline.metadata import figure, number, reason
+from crossattn_pipeline.metadata import figure, made_because, number
 
 __all__ = ["freshness_check", "monitoring_assets"]
 
@@ -30,12 +30,12 @@ def monitoring_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         "monitoring",
         description=(
             "The newest complete day: its regime, drift, rolling IC of each family beside a baseline, and what the retrain plan "
-            "says to it. Sensors read this asset's metadata and nothing else."
+            "makes of it. Sensors read this asset's metadata and nothing else."
         ),
         kinds={"numpy"},
     )
     def monitoring(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        made_because = reason(line, "monitoring")
+        why = made_because(line, "monitoring")
         seen = model_stages.watch(line)
         panel = line.panel()
         if seen is None:
@@ -46,7 +46,7 @@ def monitoring_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         newest = {f"rolling_ic/{name}": number(ic_DF[name].iloc[-1]) for name in ic_DF}
         return dg.MaterializeResult(
             metadata={
-                **made_because,
+                **why,
                 "day": seen.day.isoformat(),
                 "due_from": seen.due[0].isoformat() if seen.due else "",
                 "due_days": len(seen.due),

@@ -1,4 +1,4 @@
-"""The panel that models read, and the regimes found on it."""
+"""The assets ``feature_windows``, the panel that models read, and ``regime_windows``, found on it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from crossattn_core.report.figures.stages import regime_figure
 from crossattn_core.report.figures.style import png
 from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.from_table import stage_asset
-from crossattn_pipeline.metadata import figure, reason, table
+from crossattn_pipeline.metadata import figure, made_because, table
 from crossattn_pipeline.partitions import day_range
 
 __all__ = ["panel_assets"]
@@ -48,14 +48,14 @@ def panel_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         first, last = day_range(context)
-        why = reason(line, "feature_windows", first, last)
+        why = made_because(line, "feature_windows", first, last)
         try:
             hashes = data_stages.export_windows(line, first, last)
         except ContractError as error:
-            told: dict[str, Any] = {"error": str(error)}
+            metadata: dict[str, Any] = {"error": str(error)}
             if isinstance(error, BrokenContractError):
-                told["failures"] = table(error.failures)
-            yield dg.AssetCheckResult(check_name="contract", passed=False, metadata=told)
+                metadata["failures"] = table(error.failures)
+            yield dg.AssetCheckResult(check_name="contract", passed=False, metadata=metadata)
             raise
         coverage = _coverage(line)
         for day, content_hash in hashes.items():
@@ -72,7 +72,7 @@ def panel_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         kinds={"numpy"},
     )
     def regime_windows(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        why = reason(line, "regime_windows")
+        why = made_because(line, "regime_windows")
         windows = model_stages.find_regimes(line)
         picture = png(regime_figure(line.panel(), windows, experiment.symbols))
         return dg.MaterializeResult(

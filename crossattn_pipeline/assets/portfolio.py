@@ -1,4 +1,4 @@
-"""Weights, simulated trading and the report."""
+"""The assets ``target_weights`` and ``backtest_report``, and their checks."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note, check_handover, read_handover
 from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.from_table import stage_asset
-from crossattn_pipeline.metadata import figure, number, reason, table
+from crossattn_pipeline.metadata import check_rows, figure, made_because, number, table
 
 __all__ = ["portfolio_assets"]
 
@@ -33,9 +33,9 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         stages,
         "target_weights",
         description=(
-            "What each strategy wants to hold at each decision, and the champion's weights as Parquet, CSV and JSON. A decision "
+            "Target weights of each strategy at each decision, and the champion's weights as Parquet, CSV and JSON. A decision "
             "reads nothing after its own row; the champion of a day is chosen from returns realised before it. Before the first "
-            "model serves there is nothing to decide: the step says so and is skipped."
+            "model serves there is nothing to decide: the step logs it and is skipped."
         ),
         output_required=False,
         kinds={"parquet"},
@@ -51,7 +51,7 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     def target_weights(
         context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        made_because = reason(line, "target_weights")
+        why = made_because(line, "target_weights")
         try:
             decided = model_stages.decide_weights(line)
         except NoForecastError as early:
@@ -69,7 +69,7 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         faults = check_handover(orders, experiment)
         yield dg.MaterializeResult(
             metadata={
-                **made_because,
+                **why,
                 "champion": str(champions.by_day["champion"].iloc[-1]),
                 "why": champion_note(champions),
                 "paired_tests": table(champions.paired_tests.tail(20).iloc[::-1], rows=20),
@@ -79,14 +79,7 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 "path": dg.MetadataValue.path(line.home.target_weights),
                 "content_hash": {name: targets.content_hash for name, targets in decided.targets.items()},
             },
-            check_results=[
-                dg.AssetCheckResult(
-                    asset_key="target_weights",
-                    check_name="fit_to_send",
-                    passed=faults.empty,
-                    metadata={"orders": len(orders), "faults": len(faults), "failing_rows": table(faults, rows=20)},
-                )
-            ],
+            check_results=[check_rows("target_weights", "fit_to_send", faults, orders=len(orders), faults=len(faults))],
         )
 
     @stage_asset(
@@ -105,12 +98,12 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         ],
     )
     def backtest_report(line: dg.ResourceParam[Line]) -> dg.MaterializeResult:
-        made_because = reason(line, "backtest_report")
+        why = made_because(line, "backtest_report")
         inputs, paths = model_stages.write_report(line)
         report = json.loads(paths.json.read_text(encoding="utf-8"))
         simulations, plan = inputs.simulations, inputs.plan
         metadata: dict[str, Any] = {
-            **made_because,
+            **why,
             "page": dg.MetadataValue.url(paths.html.as_uri()),
             "path": dg.MetadataValue.path(paths.html),
             "verdict": report["verdict"]["headline"],

@@ -1,4 +1,4 @@
-"""Models: one checkpoint for interactive work, and the walk-forward with its three outputs."""
+"""The asset ``trained_model``, one checkpoint for interactive work, and the multi-asset ``walk_forward``."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -17,7 +17,7 @@ from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_i
 from crossattn_core.walk_forward.store import read_predictions
 from crossattn_core.walk_forward.walk import DayResult
 from crossattn_pipeline.assets.from_table import output_specs, partition_settings, stage_asset
-from crossattn_pipeline.metadata import figure, number, reason, table
+from crossattn_pipeline.metadata import check_rows, figure, made_because, number, table
 from crossattn_pipeline.partitions import day_range
 
 __all__ = ["TrainRequest", "training_assets"]
@@ -35,7 +35,7 @@ _OUTPUTS = {
     "rolling_model": ("pytorch", "The models in force from that day's 00:00 UTC on; they know nothing later."),
     "forecasts": ("parquet", "Out-of-sample forecasts of each hour, from the model in force at the day's start."),
 }
-"""What the walk gives: key -> kind, and what it is."""
+"""Asset key -> kind and description."""
 
 
 def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
@@ -92,7 +92,7 @@ def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     )
     def walk_forward(context: dg.AssetExecutionContext, line: dg.ResourceParam[Line]) -> Iterator[dg.MaterializeResult]:
         first, last = day_range(context)
-        why = reason(line, "walk_forward", first, last)
+        why = made_because(line, "walk_forward", first, last)
         fitted: dict[str, list[EpochReport]] = {}
         retrains: list[pd.DataFrame] = []
         for result in model_stages.walk_forward(line, first, last):
@@ -118,19 +118,13 @@ def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         yield dg.MaterializeResult(asset_key="rolling_model")
         yield dg.MaterializeResult(
             asset_key="forecasts",
-            check_results=[_proof("no_forecast_saw_its_label", faults), _proof("no_forecast_saw_its_future", replayed)],
+            check_results=[
+                check_rows("forecasts", "no_forecast_saw_its_label", faults, faults=len(faults)),
+                check_rows("forecasts", "no_forecast_saw_its_future", replayed, faults=len(replayed)),
+            ],
         )
 
     return [trained_model, walk_forward]
-
-
-def _proof(check_name: str, faults: pd.DataFrame) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key="forecasts",
-        check_name=check_name,
-        passed=faults.empty,
-        metadata={"faults": len(faults), "failing_rows": table(faults, rows=20)},
-    )
 
 
 def _day_metadata(result: DayResult) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Every SQL model is an asset: described by its header, checked by its tests, linked by its lineage."""
+"""Every SQL model as an asset: described by its header, its tests as asset checks, its column lineage as metadata."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -89,7 +89,7 @@ def _whole(stages: StageTable, model: Model) -> dg.AssetsDefinition:
 
 
 def _built(line: Line, model: Model, first: date, last: date) -> Generator[dg.AssetCheckResult, None, BuildResult]:
-    """Build and test; where a test refuses the rows, its failure table is told before the step fails and nothing is stored."""
+    """Build and test; where a test refuses the rows, its failure table is shown before the step fails and nothing is stored."""
     try:
         return data_stages.build_table(line, model.name, first, last)
     except RejectedError as rejected:

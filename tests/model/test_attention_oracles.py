@@ -8,14 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.ablations import UniformAttention
 from crossattn_core.model.attention.base import AssetTokens, CrossAttention
-from crossattn_core.model.attention.content import LastStepAttention, PooledAttention
 from crossattn_core.model.attention.factorised import FactorisedAttention
 from crossattn_core.model.attention.hierarchical import HierarchicalAttention
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
 from crossattn_core.model.attention.lagged import LaggedAttention
+from crossattn_core.model.attention.last import LastStepAttention
+from crossattn_core.model.attention.pooled import PooledAttention
 from crossattn_core.model.attention.sparse import SparseLagAttention
+from crossattn_core.model.attention.uniform import UniformAttention
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
 

@@ -1,4 +1,4 @@
-"""Schedule and sensors: what they ask for, why they skip, and that one cause fires once."""
+"""Schedule and sensors: which runs they request, why they skip, and that one cause fires once."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ import pytest
 
 from crossattn_core.experiment import load_experiment
 from crossattn_pipeline.definitions import build_defs
-from crossattn_pipeline.outlook_sensors import drift_or_degradation, new_complete_day, regime_change
+from crossattn_pipeline.monitoring_sensors import drift_or_degradation, new_complete_day, regime_change
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER, daily_data
 from crossattn_pipeline.sensors import failure_alert, missing_days, missing_forecasts
@@ -29,7 +29,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def durable(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A schedule asks only an instance that another process could open."""
+    """A schedule reads only an instance that another process could open."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as stored:
         yield stored
 
@@ -48,25 +48,24 @@ def tick_twice(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> dg.
     return tick(sensor, instance, tick(sensor, instance).cursor)
 
 
-def test_the_schedule_asks_for_the_day_that_just_closed(durable: dg.DagsterInstance) -> None:
+def test_the_schedule_requests_the_day_that_just_closed(durable: dg.DagsterInstance) -> None:
     context = dg.build_schedule_context(instance=durable, scheduled_execution_time=datetime(2025, 3, 5, 0, 10, tzinfo=UTC))
-    asked = daily_data(LIVE).evaluate_tick(context).run_requests
-    assert asked is not None
-    assert asked[0].tags[RANGE_START] == asked[0].tags[RANGE_END] == "2025-03-04"
-    assert asked[0].tags[TRIGGER] == "schedule"
-    assert asked[0].run_key == "data 2025-03-04"
+    (request,) = daily_data(LIVE).evaluate_tick(context).run_requests or []
+    assert request.tags[RANGE_START] == request.tags[RANGE_END] == "2025-03-04"
+    assert request.tags[TRIGGER] == "schedule"
+    assert request.run_key == "data 2025-03-04"
 
 
-def test_a_schedule_that_ticks_again_does_not_ask_for_the_same_day_again(durable: dg.DagsterInstance) -> None:
+def test_a_schedule_that_ticks_again_does_not_request_the_same_day_again(durable: dg.DagsterInstance) -> None:
     schedule = daily_data(LIVE, cron="* * * * *")
-    asked = []
+    launched = []
     for minute in (10, 11, 12):
         now = datetime(2025, 3, 5, 0, minute, tzinfo=UTC)
         ticked = schedule.evaluate_tick(dg.build_schedule_context(instance=durable, scheduled_execution_time=now))
         for request in ticked.run_requests or []:
-            asked.append(durable.add_run(dg.DagsterRun(job_name="data", tags=dict(request.tags))).run_id)
-    assert len(asked) == 1
-    assert f"2025-03-04 was asked for already, by run {asked[0]}" in (ticked.skip_message or "")
+            launched.append(durable.add_run(dg.DagsterRun(job_name="data", tags=dict(request.tags))).run_id)
+    assert len(launched) == 1
+    assert f"2025-03-04 was requested already, by run {launched[0]}" in (ticked.skip_message or "")
 
 
 def test_the_schedule_skips_days_outside_the_period_and_says_so() -> None:
@@ -77,11 +76,11 @@ def test_the_schedule_skips_days_outside_the_period_and_says_so() -> None:
 NOW = datetime(2025, 3, 5, 0, 12, tzinfo=UTC)
 
 
-def watch_day(
+def monitor_day(
     instance: dg.DagsterInstance, day: str, reason: str, *, due_from: str = "", panel: str = "p1", why: str = "w"
 ) -> None:
-    told = {"day": day, "due_from": due_from or day, "reason": reason, "why": why, "panel_hash": panel}
-    instance.report_runless_asset_event(dg.AssetMaterialization("monitoring", metadata=told))
+    metadata = {"day": day, "due_from": due_from or day, "reason": reason, "why": why, "panel_hash": panel}
+    instance.report_runless_asset_event(dg.AssetMaterialization("monitoring", metadata=metadata))
 
 
 def launching(clock: datetime = NOW) -> dict[str, dg.SensorDefinition]:
@@ -103,14 +102,16 @@ def launching(clock: datetime = NOW) -> dict[str, dg.SensorDefinition]:
     ],
 )
 def test_each_reason_of_the_plan_is_launched_by_one_sensor_once(instance: dg.DagsterInstance, reason: str, owner: str) -> None:
-    watch_day(instance, "2025-03-04", reason)
+    monitor_day(instance, "2025-03-04", reason)
     fired = {}
     for name, sensor in launching().items():
         first = tick(sensor, instance)
         again = tick(sensor, instance, first.cursor)
         assert not again.run_requests
         assert again.skip_message is not None
-        assert "no day since the last look" in again.skip_message or f"belongs to sensor {owner}" in again.skip_message
+        assert (
+            "no day was monitored since the last tick" in again.skip_message or f"belongs to sensor {owner}" in again.skip_message
+        )
         fired[name] = first.run_requests or []
     assert {name for name, requests in fired.items() if requests} == {owner}
     tags = fired[owner][0].tags
@@ -120,23 +121,23 @@ def test_each_reason_of_the_plan_is_launched_by_one_sensor_once(instance: dg.Dag
 
 
 def test_a_new_day_brings_along_days_that_were_never_stepped(instance: dg.DagsterInstance) -> None:
-    watch_day(instance, "2025-03-04", "none", due_from="2025-03-02")
+    monitor_day(instance, "2025-03-04", "none", due_from="2025-03-02")
     requests = tick(launching()["new_complete_day"], instance).run_requests
     assert requests is not None
     assert (requests[0].tags[RANGE_START], requests[0].tags[RANGE_END]) == ("2025-03-02", "2025-03-04")
 
 
-def test_a_day_watched_twice_has_one_run_key_and_a_revised_panel_another(instance: dg.DagsterInstance) -> None:
+def test_a_day_monitored_twice_has_one_run_key_and_a_revised_panel_another(instance: dg.DagsterInstance) -> None:
     sensor, keys = launching()["new_complete_day"], []
     for panel in ("p1", "p1", "p2"):
-        watch_day(instance, "2025-03-04", "none", panel=panel)
+        monitor_day(instance, "2025-03-04", "none", panel=panel)
         keys += [request.run_key for request in tick(sensor, instance).run_requests or []]
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_day_that_was_stepped_is_not_launched_again_and_the_cursor_moves_on(instance: dg.DagsterInstance) -> None:
-    told = {"day": "2025-03-04", "due_from": "", "reason": "none", "why": "", "panel_hash": "p"}
-    instance.report_runless_asset_event(dg.AssetMaterialization("monitoring", metadata=told))
+    metadata = {"day": "2025-03-04", "due_from": "", "reason": "none", "why": "", "panel_hash": "p"}
+    instance.report_runless_asset_event(dg.AssetMaterialization("monitoring", metadata=metadata))
     done = tick(launching()["new_complete_day"], instance)
     assert not done.run_requests
     assert "stepped already" in (done.skip_message or "")
@@ -144,14 +145,14 @@ def test_a_day_that_was_stepped_is_not_launched_again_and_the_cursor_moves_on(in
 
 
 def test_a_trigger_in_its_cool_down_says_how_long(instance: dg.DagsterInstance) -> None:
-    watch_day(instance, "2025-03-04", "none", why="regime_change (regime 0 -> 2 confirmed) waits: 3 of 14 cool-down days")
+    monitor_day(instance, "2025-03-04", "none", why="regime_change (regime 0 -> 2 confirmed) waits: 3 of 14 cool-down days")
     skipped = tick(launching()["regime_change"], instance)
     assert not skipped.run_requests
     assert "3 of 14 cool-down days" in (skipped.skip_message or "")
 
 
 def test_a_day_whose_sensor_is_off_is_taken_over_after_a_while(instance: dg.DagsterInstance) -> None:
-    watch_day(instance, "2025-03-04", "drift")
+    monitor_day(instance, "2025-03-04", "drift")
     first = tick(launching()["new_complete_day"], instance)
     assert "belongs to sensor drift_or_degradation" in (first.skip_message or "")
     soon = tick(launching(NOW + timedelta(minutes=5))["new_complete_day"], instance, first.cursor)
@@ -162,7 +163,7 @@ def test_a_day_whose_sensor_is_off_is_taken_over_after_a_while(instance: dg.Dags
     assert not tick(launching(NOW + timedelta(minutes=17))["new_complete_day"], instance, late.cursor).run_requests
 
 
-def test_forecasts_that_are_missing_behind_the_newest_day_are_asked_for(instance: dg.DagsterInstance) -> None:
+def test_forecasts_that_are_missing_behind_the_newest_day_are_requested(instance: dg.DagsterInstance) -> None:
     add_days(instance, "feature_windows", "2025-03-01", "2025-03-02", "2025-03-03", "2025-03-04", "2025-03-06")
     add_days(instance, "forecasts", "2025-03-01", "2025-03-03")
     sensor = missing_forecasts(LIVE, clock=lambda: datetime(2025, 3, 7, 1, tzinfo=UTC))
@@ -172,7 +173,7 @@ def test_forecasts_that_are_missing_behind_the_newest_day_are_asked_for(instance
     assert spans == [("2025-03-02", "2025-03-02"), ("2025-03-04", "2025-03-04")]
 
 
-def test_holes_of_the_panel_are_asked_for_as_runs_of_days(instance: dg.DagsterInstance) -> None:
+def test_holes_of_the_panel_are_requested_as_ranges_of_days(instance: dg.DagsterInstance) -> None:
     add_days(instance, "feature_windows", "2025-03-01", "2025-03-04")
     sensor = missing_days(LIVE, clock=lambda: datetime(2025, 3, 7, 1, tzinfo=UTC))
     requests = tick_twice(sensor, instance).run_requests
@@ -181,7 +182,7 @@ def test_holes_of_the_panel_are_asked_for_as_runs_of_days(instance: dg.DagsterIn
     assert spans == [("2025-03-02", "2025-03-03"), ("2025-03-05", "2025-03-06")]
 
 
-def test_a_day_is_missed_only_where_it_is_still_missing_at_the_next_look(instance: dg.DagsterInstance) -> None:
+def test_a_day_is_missed_only_where_it_is_still_missing_at_the_next_tick(instance: dg.DagsterInstance) -> None:
     add_days(instance, "feature_windows", "2025-03-01")
     sensor = missing_days(LIVE, clock=lambda: datetime(2025, 3, 4, 1, tzinfo=UTC))
     first = tick(sensor, instance)
@@ -227,20 +228,20 @@ def test_the_graph_carries_its_automation(tmp_path: Path) -> None:
 
 
 class _Webhook(BaseHTTPRequestHandler):
-    told: ClassVar[list[dict]] = []
+    received: ClassVar[list[dict]] = []
 
     def do_POST(self) -> None:
-        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def webhook() -> Iterator[str]:
-    _Webhook.told.clear()
+    _Webhook.received.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Webhook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/alert"
@@ -268,7 +269,7 @@ def test_a_run_that_failed_for_good_leaves_a_record_and_calls_the_webhook(
 ) -> None:
     fail(instance, {TRIGGER: "drift"}, failure_alert(tmp_path, webhook))
     records = [json.loads(path.read_text()) for path in (tmp_path / "alerts").glob("*.json")]
-    assert records == _Webhook.told
+    assert records == _Webhook.received
     assert (records[0]["job"], records[0]["trigger"]) == ("models", "drift")
     assert "breaks" in records[0]["message"]
 
@@ -276,4 +277,4 @@ def test_a_run_that_failed_for_good_leaves_a_record_and_calls_the_webhook(
 def test_a_run_that_is_launched_again_raises_no_alert(instance: dg.DagsterInstance, tmp_path: Path, webhook: str) -> None:
     fail(instance, {"dagster/will_retry": "true"}, failure_alert(tmp_path, webhook))
     assert not (tmp_path / "alerts").exists()
-    assert _Webhook.told == []
+    assert _Webhook.received == []

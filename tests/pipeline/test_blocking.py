@@ -1,4 +1,4 @@
-"""Rows that fail a blocking test are not stored: the check tells them, downstream is not run, the previous partition stays."""
+"""Rows that fail a blocking test are not stored: the check shows them, downstream is not run, the previous partition stays."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from crossattn_core.home import open_home
 from crossattn_core.line import Line
 from crossattn_core.warehouse.connection import connect
 from crossattn_core.warehouse.project import Project
-from crossattn_pipeline.launch import find_stale, materialize
+from crossattn_pipeline.launch import materialize
 from tests.small import past, small_experiment, write_market
 
 DAY = date(2025, 3, 10)
@@ -67,7 +67,7 @@ def evaluation(asset: str, check: str) -> dg.AssetCheckEvaluation:
     return found.asset_check_evaluation_data
 
 
-def test_rows_that_fail_a_test_are_told_and_not_stored(line: Line) -> None:
+def test_rows_that_fail_a_test_are_shown_and_not_stored(line: Line) -> None:
     before, downstream, panel = stored(line), newest("features/bar"), line.panel().content_hash
     broken = with_sql(line, "aligned.bars", "known.close as mark_price", "-known.close as mark_price")
     with pytest.raises(CrossattnError, match=r"aligned\.bars for 2025-03-10\.\.2025-03-10 fails \d tests.*kept"):
@@ -75,16 +75,16 @@ def test_rows_that_fail_a_test_are_told_and_not_stored(line: Line) -> None:
     assert stored(line) == before
     assert newest("features/bar") == downstream
     assert line.panel().content_hash == panel
-    told = evaluation("aligned/bars", "range_age_hours_0_None_trade_price_0_None_mark_price_0_None_quote_volume_0_None")
-    assert not told.passed
-    assert "mark_price" in str(told.metadata["failing_rows"].value)
+    positive = evaluation("aligned/bars", "range_age_hours_0_None_trade_price_0_None_mark_price_0_None_quote_volume_0_None")
+    assert not positive.passed
+    assert "mark_price" in str(positive.metadata["failing_rows"].value)
     schema = evaluation("aligned/bars", "schema_aligned")
     assert not schema.passed
     assert "above 0" in str(schema.metadata["failing_rows"].value)
-    assert "aligned.bars" in {entry.stage for entry in find_stale(broken, DAY, DAY)}
+    assert "aligned.bars" in {entry.stage for entry in broken.staleness.stale_stages(DAY, DAY)}
 
 
-def test_a_panel_that_breaks_its_contract_is_told_and_not_exported(line: Line) -> None:
+def test_a_panel_that_breaks_its_contract_is_shown_and_not_exported(line: Line) -> None:
     panel = line.panel().content_hash
     broken = with_sql(
         line, "features.panel_rows", "bars.mark_price,", "bars.mark_price + 1 - bars.is_fresh::integer as mark_price,"
@@ -99,4 +99,4 @@ def test_the_next_sound_run_stores_and_passes(line: Line, tmp_path: Path) -> Non
     materialize(line, "data", CHAIN, [DAY])
     assert evaluation("aligned/bars", "schema_aligned").passed
     assert evaluation("feature_windows", "contract").passed
-    assert "aligned.bars" not in {entry.stage for entry in find_stale(line, DAY, DAY)}
+    assert "aligned.bars" not in {entry.stage for entry in line.staleness.stale_stages(DAY, DAY)}

@@ -26,9 +26,11 @@ def asset_of(line: Line, name: str) -> dg.AssetsDefinition:
     return next(asset for asset in candle_assets(line.stages) if asset.key == dg.AssetKey(["candles", name]))
 
 
-@pytest.mark.parametrize(("error", "asked"), [(PermanentFeedError("no such symbol"), 1), (TransientFeedError("time-out"), 3)])
-def test_what_is_permanent_is_asked_once_and_what_is_transient_again(
-    line: Line, monkeypatch: pytest.MonkeyPatch, error: FeedError, asked: int
+@pytest.mark.parametrize(
+    ("error", "attempts_made"), [(PermanentFeedError("no such symbol"), 1), (TransientFeedError("time-out"), 3)]
+)
+def test_what_is_permanent_is_requested_once_and_what_is_transient_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch, error: FeedError, attempts_made: int
 ) -> None:
     attempts = []
 
@@ -40,7 +42,7 @@ def test_what_is_permanent_is_asked_once_and_what_is_transient_again(
     monkeypatch.setattr("crossattn_pipeline.assets.candles._RETRY", dg.RetryPolicy(max_retries=2))  # the same, without pauses
     with pytest.raises(CrossattnError, match=str(error)):
         materialize(line, "data", ["candles/bybit"], [line.experiment.period.start])
-    assert len(attempts) == asked
+    assert len(attempts) == attempts_made
 
 
 def test_the_check_shows_what_was_refused_with_its_reason(line: Line) -> None:

@@ -33,7 +33,7 @@ class User:
         where = ("--experiment", str(self.file), "--home", str(self.home))
         return CliRunner().invoke(app, ["candles", *arguments, *where], env={"COLUMNS": "200"})
 
-    def told(self, *arguments: str) -> list[dict]:
+    def events(self, *arguments: str) -> list[dict]:
         done = self.runs(*arguments, "--json")
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return [row for row in map(json.loads, done.stdout.splitlines()) if row.get("event") != "progress"]
@@ -72,7 +72,7 @@ def test_status_of_a_whole_lake_is_complete_and_ends_with_zero(user):
     done = user.runs("status")
     assert done.exit_code == 0, done.stdout
     assert "INCOMPLETE" not in done.stdout.replace("funding", "")
-    (row,) = [row for row in user.told("status") if (row["asset_id"], row["kind"]) == (BTC, "candles")]
+    (row,) = [row for row in user.events("status") if (row["asset_id"], row["kind"]) == (BTC, "candles")]
     assert (row["rows"], row["expected"], row["holes"], row["complete"]) == (24 * 28, 24 * 28, [], True)
 
 
@@ -88,9 +88,9 @@ def test_a_hole_is_told_with_its_days_and_its_rows_and_ends_with_three(tmp_path)
 def test_a_revision_waits_until_it_is_adopted_and_both_values_stay(user):
     before = user.lake.day_hashes("bybit", date(2025, 3, 1), date(2025, 3, 28))
     user.rewrite("bybit_1h/BTCUSDT.parquet", revised)
-    (told,) = user.told("refetch", "--start", "2025-03-10", "--end", "2025-03-10")
-    assert told["revised"] == 1
-    (waiting,) = user.told("revisions", "--beyond")
+    (event,) = user.events("refetch", "--start", "2025-03-10", "--end", "2025-03-10")
+    assert event["revised"] == 1
+    (waiting,) = user.events("revisions", "--beyond")
     assert (waiting["asset_id"], waiting["closed_at"], waiting["field"]) == (BTC, "2025-03-10T12:00:00", "close")
     assert user.lake.day_hashes("bybit", date(2025, 3, 1), date(2025, 3, 28)) == before
     done = user.runs("adopt", "--symbol", "BTCUSDT", "--start", "2025-03-10", "--end", "2025-03-10")
@@ -98,8 +98,8 @@ def test_a_revision_waits_until_it_is_adopted_and_both_values_stay(user):
     assert "1 later values of bybit:linear:BTCUSDT adopted for 2025-03-10 .. 2025-03-10; run 'crossattn run'" in done.stdout
     after = user.lake.day_hashes("bybit", date(2025, 3, 1), date(2025, 3, 28))
     assert [day for day in after if after[day] != before[day]] == [date(2025, 3, 10)]
-    assert user.told("revisions", "--beyond") == []
-    (kept,) = user.told("revisions")
+    assert user.events("revisions", "--beyond") == []
+    (kept,) = user.events("revisions")
     assert (kept["first_value"], kept["later_value"]) == (waiting["first_value"], waiting["later_value"])
     assert kept["adopted_at"] is not None
 
@@ -118,12 +118,12 @@ def test_a_split_is_refused_shown_and_taken_in_once_the_history_is_retired(user)
 
     user.rewrite("yahoo_1h/NVDA.parquet", split)
     old = user.lake.read_candles("yahoo", date(2025, 3, 3), date(2025, 3, 3))["close"].to_numpy()
-    (told,) = user.told("refetch", "--symbols", "NVDA")
-    assert told["quarantined"] == 7 * 20
-    assert {row["reason"] for row in user.told("quarantine")} == {"other_scale"}
+    (event,) = user.events("refetch", "--symbols", "NVDA")
+    assert event["quarantined"] == 7 * 20
+    assert {row["reason"] for row in user.events("quarantine")} == {"other_scale"}
     assert "times their price" in user.runs("quarantine", "--symbols", "NVDA").stdout
-    assert user.told("quarantine", "--symbols", "BTCUSDT") == []
-    (retired,) = user.told("retire", "--symbol", "NVDA")
+    assert user.events("quarantine", "--symbols", "BTCUSDT") == []
+    (retired,) = user.events("retire", "--symbol", "NVDA")
     assert all(Path(aside).is_dir() for aside in retired["kept_in"])
     assert user.runs("status", "--symbols", "NVDA").exit_code == 3
     assert user.runs("refetch", "--symbols", "NVDA").exit_code == 0
@@ -132,8 +132,8 @@ def test_a_split_is_refused_shown_and_taken_in_once_the_history_is_retired(user)
 
 
 def test_verify_names_a_damaged_file_and_otherwise_writes_the_manifest(user):
-    (told,) = user.told("verify")
-    manifest = json.loads(Path(told["manifest"]).read_text())
+    (event,) = user.events("verify")
+    manifest = json.loads(Path(event["manifest"]).read_text())
     assert len(manifest["files"]) == 3 * 28 + 20 + len(list((user.lake.folder / "funding").rglob("*.parquet")))
     assert json.loads(manifest["requests"][0]["request"])["folder"] == str(user.market)
     user.lake.folder.joinpath("candles/bybit/linear/BTCUSDT/2025-03-07.parquet").write_bytes(b"PAR1 nonsense")

@@ -21,11 +21,11 @@ def experiment_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_fetch_tells_what_it_did_and_ends_with_zero(experiment_file: Path, tmp_path: Path) -> None:
+def test_fetch_shows_what_it_did_and_ends_with_zero(experiment_file: Path, tmp_path: Path) -> None:
     done = crossattn("fetch", "--experiment", str(experiment_file), "--json", home=tmp_path)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(row) for row in done.stdout.splitlines()]
-    fetched = {row["asset"]: row for row in told if row["event"] == "fetched"}
+    events = [json.loads(row) for row in done.stdout.splitlines()]
+    fetched = {row["asset"]: row for row in events if row["event"] == "fetched"}
     assert fetched["candles/bybit"]["missing"] == 0
     assert fetched["candles/bybit"]["expected"] == 3 * 24 * 28
 
@@ -116,26 +116,26 @@ def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: 
     assert "features.panel_rows" in (tmp_path / "sql.html").read_text(encoding="utf-8")
 
 
-def test_an_event_is_asked_for_once_and_kept(experiment_file: Path, tmp_path: Path) -> None:
-    asked = crossattn("retrain", "--experiment", str(experiment_file), "--note", "new fee schedule", home=tmp_path)
-    assert asked.returncode == 0, asked.stderr
+def test_an_override_is_recorded_once_and_kept(experiment_file: Path, tmp_path: Path) -> None:
+    done = crossattn("retrain", "--experiment", str(experiment_file), "--note", "new fee schedule", home=tmp_path)
+    assert done.returncode == 0, done.stderr
     events = json.loads((tmp_path / "walk_forward" / "events.json").read_text(encoding="utf-8"))
     assert [(event["kind"], event["note"]) for event in events] == [("forced", "new fee schedule")]
 
 
-def test_leaders_are_told_as_a_table_for_machines_and_as_pictures(ready_folder: Path, tmp_path: Path) -> None:
+def test_leaders_are_shown_as_a_table_for_machines_and_as_pictures(ready_folder: Path, tmp_path: Path) -> None:
     from crossattn_core.report.figures.overview import PICTURES
 
     home, drawn, experiment_file = ready_folder / "home", tmp_path / "drawn", ready_folder / "small.yaml"
-    asked = ("leaders", "--experiment", str(experiment_file), "--as-of", "2025-03-27")
-    table = crossattn(*asked, home=home)
+    options = ("leaders", "--experiment", str(experiment_file), "--as-of", "2025-03-27")
+    table = crossattn(*options, home=home)
     assert table.returncode == 0, table.stderr
     assert "Predictive leads as of 2025-03-27: no lead found" in table.stdout  # nothing is planted in the small market
     # A stock has too few hours in common with others in two weeks: the pairs of the three perps are tested.
     assert "No lead found: of 6 ordered pairs" in " ".join(table.stdout.split())
-    told = crossattn(*asked, "--json", "--pictures", str(drawn), home=home)
-    assert told.returncode == 0, told.stderr
-    head, *rows = [json.loads(row) for row in told.stdout.splitlines()]
+    machine = crossattn(*options, "--json", "--pictures", str(drawn), home=home)
+    assert machine.returncode == 0, machine.stderr
+    head, *rows = [json.loads(row) for row in machine.stdout.splitlines()]
     assert (head["event"], head["as_of"], head["named"]) == ("leaders", "2025-03-27", 0)
     assert head["why_none"].startswith("No lead found")
     assert len(rows) == 6

@@ -20,7 +20,6 @@ from crossattn_core.line import Line
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import EXPERIMENT_VARIABLE, HOME_VARIABLE, adopt_instance
-from crossattn_pipeline.launch import find_stale
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER
 from tests.pipeline.live_location import CLOCK_VARIABLE
@@ -62,9 +61,9 @@ def _line(folder: Path, clock: Callable[[], datetime], end: date | None) -> Line
 
 @contextmanager
 def _daemon(log: Path) -> Iterator[None]:
-    for what in ("schedule", "sensor"):
-        told = (sys.executable, "-m", "dagster", what, "start", "--start-all", *LOCATION)
-        done = subprocess.run(told, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
+    for kind in ("schedule", "sensor"):
+        command = (sys.executable, "-m", "dagster", kind, "start", "--start-all", *LOCATION)
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     with log.open("w") as output:
         running = subprocess.Popen(
@@ -80,14 +79,14 @@ def _daemon(log: Path) -> Iterator[None]:
 
 def _wait(instance: dg.DagsterInstance, job: str, day: date, status: dg.DagsterRunStatus) -> dg.DagsterRun:
     """The first run of ``job`` that ends with ``day`` and has ``status``."""
-    wanted = dg.RunsFilter(job_name=job, statuses=[status], tags={RANGE_END: day.isoformat()})
+    chosen = dg.RunsFilter(job_name=job, statuses=[status], tags={RANGE_END: day.isoformat()})
     for _ in range(600):
-        found = instance.get_runs(wanted)
+        found = instance.get_runs(chosen)
         if found:
             return found[-1]
         time.sleep(1)
-    told = [(run.job_name, run.status.value, run.tags.get(RANGE_END), run.tags.get(TRIGGER)) for run in instance.get_runs()]
-    pytest.fail(f"no {job} of {day} became {status.value} in time; there are {told}")
+    found = [(run.job_name, run.status.value, run.tags.get(RANGE_END), run.tags.get(TRIGGER)) for run in instance.get_runs()]
+    pytest.fail(f"no {job} of {day} became {status.value} in time; there are {found}")
 
 
 def test_a_daemon_lives_through_days_and_launches_a_failed_run_again_before_any_alert(folder: Path) -> None:
@@ -130,16 +129,16 @@ def test_a_daemon_lives_through_days_and_launches_a_failed_run_again_before_any_
     plan = read_plan(line.home).drop_duplicates("day").set_index("day")["reason"]
     assert [plan[str(day)] for day in days] == ["first", "none", "scheduled"]
     for day in days[1:]:
-        told = models[day.isoformat()]
-        assert told["crossattn/reason"] == plan[str(day)]
-        assert told[TRIGGER] == told["dagster/sensor_name"] == "new_complete_day"
+        tags = models[day.isoformat()]
+        assert tags["crossattn/reason"] == plan[str(day)]
+        assert tags[TRIGGER] == tags["dagster/sensor_name"] == "new_complete_day"
 
 
 def test_two_processes_at_once_take_turns_in_the_pool_and_both_succeed(folder: Path) -> None:
     line = _line(folder, past, CAUGHT_UP)
-    told = (sys.executable, "-m", "crossattn_pipeline.cli", "run", "--experiment", str(folder / "small.yaml"))
+    command = (sys.executable, "-m", "crossattn_pipeline.cli", "run", "--experiment", str(folder / "small.yaml"))
     both = [
-        subprocess.Popen(told, cwd=PROJECT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(command, cwd=PROJECT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
     ]
     outputs = [process.communicate(timeout=500)[0] for process in both]
@@ -151,7 +150,7 @@ def test_two_processes_at_once_take_turns_in_the_pool_and_both_succeed(folder: P
         turns = sorted(turn for record in runs for turn in _turns(instance, record.dagster_run.run_id))
     assert {run_id for _, _, run_id in turns} == {record.dagster_run.run_id for record in runs}
     assert all(before[1] <= after[0] for before, after in pairwise(turns))
-    assert find_stale(line, FIRST_DAY, CAUGHT_UP) == []
+    assert line.staleness.stale_stages(FIRST_DAY, CAUGHT_UP) == []
 
 
 def _turns(instance: dg.DagsterInstance, run_id: str) -> list[tuple[float, float, str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from crossattn_core.code_hash import code_index
 from crossattn_core.experiment import Experiment, load_experiment
-from crossattn_core.stages import graph_as_mermaid, stage_table
+from crossattn_core.stages import Stage, StageTable, stage_table
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.assets.portfolio import portfolio_assets
 from crossattn_pipeline.assets.training import training_assets
@@ -130,9 +130,23 @@ def test_the_code_version_changes_with_the_code_and_with_the_knobs_that_a_stage_
     assert {name for name in before if before[name] != repriced[name]} == {"target_weights", "backtest_report"}
 
 
+def as_mermaid(table: StageTable) -> str:
+    """The stages as a Mermaid flowchart, SQL models drawn as one box."""
+
+    def box(stage: Stage) -> str:
+        return "sql" if stage.sql and stage.name != "feature_windows" else stage.name.replace("/", "_")
+
+    labels = {box(stage): "SQL models" if box(stage) == "sql" else f"{stage.name}<br>{stage.rule.value}" for stage in table}
+    edges = dict.fromkeys((box(parent), box(stage)) for stage in table for parent in table.parents(stage))
+    boxes = [f'    {key}["{label}"]' for key, label in labels.items()]
+    arrows = [f"    {parent} --> {child}" for parent, child in edges if parent != child]
+    return "\n".join(["flowchart LR", *boxes, *arrows]) + "\n"
+
+
 def test_the_picture_of_the_graph_in_the_docs_is_the_tables() -> None:
     page = (Path(__file__).parents[2] / "docs" / "how_it_works.md").read_text(encoding="utf-8")
-    assert graph_as_mermaid(stage_table(Experiment(), load_project())) in page, "paste graph_as_mermaid(...) into the page"
+    drawn = as_mermaid(stage_table(Experiment(), load_project()))
+    assert drawn in page, f"paste this picture into the page:\n{drawn}"
 
 
 def test_sql_assets_carry_their_sql_their_columns_and_where_each_comes_from(definitions: dg.Definitions) -> None:

@@ -17,7 +17,7 @@ from crossattn_core.walk_forward.monitor import outlook
 from crossattn_core.walk_forward.overrides import read_overrides
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
-from crossattn_pipeline.launch import find_stale, materialize, materialize_stale
+from crossattn_pipeline.launch import materialize, materialize_stale
 from tests.small import past, small_experiment, write_market
 
 
@@ -35,9 +35,9 @@ def line(tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.MonkeyPa
     module_patch.delenv("DAGSTER_HOME", raising=False)
     experiment = small_experiment(market)
     ready = Line(experiment, open_home(home, experiment), clock=past)
-    said: list[str] = []
-    assert materialize_stale(ready, experiment.period.start, ready.last_day, said.append)
-    assert [text.split(":")[0] for text in said if ":" in text] == ["data", "models"]
+    shown: list[str] = []
+    assert materialize_stale(ready, experiment.period.start, ready.last_day, shown.append)
+    assert [text.split(":")[0] for text in shown if ":" in text] == ["data", "models"]
     return ready
 
 
@@ -54,20 +54,20 @@ def test_a_range_is_one_run_with_a_record_for_each_day(line: Line) -> None:
         assert len({record.run_id for record in found}) == 1, asset
 
 
-def test_candles_tell_rows_gaps_and_requests_of_each_day(line: Line) -> None:
+def test_candles_show_rows_gaps_and_requests_of_each_day(line: Line) -> None:
     materialization = records("candles/bybit")[0].asset_materialization
     assert materialization is not None
     assert materialization.metadata["dagster/partition_row_count"].value == 72
     assert {"expected_rows", "gaps", "first", "last", "requests", "retries", "quarantined"} <= set(materialization.metadata)
 
 
-def test_each_retrain_tells_why_in_which_window_on_which_data_and_for_how_long_it_was_fitted(line: Line) -> None:
+def test_each_retrain_shows_why_in_which_window_on_which_data_and_for_how_long_it_was_fitted(line: Line) -> None:
     plan = read_plan(line.home)
     trained = plan[plan["action"] == "retrain"].drop_duplicates("day").set_index("day")
     assert trained["reason"].iloc[0] == "first"
-    told = {record.partition_key: record.asset_materialization for record in records("rolling_model")}
+    by_day = {record.partition_key: record.asset_materialization for record in records("rolling_model")}
     for day, row in trained.iterrows():
-        materialization = told[f"{day:%Y-%m-%d}"]
+        materialization = by_day[f"{day:%Y-%m-%d}"]
         assert materialization is not None
         metadata = {name: value.value for name, value in materialization.metadata.items()}
         assert (metadata["reason"], metadata["regime_window"]) == (row["reason"], row["window_id"])
@@ -112,8 +112,29 @@ def test_attention_is_checked_for_sums_collapse_and_drift(line: Line) -> None:
     ].event.dagster_event.asset_check_evaluation_data.passed
 
 
+def metadata_of(asset: str) -> dict[str, object]:
+    """Of the newest day's newest materialization, or of the newest one of an asset without days."""
+    newest = max(records(asset), key=lambda record: (record.partition_key or "", record.storage_id))
+    assert newest.asset_materialization is not None
+    return {name: value.value for name, value in newest.asset_materialization.metadata.items()}
+
+
+def test_a_materialization_says_why_it_was_made(line: Line) -> None:
+    days = f"28 days ({line.experiment.period.start} .. {line.last_day})"
+    for asset in ("feature_windows", "attention_snapshot"):
+        assert metadata_of(asset)["made_because"] == f"{asset}: {days}, never made"
+    assert metadata_of("retrain_plan")["made_because"] == f"walk_forward: {days}, never made"
+    for asset in ("regime_windows", "monitoring", "target_weights", "backtest_report"):
+        assert metadata_of(asset)["made_because"] == f"{asset}: never made"
+
+
+def test_a_materialization_of_what_is_up_to_date_says_that_it_was_requested(line: Line) -> None:
+    materialize(line, "models", ["regime_windows"], [line.last_day])
+    assert metadata_of("regime_windows")["made_because"] == "requested; nothing had changed"
+
+
 def test_run_again_recomputes_nothing(line: Line) -> None:
-    assert find_stale(line, line.experiment.period.start, line.last_day) == []
+    assert line.staleness.stale_stages(line.experiment.period.start, line.last_day) == []
     assert not materialize_stale(line, line.experiment.period.start, line.last_day, lambda text: None)
 
 
@@ -122,7 +143,7 @@ def test_one_day_again_leaves_the_others_alone(line: Line) -> None:
     materialize(line, "data", ["aligned/bars"], [date(2025, 3, 10)])
     fresh = [record for record in records("aligned/bars") if record.storage_id not in before]
     assert [record.partition_key for record in fresh] == ["2025-03-10"]
-    assert find_stale(line, line.experiment.period.start, line.last_day) == []
+    assert line.staleness.stale_stages(line.experiment.period.start, line.last_day) == []
 
 
 def test_a_failed_stage_names_its_cause_and_keeps_what_was_there(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,14 +158,14 @@ def _refuse(*_: object) -> None:
     raise CrossattnError("the disk said no")
 
 
-def test_monitoring_tells_sensors_what_the_plan_says_and_nothing_is_due_after_the_walk(line: Line) -> None:
+def test_monitoring_shows_sensors_what_the_plan_decides_and_nothing_is_due_after_the_walk(line: Line) -> None:
     materialization = records("monitoring")[0].asset_materialization
     assert materialization is not None
-    told = {name: value.value for name, value in materialization.metadata.items()}
-    assert (told["day"], told["due_from"]) == (line.last_day.isoformat(), "")
-    assert told["reason"] == read_plan(line.home)["reason"].iloc[-1]
-    assert {"regime", "drift", "rolling_ic/attention", "rolling_ic/momentum"} <= set(told)
-    assert "data:image/png;base64," in str(told["watched"])
+    metadata = {name: value.value for name, value in materialization.metadata.items()}
+    assert (metadata["day"], metadata["due_from"]) == (line.last_day.isoformat(), "")
+    assert metadata["reason"] == read_plan(line.home)["reason"].iloc[-1]
+    assert {"regime", "drift", "rolling_ic/attention", "rolling_ic/momentum"} <= set(metadata)
+    assert "data:image/png;base64," in str(metadata["watched"])
 
 
 def test_the_outlook_of_a_day_is_what_the_walk_then_records(line: Line, tmp_path: Path) -> None:
@@ -163,7 +184,7 @@ def test_the_outlook_of_a_day_is_what_the_walk_then_records(line: Line, tmp_path
 @pytest.mark.parametrize(
     ("clock", "fresh"), [(datetime(2025, 3, 29, 0, 5, tzinfo=UTC), True), (datetime(2025, 3, 31, tzinfo=UTC), False)]
 )
-def test_freshness_asks_for_the_day_that_should_be_there(line: Line, clock: datetime, fresh: bool) -> None:
+def test_freshness_expects_the_day_that_should_be_there(line: Line, clock: datetime, fresh: bool) -> None:
     open_ended = line.experiment.model_copy(update={"period": line.experiment.period.model_copy(update={"end": None})})
     definitions = build_defs(open_ended, line.home.root, clock=lambda: clock)
     with dg.DagsterInstance.get() as instance:
@@ -174,7 +195,7 @@ def test_freshness_asks_for_the_day_that_should_be_there(line: Line, clock: date
     assert check.metadata["missing_days"].value == (0 if fresh else 2)
 
 
-def test_a_retrain_is_asked_for_in_the_web_ui_by_one_job(line: Line) -> None:
+def test_a_retrain_is_recorded_in_the_web_ui_by_one_job(line: Line) -> None:
     definitions = build_defs(line.experiment, line.home.root)
     config = {"ops": {"record_retrain": {"config": {"note": "new costs"}}}}
     with dg.DagsterInstance.get() as instance:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from crossattn_core.progress import Progress
-from crossattn_pipeline.terminal import own_output, reporting
+from crossattn_pipeline.commands.terminal import own_output, reporting
 
 STEP = Progress("candles/bybit", 3, 9, "windows", "BTCUSDT, 2,880 rows")
 
@@ -44,7 +44,7 @@ def test_bars_stay_on_the_terminal_with_rate_and_time_left_while_the_process_out
     os.close(ours)
 
 
-def test_elsewhere_a_stage_is_told_in_plain_lines():
+def test_elsewhere_a_stage_is_shown_in_plain_lines():
     written = io.StringIO()
     with reporting(Console(file=written, width=120)) as report:
         report(STEP)
@@ -55,5 +55,5 @@ def test_elsewhere_a_stage_is_told_in_plain_lines():
 def test_for_machines_each_step_is_a_json_line(capfd: pytest.CaptureFixture[str]):
     with reporting(Console(), as_json=True) as report:
         report(STEP)
-    told = json.loads(capfd.readouterr().out)
-    assert (told["event"], told["stage"], told["done"], told["total"]) == ("progress", "candles/bybit", 3, 9)
+    event = json.loads(capfd.readouterr().out)
+    assert (event["event"], event["stage"], event["done"], event["total"]) == ("progress", "candles/bybit", 3, 9)

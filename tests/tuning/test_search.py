@@ -11,7 +11,7 @@ from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.tuning.ledger import read_trials, trials_counted
 from crossattn_core.tuning.search import first_test_day, search, study_name, with_settings
-from crossattn_pipeline.tune_command import as_experiment_file
+from crossattn_pipeline.commands.tune import as_experiment_file
 from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel
 
 PANEL = synthetic_panel(20, leads=((0, 1, 1, 0.8),))

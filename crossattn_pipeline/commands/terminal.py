@@ -1,24 +1,67 @@
-"""Progress on a terminal as bars, elsewhere as plain lines, for machines as JSON lines."""
+"""What a command prints: lines, tables and progress for people, JSON lines for machines."""
 
 import io
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from datetime import date
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 from rich.text import Text
 
 from crossattn_core.progress import Progress, Report
 
-__all__ = ["own_output", "reporting"]
+__all__ = ["Output", "own_output", "reporting", "table_of"]
 
 _SECONDS_BETWEEN_LINES = 5.0
+_WIDTH = 160
+"""Columns of what is no terminal."""
+
+
+class Output:
+    """Where a command prints: text for people, or (``as_json``) one JSON object a line on standard output and nothing else."""
+
+    def __init__(self, as_json: bool = False, people: TextIO | None = None) -> None:
+        """``people``: where their text goes, in place of standard output."""
+        self.as_json = as_json
+        self._json_lines = own_output(sys.stdout)
+        stream = sys.stderr if as_json else people or sys.stdout
+        width = shutil.get_terminal_size().columns if stream.isatty() else _WIDTH
+        self.console = Console(file=own_output(stream), soft_wrap=True, width=width)
+
+    def text(self, text: RenderableType) -> None:
+        """Text, or a table, for people; nothing for machines."""
+        if not self.as_json and text:
+            self.console.print(text, highlight=False, markup=not isinstance(text, str))  # tables carry their own markup
+
+    def json_line(self, values: Mapping[str, Any]) -> None:
+        """One JSON line for machines, instants in ISO 8601; nothing for people."""
+        if self.as_json:
+            self._json_lines.write(json.dumps(values, default=_plain) + "\n")
+            self._json_lines.flush()
+
+    def event(self, event: str, text: RenderableType = "", **values: Any) -> None:
+        """``text`` for people, the event's name and ``values`` for machines."""
+        self.text(text)
+        self.json_line({"event": event, **values})
+
+
+def table_of(columns: Iterable[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A table of written-out cells; long ones fold."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def own_output(stream: TextIO) -> TextIO:
@@ -102,3 +145,7 @@ class _LineReport:
         self._console.print(
             f"{progress.stage:<22} {progress.done}/{progress.total}{unit}  {now - started:.0f} s{note}", highlight=False
         )
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

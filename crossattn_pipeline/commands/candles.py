@@ -3,16 +3,12 @@
 Exit codes as for every command: 0 complete, 1 failed, 2 wrong usage, 3 incomplete.
 """
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from crossattn_core.candles.ingest.ingest import ingest
@@ -21,10 +17,9 @@ from crossattn_core.candles.lake.revisions import adopt_revisions, retire_histor
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line
-from crossattn_core.progress import Report
 from crossattn_core.universe import Asset
-from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
-from crossattn_pipeline.terminal import reporting
+from crossattn_pipeline.commands.options import AsJson, End, ExperimentFile, HomeFolder, Start, Symbols, open_line, reporting_line
+from crossattn_pipeline.commands.terminal import Output, table_of
 
 __all__ = ["add_candle_commands"]
 
@@ -37,10 +32,7 @@ candles = typer.Typer(
     no_args_is_help=True, help="The raw candles: what is there, what was refused or revised, and the acts that change them."
 )
 
-Symbols = Annotated[str, typer.Option(help="Comma-separated symbols of the experiment; all when empty.")]
 Symbol = Annotated[str, typer.Option(help="One symbol of the experiment.")]
-Start = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day; else the period's.")]
-End = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day, inclusive; else the newest complete one.")]
 
 
 def add_candle_commands(app: typer.Typer) -> None:
@@ -61,11 +53,15 @@ def status(
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
     found = coverage_of(line.lake, _chosen(line, symbols), first, last)
-    tolerance = line.experiment.feed.gap_tolerance
-    if as_json:
-        _json_lines({"event": "status", **asdict(row), "complete": row.is_complete(tolerance)} for row in found)
-    else:
-        _show_status(found, first, last, tolerance)
+    tolerance, output = line.experiment.feed.gap_tolerance, Output(as_json)
+    for row in found:
+        output.json_line({"event": "status", **asdict(row), "complete": row.is_complete(tolerance)})
+    output.text(_status_table(found, tolerance, f"{first} .. {last}"))
+    for row in found:
+        for hole in row.holes:
+            days = f"{hole.first}" if hole.first == hole.last else f"{hole.first} .. {hole.last}"
+            missing = f": {hole.missing} rows" if hole.missing else ""
+            output.text(f"{row.asset_id} {row.kind}: {hole.why} {days}{missing}")
     _end(found, tolerance)
 
 
@@ -82,7 +78,7 @@ def quarantine(
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
     rows = _events(_chosen(line, symbols), lambda kind: line.lake.read_quarantine(first, last, kind=kind).to_pylist())
-    _show(rows, ("kind", "asset_id", "closed_at", "close", "reason", "detail"), as_json, "nothing was refused")
+    _show(rows, ("kind", "asset_id", "closed_at", "close", "reason", "detail"), Output(as_json), "nothing was refused")
 
 
 @candles.command()
@@ -104,7 +100,7 @@ def revisions(
         return (revisions_beyond(found, line.experiment.feed.max_revision) if beyond else found).to_pylist()
 
     columns = ("kind", "asset_id", "closed_at", "field", "first_value", "later_value", "later_fetched_at", "adopted_at")
-    _show(_events(_chosen(line, symbols), of_kind), columns, as_json, "nothing was revised")
+    _show(_events(_chosen(line, symbols), of_kind), columns, Output(as_json), "nothing was revised")
 
 
 @candles.command()
@@ -124,12 +120,11 @@ def adopt(
         raise CandleError(f"--start {first} lies after --end {last}; swap them")
     at = to_naive(line.clock())
     adopted = {kind: adopt_revisions(line.lake, asset, first, last, at, kind=kind) for kind in asset.series}
-    if as_json:
-        _json_lines([{"event": "adopted", "asset_id": asset.asset_id, "first": first, "last": last, "values": adopted}])
-        return
     count = sum(adopted.values())
     message = f"{count} later values of {asset.asset_id} adopted for {first} .. {last}; run 'crossattn run' to make the rest anew"
-    _print(message if count else f"no revision of {asset.asset_id} waits between {first} and {last}; nothing was changed")
+    if not count:
+        message = f"no revision of {asset.asset_id} waits between {first} and {last}; nothing was changed"
+    Output(as_json).event("adopted", message, asset_id=asset.asset_id, first=first, last=last, values=adopted)
 
 
 @candles.command()
@@ -140,14 +135,13 @@ def retire(symbol: Symbol, experiment: ExperimentFile = None, home: HomeFolder =
     at = to_naive(line.clock())
     # Dividends are on the scale of the prices and go with them; funding rates are fractions and stay.
     kinds = [kind for kind in asset.series if kind != "funding"]
-    asides = [aside for kind in kinds if (aside := retire_history(line.lake, asset, at, kind=kind)) is not None]
+    kept_in = [str(aside) for kind in kinds if (aside := retire_history(line.lake, asset, at, kind=kind)) is not None]
     line.receipts.forget(f"candles/{asset.venue}")
-    if as_json:
-        _json_lines([{"event": "retired", "asset_id": asset.asset_id, "kept_in": [str(aside) for aside in asides]}])
-        return
-    kept = ", ".join(str(aside) for aside in asides)
+    kept = ", ".join(kept_in)
     message = f"the history of {asset.asset_id} was set aside (kept in {kept}); run 'crossattn fetch' to fetch it again"
-    _print(message if asides else f"nothing of {asset.asset_id} was stored; nothing was set aside")
+    if not kept_in:
+        message = f"nothing of {asset.asset_id} was stored; nothing was set aside"
+    Output(as_json).event("retired", message, asset_id=asset.asset_id, kept_in=kept_in)
 
 
 @candles.command()
@@ -160,15 +154,12 @@ def refetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch days that are stored once more: holes are filled, later values are noted next to the first ones."""
-    line = open_line(experiment, home)
-    first, last = _span(line, start, end)
-    assets, settings, feed = _chosen(line, symbols), line.experiment.feed, line.feed()
-    with _progress(as_json) as (console, report):
-        days = [
-            day
-            for kind in _KINDS
-            for day in ingest(kind, feed, line.lake, assets, first, last, settings=settings, report=report, refresh_from=first)
-        ]
+    output = Output(as_json)
+    with reporting_line(output, experiment, home) as line:
+        first, last = _span(line, start, end)
+        assets, settings, feed = _chosen(line, symbols), line.experiment.feed, line.feed()
+        options: dict[str, Any] = {"settings": settings, "report": line.report, "refresh_from": first}
+        days = [day for kind in _KINDS for day in ingest(kind, feed, line.lake, assets, first, last, **options)]
     counts = {
         "rows": sum(day.rows for day in days),
         "missing": sum(day.gaps for day in days),
@@ -177,10 +168,8 @@ def refetch(
         "requests": sum(day.requests for day in days),
         "retries": sum(day.retries for day in days),
     }
-    if as_json:
-        _json_lines([{"event": "refetched", "first": first, "last": last, **counts}])
-    else:
-        console.print(f"{first} .. {last}: " + ", ".join(f"{count} {name}" for name, count in counts.items()), highlight=False)
+    counted = ", ".join(f"{count} {name}" for name, count in counts.items())
+    output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts)
     _end(coverage_of(line.lake, assets, first, last), settings.gap_tolerance)
 
 
@@ -192,10 +181,7 @@ def verify(experiment: ExperimentFile = None, home: HomeFolder = None, as_json: 
     if faults:
         raise CandleError(f"{len(faults)} files are not what was stored:\n  " + "\n  ".join(faults))
     manifest = line.lake.write_manifest()
-    if as_json:
-        _json_lines([{"event": "verified", "manifest": str(manifest)}])
-    else:
-        _print(f"every file is what was stored; manifest: {manifest}")
+    Output(as_json).event("verified", f"every file is what was stored; manifest: {manifest}", manifest=str(manifest))
 
 
 def _span(line: Line, start: datetime | None, end: datetime | None) -> tuple[date, date]:
@@ -231,61 +217,29 @@ def _events(assets: Sequence[Asset], of_kind: Callable[[str], list[dict[str, Any
     return [{"kind": kind, **row} for kind in kinds for row in of_kind(kind) if row["asset_id"] in names]
 
 
-def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool, none: str) -> None:
-    if as_json:
-        _json_lines(rows)
-        return
-    if not rows:
-        _print(none)
-        return
-    shown = Table()
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Output, none: str) -> None:
     for row in rows:
-        shown.add_row(*(_cell(row[column]) for column in columns))
-    _console().print(shown)
-    _print(f"{len(rows)} rows")
+        output.json_line(row)
+    if rows:
+        output.text(table_of(columns, ([_cell(row[column]) for column in columns] for row in rows)))
+    output.text(f"{len(rows)} rows" if rows else none)
 
 
-def _show_status(found: Sequence[AssetCoverage], first: date, last: date, tolerance: float) -> None:
-    shown = Table(title=f"{first} .. {last}", title_justify="left")
-    for column in ("asset", "kind", "rows", "expected", "missing", "first", "last", "refused", "revised", "state"):
-        shown.add_column(column, overflow="fold")
-    for row in found:
-        state = "complete" if row.is_complete(tolerance) else "INCOMPLETE"
-        span = (_cell(row.first), _cell(row.last))
-        counts = (str(row.rows), str(row.expected), str(row.missing))
-        shown.add_row(row.asset_id, row.kind, *counts, *span, str(row.quarantined), str(row.revisions_waiting), state)
-    console = _console()
-    console.print(shown)
-    for row in found:
-        for hole in row.holes:
-            days = f"{hole.first}" if hole.first == hole.last else f"{hole.first} .. {hole.last}"
-            missing = f": {hole.missing} rows" if hole.missing else ""
-            console.print(f"{row.asset_id} {row.kind}: {hole.why} {days}{missing}", highlight=False, markup=False)
+def _status_table(found: Sequence[AssetCoverage], tolerance: float, title: str) -> Table:
+    columns = ("asset", "kind", "rows", "expected", "missing", "first", "last", "refused", "revised", "state")
+    rows = [
+        (
+            row.asset_id,
+            row.kind,
+            *map(_cell, (row.rows, row.expected, row.missing, row.first, row.last, row.quarantined, row.revisions_waiting)),
+            "complete" if row.is_complete(tolerance) else "INCOMPLETE",
+        )
+        for row in found
+    ]
+    return table_of(columns, rows, title)
 
 
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     return "" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
-def _json_lines(rows: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]) -> None:
-    for row in rows:
-        sys.stdout.write(json.dumps(row, default=lambda value: value.isoformat()) + "\n")
-
-
-def _console() -> Console:
-    return Console(soft_wrap=False, width=None if sys.stdout.isatty() else 160)
-
-
-def _print(text: str) -> None:
-    Console(soft_wrap=True).print(text, highlight=False, markup=False)
-
-
-@contextmanager
-def _progress(as_json: bool) -> Iterator[tuple[Console, Report]]:
-    console = Console(stderr=as_json, soft_wrap=True)
-    with reporting(console, as_json=as_json) as report:
-        yield console, report

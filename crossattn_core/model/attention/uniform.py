@@ -1,4 +1,4 @@
-"""The two ablations: 'uniform' reads every source alike, 'off' reads none.
+"""The ablation that reads every source and lag alike.
 
 Axes: B decision rows, U distinct bars, N targets, M sources, L lags, D width, H heads, K head width.
 """
@@ -9,7 +9,7 @@ from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, allowed_sources
 from crossattn_core.model.shape import NetworkShape
 
-__all__ = ["NoCrossAttention", "UniformAttention"]
+__all__ = ["UniformAttention"]
 
 
 @ATTENTION.register("uniform")
@@ -31,16 +31,3 @@ class UniformAttention(CrossAttention):
         summed_BMD = tokens.bars.spread(tokens.values_UMD(self.value)).sum(dim=1)
         context_BNHK = self._gain * (weight_BNM @ summed_BMD).view(batch, weight_BNM.shape[1], self._heads, -1)
         return context_BNHK, weight_BNM[:, None, :, :, None].expand(-1, self._heads, -1, -1, lags)
-
-
-@ATTENTION.register("off")
-class NoCrossAttention(CrossAttention):
-    """Nothing is read from other assets."""
-
-    reads_others = False
-
-    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        batch, lags = tokens.bars.place_BL.shape
-        assets = tokens.token_UMD.shape[1]
-        context_BNHK = tokens.token_UMD.new_zeros(batch, assets, self._heads, self.head_width)
-        return context_BNHK, tokens.token_UMD.new_zeros(batch, self._heads, assets, assets, lags)

@@ -1,20 +1,19 @@
 """``crossattn tune``: search hyper-parameters before the first test day, and print the best as an experiment file."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console
 
 from crossattn_core import model_stages
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_text
 from crossattn_core.tuning.ledger import Trial, ledger_path, trials_counted
 from crossattn_core.tuning.search import first_test_day
-from crossattn_pipeline.options import AsJson, ExperimentFile, HomeFolder, open_line
+from crossattn_pipeline.commands.options import AsJson, ExperimentFile, HomeFolder, open_line
+from crossattn_pipeline.commands.terminal import Output
 
 __all__ = ["as_experiment_file", "tune"]
 
@@ -31,35 +30,32 @@ def tune(
     A search that was stopped goes on; every trial counts in the deflated Sharpe ratio of this home's reports.
     """
     line = open_line(experiment, home, overrides={"tuning": {"trials": trials}} if trials else None)
-    console = Console(stderr=True, soft_wrap=True)
-    before = first_test_day(line.experiment)
+    output, before = Output(as_json, people=sys.stderr), first_test_day(line.experiment)
 
     def show(trial: Trial) -> None:
-        if as_json:
-            sys.stdout.write(json.dumps({"event": "trial", "trial": trial.trial, "score": trial.score, **_fields(trial)}) + "\n")
-            sys.stdout.flush()
-        else:
-            score = "failed" if trial.score is None else f"{trial.score:+.5f}"
-            console.print(
-                f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_fields(trial)}", highlight=False
-            )
+        score = "failed" if trial.score is None else f"{trial.score:+.5f}"
+        text = f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_fields(trial)}"
+        output.event("trial", text, trial=trial.trial, score=trial.score, **_fields(trial))
 
     tuned = model_stages.tune(line, report=show)
-    counted = trials_counted(line.home, line.experiment)
-    content = as_experiment_file(tuned.experiment, f"{len(tuned.trials)} settings tried on days before {before}")
+    best, count = tuned.best, len(tuned.trials)
+    counted, ledger = trials_counted(line.home, line.experiment), ledger_path(line.home)
+    content = as_experiment_file(tuned.experiment, f"{count} settings tried on days before {before}")
     if out is not None:
         write_text(out.resolve(), content)
-    if as_json:
-        best = {"trial": tuned.best.trial, "score": tuned.best.score, **_fields(tuned.best)}
-        event = {"event": "tuned", "study": tuned.study, "best": best, "trials": len(tuned.trials), "trials_counted": counted}
-        sys.stdout.write(json.dumps(event | {"ledger": str(ledger_path(line.home)), "experiment": content}) + "\n")
-        return
-    console.print(
-        f"Best of {len(tuned.trials)}: trial {tuned.best.trial + 1}, score {tuned.best.score:+.5f}; the deflated Sharpe ratio "
-        f"counts {counted} trials in this home ({ledger_path(line.home)}).",
-        highlight=False,
+    output.event(
+        "tuned",
+        f"Best of {count}: trial {best.trial + 1}, score {best.score:+.5f}; the deflated Sharpe ratio counts {counted} trials in "
+        f"this home ({ledger}).",
+        study=tuned.study,
+        best={"trial": best.trial, "score": best.score, **_fields(best)},
+        trials=count,
+        trials_counted=counted,
+        ledger=str(ledger),
+        experiment=content,
     )
-    sys.stdout.write(content)
+    if not as_json:
+        sys.stdout.write(content)
 
 
 def as_experiment_file(experiment: Experiment, note: str) -> str:

@@ -1,0 +1,28 @@
+"""Attention over the assets' means through time: which asset, never when.
+
+Axes: B decision rows, U distinct bars, N targets, M sources, L lags, D width, H heads, K head width.
+"""
+
+from torch import Tensor
+
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens
+from crossattn_core.model.attention.content import ContentAttention
+
+__all__ = ["PooledAttention"]
+
+
+@ATTENTION.register("pooled")
+class PooledAttention(ContentAttention):
+    """Queries and keys are means over the fresh bars: which asset, never when. Permuting time changes nothing.
+
+    Weight on a source is spread evenly over all lags.
+    """
+
+    def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        fresh_BLM = tokens.bars.spread(tokens.fresh_UM)
+        count_BM = fresh_BLM.sum(dim=1)
+        summed_BMD = tokens.bars.spread(tokens.token_UMD * tokens.fresh_UM[..., None]).sum(dim=1)
+        pooled_BMD = summed_BMD / count_BM.clamp_min(1)[..., None]
+        context_BNHK, weight_BHNM = self.attend(pooled_BMD, (count_BM > 0).to(pooled_BMD.dtype), tokens.bars.readable_BN)
+        lags = fresh_BLM.shape[1]
+        return context_BNHK, (weight_BHNM / lags)[..., None].expand(*weight_BHNM.shape, lags)

@@ -1,0 +1,46 @@
+"""What ``run``, ``backtest`` and ``report`` end with: the headline, the leads and where the page is."""
+
+import json
+from datetime import date
+from typing import Any
+
+from crossattn_core.report.headline import headline
+
+from crossattn_core.errors import CrossattnError
+from crossattn_core.line import Line
+from crossattn_pipeline.commands.terminal import Output, table_of
+
+__all__ = ["show_report"]
+
+
+def show_report(line: Line, output: Output, day: date | None = None) -> None:
+    """Print the report as of the end of ``day`` (none: the newest).
+
+    Raises:
+        CrossattnError: there is no such report.
+    """
+    folder = line.home.reports / str(day or line.last_day)
+    page, numbers = folder / "report.html", folder / "report.json"
+    if not numbers.is_file():
+        raise CrossattnError(
+            f"{numbers}: no report yet; run 'crossattn run' over the whole period, which has to be longer than the "
+            f"{line.experiment.retrain.minimum_days} days of history that the first model needs (retrain.minimum_days)"
+        )
+    report = json.loads(numbers.read_text(encoding="utf-8"))
+    output.event("report", headline(report), page=str(page), verdict=report["verdict"], strategies=report["strategies"])
+    _show_leads(json.loads((folder / "leads.json").read_text(encoding="utf-8")), output)
+    output.text(f"Report: {page}")
+
+
+def _show_leads(found: dict[str, Any], output: Output) -> None:
+    leads, truth_known = found["leads"], found["truth_known"]
+    if not leads:
+        output.text("Predictive leads: no lead found.")
+        return
+    rows = []
+    for lead in leads:
+        lag = f"{lead['lag_hours']} h" if lead["named"] else "not named"
+        planted = f"{lead['planted_lag_hours']} h" if lead["planted_lag_hours"] is not None else "none"
+        rows.append((lead["leader"], lead["follower"], lag, *((planted,) if truth_known else ()), lead["why"]))
+    columns = ("leader", "follower", "lag found", *(("lag planted",) if truth_known else ()), "why")
+    output.text(table_of(columns, rows, "Predictive leads" + (" against the planted truth" if truth_known else "")))
