@@ -2,7 +2,8 @@
 
 Docstrings, comments and layout are no code. A function of a stage module (``model_stages.walk_forward``) is followed name by
 name, and so are the members of ``Line`` that it uses: two stages in one file do not share what only one of them uses. Behind it
-whole modules count. A module that holds a ``Registry`` reaches every module of the registry's package.
+whole modules count. A module that holds a ``Registry`` reaches every module of the registry's package; packages from outside that
+register something count for every stage.
 """
 
 import ast
@@ -10,10 +11,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["EDGES", "NUMERIC_PACKAGES", "STAGE_MODULES", "CodeIndex", "code_index", "tree_hash"]
+from crossattn_core.registry import PLUGIN_GROUP
+
+__all__ = ["EDGES", "NUMERIC_PACKAGES", "STAGE_MODULES", "CodeIndex", "code_index", "plugin_parts", "tree_hash"]
 
 PACKAGE = "crossattn_core"
 
@@ -232,6 +236,18 @@ def code_index() -> CodeIndex:
     if _INDEX is None:
         _INDEX = CodeIndex(Path(__file__).parent)
     return _INDEX
+
+
+def plugin_parts() -> dict[str, str]:
+    """Package from outside that registers something (``PLUGIN_GROUP``) -> hash of the syntax trees of all its modules."""
+    parts = {}
+    for name in sorted({entry.module.split(".")[0] for entry in entry_points(group=PLUGIN_GROUP)}):
+        spec = find_spec(name)
+        folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
+        files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+        files = files or ([Path(spec.origin)] if spec is not None and spec.origin is not None else [])
+        parts[f"{name}.py"] = tree_hash([ast.parse(path.read_text(encoding="utf-8")) for path in files])
+    return parts
 
 
 def is_edge(module: str) -> bool:

@@ -87,6 +87,13 @@ class Receipts:
             rows = connection.execute("select key, code, knobs, inputs, output from receipt where stage = ?", (stage,)).fetchall()
         return {key: Receipt(MadeFrom(code, knobs, inputs), output) for key, code, knobs, inputs, output in rows}
 
+    def codeless(self, stage: str) -> frozenset[str]:
+        """The keys of a stage that a version before receipts named code has made, whatever was made since."""
+        with self._open() as connection:
+            if not connection.execute("select 1 from sqlite_master where name = 'receipts'").fetchone():
+                return frozenset()
+            return frozenset(key for (key,) in connection.execute("select key from receipts where stage = ?", (stage,)))
+
     def outputs(self, stage: str) -> dict[str, str]:
         """Key -> hash of what came out."""
         return {key: receipt.output for key, receipt in self.of_stage(stage).items()}

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from crossattn_core.code_hash import CodeIndex, code_index
+from crossattn_core.code_hash import CodeIndex, code_index, plugin_parts
 from crossattn_core.experiment import Experiment, Section
 from crossattn_core.receipts import combined_hash, hash_of_values
 from crossattn_core.warehouse.checks import read_by_tests
@@ -139,7 +139,7 @@ class StageTable:
     def code_of(self, stage: Stage) -> dict[str, str]:
         """What the stage runs: file -> hash of its syntax tree, SQL model -> hash, package -> version."""
         if stage.name not in self._code:
-            parts = self.code.parts_of(stage.run)
+            parts = self.code.parts_of(stage.run) | plugin_parts()
             for name in stage.sql:
                 model = self.project.model(name)
                 parts[f"{name.replace('.', '/')}.sql"] = model.sql_hash

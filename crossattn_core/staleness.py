@@ -135,15 +135,18 @@ class Staleness:
 
     def _found(self, stage: Stage) -> Iterator[tuple[str, Reason]]:
         stored, behind = self.receipts.of_stage(stage.name), self._stale_before(stage)
+        codeless = self.receipts.codeless(stage.name)
         for key, made_from in self.expected(stage.name).items():
-            reason = self._own_reason(stage, stored.get(key), made_from)
+            reason = self._own_reason(stage, stored.get(key), made_from, key in codeless)
             if reason is None:
                 reason = next((reason for since, reason in behind if _reaches(stage, since, key)), None)
             if reason is not None:
                 yield key, reason
 
-    def _own_reason(self, stage: Stage, receipt: Receipt | None, expected: MadeFrom) -> Reason | None:
+    def _own_reason(self, stage: Stage, receipt: Receipt | None, expected: MadeFrom, codeless: bool) -> Reason | None:
         if receipt is None:
+            if codeless:
+                return Reason("missing", stage.name, "made by an earlier version, whose receipts name no code")
             return Reason("missing", stage.name, "never complete" if stage.group == "candles" else "never made")
         held = receipt.made_from
         if held.code not in self.codes_like(stage.name):

@@ -194,6 +194,9 @@ def report(
         elif line.staleness.is_stale("backtest_report"):
             _trade_and_report(line)
         show_report(line, output, day)
+        if day is None and (waiting := line.staleness.stale_stages(line.experiment.period.start, line.last_day)):
+            stages = ", ".join(entry.stage for entry in waiting)
+            output.text(f"Made from stored results that 'crossattn run' would make again: {stages} ('crossattn stale --why').")
 
 
 @app.command()

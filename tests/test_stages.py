@@ -5,14 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from crossattn_core.code_hash import EDGES, STAGE_MODULES, code_index, is_edge
+from crossattn_core.code_hash import EDGES, STAGE_MODULES, code_index, is_edge, plugin_parts
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
+from crossattn_core.registry import PLUGIN_GROUP
 from crossattn_core.stages import DayRule, StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.walk_forward.overrides import force_retrain
@@ -187,6 +189,22 @@ def test_a_missing_package_version_is_part_of_the_code() -> None:
     assert "matplotlib" not in code
 
 
+def test_a_package_from_outside_that_registers_something_is_part_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "crossattn_test_plugin.py"
+    plugin.write_text("WIDTH = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("mine", "crossattn_test_plugin", PLUGIN_GROUP)
+    monkeypatch.setattr("crossattn_core.code_hash.entry_points", lambda group: [entry])
+    before = plugin_parts()
+    plugin.write_text("# said otherwise\nWIDTH = 1\n", encoding="utf-8")
+    assert plugin_parts() == before
+    plugin.write_text("WIDTH = 2\n", encoding="utf-8")
+    assert plugin_parts() != before
+    assert plugin_parts().items() <= _with({}).code_of(_with({})["walk_forward"]).items()
+
+
 def test_accepted_code_keeps_every_result_and_the_next_change_does_not(line: Line) -> None:
     refactored = _source("training.loop") + "\nMOVED = 1\n"
     table = _with({"training.loop": refactored})
@@ -227,4 +245,7 @@ def test_a_home_without_code_in_its_receipts_is_recomputed_not_refused(tmp_path:
     with sqlite3.connect(home.receipts) as connection:
         connection.execute("create table receipts (stage text, key text, inputs text, output text, primary key (stage, key))")
         connection.execute("insert into receipts values ('walk_forward', '2025-03-01', 'a', 'b')")
-    assert len(Line(_experiment(), home, clock=past).staleness.stale_days("walk_forward")) == 9
+    assert Line(_experiment(), home, clock=past).staleness.lines("walk_forward") == [
+        "walk_forward: 1 day (2025-03-01), made by an earlier version, whose receipts name no code",
+        "walk_forward: 8 days (2025-03-02 .. 2025-03-09), never made",
+    ]

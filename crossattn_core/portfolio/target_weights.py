@@ -126,7 +126,9 @@ def read_weights(folder: Path, strategy: str) -> Targets:
         raise BacktestError(f"{path}: no weights of {strategy!r} are stored; make the target weights first")
     stored: pd.DataFrame = pq.read_table(path).to_pandas()
     if "shrinkage" not in stored:
-        raise BacktestError(f"{path}: the weights have no column 'shrinkage', an earlier version stored them; make them again")
+        raise BacktestError(
+            f"{path}: the weights have no column 'shrinkage', an earlier version stored them; 'crossattn run' makes them again"
+        )
     asset_ids = tuple(dict.fromkeys(stored["asset_id"]))
     as_of_D = stored["as_of"].to_numpy("datetime64[us]")[:: max(len(asset_ids), 1)]
     shrinkage_DN = stored["shrinkage"].to_numpy(np.float64).reshape(len(as_of_D), len(asset_ids))

@@ -4,10 +4,9 @@ import json
 from datetime import date
 from typing import Any
 
-from crossattn_core.report.headline import headline
-
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
+from crossattn_core.report.tables import headline
 from crossattn_pipeline.commands.terminal import Output, table_of
 
 __all__ = ["show_report"]

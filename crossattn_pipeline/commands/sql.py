@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from crossattn_core.warehouse.trace import lineage_text
 
 from crossattn_core.errors import WarehouseError
-from crossattn_core.warehouse.docs import write_docs
+from crossattn_core.warehouse.docs import lineage_text, write_docs
 from crossattn_core.warehouse.examples import load_examples, run_example
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.commands.terminal import Output
