@@ -150,7 +150,7 @@ class Staleness:
             return Reason("missing", stage.name, "never complete" if stage.group == "candles" else "never made")
         held = receipt.made_from
         if held.code not in self.codes_like(stage.name):
-            return Reason("code", stage.name, self._difference(held.code, self.table.code_of(stage)))
+            return Reason("code", stage.name, self._code_difference(stage, held.code))
         if held.knobs != expected.knobs:
             return Reason("knobs", stage.name, self._difference(held.knobs, self.table.knobs_of(stage)))
         if held.inputs != expected.inputs:
@@ -229,6 +229,13 @@ class Staleness:
         """Day -> hash of the panel up to its end."""
         chain = chain_hash(self.home, self.table.experiment)
         return {day.isoformat(): value for day, value in chain.items() if day <= self.last_day}
+
+    def _code_difference(self, stage: Stage, before: str) -> str:
+        """What differs between today's code and, of all versions accepted as giving what ``before`` gives, the nearest."""
+        now = self.table.code_of(stage)
+        contents = {code: self.receipts.content(code) for code in sorted(self.receipts.codes_like(stage.name, before))}
+        known = {code: content for code, content in contents.items() if content is not None}
+        return self._difference(min(known, key=lambda code: len(known[code].items() ^ now.items()), default=before), now)
 
     def _difference(self, before: str, now: Mapping[str, Any]) -> str:
         """What differs between the code or knobs with the hash ``before`` and ``now``, in words."""

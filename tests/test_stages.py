@@ -214,8 +214,10 @@ def test_accepted_code_keeps_every_result_and_the_next_change_does_not(line: Lin
     assert _stale_stages(line, table) == {}
     assert [(row.note, row.at) for row in line.receipts.accepted("walk_forward")] == [("a refactoring", NOON)]
     assert _stale_stages(line, line.stages) == {}, "the code before is as good as the code after"
-    further = _with({"training.loop": refactored + "\nMORE = 1\n"})
-    assert "walk_forward" in _stale_stages(line, further)
+    further = _with({"training.loop": refactored, "training.loss": _source("training.loss") + "\nMORE = 1\n"})
+    assert _stale_stages(line, further)["walk_forward"] == [
+        "walk_forward: 9 days (2025-03-01 .. 2025-03-09), training/loss.py changed"
+    ], "what was accepted is no difference any more"
 
 
 def test_accepting_where_nothing_changed_records_nothing(line: Line) -> None:

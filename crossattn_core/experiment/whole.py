@@ -228,7 +228,8 @@ def _merged(below: Any, above: Any) -> Any:
 def _explained(location: tuple[int | str, ...], kind: str, message: str, given: Any) -> str:
     name = ".".join(str(part) for part in location)
     if kind != "extra_forbidden":
-        return f"{name}: {message.removeprefix('Value error, ')}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+        where = f"{name}: " if name else ""
+        return f"{where}{message.removeprefix('Value error, ')}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
     if name in RENAMED:
         return f"{name}: is called {RENAMED[name]!r} now; the meaning is the same"
     fields = _fields_at(location[:-1])

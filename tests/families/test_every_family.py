@@ -69,5 +69,5 @@ def test_every_family_trades_at_the_same_costs_and_stands_in_the_report(ran) -> 
 def test_a_family_that_is_unknown_or_untrained_is_refused_by_name() -> None:
     with pytest.raises(ExperimentError, match="did you mean 'lstm'"):
         load_experiment(None, {"retrain": {"families": ["lsmt"]}})
-    with pytest.raises(ExperimentError, match=r"'gru', which nobody trains"):
+    with pytest.raises(ExperimentError, match=r"'gru', which is not trained"):
         load_experiment(None, {"baselines": {"strategies": ["cash", "gru"]}})
