@@ -192,9 +192,10 @@ RESULTS = {
 }
 """Asset key -> the tables that SQL reads of it."""
 
-_UNIVERSE = ("assets", "feed.publication_lag_seconds", "features.max_age_hours")
+_UNIVERSE = ("assets", "grid.bar", "feed.interval", "feed.publication_lag_seconds", "features.max_age_hours")
 FORECAST_KNOBS = (
     "assets",
+    "grid.bar",
     "features",
     "labels",
     "model",
@@ -211,7 +212,18 @@ FORECAST_KNOBS = (
 )
 """What a model that forecasts depends on."""
 
-_TRADE = ("assets", "features.max_age_hours", "portfolio", "baselines", "labels", "costs", "retrain", "selection", "backtest")
+_TRADE = (
+    "assets",
+    "grid.bar",
+    "features.max_age_hours",
+    "portfolio",
+    "baselines",
+    "labels",
+    "costs",
+    "retrain",
+    "selection",
+    "backtest",
+)
 
 
 def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None = None) -> StageTable:
@@ -240,7 +252,14 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             (*_UNIVERSE, "features.names"),
             sql=(*project.upstream(rows), rows),
         ),
-        _stage("regime_windows", "models", whole, "model_stages.find_regimes", (panel,), ("assets", "features.names", "regimes")),
+        _stage(
+            "regime_windows",
+            "models",
+            whole,
+            "model_stages.find_regimes",
+            (panel,),
+            ("assets", "grid.bar", "features.names", "regimes"),
+        ),
         _stage("trained_model", "models", DayRule.ON_REQUEST, "model_stages.train", (panel,), FORECAST_KNOBS),
         Stage("walk_forward", "models", "models", chained, "model_stages.walk_forward", walked, FORECAST_KNOBS, overrides),
         _stage(
@@ -308,7 +327,7 @@ def _stage(
 def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
     for name in experiment.candle_stages:
         function = "ingest_funding" if name.endswith("_funding") else "ingest_candles"
-        yield _stage(name, "candles", DayRule.ALONE, f"data_stages.{function}", (), ("assets", "feed"))
+        yield _stage(name, "candles", DayRule.ALONE, f"data_stages.{function}", (), ("assets", "grid.bar", "feed"))
 
 
 def _sql_stage(experiment: Experiment, project: Project, model: Model, job: str) -> Stage:

@@ -7,20 +7,21 @@ from pydantic import Field, model_validator
 
 from crossattn_core.experiment.registered import FeedName
 from crossattn_core.experiment.section import Section
+from crossattn_core.grid import BarName
 from crossattn_core.universe import VENUES, VenueName
 
 __all__ = ["FeedSettings", "Period", "PlantedLead", "SimulatedMarket"]
 
 
 class PlantedLead(Section):
-    """One planted edge: the follower's return repeats part of the leader's, ``lag`` hours later."""
+    """One planted edge: the follower's return repeats part of the leader's, ``lag`` bars later."""
 
     leader: str
     """Symbol that moves first."""
     follower: str
     """Symbol that moves later."""
     lag: int = Field(ge=1, le=72)
-    """Hours between the two moves, on the hourly grid."""
+    """Bars between the two moves."""
     share: float = Field(default=0.05, gt=0, lt=0.5)
     """Share of the follower's variance that the lead explains."""
     shape: Literal["linear", "squared"] = "linear"
@@ -68,6 +69,9 @@ class FeedSettings(Section):
     folder: str = ""
     """'files': root of the candle files; relative to the experiment file."""
     simulated: SimulatedMarket = SimulatedMarket()
+    interval: BarName | None = None
+    """Length of the candles that are fetched and kept; none: the grid's bar. A shorter one that divides the bar is put together
+    into bars, exactly, so that one lake serves experiments of several grids."""
     bybit_url: str = "https://api.bybit.com"
     """'api': base URL of Bybit's REST v5."""
     yahoo_url: str = ""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from crossattn_core.errors import ExperimentError, UniverseError
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
+from crossattn_core.experiment.bar_defaults import with_bar_defaults
 from crossattn_core.experiment.feed import FeedSettings, Period
 from crossattn_core.experiment.model import (
     LOSSES_OF_HEAD,
@@ -23,6 +24,7 @@ from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, S
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
 from crossattn_core.experiment.tuning import TuningSettings
+from crossattn_core.grid import Grid
 from crossattn_core.universe import VENUES, Asset, Kind, VenueName
 
 __all__ = ["RENAMED", "Experiment", "load_experiment"]
@@ -37,6 +39,7 @@ RENAMED = {
     "portfolio.belief_caution": "shrinkage_confidence",
     "portfolio.belief_uncertainty": "shrinkage_prior_sd",
     "portfolio.exit_patience": "holding_horizons",
+    "labels.max_exit_delay": "max_exit_delay_hours",
     "analysis.most_on_one_source": "max_source_share",
     "analysis.least_entropy": "min_entropy",
     "analysis.most_entropy": "max_entropy",
@@ -66,6 +69,8 @@ class Experiment(Section):
         min_length=2,
     )
     """The universe, in the order of the panel's asset axis."""
+    grid: Grid = Grid()
+    """The rows that everything is aligned to; the defaults of many knobs follow its bar (``experiment/bar_defaults.py``)."""
     period: Period = Period()
     feed: FeedSettings = FeedSettings()
     features: FeatureSettings = FeatureSettings()
@@ -82,6 +87,11 @@ class Experiment(Section):
     analysis: AnalysisSettings = AnalysisSettings()
     report: ReportSettings = ReportSettings()
     tuning: TuningSettings = TuningSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_follow_the_bar(cls, settings: Any) -> Any:
+        return with_bar_defaults(settings) if isinstance(settings, Mapping) else settings
 
     @field_validator("assets")
     @classmethod
@@ -101,6 +111,25 @@ class Experiment(Section):
                     if symbol not in known:
                         listed = ", ".join(sorted(known))
                         raise ValueError(f"planted lead names {symbol}, which is not among the assets ({listed})")
+        return self
+
+    @model_validator(mode="after")
+    def _candles_make_up_bars(self) -> Self:
+        if self.feed.interval is not None and self.grid.step % self.candle_grid.step:
+            raise ValueError(
+                f"feed.interval {self.feed.interval} does not divide grid.bar {self.grid.bar}; "
+                "candles as long as the bar or shorter ones that divide it make up bars"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _decisions_lie_on_rows(self) -> Self:
+        hours, decision = self.grid.hours_per_bar, self.portfolio
+        for name, value in (("decision_hour", decision.decision_hour), ("rebalance_every", decision.rebalance_every)):
+            if hours > 1 and value % hours:
+                raise ValueError(
+                    f"portfolio.{name} {value} is no multiple of the bar ({hours:g} hours); rows are {self.grid.words()} apart"
+                )
         return self
 
     @model_validator(mode="after")
@@ -133,6 +162,11 @@ class Experiment(Section):
                 except ValidationError as error:
                     raise ValueError(f"tuning.space, {name} = {value!r}: {error.errors()[0]['msg']}") from error
         return self
+
+    @property
+    def candle_grid(self) -> Grid:
+        """The grid of the candles that are fetched: ``feed.interval``, or the experiment's own."""
+        return self.grid if self.feed.interval is None else Grid(bar=self.feed.interval)
 
     @property
     def symbols(self) -> tuple[str, ...]:

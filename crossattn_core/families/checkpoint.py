@@ -49,7 +49,7 @@ def stamp(family: str, experiment: Experiment, knobs: Sequence[str]) -> dict[str
         "features": list(experiment.features.names),
         "horizons": list(experiment.labels.horizons),
         "execution_lag": experiment.labels.execution_lag,
-        "max_exit_delay": experiment.labels.max_exit_delay,
+        "max_exit_delay_hours": experiment.labels.max_exit_delay_hours,
         "max_age_hours": experiment.features.max_age_hours,
     }
     for name in knobs:

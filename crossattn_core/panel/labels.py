@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import LabelSettings
+from crossattn_core.grid import HOURLY
 from crossattn_core.panel.panel import Panel
 
 __all__ = ["Labels", "compute_labels", "next_bar_labels"]
@@ -32,19 +33,20 @@ def compute_labels(panel: Panel | NDArray[np.float64], settings: LabelSettings) 
     """Label every row: log(trade_price[exit] / trade_price[fill]) for each horizon.
 
     The fill row is ``t + execution_lag``; the exit is the first tradable row at or after fill + horizon, at most
-    ``max_exit_delay`` bars later. NaN when the fill row is not tradable or no exit exists (yet).
+    ``max_exit_delay_hours`` later. NaN when the fill row is not tradable or no exit exists (yet).
 
     Args:
-        panel: the panel, or its trade prices (T, N) alone, NaN where not tradable.
+        panel: the panel, or trade prices (T, N) of the hourly grid alone, NaN where not tradable.
 
-    >>> settings = LabelSettings(horizons=(1, 2), trade_horizon=2, execution_lag=1, max_exit_delay=1)
+    >>> settings = LabelSettings(horizons=(1, 2), trade_horizon=2, execution_lag=1, max_exit_delay_hours=1)
     >>> labels = compute_labels(np.array([[1.0], [1.0], [2.0], [np.nan], [4.0]]), settings)
     >>> labels.end_TNH[:, 0].tolist()  # row 1 fills at 2, its exit at 3 is closed: 4 serves both horizons
     [[2, 4], [4, 4], [-1, -1], [-1, -1], [-1, -1]]
     >>> np.exp(labels.value_TNH[1, 0]).round(6).tolist()
     [2.0, 2.0]
     """
-    price_TN = panel.trade_price_TN if isinstance(panel, Panel) else panel
+    price_TN, grid = (panel.trade_price_TN, panel.grid) if isinstance(panel, Panel) else (panel, HOURLY)
+    longest_wait = grid.bars(settings.max_exit_delay_hours)
     bars, assets = price_TN.shape
     tradable_TN = np.isfinite(price_TN)
     log_price_TN = np.log(np.where(tradable_TN, price_TN, 1.0))
@@ -63,7 +65,7 @@ def compute_labels(panel: Panel | NDArray[np.float64], settings: LabelSettings) 
         due = settings.execution_lag + horizon
         exit_TN = next_TN[due : due + last]
         waited_TN = exit_TN - (rows_T1[:last] + due)
-        valid_TN = tradable_TN[fill] & (exit_TN < bars) & (waited_TN <= settings.max_exit_delay)
+        valid_TN = tradable_TN[fill] & (exit_TN < bars) & (waited_TN <= longest_wait)
         exit_log_TN = np.take_along_axis(log_price_TN, np.minimum(exit_TN, bars - 1), axis=0)
         value_TNH[:last, :, h] = np.where(valid_TN, exit_log_TN - log_price_TN[fill], np.nan)
         end_TNH[:last, :, h] = np.where(valid_TN, exit_TN, -1)
@@ -74,7 +76,7 @@ def next_bar_labels(panel: Panel) -> Labels:
     """Label every row with the very next bar, close to close: log(trade_price[t + 1] / mark_price[t]), H = 1.
 
     Not tradable (the fill would be the decision's own close), so no weight may rest on it; but a leader that is
-    one hour ahead shows nowhere else. NaN when the asset has no candle at t + 1 or no price yet at t.
+    one bar ahead shows nowhere else. NaN when the asset has no candle at t + 1 or no price yet at t.
     """
     trade_TN, mark_TN = panel.trade_price_TN, panel.mark_price_TN
     value_TNH = np.full((*trade_TN.shape, 1), np.nan, dtype=np.float32)

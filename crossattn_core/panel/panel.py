@@ -1,6 +1,6 @@
 """The panel: what every model, regime and backtest reads. Time x asset x feature, with masks.
 
-Axes: T bars of the hourly UTC grid (as_of), N assets in universe order, F features in experiment order.
+Axes: T bars of the experiment's UTC grid (as_of), N assets in universe order, F features in experiment order.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossattn_core.grid import HOURLY, Grid
+
 __all__ = ["ROW_ARRAYS", "Panel"]
 
 
@@ -16,11 +18,11 @@ __all__ = ["ROW_ARRAYS", "Panel"]
 class Panel:
     """Aligned arrays; row t holds only what was known at ``as_of_T[t]``.
 
-    Arrays are read-only and may be memory-mapped. Rows are every hour, without holes.
+    Arrays are read-only and may be memory-mapped. Rows are every bar, without holes.
     """
 
     as_of_T: NDArray[np.datetime64]
-    """(T,) naive UTC datetime64[us], one hour apart."""
+    """(T,) naive UTC datetime64[us], one bar apart."""
     asset_ids: tuple[str, ...]
     """N keys such as ``bybit:linear:BTCUSDT``."""
     features: tuple[str, ...]
@@ -28,7 +30,7 @@ class Panel:
     feature_TNF: NDArray[np.float32]
     """(T, N, F); NaN where the asset has no fresh candle at t, or too little warm-up."""
     trade_price_TN: NDArray[np.float64]
-    """(T, N) close of the candle with closed_at in (t - 1 h, t]; NaN where there is none (not tradable)."""
+    """(T, N) close of the candle with closed_at in (t - bar, t]; NaN where there is none (not tradable)."""
     mark_price_TN: NDArray[np.float64]
     """(T, N) newest known close, carried forward; NaN before the first candle."""
     is_fresh_TN: NDArray[np.bool_]
@@ -38,12 +40,14 @@ class Panel:
     quote_volume_TN: NDArray[np.float64]
     """(T, N) traded value in quote currency of the fresh candle; NaN where not fresh."""
     funding_rate_TN: NDArray[np.float64]
-    """(T, N) funding settled in (t - 1 h, t], fraction of notional paid by longs; NaN where none."""
+    """(T, N) funding settled in (t - bar, t], fraction of notional paid by longs; NaN where none."""
     content_hash: str
     """Names these values: equal hashes mean equal bits."""
     dividend_TN: NDArray[np.float64] | None = None
-    """(T, N) paid for a unit held when an ex-date's session opens in (t - 1 h, t], quote currency; NaN where none; None where
+    """(T, N) paid for a unit held when an ex-date's session opens in (t - bar, t], quote currency; NaN where none; None where
     no asset pays any."""
+    grid: Grid = HOURLY
+    """The grid whose rows these are."""
 
     @property
     def is_tradable_TN(self) -> NDArray[np.bool_]:

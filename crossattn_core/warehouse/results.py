@@ -40,7 +40,11 @@ def sync_results(
     known = {table.name: table for written in RESULTS.values() for table in written}
     files = {name: _files(home, table) for name, table in known.items() if tables is None or name in tables}
     labels = experiment.labels
-    settings = {"execution_lag": labels.execution_lag, "max_exit_delay": labels.max_exit_delay}
+    settings = {
+        "execution_lag": labels.execution_lag,
+        "max_exit_delay_hours": labels.max_exit_delay_hours,
+        "bar_minutes": experiment.grid.step.total_seconds() // 60,
+    }
     with transaction(connection):
         rows = {name: _load(connection, known[name], paths) for name, paths in files.items()}
         connection.execute("delete from results.settings")

@@ -1,10 +1,10 @@
 /* model
-description: What forecasts were worth by family, horizon and asset, against the returns that came. Decided at as_of, filled execution_lag hours later, left at the first tradable hour a horizon after the fill - as labels are. Past only; intervals stand in the report.
+description: What forecasts were worth by family, horizon and asset, against the returns that came. Decided at as_of, filled execution_lag bars later, left at the first tradable row a horizon after the fill - as labels are. Past only; intervals stand in the report.
 grain: [family, horizon, asset_id]
 kind: table
 columns:
   family: "model family [name]"
-  horizon: "hours from fill to exit [hours]"
+  horizon: "bars from fill to exit [bars]"
   asset_id: "venue:category:symbol [key]"
   symbol: "the venue's own symbol [name]"
   forecasts: "forecasts stored [count]"
@@ -25,15 +25,16 @@ prices as (select asset_id, as_of, trade_price from aligned.bars where trade_pri
 lags as (
     select
         max(value) filter (name = 'execution_lag') as execution_lag,
-        max(value) filter (name = 'max_exit_delay') as max_exit_delay
+        max(value) filter (name = 'max_exit_delay_hours') as max_exit_delay_hours,
+        max(value) filter (name = 'bar_minutes') as bar_minutes
     from results.settings
 ),
 dated as (
     select
         forecasts.*,
-        forecasts.as_of + to_hours(lags.execution_lag::bigint) as fill_at,
-        forecasts.as_of + to_hours(lags.execution_lag::bigint + forecasts.horizon) as due_at,
-        lags.max_exit_delay
+        forecasts.as_of + to_minutes((lags.execution_lag * lags.bar_minutes)::bigint) as fill_at,
+        forecasts.as_of + to_minutes(((lags.execution_lag + forecasts.horizon) * lags.bar_minutes)::bigint) as due_at,
+        lags.max_exit_delay_hours
     from forecasts
     cross join lags
 ),
@@ -51,7 +52,7 @@ judged as (
     select
         *,
         case
-            when exit_at <= due_at + to_hours(max_exit_delay::bigint) then ln(exit_price / fill_price)
+            when exit_at <= due_at + to_hours(max_exit_delay_hours::bigint) then ln(exit_price / fill_price)
         end as outcome
     from left_at
 )

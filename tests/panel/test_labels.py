@@ -25,7 +25,7 @@ def label_settings(draw: st.DrawFn) -> LabelSettings:
         horizons=horizons,
         trade_horizon=horizons[-1],
         execution_lag=draw(st.integers(1, 4)),
-        max_exit_delay=draw(st.integers(0, 10)),
+        max_exit_delay_hours=draw(st.integers(0, 10)),
     )
 
 
@@ -33,7 +33,7 @@ def label_by_hand(price_T: np.ndarray, t: int, horizon: int, chosen: LabelSettin
     fill = t + chosen.execution_lag
     if fill >= len(price_T) or np.isnan(price_T[fill]):
         return np.nan, -1
-    for delay in range(chosen.max_exit_delay + 1):
+    for delay in range(chosen.max_exit_delay_hours + 1):
         leave = fill + horizon + delay
         if leave < len(price_T) and np.isfinite(price_T[leave]):
             return float(np.log(price_T[leave] / price_T[fill])), leave
