@@ -27,7 +27,7 @@ tests:
 */
 with bars as (select * from aligned.fresh_bars where as_of > $warm_start and as_of <= $end),
 funding as (
-    select * from staging.funding where settled_row > $start - interval 24 hours and settled_row <= $end
+    select * from staging.funding where settled_at > $start - interval 24 hours and settled_at <= $end
 ),
 assets as (select * from raw.assets),
 -- One window, so one sort, and no text travels through it: the key comes back from the assets.
@@ -70,8 +70,8 @@ select
     kept.hour_of_week::float as hour_of_week,
     sin(2 * pi() * kept.hour_of_week / 168)::float as hour_of_week_sin,
     cos(2 * pi() * kept.hour_of_week / 168)::float as hour_of_week_cos,
-    coalesce(case when funding.settled_row > kept.as_of - interval 24 hours then funding.rate end, 0)::float
+    coalesce(case when funding.settled_at > kept.as_of - interval 24 hours then funding.rate end, 0)::float
         as last_funding_rate
 from kept
 inner join assets on kept.position = assets.position
-asof left join funding on kept.position = funding.position and kept.as_of >= funding.settled_row
+asof left join funding on kept.position = funding.position and kept.as_of >= funding.settled_at

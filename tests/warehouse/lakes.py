@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -71,7 +71,7 @@ def random_lake(experiment: Experiment, first: date, last: date, *, seed: int = 
     start, end = bounds(first)[0], bounds(last)[1]
     candles, funding, dividends = [], [], [DIVIDEND_SCHEMA.empty_table()]
     for asset in experiment.assets:
-        bars = expected_bars(asset.calendar, start, end)
+        bars = expected_bars(asset.calendar, start, end, experiment.candle_grid.step)
         kept = rng.random(len(bars)) >= missing_share
         close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(bars))))
         opening = np.r_[100.0, close[:-1]] * np.exp(rng.normal(0, 0.001, len(bars)))
@@ -90,7 +90,7 @@ def random_lake(experiment: Experiment, first: date, last: date, *, seed: int = 
             )
         )
         if asset.pays_funding:
-            settled = bars.closed_T[bars.closed_T.astype("datetime64[h]").astype(int) % 8 == 0]
+            settled = expected_bars(asset.calendar, start, end, timedelta(hours=8)).closed_T
             rate = rng.normal(0.0001, 0.0001, len(settled))
             funding.append(
                 pa.table(
