@@ -83,8 +83,8 @@ def candles_of(experiment: Experiment, hours: int, first: date) -> pa.Table:
             "asset_id": pa.array(np.tile(np.array(experiment.asset_ids, dtype=object), hours), pa.string()),
             "opened_at": np.repeat(clock_T[:-1], symbols),
             "closed_at": closed,
-            "traded_hour": closed,
-            "known_hour": closed,
+            "traded_row": closed,
+            "known_row": closed,
             "open": open_TN.ravel(),
             "high": (np.maximum(open_TN, close_TN) * 1.001).ravel(),
             "low": (np.minimum(open_TN, close_TN) * 0.999).ravel(),
@@ -197,7 +197,7 @@ def compare_features(
     with filled(folder / "compare", experiment, candles, funding, first, last) as connection:
         connection.execute(f"set threads = {THREADS}")
         prepare(connection, project, project.model("features.panel_rows"))
-        candle_frame = candles.to_pandas().drop(columns=["traded_hour", "known_hour", "turnover", "fetched_at"])
+        candle_frame = candles.to_pandas().drop(columns=["traded_row", "known_row", "turnover", "fetched_at"])
         funding_frame = funding.to_pandas().drop(columns="fetched_at")
         for frame in (candle_frame, funding_frame):
             frame["asset_id"] = pd.Categorical(frame["asset_id"], categories=list(experiment.asset_ids))

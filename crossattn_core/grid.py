@@ -66,6 +66,17 @@ class Grid(BaseModel):
         """
         return 365 * self.bars_per_day
 
+    @property
+    def volatility_bars(self) -> int:
+        """Bars of a trailing volatility: a week's; a day's under an hour, four weeks' of daily bars.
+
+        >>> [Grid(bar=bar).volatility_bars for bar in ("1m", "1h", "4h", "1d")]
+        [1440, 168, 42, 28]
+        """
+        if self.bars_per_day == 1:
+            return 28
+        return self.bars_per_week if self.bars_per_day <= 24 else self.bars_per_day
+
     def bars(self, duration: timedelta | float) -> int:
         """Bars that cover a duration (a number is hours), rounded up; at least one for anything above zero.
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
+from crossattn_core.grid import HOURLY
 from crossattn_core.storage import write_json
 
 __all__ = ["Home", "open_home"]
@@ -47,7 +48,7 @@ def open_home(root: Path, experiment: Experiment) -> Home:
     """Open (or found) the home at ``root`` for ``experiment``.
 
     Raises:
-        HomeError: the home holds another feed or universe; the message lists each difference.
+        HomeError: the home holds another feed, universe or grid; the message lists each difference.
     """
     home = Home(root)
     identity = _identity(experiment)
@@ -83,4 +84,6 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
     }
     if feed.kind == "simulated":
         identity["simulated"] = feed.simulated.content_hash()
+    if experiment.grid != HOURLY:
+        identity["bar"] = experiment.grid.bar
     return identity

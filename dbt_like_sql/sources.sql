@@ -7,8 +7,8 @@ create table if not exists raw.candles (
     asset_id varchar,      -- venue:category:symbol [key]
     opened_at timestamp,   -- first instant that the candle covers [UTC]
     closed_at timestamp,   -- first instant that it no longer covers [UTC]
-    traded_hour timestamp, -- the grid row whose hour (row - 1 h, row] holds the close [UTC]
-    known_hour timestamp,  -- the first grid row that may know it: close and publication lag lie behind [UTC]
+    traded_row timestamp,  -- the grid row whose bar (row - bar, row] holds the close [UTC]
+    known_row timestamp,   -- the first grid row that may know it: close and publication lag lie behind [UTC]
     open double,           -- first price [quote currency]
     high double,           -- highest price [quote currency]
     low double,            -- lowest price [quote currency]
@@ -21,6 +21,7 @@ create table if not exists raw.candles (
 create table if not exists raw.funding (
     asset_id varchar,      -- venue:category:symbol [key]
     settled_at timestamp,  -- when the payment fell due [UTC]
+    settled_row timestamp, -- the grid row whose bar holds the settlement [UTC]
     rate double,           -- paid by longs to shorts [fraction of notional]
     fetched_at timestamp   -- when it was stored [UTC]
 );
@@ -28,6 +29,7 @@ create table if not exists raw.funding (
 create table if not exists raw.dividends (
     asset_id varchar,      -- venue:category:symbol [key]
     ex_at timestamp,       -- opening bell of the ex-date: who holds then is paid [UTC]
+    ex_row timestamp,      -- the grid row whose bar holds the opening bell [UTC]
     amount double,         -- paid for a unit held, on the scale of the stored prices [quote currency]
     fetched_at timestamp   -- when it was stored [UTC]
 );
@@ -68,6 +70,8 @@ create table if not exists raw.assets (
     symbol varchar,                   -- the venue's own symbol [name]
     sector varchar,                   -- group in the hierarchy [name]
     market varchar,                   -- top of the hierarchy [name]
+    bar_minutes integer,              -- length of a bar of the grid [minutes]
+    candles_per_bar integer,          -- candles of a venue that never closes in one bar [count]
     calendar varchar,                 -- sessions that it follows [exchange_calendars name]
     pays_funding boolean,             -- whether holders exchange funding [yes or no]
     max_age_hours integer,            -- older than this, the newest candle is no longer read [hours]
@@ -78,6 +82,7 @@ create table if not exists raw.sessions (
     calendar varchar,      -- exchange_calendars name, or 24/7 [key]
     opened_at timestamp,   -- opening of a candle that the calendar calls for [UTC]
     closed_at timestamp,   -- its close [UTC]
+    closed_row timestamp,  -- the grid row whose bar holds the close [UTC]
     session bigint,        -- running number of the session [count]
     is_optional boolean    -- whether sources often lack it: closing bars of half days [yes or no]
 );
@@ -90,7 +95,7 @@ create table if not exists results.forecasts (
     as_of timestamp,       -- information of the forecast ends here [UTC]
     asset_id varchar,      -- venue:category:symbol [key]
     family varchar,        -- model family [name]
-    horizon integer,       -- hours from fill to exit [hours]
+    horizon integer,       -- bars from fill to exit [bars]
     forecast float,        -- expected return over the horizon [fraction, log]
     model_id varchar       -- the model in force [hash]
 );
@@ -127,7 +132,7 @@ create table if not exists results.attention (
     quantity varchar,      -- what is told, see analysis/snapshot_store.py [name]
     target varchar,        -- who attends [asset key or empty]
     source varchar,        -- who is attended to [asset key or empty]
-    lag integer,           -- hours of lead, -1 where the quantity has none [hours]
+    lag integer,           -- bars of lead, -1 where the quantity has none [bars]
     head integer,          -- attention head, -1 where the quantity has none [index from 0]
     value float            -- the quantity [as its name says]
 );
@@ -140,15 +145,15 @@ create table if not exists results.attention_evidence (
     attention float,          -- share of the follower's attention [fraction]
     gradient float,           -- share of gradient x input [fraction]
     occlusion float,          -- share of the forecast's move when the leader lives in other weeks [fraction]
-    attention_lag integer,    -- lag of the largest attention [hours]
-    gradient_lag integer,     -- lag of the largest gradient x input [hours]
+    attention_lag integer,    -- lag of the largest attention [bars]
+    gradient_lag integer,     -- lag of the largest gradient x input [bars]
     correlation float,        -- largest lagged cross-correlation [correlation]
-    correlation_lag integer,  -- its lag [hours]
+    correlation_lag integer,  -- its lag [bars]
     correlation_q float,      -- false-discovery rate at which it is found [fraction]
     granger_f float,          -- F of the leader's past beside the follower's own [ratio]
     granger_q float,          -- false-discovery rate at which it is found [fraction]
     hy_correlation float,     -- largest Hayashi-Yoshida correlation among leads [correlation]
-    hy_lag integer,           -- its lag [hours]
+    hy_lag integer,           -- its lag [bars]
     hy_ratio float,           -- squares over leads over squares over lags [ratio]
     hy_q float                -- false-discovery rate at which it is found [fraction]
 );

@@ -13,7 +13,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.targets import TargetScaler
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.windows import hourly_log_returns
+from crossattn_core.panel.windows import bar_log_returns
 
 __all__ = ["LaggedReturnModel", "lagged_design", "return_deviation", "scaled_returns"]
 
@@ -25,7 +25,7 @@ class LaggedReturnModel(FittedModel):
     """A model of scaled lagged returns, one function an asset and output.
 
     Args:
-        deviation_N: of each asset's hourly return: the unit of a regressor.
+        deviation_N: of each asset's return of a bar: the unit of a regressor.
         target_scaler: the unit of an output.
     """
 
@@ -67,12 +67,12 @@ def lagged_design(return_TN: NDArray[np.float64], rows: NDArray[np.integer], lag
 
 
 def return_deviation(panel: Panel) -> NDArray[np.float64]:
-    """(N,) root mean square hourly log return over the bars with a candle; 1 for an asset that never moved."""
-    return_TN = hourly_log_returns(panel)
+    """(N,) root mean square log return over the bars with a candle; 1 for an asset that never moved."""
+    return_TN = bar_log_returns(panel)
     deviation_N = np.sqrt((return_TN**2).sum(axis=0) / np.maximum(panel.is_fresh_TN.sum(axis=0), 1))
     return np.where(deviation_N > 0, deviation_N, 1.0)
 
 
 def scaled_returns(panel: Panel, deviation_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T, N) hourly log returns in deviations, cut at a few of them."""
-    return np.clip(hourly_log_returns(panel) / deviation_N, -_CLIP, _CLIP)
+    """(T, N) log returns in deviations, cut at a few of them."""
+    return np.clip(bar_log_returns(panel) / deviation_N, -_CLIP, _CLIP)

@@ -82,7 +82,7 @@ def fit_network(
         train_TNO,
         validation_TNO,
         as_tensor(weight_T),
-        Objective(training, model, experiment.labels, _output_weights(experiment), classes),
+        Objective(training, model, experiment.labels, _output_weights(experiment), classes, experiment.grid.bars_per_year),
         np.array([1, *experiment.labels.horizons]),
         split,
     )

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from crossattn_core.experiment import LabelSettings
 from crossattn_core.panel.labels import Labels, compute_labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.windows import hourly_volatility
+from crossattn_core.panel.windows import trailing_volatility
 
 __all__ = ["NEXT_BAR", "TargetScaler", "fit_target_scaler", "output_labels", "output_names"]
 
 NEXT_BAR = "next_bar"
 _CLIP = 5.0
-"""Scaled labels are cut here: one crash hour must not own the fit."""
+"""Scaled labels are cut here: one crash bar must not own the fit."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TargetScaler:
         if not len(rows):
             return np.zeros((0, *self.deviation_NO.shape), dtype=np.float32)
         first, last = int(np.min(rows)), int(np.max(rows))
-        volatility_RN = hourly_volatility(panel, first=first, last=last)[np.asarray(rows) - first]
+        volatility_RN = trailing_volatility(panel, first=first, last=last)[np.asarray(rows) - first]
         ratio_RN = np.clip(np.nan_to_num(volatility_RN / self.volatility_N, nan=1.0), 0.25, 4.0)
         return (ratio_RN[..., None] * self.deviation_NO).astype(np.float32)
 
@@ -74,7 +74,7 @@ def fit_target_scaler(panel: Panel, known_TNO: NDArray[np.float32], row_R: NDArr
     seen_RNO = np.isfinite(value_RNO)
     square_NO = (np.where(seen_RNO, value_RNO, 0.0) ** 2).sum(axis=0)
     deviation_NO = np.sqrt(square_NO / np.maximum(seen_RNO.sum(axis=0), 1))
-    volatility_RN = hourly_volatility(panel)[row_R]
+    volatility_RN = trailing_volatility(panel)[row_R]
     counted_RN = np.isfinite(volatility_RN)
     volatility_N = np.where(counted_RN, volatility_RN, 0.0).sum(axis=0) / np.maximum(counted_RN.sum(axis=0), 1)
     floor = 1e-6

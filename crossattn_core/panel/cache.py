@@ -5,7 +5,7 @@
 
 A new day is appended: rows that a reader has mapped are never rewritten. Where history itself changed, a new
 generation is written; those who hold the old one keep it until they let go.
-Axes: T bars of the hourly grid, N assets in universe order, F features in experiment order.
+Axes: T bars of the grid, N assets in universe order, F features in experiment order.
 """
 
 import fcntl
@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from crossattn_core.days import grid
 from crossattn_core.errors import ContractError, HistoryError
 from crossattn_core.experiment import Experiment
+from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
@@ -53,6 +53,8 @@ class PanelCache:
         self._experiment = experiment
         self._layout = _layout(experiment)
         self._folder = home.panel / "cache" / combined_hash(*experiment.asset_ids, "|", *experiment.features.names)
+        if experiment.grid != HOURLY:
+            self._folder = self._folder.with_name(f"{self._folder.name}_{experiment.grid.bar}")
 
     def hold(self, chain: list[str], days: list[date]) -> int:
         """Make sure that a generation holds exactly these days as its first ones; return it."""
@@ -83,12 +85,12 @@ class PanelCache:
 
     def mapped(self, generation: int, days: list[date], content_hash: str) -> Panel:
         """The first ``days`` of a generation as read-only maps."""
-        folder, rows = self._folder / str(generation), 24 * len(days)
+        folder, rows = self._folder / str(generation), self._experiment.grid.bars_per_day * len(days)
         arrays = {
             name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r", shape=(rows, *shape))
             for name, (dtype, shape) in self._layout.items()
         }
-        as_of_T = grid(days[0], days[-1])
+        as_of_T = self._experiment.grid.rows(days[0], days[-1])
         as_of_T.setflags(write=False)
         return _panel(self._experiment, as_of_T, arrays, content_hash)
 
@@ -96,26 +98,27 @@ class PanelCache:
         path = self._folder / "cache.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"generation": 0, "chain": []}
 
-    def _row_bytes(self) -> dict[str, int]:
-        return {name: np.dtype(dtype).itemsize * math.prod(shape) for name, (dtype, shape) in self._layout.items()}
+    def _day_bytes(self) -> dict[str, int]:
+        bars = self._experiment.grid.bars_per_day
+        return {name: bars * np.dtype(dtype).itemsize * math.prod(shape) for name, (dtype, shape) in self._layout.items()}
 
     def _copy(self, source: int, target: int, days: int) -> None:
         folder = self._folder / str(target)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for name, row_bytes in self._row_bytes().items():
+        for name, day_bytes in self._day_bytes().items():
             (folder / f"{name}.bin").touch()
             if days:
                 source_file = self._folder / str(source) / f"{name}.bin"
-                np.memmap(source_file, dtype=np.uint8, mode="r", shape=(days * 24 * row_bytes,)).tofile(folder / f"{name}.bin")
+                np.memmap(source_file, dtype=np.uint8, mode="r", shape=(days * day_bytes,)).tofile(folder / f"{name}.bin")
 
     def _append(self, generation: int, held_days: int, days: list[date]) -> None:
         folder = self._folder / str(generation)
-        streams = {name: (folder / f"{name}.bin").open("r+b") for name in self._row_bytes()}
+        streams = {name: (folder / f"{name}.bin").open("r+b") for name in self._day_bytes()}
         try:
-            for name, row_bytes in self._row_bytes().items():
+            for name, day_bytes in self._day_bytes().items():
                 # What a killed append left behind the manifest's rows was never mapped.
-                streams[name].truncate(held_days * 24 * row_bytes)
+                streams[name].truncate(held_days * day_bytes)
                 streams[name].seek(0, 2)
             for day in days:
                 rows = read_day(self._home, self._experiment, day)
@@ -132,13 +135,13 @@ def panel_columns(experiment: Experiment) -> list[str]:
 
 
 def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
-    """The panel's columns of one stored day, 24 rows an asset of this universe, hour by hour.
+    """The panel's columns of one stored day, a row a bar and asset of this universe, bar by bar.
 
     Raises:
         HistoryError: the file is gone.
-        ContractError: it lacks a column or an asset.
+        ContractError: it lacks a column or an asset, or is a day of another grid.
     """
-    path, assets = day_path(home, day), experiment.asset_ids
+    path, assets, bars = day_path(home, day), experiment.asset_ids, experiment.grid.bars_per_day
     columns = panel_columns(experiment)
     try:
         rows = pq.ParquetFile(path).read(columns=columns)
@@ -148,11 +151,13 @@ def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
     if absent:
         raise ContractError(f"{path}: holds no column {', '.join(absent)}; build the SQL models and export {day} again")
     held = rows["asset_id"].to_pylist()
-    return rows if held == list(assets) * 24 else rows.take(pa.array(_places(held, assets, path)))
+    if held == list(assets) * bars:
+        return rows
+    return rows.take(pa.array(_places(held, assets, bars, path)))
 
 
 def panel_of(experiment: Experiment, rows: pa.Table, as_of_T: NDArray[np.datetime64]) -> Panel:
-    """Rows in order (hour by hour, assets in universe order) as a panel in memory; its content hash is empty."""
+    """Rows in order (bar by bar, assets in universe order) as a panel in memory; its content hash is empty."""
     arrays = {
         name: _array(experiment, rows, name).reshape(len(as_of_T), *shape) for name, (_, shape) in _layout(experiment).items()
     }
@@ -182,17 +187,20 @@ def _panel(experiment: Experiment, as_of_T: NDArray[np.datetime64], arrays: dict
         feature_TNF=arrays["feature"],
         **{f"{name}_TN": arrays[name] for name in _ARRAYS},
         content_hash=content_hash,
+        grid=experiment.grid,
     )
 
 
-def _places(held: list[str], assets: tuple[str, ...], path: Path) -> list[int]:
-    """Rows of this universe, hour by hour, in a file that holds a wider one."""
-    assets_held = len(held) // 24
+def _places(held: list[str], assets: tuple[str, ...], bars: int, path: Path) -> list[int]:
+    """Rows of this universe, bar by bar, in a file that holds a wider one."""
+    assets_held, rest = divmod(len(held), bars)
+    if rest or held != held[:assets_held] * bars:
+        raise ContractError(f"{path}: holds {len(held)} rows, which are no day of {bars} bars; export this day again")
     at = {asset: place for place, asset in enumerate(held[:assets_held])}
     absent = [asset for asset in assets if asset not in at]
     if absent:
         raise ContractError(f"{path}: holds no {', '.join(absent)} (it holds {', '.join(at)}); export this day again")
-    return [hour * assets_held + at[asset] for hour in range(24) for asset in assets]
+    return [bar * assets_held + at[asset] for bar in range(bars) for asset in assets]
 
 
 def day_path(home: Home, day: date) -> Path:

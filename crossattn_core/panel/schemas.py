@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.days import HOUR
 from crossattn_core.errors import ContractError, LookaheadError
 from crossattn_core.panel.panel import Panel
 
@@ -184,7 +183,7 @@ def check_panel(panel: Panel, first_row: int = 0, *, has_past: bool = False) -> 
         has_past: row 0 is not the first that ever was, so its marks may be carried from rows that are not here.
 
     Raises:
-        ContractError: shapes differ, time is not hourly, a mask disagrees with prices or ages, a price carried forward
+        ContractError: shapes differ, rows are not a bar apart, a mask disagrees with prices or ages, a price carried forward
             changed, or a feature has a value where nothing was fresh.
         LookaheadError: a row holds a candle that closed after its ``as_of``.
     """
@@ -194,10 +193,11 @@ def check_panel(panel: Panel, first_row: int = 0, *, has_past: bool = False) -> 
         if array.shape != expected:
             raise ContractError(f"panel: {name} has shape {array.shape}, where the panel is {expected}; export again")
     step_T = np.diff(panel.as_of_T[max(first_row - 1, 0) :])
-    if (step_T != HOUR).any():
-        row = max(first_row - 1, 0) + int(np.flatnonzero(step_T != HOUR)[0])
+    if (step_T != panel.grid.step_us).any():
+        row = max(first_row - 1, 0) + int(np.flatnonzero(step_T != panel.grid.step_us)[0])
         raise ContractError(
-            f"panel: {panel.as_of_T[row]} is followed by {panel.as_of_T[row + 1]}, not by the next hour; export again"
+            f"panel: {panel.as_of_T[row]} is followed by {panel.as_of_T[row + 1]}, not by the next row, "
+            f"{panel.grid.words()} later; export again"
         )
     rows = slice(first_row, None)
     fresh_TN, age_TN, mark_TN = panel.is_fresh_TN[rows], panel.age_hours_TN[rows], panel.mark_price_TN[rows]
@@ -247,9 +247,9 @@ def check_cut_off(fitted_last: np.datetime64, cut_off: np.datetime64, what: str 
         LookaheadError: ``fitted_last``, the newest row (or label end) that was used, lies behind ``cut_off``.
     """
     if fitted_last > cut_off:
-        late = (fitted_last - cut_off) / HOUR
+        late = (fitted_last - cut_off) / np.timedelta64(1, "h")
         raise LookaheadError(
-            f"{what}: fitted on rows up to {fitted_last}Z, {late:.0f} h behind the cut-off {cut_off}Z; fit it again"
+            f"{what}: fitted on rows up to {fitted_last}Z, {late:g} h behind the cut-off {cut_off}Z; fit it again"
         )
 
 

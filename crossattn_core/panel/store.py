@@ -1,11 +1,11 @@
 """The stored panel: daily Parquet is the truth, the memory-mapped arrays a cache of it.
 
-    panel/days/2025-01-01.parquet   24 rows an asset, every column of features.panel_rows
+    panel/days/2025-01-01.parquet   a row a bar and asset, every column of features.panel_rows
     panel/index.json                day -> hash of its values, and what the days hold
     panel/cache/                    the arrays that ``open_panel`` maps, made by the export
 
 Rows are checked before they are written. A new day is appended: rows that a reader has mapped are never rewritten (see cache.py).
-Axes: T bars of the hourly grid.
+Axes: T bars of the grid.
 """
 
 import hashlib
@@ -17,9 +17,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from crossattn_core.days import bounds, days_between, grid
+from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import ContractError, HistoryError
 from crossattn_core.experiment import Experiment
+from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
 from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked, panel_columns, panel_of, read_day
 from crossattn_core.panel.panel import Panel
@@ -29,7 +30,7 @@ from crossattn_core.storage import write_json, write_parquet
 
 __all__ = ["chain_hash", "export_days", "exported_days", "open_panel"]
 
-_DAYS_AT_ONCE = 61  # bounds the memory of a long export
+_BARS_AT_ONCE = 61 * 24  # bounds the memory of a long export
 
 
 def export_days(
@@ -41,13 +42,14 @@ def export_days(
         day -> hash of its values; a day whose hash is unchanged is not written again.
 
     Raises:
-        ContractError: a feature that the experiment names is no column, an hour of an asset is missing or doubled, or a row
+        ContractError: a feature that the experiment names is no column, a bar of an asset is missing or doubled, or a row
             or mask breaks the panel's contract. What was exported before stays.
     """
     hashes: dict[date, str] = {}
+    days_at_once = max(_BARS_AT_ONCE // experiment.grid.bars_per_day, 2)
     for chunk_first in days_between(first, last):
-        if (chunk_first - first).days % _DAYS_AT_ONCE == 0:
-            chunk_last = min(chunk_first + timedelta(days=_DAYS_AT_ONCE - 1), last)
+        if (chunk_first - first).days % days_at_once == 0:
+            chunk_last = min(chunk_first + timedelta(days=days_at_once - 1), last)
             rows = _panel_rows(connection, experiment, chunk_first, chunk_last)
             ordered = _placed(experiment, rows, chunk_first, chunk_last)
             _check(home, experiment, ordered, chunk_first, chunk_last)
@@ -105,9 +107,9 @@ def _panel_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, f
 
 
 def _placed(experiment: Experiment, rows: pa.Table, first: date, last: date) -> pa.Table:
-    """The rows hour by hour, assets in universe order; placed by their keys, so that a missing one cannot shift another."""
-    as_of_T, assets = grid(first, last), experiment.asset_ids
-    row_at = (rows["as_of"].to_numpy().astype("datetime64[us]") - as_of_T[0]) // np.timedelta64(1, "h")
+    """The rows bar by bar, assets in universe order; placed by their keys, so that a missing one cannot shift another."""
+    as_of_T, assets = experiment.grid.rows(first, last), experiment.asset_ids
+    row_at = experiment.grid.position(rows["as_of"].to_numpy(), as_of_T[0])
     found = rows["asset_id"].combine_chunks().dictionary_encode()
     position = {asset: place for place, asset in enumerate(assets)}
     at_code = np.array([position.get(asset, -1) for asset in found.dictionary.to_pylist()], dtype=np.int64)
@@ -135,24 +137,29 @@ def _check(home: Home, experiment: Experiment, ordered: pa.Table, first: date, l
     is_known = has_past and before in exported_days(home) and day_path(home, before).is_file()
     if is_known:
         with_context = pa.concat_tables([read_day(home, experiment, before), with_context])
-    as_of_T = grid(before if is_known else first, last)
-    check_panel(panel_of(experiment, with_context, as_of_T), first_row=24 if is_known else 0, has_past=has_past)
+    as_of_T = experiment.grid.rows(before if is_known else first, last)
+    bars = experiment.grid.bars_per_day
+    check_panel(panel_of(experiment, with_context, as_of_T), first_row=bars if is_known else 0, has_past=has_past)
 
 
 def _write_days(home: Home, experiment: Experiment, ordered: pa.Table, first: date, last: date) -> dict[date, str]:
     assets = experiment.asset_ids
-    per_day = 24 * len(assets)
+    per_day = experiment.grid.bars_per_day * len(assets)
     rows = {day: ordered.slice(number * per_day, per_day) for number, day in enumerate(days_between(first, last))}
     hashes = {day: _hash_of(rows[day]) for day in rows}
     with locked(home.panel / "index.lock"):
         index = _index(home)
-        stored = index.get("days", {}) if index.get("columns") == ordered.column_names else {}
+        is_same_grid = index.get("bar", "1h") == experiment.grid.bar
+        stored = index.get("days", {}) if is_same_grid and index.get("columns") == ordered.column_names else {}
         for day in rows:
             path = day_path(home, day)
             if stored.get(day.isoformat()) != hashes[day] or not path.is_file():
                 write_parquet(path, rows[day])
-        merged = index.get("days", {}) | {day.isoformat(): value for day, value in hashes.items()}
-        write_json(home.panel / "index.json", {"columns": ordered.column_names, "assets": list(assets), "days": merged})
+        merged = (index.get("days", {}) if is_same_grid else {}) | {day.isoformat(): value for day, value in hashes.items()}
+        write_json(
+            home.panel / "index.json",
+            {"bar": experiment.grid.bar, "columns": ordered.column_names, "assets": list(assets), "days": merged},
+        )
     return hashes
 
 
@@ -168,7 +175,8 @@ def _hash_of(rows: pa.Table) -> str:
 
 
 def _chained(experiment: Experiment, exported: dict[date, str]) -> dict[date, str]:
-    value = combined_hash("panel 1", *experiment.asset_ids, *experiment.features.names)
+    grid = () if experiment.grid == HOURLY else (experiment.grid.bar,)
+    value = combined_hash("panel 1", *grid, *experiment.asset_ids, *experiment.features.names)
     chain: dict[date, str] = {}
     day = experiment.period.start
     while day in exported:

@@ -16,7 +16,7 @@ from torch import Tensor
 from crossattn_core.panel.panel import Panel
 from crossattn_core.stats.returns import log_returns
 
-__all__ = ["RecentBars", "Scaler", "Windows", "fit_scaler", "hourly_log_returns", "hourly_volatility"]
+__all__ = ["RecentBars", "Scaler", "Windows", "bar_log_returns", "fit_scaler", "trailing_volatility"]
 
 _CLIP = 6.0
 """Deviations beyond which a scaled feature is cut: one bad candle must not own a batch."""
@@ -128,7 +128,7 @@ class Windows:
         return self.readable_TN[row_B - self._origin]
 
 
-def hourly_log_returns(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
+def bar_log_returns(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
     """(last - first + 1, N) log return from the previous known close to each bar's; 0 where no candle closed."""
     stop = len(panel.as_of_T) if last is None else last + 1
     start = max(first - 1, 0)
@@ -136,15 +136,16 @@ def hourly_log_returns(panel: Panel, *, first: int = 0, last: int | None = None)
     return np.where(np.isfinite(return_TN) & np.asarray(panel.is_fresh_TN[first:stop]), return_TN, 0.0)
 
 
-def hourly_volatility(panel: Panel, span: int = 168, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
-    """(last - first + 1, N) root mean square of the fresh hourly log returns of the trailing ``span`` bars.
+def trailing_volatility(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
+    """(last - first + 1, N) root mean square of the fresh log returns of the trailing ``grid.volatility_bars`` bars (``span``).
 
     Causal: row t reads bars t - span + 1 .. t. NaN where no candle closed among them.
     """
+    span = panel.grid.volatility_bars
     # Sums run in blocks of `span` bars counted from the panel's first, so a slice gives the same bits as the whole.
     origin = max(first // span - 1, 0) * span
     stop = len(panel.as_of_T) if last is None else last + 1
-    return_TN = hourly_log_returns(panel, first=origin, last=stop - 1)
+    return_TN = bar_log_returns(panel, first=origin, last=stop - 1)
     fresh_TN = np.asarray(panel.is_fresh_TN[origin:stop]).astype(np.float64)
     sum_TN = _trailing_sum(return_TN**2, span)[first - origin :]
     count_TN = _trailing_sum(fresh_TN, span)[first - origin :]

@@ -40,9 +40,9 @@ class Regimes:
     level_D: NDArray[np.float64]
     """The quantity that decided."""
     volatility_D: NDArray[np.float64]
-    """Root mean square hourly log return of the day, averaged over assets; NaN without trade."""
+    """Root mean square log return of the day's bars, averaged over assets; NaN without trade."""
     correlation_D: NDArray[np.float64]
-    """Correlation of hourly returns within the day, averaged over pairs of assets; NaN without common hours."""
+    """Correlation of bars' returns within the day, averaged over pairs of assets; NaN without common bars."""
 
     def until(self, day: date) -> "Regimes":
         """The days before ``day``: what is known at its 00:00."""

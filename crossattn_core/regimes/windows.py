@@ -26,8 +26,8 @@ WINDOW_COLUMNS = (
 )
 """Grain: one row a window. ``onset``: first day of the run that was confirmed (descriptive, known only later).
 ``confirmed``: first day on which the regime is in force from 00:00. ``end``: first day of the next window (exclusive), NaT
-while open. ``days`` so far; ``volatility``: mean root mean square hourly log return of its days; ``correlation``: mean pairwise
-correlation of hourly returns within its days; ``opened_by``: first,
+while open. ``days`` so far; ``volatility``: mean root mean square log return of its days' bars; ``correlation``: mean pairwise
+correlation of bars' returns within its days; ``opened_by``: first,
 regime_change or maximum_length."""
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crossattn_core.days import HOURS_PER_YEAR
 from crossattn_core.experiment import LabelSettings, ModelSettings, TrainingSettings
 from crossattn_core.model.heads import DIRECTIONS, direction_classes, portfolio_weights
 from crossattn_core.training.loss import direction_loss, rank_loss, regression_loss, sharpe_loss
@@ -40,6 +39,7 @@ class Objective:
     labels: LabelSettings
     output_weight_O: Tensor
     classes: ClassFacts
+    bars_per_year: int
 
     @property
     def step(self) -> int:
@@ -74,13 +74,13 @@ class Objective:
                     weight_B,
                     follows_B,
                     cost=settings.turnover_cost_bps / 1e4,
-                    decisions_per_year=HOURS_PER_YEAR / self.step,
+                    decisions_per_year=self.bars_per_year / self.step,
                 )
 
     def to(self, device: torch.device) -> "Objective":
         """The same on another device."""
         classes = ClassFacts(self.classes.prior_OC.to(device), self.classes.mean_OC.to(device))
-        return Objective(self.settings, self.model, self.labels, self.output_weight_O.to(device), classes)
+        return Objective(self.settings, self.model, self.labels, self.output_weight_O.to(device), classes, self.bars_per_year)
 
 
 def class_facts(target_RNO: Tensor, band: float) -> ClassFacts:

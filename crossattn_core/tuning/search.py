@@ -161,7 +161,7 @@ def _net_sharpe(weight_RN: NDArray[np.float32], known: Panel, row_R: NDArray[np.
         torch.from_numpy(np.isfinite(return_TN[row_D]).any(axis=1).astype(np.float32)),
         torch.arange(len(row_D)) > 0,
         cost=experiment.training.turnover_cost_bps / 1e4,
-        decisions_per_year=8760 / horizon,
+        decisions_per_year=experiment.grid.bars_per_year / horizon,
     )
     return -float(loss)
 

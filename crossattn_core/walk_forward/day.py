@@ -167,7 +167,13 @@ class Walker:
         record: dict[str, Any] = {}
         if start.decision.action == "retrain":
             rows = len(start.known.as_of_T)
-            weight_T = row_weights(rows, start.regimes.regime_D, start.in_force.regime, self.experiment.retrain)
+            weight_T = row_weights(
+                rows,
+                start.regimes.regime_D,
+                start.in_force.regime,
+                self.experiment.retrain,
+                bars_per_day=start.known.grid.bars_per_day,
+            )
             edge_FQ = drift_edges(start.known, weight_T)
             drift = self.past.stability(start.known, edge_FQ)
             for family in self.experiment.retrain.families:

@@ -6,11 +6,9 @@ Axes: T bars up to the cut-off, D days, N assets, F features, Q inner edges of e
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.experiment import Experiment, LabelSettings, RetrainSettings
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.stats.ic import mean_ic
 
 __all__ = ["drift_edges", "history_of_fit", "realised_ic_by_family", "row_weights", "stability_index"]
@@ -18,17 +16,19 @@ __all__ = ["drift_edges", "history_of_fit", "realised_ic_by_family", "row_weight
 _BINS = 10
 
 
-def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, settings: RetrainSettings) -> NDArray[np.float32]:
+def row_weights(
+    rows: int, regime_D: NDArray[np.int64], regime_in_force: int, settings: RetrainSettings, *, bars_per_day: int
+) -> NDArray[np.float32]:
     """(T,) weight of each training row at the end of row ``rows`` - 1.
 
     Half as much for each half-life of age; less for days of another regime than the one in force; 0 before
     ``history_days``. With the regime unknown all days count alike.
     """
     row_T = np.arange(rows)
-    age_days_T = (rows - 1 - row_T) // BARS_A_DAY
+    age_days_T = (rows - 1 - row_T) // bars_per_day
     weight_T = 0.5 ** (age_days_T / settings.recency_half_life_days)
     if regime_in_force >= 0:
-        known_T = np.repeat(regime_D, BARS_A_DAY)[:rows]
+        known_T = np.repeat(regime_D, bars_per_day)[:rows]
         regime_T = np.pad(known_T, (0, rows - len(known_T)), constant_values=-1)
         weight_T = np.where(regime_T == regime_in_force, weight_T, weight_T * settings.other_regime_weight)
     return np.where(age_days_T < settings.history_days, weight_T, 0.0).astype(np.float32)
@@ -37,11 +37,12 @@ def row_weights(rows: int, regime_D: NDArray[np.int64], regime_in_force: int, se
 def history_of_fit(panel: Panel, weight_T: NDArray[np.float32], experiment: Experiment) -> tuple[Panel, NDArray[np.float32]]:
     """The part of ``panel`` that a fit needs, and its rows' weights: the rows that count and the windows behind them.
 
-    Bars before that would be scaled and multiplied by a weight of zero. The cut is on a whole week, like the
-    blocks of trailing sums.
+    Bars before that would be scaled and multiplied by a weight of zero. The cut is on a whole block of the
+    trailing volatility's sums (a week of hours).
     """
-    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * HOURS_PER_WEEK
-    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // HOURS_PER_WEEK * HOURS_PER_WEEK
+    block = panel.grid.volatility_bars
+    behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * block
+    start = max(int(np.argmax(weight_T > 0)) - behind, 0) // block * block
     if not start:
         return panel, weight_T
     return panel.cut(slice(start, None), f"{panel.content_hash}[{start}:]"), weight_T[start:]
@@ -87,5 +88,5 @@ def realised_ic_by_family(
     ``panel`` ends at the decision: a label that ends later does not exist here.
     """
     shortest = settings.model_copy(update={"horizons": settings.horizons[:1], "trade_horizon": settings.horizons[0]})
-    outcome_RN = compute_labels(np.asarray(panel.trade_price_TN[first_row:]), shortest).value_TNH[:, :, 0]
+    outcome_RN = compute_labels(panel.cut(slice(first_row, None), ""), shortest).value_TNH[:, :, 0]
     return {family: mean_ic(forecast_RN, outcome_RN) for family, forecast_RN in forecast_by_family_RN.items()}

@@ -16,7 +16,6 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import FORMAT
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash, hash_of_values
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.stages import FORECAST_KNOBS, knob_values
 from crossattn_core.walk_forward.overrides import Override
 
@@ -56,10 +55,11 @@ def panel_chain(panel: Panel) -> dict[date, str]:
     digest = hashlib.blake2b(digest_size=16)
     digest.update("\n".join((*panel.asset_ids, "", *panel.features, "", *arrays)).encode())
     chain: dict[date, str] = {}
-    for start in range(0, len(panel.as_of_T), BARS_A_DAY):
+    bars = panel.grid.bars_per_day
+    for start in range(0, len(panel.as_of_T), bars):
         for array in arrays.values():
-            digest.update(np.ascontiguousarray(array[start : start + BARS_A_DAY]).tobytes())
-        chain[panel.as_of_T[start].astype("datetime64[D]").item()] = digest.hexdigest()
+            digest.update(np.ascontiguousarray(array[start : start + bars]).tobytes())
+        chain[(panel.as_of_T[start] - panel.grid.step_us).astype("datetime64[D]").item()] = digest.hexdigest()
     return chain
 
 

@@ -18,7 +18,6 @@ from crossattn_core.home import Home
 from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.daily import Regimes, daily_regimes
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.regimes.windows import InForce, regime_in_force, regime_windows
 from crossattn_core.walk_forward.drift import realised_ic_by_family, stability_index
 from crossattn_core.walk_forward.fingerprint import panel_chain
@@ -101,8 +100,9 @@ class Past:
 
     def rows(self, day: date) -> slice:
         """The panel's rows of ``day``, as many as it holds."""
-        first = (day - self.first_day).days * BARS_A_DAY
-        return slice(first, min(first + BARS_A_DAY, len(self.panel.as_of_T)))
+        bars = self.panel.grid.bars_per_day
+        first = (day - self.first_day).days * bars
+        return slice(first, min(first + bars, len(self.panel.as_of_T)))
 
     def known(self, day: date) -> Panel:
         """The panel up to ``day`` 00:00, under a name that does not depend on what follows."""
@@ -118,7 +118,7 @@ class Past:
 
     def stability(self, known: Panel, edge_FQ: NDArray[np.float64]) -> float:
         """Population-stability index of the newest days of ``known`` against training rows with these deciles."""
-        first_row = max(len(known.as_of_T) - self.experiment.retrain.drift_days * BARS_A_DAY, 0)
+        first_row = max(len(known.as_of_T) - self.experiment.retrain.drift_days * known.grid.bars_per_day, 0)
         return stability_index(known, first_row, edge_FQ)
 
     def remember_deciles(self, day: date, edge_FQ: NDArray[np.float64]) -> None:
@@ -155,12 +155,12 @@ class Past:
             return float("nan")
         days = min(settings.degraded_days, age_days)
         past_days = [day - timedelta(days=back) for back in range(days, 0, -1)]
-        nothing_RN = np.full((BARS_A_DAY, len(known.asset_ids)), np.nan, dtype=np.float32)
+        nothing_RN = np.full((known.grid.bars_per_day, len(known.asset_ids)), np.nan, dtype=np.float32)
         forecast_by_family_RN = {
             family: np.concatenate([self._forecasts_of(past).get(family, nothing_RN) for past in past_days])
             for family in settings.families
         }
-        first_row = len(known.as_of_T) - days * BARS_A_DAY
+        first_row = len(known.as_of_T) - days * known.grid.bars_per_day
         ic = realised_ic_by_family(known, first_row, forecast_by_family_RN, self.experiment.labels)
         first, *others = (ic[family] for family in settings.families)
         others = [value for value in others if np.isfinite(value)]

@@ -16,7 +16,7 @@ __all__ = ["MODELS_FOLDER", "RANGE_VARIABLES", "Column", "Model", "Project", "ne
 MODELS_FOLDER = Path(__file__).resolve().parents[2] / "dbt_like_sql"
 
 
-RANGE_VARIABLES = ("start", "end", "warm_start")
+RANGE_VARIABLES = ("start", "end", "warm_start", "bar")
 """Session variables that a model may read: rows in ($start, $end] are made, rows after $warm_start suffice."""
 
 

@@ -43,7 +43,7 @@ def sync_results(
     settings = {
         "execution_lag": labels.execution_lag,
         "max_exit_delay_hours": labels.max_exit_delay_hours,
-        "bar_minutes": experiment.grid.step.total_seconds() // 60,
+        "bar_minutes": experiment.grid.hours_per_bar * 60,
     }
     with transaction(connection):
         rows = {name: _load(connection, known[name], paths) for name, paths in files.items()}

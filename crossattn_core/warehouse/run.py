@@ -5,6 +5,7 @@ partitions, any rerun and any split of a range give the same stored bits.
 """
 
 import importlib
+import inspect
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -22,7 +23,9 @@ from crossattn_core.warehouse.sources import create_sources, existing_columns
 
 __all__ = ["BuildResult", "build", "prepare", "python_rows", "set_range"]
 
+_HOUR = timedelta(hours=1)
 _MONTHS_AT_ONCE = 4
+"""Of an hourly grid; one at a time where bars are shorter."""
 _VIEWS = """
     select schema_name || '.' || view_name, comment
     from duckdb_views()
@@ -72,12 +75,13 @@ def build(
             return BuildResult(name, model.kind, None, tests=results())
         if model.kind == "table":
             with transaction(connection):
-                set_range(connection, start, end, start)
+                set_range(connection, start, end, start, _bar(connection))
                 connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
                 tests = results()
             return BuildResult(name, model.kind, _count(connection, name), tests=tests)
         with transaction(connection):
-            for part_first, part_last in _parts(first, last):
+            months = _MONTHS_AT_ONCE if _bar(connection) >= _HOUR else 1
+            for part_first, part_last in _parts(first, last, months):
                 _replace_range(connection, model, bounds(part_first)[0], bounds(part_last)[1])
             tests = results()
             rows, hashes = _by_day(connection, model, first, last)
@@ -157,13 +161,22 @@ def _shape_table(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
             connection.execute(f"alter table {model.name} drop column {name}")
 
 
-def set_range(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime, warm_start: datetime) -> None:
-    """Set the session variables that models read."""
+def set_range(
+    connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime, warm_start: datetime, bar: timedelta = _HOUR
+) -> None:
+    """Set the session variables that models read; ``bar`` is the length of a bar of the grid."""
     for variable, instant in (("start", start), ("end", end), ("warm_start", warm_start)):
         connection.execute(f"set variable \"{variable}\" = timestamp '{instant}'")
+    connection.execute(f'set variable "bar" = to_minutes({bar // timedelta(minutes=1)})')
 
 
-def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> datetime:
+def _bar(connection: duckdb.DuckDBPyConnection) -> timedelta:
+    """Length of a bar of the grid that the raw tables were filled for; an hour where they are empty."""
+    minutes = connection.execute("select max(bar_minutes) from raw.assets").fetchall()[0][0]
+    return _HOUR if minutes is None else timedelta(minutes=minutes)
+
+
+def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime, bar: timedelta) -> datetime:
     """The instant after which reading suffices: the n-th row before the anchor of every asset that counts.
 
     Looks back a little for all assets, further for those that lack rows there, and through all of history only for
@@ -172,7 +185,8 @@ def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     warm_up = model.warm_up
     if warm_up is None:
         return start
-    anchor = datetime(start.year, start.month, 1) if warm_up.anchor == "month" else start
+    # With bars under an hour a month is long: what starts anew each month starts anew each day.
+    anchor = datetime(start.year, start.month, 1) if warm_up.anchor == "month" and bar >= _HOUR else start
     counted = (
         "select position from raw.assets"
         if warm_up.silent_assets
@@ -180,12 +194,12 @@ def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     )
     short = [row[0] for row in connection.execute(counted).fetchall()]
     needed = [anchor]
-    # A market that never closes has its bars in little more than as many hours; on a stock exchange six hours a bar,
+    # A market that never closes has its bars in little more than as many rows; on a stock exchange six rows a bar,
     # and five days for its longest pause, reach far enough.
-    for hours in (warm_up.bars * 5 // 4 + 48, warm_up.bars * 6 + 120, None):
+    for span in ((warm_up.bars * 5 // 4 + 48) * bar, warm_up.bars * 6 * bar + timedelta(days=5), None):
         if not short:
             break
-        behind = "" if hours is None else f"and as_of > timestamp '{anchor - timedelta(hours=hours)}'"
+        behind = "" if span is None else f"and as_of > timestamp '{anchor - span}'"
         found = connection.execute(
             f"""
             select position, len(newest), newest[-1]
@@ -198,7 +212,7 @@ def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: date
             """,
             [short],
         ).fetchall()
-        reached = {position: oldest for position, rows, oldest in found if rows == warm_up.bars or hours is None}
+        reached = {position: oldest for position, rows, oldest in found if rows == warm_up.bars or span is None}
         needed += reached.values()
         short = [position for position in short if position not in reached]
     return min(needed) - timedelta(microseconds=1)
@@ -211,7 +225,11 @@ def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: date
     names = [name for name in RANGE_VARIABLES if re.search(rf"\${name}\b", model.select_text)]
     values = {name: connection.execute(f"select getvariable('{name}')").fetchall()[0][0] for name in names}
     read = connection.sql(model.select_text, params=values).to_arrow_table()
-    made = getattr(importlib.import_module(module), function)(read, start, end)
+    make = getattr(importlib.import_module(module), function)
+    # A function that depends on the grid takes the length of its bar.
+    takes_bar = "bar" in inspect.signature(make).parameters
+    bar = connection.execute("select getvariable('bar')").fetchall()[0][0]
+    made = make(read, start, end, bar=bar) if takes_bar else make(read, start, end)
     declared = [column.name for column in model.columns]
     if made.column_names != declared:
         raise WarehouseError(f"{model.path}:1: {model.function} returned {made.column_names}; the header declares {declared}")
@@ -219,7 +237,8 @@ def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: date
 
 
 def _replace_range(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> None:
-    set_range(connection, start, end, _warm_start(connection, model, start, end))
+    bar = _bar(connection)
+    set_range(connection, start, end, _warm_start(connection, model, start, end, bar), bar)
     connection.execute(f"delete from {model.name} where {within(model.time_column or '', start, end)}")
     if model.kind != "python":
         connection.execute(f"insert into {model.name} by name from ({model.select_text}\n)")
@@ -231,14 +250,14 @@ def _replace_range(connection: duckdb.DuckDBPyConnection, model: Model, start: d
         connection.unregister("made_rows")
 
 
-def _parts(first: date, last: date) -> list[tuple[date, date]]:
+def _parts(first: date, last: date, months: int = _MONTHS_AT_ONCE) -> list[tuple[date, date]]:
     """A long range in parts of whole months: bounds the memory, keeps the stored rows nearly in time order without a sort.
 
     >>> [f"{low:%m-%d}..{high:%m-%d}" for low, high in _parts(date(2025, 2, 10), date(2025, 9, 3))]
     ['02-10..05-31', '06-01..09-03']
     """
     starts = [first]
-    while (following := _month_after(starts[-1], _MONTHS_AT_ONCE)) <= last:
+    while (following := _month_after(starts[-1], months)) <= last:
         starts.append(following)
     return list(zip(starts, [*(start - timedelta(days=1) for start in starts[1:]), last], strict=True))
 

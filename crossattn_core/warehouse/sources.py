@@ -1,7 +1,7 @@
 """Filling the raw tables: what the lake, the universe and the calendars know of a range of days."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ import pyarrow as pa
 from crossattn_core.days import bounds
 from crossattn_core.errors import WarehouseError
 from crossattn_core.experiment import Experiment
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.trading_calendar import ALWAYS_OPEN, expected_bars
 from crossattn_core.warehouse.connection import transaction, within
 from crossattn_core.warehouse.project import MODELS_FOLDER
@@ -20,8 +21,8 @@ __all__ = ["CandleSource", "asset_rows", "create_sources", "existing_columns", "
 
 
 def _grid_row(instant: str) -> str:
-    """SQL for the grid row whose hour (row - 1 h, row] holds ``instant``."""
-    return f"date_trunc('hour', {instant} + interval 1 hour - interval 1 microsecond)"
+    """SQL for the grid row whose bar (row - $bar, row] holds ``instant``."""
+    return f"time_bucket($bar, {instant} + $bar - interval 1 microsecond)"
 
 
 _COLUMNS = """
@@ -34,10 +35,14 @@ _LAG = "(select to_seconds(publication_lag_seconds) from raw.assets where assets
 _MADE_HERE = {
     # Stored with the rows, because a filter on them must find its blocks without reading the rest.
     "raw.candles": {
-        "traded_hour": _grid_row("closed_at"),
-        "known_hour": _grid_row(f"closed_at + coalesce({_LAG}, interval 0 second)"),
-    }
+        "traded_row": _grid_row("closed_at"),
+        "known_row": _grid_row(f"closed_at + coalesce({_LAG}, interval 0 second)"),
+    },
+    "raw.funding": {"settled_row": _grid_row("settled_at")},
+    "raw.dividends": {"ex_row": _grid_row("ex_at")},
+    "raw.sessions": {"closed_row": _grid_row("closed_at")},
 }
+"""Table -> column -> how it follows from the columns of the lake and the length of a bar."""
 _SESSIONS = pa.schema(
     [
         ("calendar", pa.string()),
@@ -110,12 +115,12 @@ def sync_sources(
         "raw.revisions": (within("closed_at", start, end), lake.read_revisions(first, last)),
         "raw.quarantine": (within("closed_at", start, end), lake.read_quarantine(first, last)),
         "raw.coverage": (days, lake.read_coverage(first, last)),
-        "raw.sessions": (within("closed_at", start, end), session_rows(calendars, first, last)),
+        "raw.sessions": (within("closed_at", start, end), session_rows(calendars, first, last, experiment.candle_grid)),
     }
     try:
         with transaction(connection):
             for table, (condition, replacement) in rows.items():
-                _replace(connection, table, condition, replacement)
+                _replace(connection, table, condition, replacement, experiment.grid.step)
     except duckdb.Error as error:
         raise WarehouseError(f"the lake's rows of {first}..{last} do not fit, nothing was changed: {error}") from error
     return {table: replacement.num_rows for table, (_, replacement) in rows.items()}
@@ -133,6 +138,8 @@ def asset_rows(experiment: Experiment) -> pa.Table:
                 "symbol": asset.symbol,
                 "sector": asset.sector,
                 "market": asset.market,
+                "bar_minutes": experiment.grid.step // timedelta(minutes=1),
+                "candles_per_bar": experiment.grid.step // experiment.candle_grid.step,
                 "calendar": asset.calendar,
                 "pays_funding": asset.pays_funding,
                 "max_age_hours": experiment.features.max_age_hours,
@@ -143,8 +150,8 @@ def asset_rows(experiment: Experiment) -> pa.Table:
     )
 
 
-def session_rows(calendars: Iterable[str], first: date, last: date) -> pa.Table:
-    """Candles that each calendar calls for with closed_at in the days first..last.
+def session_rows(calendars: Iterable[str], first: date, last: date, grid: Grid = HOURLY) -> pa.Table:
+    """Candles of ``grid`` that each calendar calls for with closed_at in the days first..last.
 
     The grid itself is the calendar that never closes: its rows are always among them.
 
@@ -158,7 +165,7 @@ def session_rows(calendars: Iterable[str], first: date, last: date) -> pa.Table:
     start, end = bounds(first)[0], bounds(last)[1]
     parts = []
     for calendar in sorted({ALWAYS_OPEN, *calendars}):
-        bars = expected_bars(calendar, start, end)
+        bars = expected_bars(calendar, start, end, grid.step)
         columns = [bars.opened_T, bars.closed_T, bars.session_T, bars.is_optional_T]
         parts.append(pa.table([[calendar] * len(bars), *columns], schema=_SESSIONS))
     return pa.concat_tables(parts)
@@ -171,7 +178,7 @@ def _declared_columns(declared: str) -> dict[str, list[str]]:
         return existing_columns(empty)
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, replacement: pa.Table) -> None:
+def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, replacement: pa.Table, bar: timedelta) -> None:
     made = _MADE_HERE.get(table, {})
     columns = [row[0] for row in connection.execute(f"describe {table}").fetchall() if row[0] not in made]
     missing = [name for name in columns if name not in replacement.column_names]
@@ -186,6 +193,8 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, 
         extra = "".join(f", {expression} as {name}" for name, expression in made.items())
         # In time order, so that a range of days is a range of blocks.
         order = f"order by {_TIME[table]}" if table in _TIME else ""
-        connection.execute(f"insert into {table} by name select *{extra} from replacement_rows {order}")
+        connection.execute(
+            f"insert into {table} by name select *{extra} from replacement_rows {order}", {"bar": bar} if made else None
+        )
     finally:
         connection.unregister("replacement_rows")

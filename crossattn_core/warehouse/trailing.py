@@ -1,16 +1,17 @@
 """Features over many of an asset's bars: sums and deviations of a fixed width, and means whose memory has no end.
 
 Bit-equal however history is split. A sum of a fixed width adds its bars in an order that depends on nothing but the
-width. A recursion starts ``WARM_UP_BARS`` bars before the month's first row (all of an asset's history where there is
-less), whatever range is built; what a longer memory would add is below 1e-16 of the value.
+width. A recursion starts ``WARM_UP_BARS`` bars before the month's first row (before the day's, where bars are shorter than an
+hour; all of an asset's history where there is less), whatever range is built; what a longer memory would add is below 1e-16
+of the value.
 
-Axes: R bars of all assets, asset after asset; S segments (one an asset and month), J bars of a segment, warm-up included.
+Axes: R bars of all assets, asset after asset; S segments (one an asset and month, or day), J bars of a segment, warm-up included.
 """
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from scipy.signal import lfilter
 __all__ = ["WARM_UP_BARS", "deviation_R", "macd_SJ", "simple_rsi_R", "sum_R", "trailing_features", "wilder_rsi_SJ"]
 
 WARM_UP_BARS = 500
+_HOUR = timedelta(hours=1)
 _WINDOW = 20
 _FAST, _SLOW, _SIGNAL, _RSI = 12, 26, 9, 14
 _CHUNK_SEGMENTS, _CHUNK_BARS = 64, 1 << 15  # at a time: what a core's cache holds
@@ -29,13 +31,16 @@ _READ = ("opened_at", "closed_at", "open", "close", "volume")
 _FEATURES = ("relative_volume", "volatility", "rsi_14", "macd", "macd_signal", "macd_histogram", "rsi_14_wilder")
 
 
-def trailing_features(bars: pa.Table, start: datetime, end: datetime, dtype: type = np.float32) -> pa.Table:
+def trailing_features(
+    bars: pa.Table, start: datetime, end: datetime, dtype: type = np.float32, *, bar: timedelta = _HOUR
+) -> pa.Table:
     """One row a bar with as_of in (start, end], in the order of ``bars``.
 
     Args:
         bars: as_of, asset_id, position, opened_at, closed_at, open, close, volume; for each asset with a bar in the range at
-            least ``WARM_UP_BARS`` bars before the month of ``start``, or all that it has.
+            least ``WARM_UP_BARS`` bars before the month (the day, see above) of ``start``, or all that it has.
         start, end: naive UTC.
+        bar: length of a bar of the grid.
         dtype: FLOAT as the warehouse stores it; double for those who compare before the cast.
 
     Returns:
@@ -49,7 +54,7 @@ def trailing_features(bars: pa.Table, start: datetime, end: datetime, dtype: typ
     if len(inside):
         sorted_bars = {name: _values(bars, name)[order] for name in (*_KEYS, *_READ) if name != "asset_id"}
         _windowed(sorted_bars, made)
-        _recursive(sorted_bars, inside, made)
+        _recursive(sorted_bars, inside, made, by_day=bar < _HOUR)
     # Rows leave as they came: in time order, without a sort of their names.
     everything = len(inside) == len(order)
     kept = bars.select(_KEYS) if everything else bars.select(_KEYS).filter(pa.array(is_inside))
@@ -140,17 +145,17 @@ def _windowed(bars: dict[str, NDArray], made: dict[str, NDArray]) -> None:
     _each(fill, range(0, rows, _CHUNK_BARS))
 
 
-def _recursive(bars: dict[str, NDArray], inside: NDArray[np.int64], made: dict[str, NDArray]) -> None:
+def _recursive(bars: dict[str, NDArray], inside: NDArray[np.int64], made: dict[str, NDArray], *, by_day: bool) -> None:
     """Fill in the features without end at the rows ``inside``; NaN where an asset has too few bars."""
     position_R, close_R = bars["position"], bars["close"]
-    key_R = position_R.astype(np.int64) * 100_000 + _month(bars["as_of"])
+    key_R = position_R.astype(np.int64) * 100_000 + (_day if by_day else _month)(bars["as_of"])
     is_new = np.flatnonzero(np.diff(key_R[inside])) + 1
-    # A segment's rows lie side by side: an asset's bars of a month, as far as they lie in the range.
+    # A segment's rows lie side by side: an asset's bars of a month (or day), as far as they lie in the range.
     first_S = inside[np.concatenate([[0], is_new])]
     last_S = inside[np.concatenate([is_new, [len(inside)]]) - 1]
-    # First bar of the segment's month, which may lie before the range.
-    month_start_S = np.searchsorted(key_R, key_R[first_S])
-    begin_S = np.maximum(month_start_S - WARM_UP_BARS, np.searchsorted(position_R, position_R[first_S]))
+    # First bar of the segment's month (or day), which may lie before the range.
+    period_start_S = np.searchsorted(key_R, key_R[first_S])
+    begin_S = np.maximum(period_start_S - WARM_UP_BARS, np.searchsorted(position_R, position_R[first_S]))
 
     def fill(low: int) -> None:
         chunk = slice(low, low + _CHUNK_SEGMENTS)
@@ -180,9 +185,14 @@ def _each(fill: Callable[[int], None], starts: range) -> None:
         list(pool.map(fill, starts))
 
 
+def _day(as_of_R: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Days since 1970; a day holds (00:00, 24:00]."""
+    return (as_of_R - np.timedelta64(1, "us")).astype("datetime64[D]").astype(np.int64)
+
+
 def _month(as_of_R: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    """Months since 1970. The row at a month's first midnight belongs to the month before: a day holds (00:00, 24:00]."""
-    day_R = (as_of_R - np.timedelta64(1, "us")).astype("datetime64[D]").astype(np.int64)
+    """Months since 1970. The row at a month's first midnight belongs to the month before."""
+    day_R = _day(as_of_R)
     first = day_R.min()
     # numpy turns a day into a month slowly, so each day is turned once.
     month_of_day = np.arange(first, day_R.max() + 1).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)

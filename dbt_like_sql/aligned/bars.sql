@@ -1,5 +1,5 @@
 /* model
-description: One row a grid hour and asset - what could be traded, what is the newest known price and how old it is. Prices for marking carry forward; volumes, payments and returns do not.
+description: One row a bar of the grid and asset - what could be traded, what is the newest known price and how old it is. Prices for marking carry forward; volumes, payments and returns do not.
 grain: [asset_id, as_of]
 kind: incremental
 time_column: as_of
@@ -9,16 +9,16 @@ columns:
   asset_id: "venue:category:symbol [key]"
   position: "place on the panel's asset axis [index from 0]"
   is_fresh: "whether a candle became known since the previous row [yes or no]"
-  is_tradable: "whether the asset traded in the row's hour [yes or no]"
-  is_expected: "whether the calendar calls for a candle in the row's hour [yes or no]"
+  is_tradable: "whether the asset traded in the row's bar [yes or no]"
+  is_expected: "whether the calendar calls for a candle in the row's bar [yes or no]"
   is_readable: "whether the newest candle is young enough to be read [yes or no]"
   closed_at: "close of the newest known candle, null before the first [UTC]"
   age_hours: "time since that close, null before the first [hours]"
-  trade_price: "close of the candle with closed_at in (as_of - 1 h, as_of], null where there is none [quote currency]"
+  trade_price: "close of the candle with closed_at in (as_of - bar, as_of], null where there is none [quote currency]"
   mark_price: "newest known close, carried forward, null before the first [quote currency]"
   quote_volume: "traded value of the fresh bar, null where not fresh [quote currency]"
-  funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
-  dividend: "paid for a unit held when the ex-date's session opens in the row's hour, null where none [quote currency]"
+  funding_rate: "funding settled in the row's bar, paid by longs, null where none [fraction of notional]"
+  dividend: "paid for a unit held when the ex-date's session opens in the row's bar, null where none [quote currency]"
 tests:
   - schema: aligned
   - unique: [asset_id, as_of]
@@ -35,16 +35,16 @@ known as (select * from aligned.fresh_bars where as_of > $warm_start and as_of <
 trades as (select * from aligned.trade_prices where as_of > $start and as_of <= $end),
 sessions as (select * from aligned.sessions where as_of > $start and as_of <= $end and candles_expected > 0),
 funding as (
-    select position, settled_hour as as_of, sum(rate) as rate
+    select position, settled_row as as_of, sum(rate) as rate
     from staging.funding
-    where settled_hour > $start and settled_hour <= $end
-    group by position, settled_hour
+    where settled_row > $start and settled_row <= $end
+    group by position, settled_row
 ),
 dividends as (
-    select position, ex_hour as as_of, sum(amount) as amount
+    select position, ex_row as as_of, sum(amount) as amount
     from staging.dividends
-    where ex_hour > $start and ex_hour <= $end
-    group by position, ex_hour
+    where ex_row > $start and ex_row <= $end
+    group by position, ex_row
 )
 select
     spine.as_of,

@@ -1,5 +1,5 @@
 /* model
-description: Each asset's own bars on the grid, one a grid hour in which new candles became known. A US session's last half hour merges with the bar before it, so that no return is lost between grid rows.
+description: Each asset's own bars on the grid, one a row at which new candles became known. Candles that are shorter than the grid's bar are put together; on an hourly grid a US session's last half hour merges with the bar before it, so that no return is lost between rows.
 grain: [asset_id, as_of]
 kind: view
 time_column: as_of
@@ -22,13 +22,13 @@ tests:
 with candles as (select * from staging.candles),
 single as (select * from candles where is_single),
 shared as (select * from candles where not is_single)
-select asset_id, position, known_hour as as_of, opened_at, closed_at, open, high, low, close, volume, quote_volume
+select asset_id, position, known_row as as_of, opened_at, closed_at, open, high, low, close, volume, quote_volume
 from single
 union all
 select
     any_value(asset_id) as asset_id,
     position,
-    known_hour as as_of,
+    known_row as as_of,
     min(opened_at) as opened_at,
     max(closed_at) as closed_at,
     arg_min(open, closed_at) as open,
@@ -38,4 +38,4 @@ select
     sum(volume) as volume,
     sum(quote_volume) as quote_volume
 from shared
-group by position, known_hour
+group by position, known_row

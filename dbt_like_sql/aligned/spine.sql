@@ -1,5 +1,5 @@
 /* model
-description: The hourly UTC grid of the days that were synchronised, crossed with the universe.
+description: The UTC grid of the days that were synchronised, crossed with the universe.
 grain: [asset_id, as_of]
 kind: view
 time_column: as_of
@@ -10,13 +10,13 @@ columns:
   calendar: "sessions that the asset follows [exchange_calendars name]"
   max_age_hours: "older than this, the newest candle is no longer read [hours]"
 */
-with hours as (select * from raw.sessions where calendar = '24/7'),
+with grid as (select * from raw.sessions where calendar = '24/7' and closed_at = closed_row),
 assets as (select * from raw.assets)
 select
-    hours.closed_at as as_of,
+    grid.closed_at as as_of,
     assets.asset_id,
     assets.position,
     assets.calendar,
     assets.max_age_hours
-from hours
+from grid
 cross join assets

@@ -1,5 +1,5 @@
 /* model
-description: What a bar tells by itself and beside the asset's bar before it. Hours in which no candle closed are no bars - they move no feature.
+description: What a bar tells by itself and beside the asset's bar before it. Rows at which no candle became known are no bars - they move no feature.
 grain: [asset_id, as_of]
 kind: incremental
 time_column: as_of
@@ -14,7 +14,7 @@ columns:
   range_share: "(high - low) / close [fraction]"
   pause_hours: "time between the previous bar's close and this bar's opening; null on the first bar [hours]"
   bar_age_hours: "time between the bar's close and the grid row [hours]"
-  hour_of_week: "hours since Monday 00:00 [0 to 167]"
+  hour_of_week: "hours since Monday 00:00 [0 to 168]"
   hour_of_week_sin: "sine of the hour of the week, one turn a week [-1 to 1]"
   hour_of_week_cos: "cosine of the hour of the week, one turn a week [-1 to 1]"
   last_funding_rate: "newest rate settled in the 24 hours up to the row; 0 where there is none [fraction of notional]"
@@ -22,12 +22,12 @@ tests:
   - schema: features
   - unique: [asset_id, as_of]
   - not_null: [as_of, asset_id, intraday_return, range_share]
-  - range: {range_share: [0, null], hour_of_week: [0, 167], pause_hours: [0, null]}
+  - range: {range_share: [0, null], hour_of_week: [0, 168], pause_hours: [0, null]}
   - expectation: "(log_return is null) = (gap_return is null)"
 */
 with bars as (select * from aligned.fresh_bars where as_of > $warm_start and as_of <= $end),
 funding as (
-    select * from staging.funding where settled_hour > $start - interval 24 hours and settled_hour <= $end
+    select * from staging.funding where settled_row > $start - interval 24 hours and settled_row <= $end
 ),
 assets as (select * from raw.assets),
 -- One window, so one sort, and no text travels through it: the key comes back from the assets.
@@ -50,7 +50,7 @@ kept as (
     select
         *,
         opened_at > previous_closed_at as is_after_pause,
-        (extract(isodow from as_of) - 1) * 24 + extract(hour from as_of) as hour_of_week
+        (extract(isodow from as_of) - 1) * 24 + extract(hour from as_of) + extract(minute from as_of) / 60 as hour_of_week
     from followed
     where as_of > $start
 )
@@ -70,8 +70,8 @@ select
     kept.hour_of_week::float as hour_of_week,
     sin(2 * pi() * kept.hour_of_week / 168)::float as hour_of_week_sin,
     cos(2 * pi() * kept.hour_of_week / 168)::float as hour_of_week_cos,
-    coalesce(case when funding.settled_hour > kept.as_of - interval 24 hours then funding.rate end, 0)::float
+    coalesce(case when funding.settled_row > kept.as_of - interval 24 hours then funding.rate end, 0)::float
         as last_funding_rate
 from kept
 inner join assets on kept.position = assets.position
-asof left join funding on kept.position = funding.position and kept.as_of >= funding.settled_hour
+asof left join funding on kept.position = funding.position and kept.as_of >= funding.settled_row

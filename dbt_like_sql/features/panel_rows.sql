@@ -1,5 +1,5 @@
 /* model
-description: What the panel is exported from - one row a grid hour and asset, its prices and masks, and every feature that an experiment may name. Features are null where the asset has no fresh bar.
+description: What the panel is exported from - one row a bar of the grid and asset, its prices and masks, and every feature that an experiment may name. Features are null where the asset has no fresh bar.
 grain: [asset_id, as_of]
 kind: view
 time_column: as_of
@@ -7,14 +7,14 @@ columns:
   as_of: "grid row: the information of the row ends here [UTC]"
   asset_id: "venue:category:symbol [key]"
   is_fresh: "whether a candle became known since the previous row [yes or no]"
-  is_tradable: "whether the asset traded in the row's hour [yes or no]"
+  is_tradable: "whether the asset traded in the row's bar [yes or no]"
   is_readable: "whether the newest candle is young enough to be read [yes or no]"
   age_hours: "time since the newest known close, null before the first [hours]"
-  trade_price: "close of the candle with closed_at in (as_of - 1 h, as_of], null where there is none [quote currency]"
+  trade_price: "close of the candle with closed_at in (as_of - bar, as_of], null where there is none [quote currency]"
   mark_price: "newest known close, carried forward, null before the first [quote currency]"
   quote_volume: "traded value of the fresh bar, null where not fresh [quote currency]"
-  funding_rate: "funding settled in the row's hour, paid by longs, null where none [fraction of notional]"
-  dividend: "paid for a unit held when the ex-date's session opens in the row's hour, null where none [quote currency]"
+  funding_rate: "funding settled in the row's bar, paid by longs, null where none [fraction of notional]"
+  dividend: "paid for a unit held when the ex-date's session opens in the row's bar, null where none [quote currency]"
   log_return: "ln(close / previous close); after a pause ln(close / open), the rest is gap_return [fraction, log]"
   gap_return: "after a pause ln(open / previous close), else 0 [fraction, log]"
   intraday_return: "close / open - 1 [fraction, simple]"
@@ -28,7 +28,7 @@ columns:
   macd_histogram: "macd less macd_signal [fraction of price]"
   pause_hours: "time between the previous bar's close and this bar's opening [hours]"
   bar_age_hours: "time between the bar's close and the grid row [hours]"
-  hour_of_week: "hours since Monday 00:00 [0 to 167]"
+  hour_of_week: "hours since Monday 00:00 [0 to 168]"
   hour_of_week_sin: "sine of the hour of the week, one turn a week [-1 to 1]"
   hour_of_week_cos: "cosine of the hour of the week, one turn a week [-1 to 1]"
   last_funding_rate: "newest rate settled in the 24 hours up to the row; 0 where there is none [fraction of notional]"

@@ -8,9 +8,9 @@ columns:
   position: "place on the panel's asset axis; the short key that joins and windows use [index from 0]"
   opened_at: "first instant that the candle covers [UTC]"
   closed_at: "first instant that it no longer covers [UTC]"
-  traded_hour: "the grid row whose hour holds the close [UTC]"
-  known_hour: "the first grid row that may know the candle: its close and the publication lag lie behind it [UTC]"
-  is_single: "whether the calendar gives the asset at most one candle a grid hour [yes or no]"
+  traded_row: "the grid row whose bar holds the close [UTC]"
+  known_row: "the first grid row that may know the candle: its close and the publication lag lie behind it [UTC]"
+  is_single: "whether the calendar gives the asset at most one candle a grid row [yes or no]"
   open: "first price [quote currency]"
   high: "highest price [quote currency]"
   low: "lowest price [quote currency]"
@@ -23,7 +23,7 @@ tests:
   - unique: [asset_id, closed_at]
   - relationship: {asset_id: raw.assets.asset_id}
   - expectation: "low <= least(open, close) and high >= greatest(open, close) and low > 0"
-  - expectation: "opened_at < closed_at and closed_at <= known_hour"
+  - expectation: "opened_at < closed_at and closed_at <= known_row"
   - range: {volume: [0, null]}
 */
 with candles as (select * from raw.candles),
@@ -33,9 +33,9 @@ select
     assets.position,
     candles.opened_at,
     candles.closed_at,
-    candles.traded_hour,
-    candles.known_hour,
-    assets.calendar = '24/7' as is_single,
+    candles.traded_row,
+    candles.known_row,
+    assets.calendar = '24/7' and assets.candles_per_bar = 1 as is_single,
     candles.open,
     candles.high,
     candles.low,

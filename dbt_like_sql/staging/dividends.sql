@@ -1,5 +1,5 @@
 /* model
-description: Dividends of the universe's shares, with the grid row whose hour holds the opening bell of each ex-date. A feed whose prices are adjusted for dividends has none.
+description: Dividends of the universe's shares, with the grid row whose bar holds the opening bell of each ex-date. A feed whose prices are adjusted for dividends has none.
 grain: [asset_id, ex_at]
 kind: view
 time_column: ex_at
@@ -7,7 +7,7 @@ columns:
   asset_id: "venue:category:symbol [key]"
   position: "place on the panel's asset axis [index from 0]"
   ex_at: "opening bell of the ex-date: who holds then is paid [UTC]"
-  ex_hour: "the grid row whose hour holds the opening bell [UTC]"
+  ex_row: "the grid row whose bar holds the opening bell [UTC]"
   amount: "paid for a unit held, on the scale of the stored prices [quote currency]"
 tests:
   - not_null: [asset_id, ex_at, amount]
@@ -20,7 +20,7 @@ select
     dividends.asset_id,
     assets.position,
     dividends.ex_at,
-    date_trunc('hour', dividends.ex_at + interval 1 hour - interval 1 microsecond) as ex_hour,
+    dividends.ex_row,
     dividends.amount
 from dividends
 inner join assets on dividends.asset_id = assets.asset_id

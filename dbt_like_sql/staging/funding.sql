@@ -1,5 +1,5 @@
 /* model
-description: Funding settlements of the universe, with the grid row whose hour holds each.
+description: Funding settlements of the universe, with the grid row whose bar holds each.
 grain: [asset_id, settled_at]
 kind: view
 time_column: settled_at
@@ -7,7 +7,7 @@ columns:
   asset_id: "venue:category:symbol [key]"
   position: "place on the panel's asset axis [index from 0]"
   settled_at: "when the payment fell due [UTC]"
-  settled_hour: "the grid row whose hour holds the settlement [UTC]"
+  settled_row: "the grid row whose bar holds the settlement [UTC]"
   rate: "paid by longs to shorts [fraction of notional]"
 tests:
   - not_null: [asset_id, settled_at, rate]
@@ -20,7 +20,7 @@ select
     funding.asset_id,
     assets.position,
     funding.settled_at,
-    date_trunc('hour', funding.settled_at + interval 1 hour - interval 1 microsecond) as settled_hour,
+    funding.settled_row,
     funding.rate
 from funding
 inner join assets on funding.asset_id = assets.asset_id

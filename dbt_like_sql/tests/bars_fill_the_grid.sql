@@ -1,11 +1,16 @@
 /* test
 model: aligned.bars
-description: every asset has one bar in every hour between the first and the last
+description: every asset has one bar at every row of the grid between the first and the last
 */
 with bars as (select * from aligned.bars),
-hours as (select date_diff('hour', min(as_of), max(as_of)) + 1 as hours from bars)
-select bars.asset_id, count(*) as held, any_value(hours.hours) as due
+edges as (select min(as_of) as first, max(as_of) as last from bars),
+grid as (
+    select count(*) as rows
+    from raw.sessions, edges
+    where calendar = '24/7' and closed_at = closed_row and closed_at between edges.first and edges.last
+)
+select bars.asset_id, count(*) as held, any_value(grid.rows) as due
 from bars
-cross join hours
+cross join grid
 group by bars.asset_id
-having count(*) <> any_value(hours.hours)
+having count(*) <> any_value(grid.rows)

@@ -12,7 +12,7 @@ from benchmarks.planted.markets import (
     planted_suite_market,
 )
 from benchmarks.planted.trial import run_trial, walk_forward_weights
-from crossattn_core.panel.windows import hourly_log_returns
+from crossattn_core.panel.windows import bar_log_returns
 
 BARS = 5000
 QUICK = {"model": {"width": 32, "layers": 1, "lookback": 72, "patch": 24}}
@@ -21,7 +21,7 @@ QUICK = {"model": {"width": 32, "layers": 1, "lookback": 72, "patch": 24}}
 @pytest.mark.parametrize("edge", LEADS_OF_ONE)
 def test_a_planted_edge_explains_its_share_of_the_follower(edge: PlantedEdge) -> None:
     panel = planted_market(bars=40_000, seed=1)
-    return_TN = hourly_log_returns(panel)
+    return_TN = bar_log_returns(panel)
     leader_T, follower_T = return_TN[: -edge.lag, edge.leader], return_TN[edge.lag :, edge.follower]
     share = np.corrcoef(leader_T, follower_T)[0, 1] ** 2
     assert share == pytest.approx(edge.share, abs=0.01)

@@ -164,7 +164,7 @@ def test_the_exported_panel_passes_whole_and_in_part(made: tuple[dict[str, pd.Da
         (
             "as_of_T",
             lambda values: values + np.r_[[0] * 30, [3600_000_000] * (len(values) - 30)].astype("timedelta64[us]"),
-            "not by the next hour",
+            "not by the next row, 1 hour later",
         ),
     ],
 )

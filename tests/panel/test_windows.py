@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.planted.markets import planted_market, planted_suite_market
-from crossattn_core.panel.windows import Scaler, Windows, fit_scaler, hourly_log_returns, hourly_volatility
+from crossattn_core.panel.windows import Scaler, Windows, bar_log_returns, fit_scaler, trailing_volatility
 
 PANEL = planted_suite_market("sessions", 2, bars=900).panel
 LOOKBACK = 24
@@ -60,21 +60,21 @@ def test_later_bars_move_neither_scaler_nor_volatility_nor_windows() -> None:
     rewritten = replace(PANEL, feature_TNF=feature_TNF, mark_price_TN=mark_TN)
     row_B = torch.arange(580, 601)
     torch.testing.assert_close(windows_of(rewritten).gather(row_B), windows_of(PANEL).gather(row_B), rtol=0, atol=0)
-    np.testing.assert_array_equal(hourly_volatility(rewritten)[:601], hourly_volatility(PANEL)[:601])
+    np.testing.assert_array_equal(trailing_volatility(rewritten)[:601], trailing_volatility(PANEL)[:601])
     np.testing.assert_array_equal(fit_scaler(rewritten, 0, 600).mean_NF, fit_scaler(PANEL, 0, 600).mean_NF)
 
 
 def test_volatility_of_a_slice_has_the_bits_of_the_whole() -> None:
-    whole_TN = hourly_volatility(PANEL)
+    whole_TN = trailing_volatility(PANEL)
     for first, last in ((0, 10), (167, 168), (336, 700), (899, 899)):
-        np.testing.assert_array_equal(hourly_volatility(PANEL, first=first, last=last), whole_TN[first : last + 1])
+        np.testing.assert_array_equal(trailing_volatility(PANEL, first=first, last=last), whole_TN[first : last + 1])
 
 
 def test_volatility_is_the_root_mean_square_of_trailing_fresh_returns() -> None:
     panel = planted_market(bars=500, seed=4)
-    return_TN = hourly_log_returns(panel)
+    return_TN = bar_log_returns(panel)
     expected_N = np.sqrt((return_TN[300 - 167 : 301] ** 2).mean(axis=0))
-    np.testing.assert_allclose(hourly_volatility(panel)[300], expected_N, rtol=1e-12)
+    np.testing.assert_allclose(trailing_volatility(panel)[300], expected_N, rtol=1e-12)
 
 
 def test_a_feature_that_never_moves_is_left_as_it_is() -> None:

@@ -78,7 +78,7 @@ def test_one_odd_day_changes_nothing() -> None:
 
 def test_a_panel_that_starts_in_the_middle_of_a_day_is_refused() -> None:
     panel = synthetic_panel(3)
-    with pytest.raises(ContractError, match="starts at 01:00"):
+    with pytest.raises(ContractError, match="starts 1 hour after midnight"):
         daily_regimes(dataclasses.replace(panel, as_of_T=panel.as_of_T + np.timedelta64(5, "h")), RegimeSettings())
 
 

@@ -17,7 +17,7 @@ SETTINGS = RetrainSettings(history_days=30, recency_half_life_days=10.0, other_r
 
 
 def test_a_rows_weight_halves_with_each_half_life_and_ends_with_the_history() -> None:
-    weight_T = row_weights(40 * 24, np.full(40, 1), 1, SETTINGS)
+    weight_T = row_weights(40 * 24, np.full(40, 1), 1, SETTINGS, bars_per_day=24)
     assert weight_T[-1] == 1.0
     assert weight_T[-1 - 240] == pytest.approx(0.5)
     assert (weight_T[: 10 * 24] == 0).all()
@@ -26,15 +26,15 @@ def test_a_rows_weight_halves_with_each_half_life_and_ends_with_the_history() ->
 
 def test_days_of_another_regime_weigh_less_unless_the_regime_is_unknown() -> None:
     regime_D = np.repeat([0, 1], 5)
-    plain_T = row_weights(240, regime_D, -1, SETTINGS)
-    weighed_T = row_weights(240, regime_D, 1, SETTINGS)
+    plain_T = row_weights(240, regime_D, -1, SETTINGS, bars_per_day=24)
+    weighed_T = row_weights(240, regime_D, 1, SETTINGS, bars_per_day=24)
     np.testing.assert_allclose(weighed_T[:120], 0.25 * plain_T[:120])
     np.testing.assert_array_equal(weighed_T[120:], plain_T[120:])
 
 
 def test_a_fit_reads_the_rows_that_count_and_the_windows_behind_them() -> None:
     panel, experiment = synthetic_panel(60), rolling_experiment(history_days=20)
-    weight_T = row_weights(60 * 24, np.full(60, -1), -1, experiment.retrain)
+    weight_T = row_weights(60 * 24, np.full(60, -1), -1, experiment.retrain, bars_per_day=24)
     history, history_weight_T = history_of_fit(panel, weight_T, experiment)
     start = len(panel.as_of_T) - len(history.as_of_T)
     assert start % 168 == 0

@@ -236,8 +236,8 @@ def test_a_view_is_made_again_when_it_or_what_it_reads_changes_and_left_alone_ot
 
 def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:
     with warehouse_of(EXPERIMENT, LAKE, FIRST, LAST) as connection:
-        connection.execute("alter table raw.candles drop column known_hour")
+        connection.execute("alter table raw.candles drop column known_row")
         with pytest.raises(
-            WarehouseError, match=r"raw\.candles: this warehouse was made by another version .*known_hour.* delete"
+            WarehouseError, match=r"raw\.candles: this warehouse was made by another version .*known_row.* delete"
         ):
             build(connection, PROJECT, "aligned.bars", FIRST, LAST)

@@ -4,7 +4,7 @@ Absorption ratio (Kritzman, Li, Page, Rigobon, "Principal Components as a Measur
 of the correlation matrix's trace in its largest fifth of eigenvalues. Near one, everything moves together and spreading
 money over assets protects little.
 
-Axes: D complete days, H hours, N assets.
+Axes: D complete days, N assets.
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ from crossattn_core.regimes.market_days import MarketDays, return_products
 
 __all__ = ["absorption", "absorption_ratio"]
 
-_MIN_HOURS = 24
-"""Common hours under which a pair counts as uncorrelated."""
+_MIN_BARS = 24
+"""Common bars under which a pair counts as uncorrelated."""
 
 
 @DETECTORS.register("absorption")
@@ -31,7 +31,7 @@ def absorption(market: MarketDays, settings: RegimeSettings) -> DetectedStates:
 def absorption_ratio(market: MarketDays, days: int) -> NDArray[np.float64]:
     """(D,) share of the trace in the largest fifth of eigenvalues over the trailing ``days``; NaN with under 3 assets.
 
-    Correlations are pairwise, over hours in which both assets have a return; negative eigenvalues that this can
+    Correlations are pairwise, over bars in which both assets have a return; negative eigenvalues that this can
     leave are cut at zero.
     """
     product_DNN, square_DNN, count_DNN = return_products(market)
@@ -39,11 +39,11 @@ def absorption_ratio(market: MarketDays, days: int) -> NDArray[np.float64]:
     for d in range(days - 1, len(ratio_D)):
         window = slice(d - days + 1, d + 1)
         product_NN, square_NN, count_NN = (x_DNN[window].sum(axis=0) for x_DNN in (product_DNN, square_DNN, count_DNN))
-        moves_N = np.diag(count_NN) >= _MIN_HOURS
+        moves_N = np.diag(count_NN) >= _MIN_BARS
         if moves_N.sum() < 3:
             continue
         with np.errstate(invalid="ignore", divide="ignore"):
-            correlation_NN = np.where(count_NN >= _MIN_HOURS, product_NN / np.sqrt(square_NN * square_NN.T), 0.0)
+            correlation_NN = np.where(count_NN >= _MIN_BARS, product_NN / np.sqrt(square_NN * square_NN.T), 0.0)
         correlation_NN = np.nan_to_num(correlation_NN[np.ix_(moves_N, moves_N)])
         np.fill_diagonal(correlation_NN, 1.0)
         value_N = np.sort(np.maximum(np.linalg.eigvalsh(correlation_NN), 0.0))[::-1]

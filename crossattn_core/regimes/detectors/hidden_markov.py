@@ -156,10 +156,10 @@ def _first_guess(observed_DO: NDArray[np.float64], states: int, sticky_days: flo
 
 
 def _log_volatility(market: MarketDays) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(D, N) log of the day's root mean square hourly return, 0 where unknown, and where it is known."""
+    """(D, N) log of the day's root mean square return, 0 where unknown, and where it is known."""
     with np.errstate(invalid="ignore", divide="ignore"):
         log_DN = 0.5 * np.log(market.squares_DN / market.bars_DN)
-    known_DN = np.isfinite(log_DN) & (market.bars_DN >= 4)
+    known_DN = np.isfinite(log_DN) & (market.bars_DN >= min(4, market.return_DHN.shape[1]))
     return np.where(known_DN, log_DN, 0.0), known_DN
 
 

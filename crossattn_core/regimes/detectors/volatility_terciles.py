@@ -20,7 +20,7 @@ def volatility_terciles(market: MarketDays, settings: RegimeSettings) -> Detecte
 
 
 def market_level(market: MarketDays, settings: RegimeSettings) -> NDArray[np.float64]:
-    """(D, N) log of each asset's trailing hourly volatility over ``volatility_days``; NaN with under half a day of bars."""
+    """(D, N) log of each asset's trailing volatility of bars over ``volatility_days``; NaN with under 12 bars."""
     squares_DN = _trailing_sum(market.squares_DN, settings.volatility_days)
     bars_DN = _trailing_sum(market.bars_DN.astype(np.float64), settings.volatility_days)
     with np.errstate(invalid="ignore", divide="ignore"):
