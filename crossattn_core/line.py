@@ -55,8 +55,8 @@ class Line:
 
     @cached_property
     def lake(self) -> Lake:
-        """The raw candles of this experiment's feed."""
-        return Lake(self.home.lake, self.experiment.feed.kind)
+        """The raw candles of this experiment's feed and candle length."""
+        return Lake(self.home.lake, self.experiment.feed.kind, self.experiment.candle_grid)
 
     @cached_property
     def project(self) -> Project:

@@ -35,7 +35,9 @@ class Venue:
     market: str
     """Top of the hierarchy for assets that name none: 'crypto', 'stocks'."""
     open_api: Callable[..., Any]
-    """``(settings, clock, backoff) -> Feed``: the live feed; opening it sends no request."""
+    """``(settings, clock, backoff, grid) -> Feed``: the live feed, its candles one bar of the grid long; opens without a request.
+
+    Raises ``ExperimentError`` where the venue has no candles of that length, or no live feed."""
     publication_lag_seconds: int = 0
     """A candle is known this long after it closed, where ``feed.publication_lag_seconds`` does not name the venue."""
 

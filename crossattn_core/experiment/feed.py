@@ -21,7 +21,7 @@ class PlantedLead(Section):
     follower: str
     """Symbol that moves later."""
     lag: int = Field(ge=1, le=72)
-    """Bars between the two moves."""
+    """Candles between the two moves."""
     share: float = Field(default=0.05, gt=0, lt=0.5)
     """Share of the follower's variance that the lead explains."""
     shape: Literal["linear", "squared"] = "linear"
@@ -82,7 +82,7 @@ class FeedSettings(Section):
     max_attempts: int = Field(default=6, ge=1, le=20)
     """Tries a request gets before it counts as failed."""
     adjust_splits: bool = True
-    """Stocks, daily: prices as Yahoo adjusts them for dividends, which then are no cash flows. Hourly prices are adjusted for
+    """Stocks, daily: prices as Yahoo adjusts them for dividends, which then are no cash flows. Intraday prices are adjusted for
     splits only, whatever this says."""
     publication_lag_seconds: dict[VenueName, int] = Field(default={"bybit": 0, "yahoo": 0}, validate_default=False)
     """A candle is known this long after it closed; 0 leaves the delay to the execution lag; a venue that is not named has its

@@ -104,6 +104,7 @@ class VenueCosts(Section):
 class CostSettings(Section):
     """What trading costs."""
 
+    binance: VenueCosts = VenueCosts(fee_bps=5.0, half_spread_bps=1.0, slippage_bps=3.5)
     bybit: VenueCosts = VenueCosts(fee_bps=5.5, half_spread_bps=1.0, slippage_bps=3.5)
     yahoo: VenueCosts = VenueCosts(fee_bps=3.0, half_spread_bps=2.0, slippage_bps=5.0, borrow_bps_per_year=100.0)
     funding: bool = True

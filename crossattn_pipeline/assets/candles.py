@@ -26,7 +26,8 @@ def candle_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     experiment, built = stages.experiment, []
     for venue in experiment.venues:
         assets = experiment.assets_on(venue)
-        description = f"Hourly candles of {', '.join(asset.symbol for asset in assets)}, as first published after each closed."
+        symbols = ", ".join(asset.symbol for asset in assets)
+        description = f"Candles ({experiment.candle_grid.bar}) of {symbols}, as first published after each closed."
         kinds: tuple[Kind, ...] = ("candles",)
         if any(asset.pays_dividends for asset in assets):
             # The same responses bring both, so one asset ingests both.

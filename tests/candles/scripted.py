@@ -1,6 +1,6 @@
 """A feed whose responses a test writes itself."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,10 @@ from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset
 
 
-def plain_candles(asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+def plain_candles(asset: Asset, start: datetime, end: datetime, step: timedelta = timedelta(hours=1)) -> pd.DataFrame:
     """A whole, faultless series for every bar that the calendar calls for; another price for another symbol."""
     price = 100.0 + sum(map(ord, asset.symbol)) % 97
-    bars = expected_bars(asset.calendar, start, end)
+    bars = expected_bars(asset.calendar, start, end, step)
     close_T = price * np.exp(0.001 * np.sin(np.arange(len(bars)) / 5))
     open_T = np.concatenate([[price], close_T[:-1]]) if len(bars) else close_T
     rows = pd.DataFrame({"opened_at": bars.opened_T, "closed_at": bars.closed_T, "open": open_T, "close": close_T})

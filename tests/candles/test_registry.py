@@ -62,7 +62,7 @@ def test_a_venue_from_outside_is_one_description(tmp_path):
 
 
 def test_the_live_feed_opens_each_venue_from_its_own_description():
-    def open_elsewhere(settings, clock, backoff) -> Feed:
+    def open_elsewhere(settings, clock, backoff, grid) -> Feed:
         return ScriptedFeed({}, NOW.replace(tzinfo=None))
 
     with VENUES.temporarily("elsewhere", replace(VENUES.get("bybit"), open_api=open_elsewhere)):

@@ -180,8 +180,9 @@ def test_the_first_trade_is_known_once_prices_were_asked_for():
 
 
 def test_an_unknown_interval_is_refused_with_the_list():
-    with pytest.raises(ExperimentError, match="choose from 1h, 1d"):
-        YahooFeed(FeedSettings(), lambda: datetime.now(UTC), interval="5m")
+    why = r"choose from 1m, 5m, .*1d: set feed\.interval to a shorter one that divides the bar \(1m for 3m, 1h for 4h\)"
+    with pytest.raises(ExperimentError, match=why):
+        YahooFeed(FeedSettings(), lambda: datetime.now(UTC), interval="4h")
 
 
 def test_one_request_spans_what_yahoo_keeps():

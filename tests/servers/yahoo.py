@@ -18,10 +18,14 @@ from tests.servers.faults import Answer, FaultyServer
 
 TRANSIENT = ("429", "500", "truncated", "dropped", "cut_short", "wrong_type", "empty_body")
 """Faults that a retry cures."""
+_REACH_DAYS = {"1m": 8, "5m": 60, "15m": 60, "30m": 60, "1h": 730}
 
 
 class YahooServer(FaultyServer):
-    """Serves hourly candles by symbol (columns opened_at, closed_at, open .. close, volume) as of ``clock``."""
+    """Serves intraday candles by symbol (columns opened_at, closed_at, open .. close, volume) as of ``clock``.
+
+    Whatever their length, they are the response to every intraday interval; daily ones are made of them.
+    """
 
     def __init__(
         self, tables: dict[str, pd.DataFrame], clock: Callable[[], datetime], *, closing_prints: bool = True, **faults
@@ -50,8 +54,11 @@ class YahooServer(FaultyServer):
         symbol = path.rsplit("/", 1)[1]
         if symbol not in self.tables:
             return _refused(404, "Not Found", "No data found, symbol may be delisted")
-        if query["interval"] == "1h" and self.clock() - _moment(int(query["period1"])) > timedelta(days=730):
-            why = "1h data not available for startTime. The requested range must be within the last 730 days."
+        reach = _REACH_DAYS.get(query["interval"], 40_000)
+        if self.clock() - _moment(int(query["period1"])) > timedelta(days=reach):
+            why = (
+                f"{query['interval']} data not available for startTime. The requested range must be within the last {reach} days."
+            )
             return _refused(422, "Unprocessable Entity", why)
         rows = self._rows(symbol, query)
         return Answer(json.dumps({"chart": {"result": [self._result(symbol, rows, query)], "error": None}}).encode())
@@ -62,7 +69,7 @@ class YahooServer(FaultyServer):
         if query["interval"] == "1d":
             table = _daily(table)
         rows = table[["opened_at", "closed_at", "open", "high", "low", "close", "volume"]]
-        if self.closing_prints and query["interval"] == "1h":
+        if self.closing_prints and query["interval"] != "1d":
             at_bell = rows[rows["closed_at"].isin(session_bounds("XNYS")[1])]
             price = at_bell["close"]
             prints = at_bell.assign(opened_at=at_bell["closed_at"], open=price, high=price, low=price, volume=0.0)

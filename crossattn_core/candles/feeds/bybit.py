@@ -22,11 +22,12 @@ import pandas as pd
 import requests
 
 from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, COLUMNS, Feed, empty_rows
-from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end, page_windows
+from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end, page_windows, whole_pages
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
+from crossattn_core.grid import BarName
 from crossattn_core.trading_calendar import ALWAYS_OPEN
 from crossattn_core.universe import VENUES, Asset, Venue
 
@@ -40,6 +41,10 @@ _RATE_LIMITED = {10006, 10018, 10429}
 _TRANSIENT = {10000, 10002, 10016, 30034, 30035, 130035, 130150}
 _REGION = {10009, 10024}
 _EPOCH = datetime(1970, 1, 1)
+_INTERVAL_OF: dict[BarName, str] = {
+    "1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "4h": "240", "1d": "D",
+}  # fmt: skip
+"""Bybit's names of the bars."""
 
 
 class BybitFeed(Feed):
@@ -47,7 +52,7 @@ class BybitFeed(Feed):
 
     Args:
         settings: base URL, rate limit, time-out and attempts.
-        interval: one of ``INTERVALS``; the lake of an experiment holds '60'.
+        interval: one of ``INTERVALS``; those of the bars that a grid can have are in ``_INTERVAL_OF``.
         session: an open ``requests.Session``; a new one where none is given.
         backoff: clock, sleep and jitter.
     """
@@ -87,10 +92,10 @@ class BybitFeed(Feed):
             return (moment + timedelta(seconds=self._backoff.monotonic() - received_at)).replace(tzinfo=UTC)
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
-        """Days that one page holds; funding is settled every eight hours at the rarest."""
+        """Days that fill whole pages; funding is settled every eight hours at the rarest."""
         if kind == "funding":
             return _FUNDING_LIMIT // 3
-        return max(int(_KLINE_LIMIT * INTERVALS[self._interval] / timedelta(days=1)), 1)
+        return whole_pages(INTERVALS[self._interval], _KLINE_LIMIT)
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Closed candles with closed_at in (start, end], oldest first, page by page."""
@@ -274,7 +279,7 @@ VENUES.add(
         calendar=lambda asset: ALWAYS_OPEN,
         categories={"linear": ("candles", "funding"), "inverse": ("candles", "funding"), "spot": ("candles",)},
         market="crypto",
-        open_api=lambda settings, clock, backoff: BybitFeed(settings, backoff=backoff),
+        open_api=lambda settings, clock, backoff, grid: BybitFeed(settings, interval=_INTERVAL_OF[grid.bar], backoff=backoff),
     ),
 )
 

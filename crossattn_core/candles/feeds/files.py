@@ -1,6 +1,7 @@
 """A folder of candles as a feed: one Parquet or CSV file a symbol.
 
-    <folder>/bybit_1h/BTCUSDT.parquet          linear, the venue's default category
+    <folder>/bybit_1h/BTCUSDT.parquet          linear, the venue's default category; candles of one hour
+    <folder>/bybit_5m/BTCUSDT.parquet          of five minutes: the length that the experiment reads is in the name
     <folder>/bybit_spot_1h/BTCUSDT.csv         another category
     <folder>/yahoo_1h/AAPL.parquet
     <folder>/bybit_funding/BTCUSDT.parquet     optional: funding rates
@@ -12,7 +13,8 @@ s, ms, us or ns since 1970; without a zone it means UTC), ``open``,
 ``timestamp`` (or ``settled_at``) and ``funding_rate`` (or ``rate``). A dividend file has ``timestamp`` (or ``ex_date``:
 the day, or any instant of it, UTC) and ``amount`` (quote currency a share, on the scale of the prices; one row an ex-date);
 leave it out where prices are adjusted for dividends already. When a candle closed follows from the venue's
-calendar: an hour later, and at the bell for the last of a session. Rows are handed on as they are; the ingest
+calendar: its length later, and at the bell for the last of a session. A daily candle of an exchange has the session's date
+(midnight) or opening bell as its timestamp and runs from bell to bell. Rows are handed on as they are; the ingest
 refuses what breaks a rule.
 """
 
@@ -30,7 +32,8 @@ from crossattn_core.candles.feeds.registry import FEEDS
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import Experiment
-from crossattn_core.trading_calendar import closing_times, opening_bells
+from crossattn_core.grid import HOURLY, Grid
+from crossattn_core.trading_calendar import closing_times, opening_bells, session_days
 from crossattn_core.universe import VENUES, Asset, Kind
 
 __all__ = ["FilesFeed"]
@@ -44,7 +47,7 @@ def open_files(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
     folder = experiment.feed.folder
     if not folder:
         raise ExperimentError("feed.folder is empty; feed.kind 'files' needs the root folder of the candle files")
-    return FilesFeed(Path(folder), clock)
+    return FilesFeed(Path(folder), clock, experiment.candle_grid)
 
 
 class FilesFeed(Feed):
@@ -53,14 +56,15 @@ class FilesFeed(Feed):
     Args:
         folder: root of the files, laid out as the module describes.
         clock: aware UTC; a candle that closes after it is still forming.
+        grid: the candles are one bar of it long.
     """
 
     kind = "files"
     gap_attempts = 1000  # someone may complete the file, and looking costs next to nothing
 
-    def __init__(self, folder: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], datetime], grid: Grid = HOURLY) -> None:
         super().__init__()
-        self._folder, self._clock = folder, clock
+        self._folder, self._clock, self._grid = folder, clock, grid
         self._read: dict[Path, tuple[int, pd.DataFrame]] = {}
 
     def now(self) -> datetime:
@@ -68,8 +72,8 @@ class FilesFeed(Feed):
         return self._clock()
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
-        """A file is read whole."""
-        return 100_000
+        """A file is read whole; what is stored at once is at most a million candles."""
+        return 1_000_000 // self._grid.bars_per_day
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """Where the files lie."""
@@ -114,14 +118,18 @@ class FilesFeed(Feed):
         if not self._folder.is_dir():
             raise PermanentFeedError(
                 f"{self._folder}: no such folder; feed.folder must name the root of the candle files "
-                "(<venue>_1h/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
+                f"(<venue>_{self._grid.bar}/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
             )
-        folder = self._folder / f"{_prefix(asset)}_1h"
+        folder = self._folder / f"{_prefix(asset)}_{self._grid.bar}"
         path = _file_of(folder, asset.symbol)
         if path is None:
             raise PermanentFeedError(_absent(folder, asset))
         rows = self._cached(path, _candle_rows)
-        return rows.assign(closed_at=closing_times(asset.calendar, rows["opened_at"].to_numpy()))
+        stamp_T = rows["opened_at"].to_numpy()
+        if self._grid.bar == "1d":
+            opened_T, closed_T = session_days(asset.calendar, stamp_T)
+            return rows.assign(opened_at=opened_T, closed_at=closed_T)
+        return rows.assign(closed_at=closing_times(asset.calendar, stamp_T, self._grid.step))
 
     def _cached(self, path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
         changed = path.stat().st_mtime_ns

@@ -7,7 +7,7 @@ holds it. Windows that start and end on bars and never touch fetch each bar exac
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-__all__ = ["INTERVALS", "Window", "bar_end", "opens_in", "page_windows"]
+__all__ = ["INTERVALS", "Window", "bar_end", "opens_in", "page_windows", "whole_pages"]
 
 INTERVALS: dict[str, timedelta] = {
     **{name: timedelta(minutes=int(name)) for name in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")},
@@ -18,6 +18,8 @@ INTERVALS: dict[str, timedelta] = {
 """Bybit's interval names; 'W' opens on Mondays, 'M' on the first (and lasts as long as its month does)."""
 
 _EPOCH = datetime(1970, 1, 1)
+_FULL = 0.979
+"""Share of its pages that a window's bars fill; it may hold several, which one kill then costs."""
 _FIRST_MONDAY = datetime(1970, 1, 5)
 
 
@@ -71,6 +73,18 @@ def page_windows(start: datetime, end: datetime, interval: str, limit: int) -> l
     opens = opens_in(start, end, interval)
     pages = [opens[place : place + limit] for place in range(0, len(opens), limit)]
     return [Window(page[0], page[-1], len(page)) for page in pages]
+
+
+def whole_pages(step: timedelta, limit: int) -> int:
+    """The fewest days whose bars leave at most 2% of their pages empty; the days of one page where one holds many.
+
+    >>> [whole_pages(INTERVALS[name], 1000) for name in ("1", "5", "60", "D")]
+    [9, 17, 41, 1000]
+    """
+    in_one = int(limit * step / timedelta(days=1))
+    if in_one > 1 and in_one * timedelta(days=1) / step >= _FULL * limit:
+        return in_one
+    return next(days for days in range(1, 1000) if (bars := days * timedelta(days=1) / step) >= _FULL * limit * -(-bars // limit))
 
 
 def _first_of_month(day: date) -> datetime:

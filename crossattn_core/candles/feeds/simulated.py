@@ -12,6 +12,7 @@ from crossattn_core.candles.feeds.simulated_market import Market, is_stress, pla
 from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import Experiment, Period, SimulatedMarket
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.universe import Asset, Kind
 
 __all__ = ["SimulatedFeed", "planted_truth"]
@@ -20,7 +21,7 @@ __all__ = ["SimulatedFeed", "planted_truth"]
 @FEEDS.register("simulated")
 def open_simulated(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
     """The embedded market of ``feed.simulated`` over the experiment's assets and period."""
-    return SimulatedFeed(experiment.feed.simulated, experiment.assets, experiment.period, clock)
+    return SimulatedFeed(experiment.feed.simulated, experiment.assets, experiment.period, clock, experiment.candle_grid)
 
 
 class SimulatedFeed(Feed):
@@ -31,15 +32,21 @@ class SimulatedFeed(Feed):
         assets: the universe; leads that name others are left out.
         period: its first day is where every price starts.
         clock: aware UTC; candles after it do not exist yet. None: the end of the period, or of the day that is read.
+        grid: the candles are one bar of it long.
     """
 
     kind = "simulated"
 
     def __init__(
-        self, settings: SimulatedMarket, assets: Sequence[Asset], period: Period, clock: Callable[[], datetime] | None = None
+        self,
+        settings: SimulatedMarket,
+        assets: Sequence[Asset],
+        period: Period,
+        clock: Callable[[], datetime] | None = None,
+        grid: Grid = HOURLY,
     ) -> None:
         super().__init__()
-        self._settings = settings
+        self._settings, self._grid = settings, grid
         self._assets = {asset.asset_id: asset for asset in assets}
         self._leads = planted_truth(settings, assets)
         self._start = bounds(period.start)[0]
@@ -52,8 +59,8 @@ class SimulatedFeed(Feed):
         return self._clock() if self._clock is not None else self._end.replace(tzinfo=UTC)
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
-        """Any span is one cheap read."""
-        return 100_000
+        """Any span is one cheap read; what is stored at once is at most a million candles."""
+        return 1_000_000 // self._grid.bars_per_day
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """The market's knobs by their hash."""
@@ -103,5 +110,5 @@ class SimulatedFeed(Feed):
         now = to_naive(self.now())
         if self._simulated is None or self._simulated.end < min(end, now):
             horizon = max(min(end, now), self._end if self._clock is None else self._start)
-            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._start, horizon)
+            self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._start, horizon, self._grid)
         return known_rows(kind, self._simulated.series[asset.asset_id][kind], asset, start, end, now)

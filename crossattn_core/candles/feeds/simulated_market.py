@@ -5,8 +5,9 @@ Each asset's log return over a bar is ``sigma * z`` with z of unit variance:
     z = sqrt(c) * factor + sum over leads sqrt(share) * response(z of the leader, lag earlier) + sqrt(rest) * own noise
 
 where c is the common share (scaled up in stress), ``response`` is the identity or (z^2 - 1) / sqrt(2), and sigma follows
-the regime (calm or stress), the asset and the bar's length. A lead between assets of one calendar counts consecutive bars
-inside a session; between calendars it counts hours of the grid. The first bars of a session have nothing to follow.
+the regime (calm or stress, which change by the hour), the asset and the bar's length. A lead between assets of one calendar
+counts consecutive bars inside a session; between calendars it counts rows of the grid. The first bars of a session have
+nothing to follow.
 
 Every random number comes from a stream of its own (seed, asset, purpose) read in time order from the first
 day on, so a longer period has the shorter one as its prefix, bit for bit, and an asset's own noise does not
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from crossattn_core.days import bounds
 from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import PlantedLead, SimulatedMarket
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.trading_calendar import ALWAYS_OPEN, Bars, expected_bars
 from crossattn_core.universe import Asset, Kind
 
@@ -34,7 +36,7 @@ Floats = NDArray[np.float64]
 _HOUR = np.timedelta64(3_600_000_000, "us")
 _OVERNIGHT_HOURS = 4.0
 """Hours of trading that the move from one session to the next is worth."""
-_FUNDING_EVERY = 8
+_FUNDING_HOURS = 8
 _SESSIONS_A_QUARTER = 63
 _FIRST_PRICES = {
     "BTCUSDT": 93_000.0, "ETHUSDT": 3_300.0, "SOLUSDT": 190.0, "XRPUSDT": 2.1, "DOGEUSDT": 0.32, "ADAUSDT": 0.85,
@@ -68,16 +70,22 @@ A dividend is paid for a unit held at the opening bell of its ex-date: the price
 
 
 class Market:
-    """Everything simulated from ``start`` to the end of the day of ``end``."""
+    """Everything simulated from ``start`` to the end of the day of ``end``, in candles one bar of ``grid`` long."""
 
     def __init__(
-        self, settings: SimulatedMarket, assets: Sequence[Asset], leads: Sequence[PlantedLead], start: datetime, end: datetime
+        self,
+        settings: SimulatedMarket,
+        assets: Sequence[Asset],
+        leads: Sequence[PlantedLead],
+        start: datetime,
+        end: datetime,
+        grid: Grid = HOURLY,
     ) -> None:
         self.end = bounds((end - timedelta(microseconds=1)).date())[1]
         hours = int((self.end - start).total_seconds() // 3600)
-        self._settings, self._start = settings, np.datetime64(start, "us")
+        self._settings, self._start, self._grid = settings, np.datetime64(start, "us"), grid
         self._is_stress_G = is_stress(settings, hours)
-        self._bars = {calendar: expected_bars(calendar, start, self.end) for calendar in {a.calendar for a in assets}}
+        self._bars = {calendar: expected_bars(calendar, start, self.end, grid.step) for calendar in {a.calendar for a in assets}}
         z_by_symbol: dict[str, tuple[str, Floats]] = {}
         self.series: dict[str, Series] = {}
         for asset in _leaders_first(assets, leads):
@@ -118,8 +126,8 @@ class Market:
         return np.where(is_there_T, newest_T, -1)
 
     def _grid_row(self, bars: Bars) -> NDArray[np.int64]:
-        """The hour of the grid, counted from the start, at which each bar is first known."""
-        return -((self._start - bars.closed_T) // _HOUR)
+        """The row of the grid, counted from the start, at which each bar is first known."""
+        return -((self._start - bars.closed_T) // self._grid.step_us)
 
     def _stress_during(self, bars: Bars) -> NDArray[np.bool_]:
         return self._is_stress_G[self._hour_during(bars)]
@@ -203,11 +211,17 @@ class Market:
         return np.where(is_opening_T, noise_T * np.sqrt(_OVERNIGHT_HOURS), 0.0)
 
     def _funded(self, asset: Asset, bars: Bars, z_T: Floats) -> pd.DataFrame:
-        """Settlements at 00, 08 and 16: a base rate, what the last eight hours did, and noise."""
+        """Settlements at 00, 08 and 16: a base rate, what the last eight hours (or the bar around them) did, and noise."""
         if not asset.pays_funding or asset.calendar != ALWAYS_OPEN:
             return pd.DataFrame({"settled_at": np.empty(0, "datetime64[us]"), "rate": np.empty(0)})
-        settled_T = bars.closed_T[_FUNDING_EVERY - 1 :: _FUNDING_EVERY]
-        pressure_T = z_T[: len(settled_T) * _FUNDING_EVERY].reshape(-1, _FUNDING_EVERY).mean(axis=1)
+        settled_T = expected_bars(asset.calendar, self._start.item(), self.end, timedelta(hours=_FUNDING_HOURS)).closed_T
+        # A mean of eight hourly moves whatever the bar: as large for sixteen half-hours, or for a share of a day.
+        per_settlement = _FUNDING_HOURS / self._grid.hours_per_bar
+        if per_settlement >= 1:
+            pressure_T = z_T[: len(settled_T) * int(per_settlement)].reshape(len(settled_T), -1).mean(axis=1)
+            pressure_T = pressure_T * np.sqrt(per_settlement / _FUNDING_HOURS)
+        else:
+            pressure_T = np.repeat(z_T, round(1 / per_settlement)) / np.sqrt(_FUNDING_HOURS)
         noise_T = _stream(self._settings.seed, f"funding {asset.asset_id}").standard_normal(len(settled_T))
         rate_T = np.round(1e-4 + 1e-4 * pressure_T + 3e-5 * noise_T, 8)
         return pd.DataFrame({"settled_at": settled_T, "rate": rate_T})

@@ -1,14 +1,14 @@
-"""Yahoo's chart endpoint through yfinance as a feed: stocks and funds, hourly or daily.
+"""Yahoo's chart endpoint through yfinance as a feed: stocks and funds, from a minute to a day.
 
 What this module knows about the source:
 
-- hourly candles reach back 730 days, daily ones to the listing;
+- how far back candles reach depends on their length (``_REACH_DAYS``); there are none of 3 minutes or 4 hours;
 - yfinance keeps *failed* responses of past ranges in a cache: it is emptied before every request;
 - errors are raised only when ``hide_exceptions`` is off and ``Ticker.history`` is used; each is mapped to ours;
 - hour bars open at :30 and the last of a session lasts 30 minutes; half days may lack their closing bar; a closing
   print can follow the bell. Closing instants come from the exchange's calendar, never from the next row;
 - a candle counts when it closed by the server's ``Date``, not by the machine's clock;
-- the response that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Hourly
+- the response that brings candles brings their dividends too, each stamped with the opening bell of its ex-date. Intraday
   prices are adjusted for splits and never for dividends, so these are cash that a holder gets; daily ones are adjusted for
   dividends when yfinance's ``auto_adjust`` is on, and then there is nothing left to pay.
 """
@@ -30,13 +30,22 @@ from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, Retryabl
 from crossattn_core.days import to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings
-from crossattn_core.trading_calendar import closing_times, exchange_timezone, expected_bars, opening_bells, session_bounds
+from crossattn_core.grid import Grid
+from crossattn_core.trading_calendar import (
+    closing_times,
+    exchange_timezone,
+    expected_bars,
+    opening_bells,
+    session_bounds,
+    session_days,
+)
 from crossattn_core.universe import VENUES, Asset, Venue
 
 __all__ = ["YahooFeed"]
 
-_REACH_DAYS = {"1h": 729, "1d": 36_500}
-"""How far back each interval goes; Yahoo documents 730 days and counts its own way, so one less."""
+_REACH_DAYS = {"1m": 8, "5m": 60, "15m": 60, "30m": 60, "1h": 730, "1d": 36_500}
+"""How far back each interval goes; Yahoo counts its own way, so what is asked for is one day less."""
+_WORDS = {"1h": "hourly", "1d": "daily"}
 _REQUESTS_PER_SECOND, _BURST = 4.0, 8.0
 _BLOCK_REST_SECONDS = 600.0
 _CHART = "/v8/finance/chart/"
@@ -48,7 +57,7 @@ class YahooFeed(Feed):
     Args:
         settings: another base URL, time-out, attempts, and whether prices are adjusted.
         clock: aware UTC; used until the server's first response brings its own.
-        interval: '1h' or '1d' (one candle a session, from bell to bell).
+        interval: a key of ``_REACH_DAYS``; '1d' is one candle a session, from bell to bell.
         backoff: clock, sleep and jitter for back-off.
     """
 
@@ -66,9 +75,13 @@ class YahooFeed(Feed):
         backoff: Backoff | None = None,
     ) -> None:
         if interval not in _REACH_DAYS:
-            raise ExperimentError(f"the Yahoo feed has no interval {interval!r}; choose from {', '.join(_REACH_DAYS)}")
+            raise ExperimentError(
+                f"Yahoo has no candles of {interval}; choose from {', '.join(_REACH_DAYS)}: set feed.interval to a shorter one "
+                "that divides the bar (1m for 3m, 1h for 4h), and bars are put together from it"
+            )
         super().__init__()
         self._settings, self._clock, self._interval = settings, clock, interval
+        self._step = Grid.model_validate({"bar": interval}).step
         self._backoff = backoff or Backoff()
         self._bucket = TokenBucket(_REQUESTS_PER_SECOND, _BURST, self._backoff)
         self._breaker = CircuitBreaker(_BLOCK_REST_SECONDS, self._backoff)
@@ -88,7 +101,7 @@ class YahooFeed(Feed):
 
     def window_days(self, asset: Asset, kind: str = "candles") -> int:
         """One request brings all that Yahoo keeps."""
-        return _REACH_DAYS[self._interval]
+        return _REACH_DAYS[self._interval] - 1
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """Host, interval and whether prices are adjusted."""
@@ -105,8 +118,7 @@ class YahooFeed(Feed):
         Raises:
             PermanentFeedError: the range starts before Yahoo's reach, or the symbol is unknown.
         """
-        step = timedelta(hours=1) if self._interval == "1h" else timedelta(days=1)
-        bars = expected_bars(asset.calendar, start, end, step)
+        bars = expected_bars(asset.calendar, start, end, self._step)
         if not len(bars):
             return empty_rows("candles")  # weekends and holidays: Yahoo responds to them with an error
         self._within_reach(asset, bars.opened_T[0].item())
@@ -155,11 +167,13 @@ class YahooFeed(Feed):
         )
 
     def _within_reach(self, asset: Asset, first_open: datetime) -> None:
-        earliest = to_naive(self.now()) - timedelta(days=_REACH_DAYS[self._interval] + 1)
+        reach, words = _REACH_DAYS[self._interval], _WORDS.get(self._interval, self._interval)
+        earliest = to_naive(self.now()) - timedelta(days=reach)
         if first_open < earliest:
             raise PermanentFeedError(
-                f"{asset.asset_id}: Yahoo keeps hourly candles for 730 days; the request starts on {first_open:%Y-%m-%d}, "
+                f"{asset.asset_id}: Yahoo keeps {words} candles for {reach} days; the request starts on {first_open:%Y-%m-%d}, "
                 f"the earliest now is {earliest + timedelta(days=1):%Y-%m-%d}: set period.start to that or later, "
+                "choose a longer bar (hourly candles reach back 730 days, daily ones to the listing), "
                 "or bring older candles with feed.kind 'files'"
             )
 
@@ -167,10 +181,11 @@ class YahooFeed(Feed):
         rows = history.rename(columns=str.lower)[["open", "high", "low", "close", "volume"]].astype(float)
         index = pd.DatetimeIndex(history.index)
         if self._interval == "1d":
-            opened, closed = _session_of(index, asset.calendar)
+            stamps = index.tz_localize(None).to_numpy().astype("datetime64[D]").astype("datetime64[us]")
+            opened, closed = session_days(asset.calendar, stamps)
         else:
             opened = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
-            closed = closing_times(asset.calendar, opened)
+            closed = closing_times(asset.calendar, opened, self._step)
         return rows.assign(opened_at=opened, closed_at=closed, turnover=np.nan)
 
     def _attempt(self, asset: Asset, first: datetime, last: datetime, interval: str) -> pd.DataFrame:
@@ -263,7 +278,7 @@ VENUES.add(
         calendar=lambda asset: "XNYS",
         categories={"equity": ("candles", "dividends")},
         market="stocks",
-        open_api=lambda settings, clock, backoff: YahooFeed(settings, clock, backoff=backoff),
+        open_api=lambda settings, clock, backoff, grid: YahooFeed(settings, clock, interval=grid.bar, backoff=backoff),
     ),
 )
 
@@ -305,15 +320,3 @@ def _session(feed: YahooFeed) -> Any:
     watched = Watched(**options)
     watched.headers.update(plain.headers)
     return watched
-
-
-def _session_of(index: pd.DatetimeIndex, calendar: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bells of the sessions that daily rows (midnight, exchange time) belong to; a plain day where there is none."""
-    opens_S, closes_S = session_bounds(calendar)
-    day_T = index.tz_localize(None).to_numpy().astype("datetime64[D]")
-    day_S = opens_S.astype("datetime64[D]")
-    place_T = np.minimum(np.searchsorted(day_S, day_T), len(day_S) - 1)
-    is_session_T = day_S[place_T] == day_T
-    midnight_T = day_T.astype("datetime64[us]")
-    opened_T = np.where(is_session_T, opens_S[place_T], midnight_T)
-    return opened_T, np.where(is_session_T, closes_S[place_T], midnight_T + np.timedelta64(1, "D"))

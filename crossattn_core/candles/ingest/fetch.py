@@ -36,7 +36,7 @@ _FRESH = timedelta(hours=6)
 _SAME_SCALE = 0.01
 """Between stored candles and the same ones fetched again; more, for the middle one, means another scale."""
 _TWIN_ROWS = 5
-"""A day of so many identical candles under two names is no coincidence."""
+"""So many identical candles in a row under two names are no coincidence."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindo
     """The fetched rows split into what may be stored and what goes to quarantine."""
     request = result.request
     if request.kind == "candles":
-        validation = validate_candles(result.rows, request.asset, result.fetched_at, nearest=_nearest(lake, request))
+        nearest, interval = _nearest(lake, request), lake.grid.step
+        validation = validate_candles(result.rows, request.asset, result.fetched_at, nearest=nearest, interval=interval)
         factor, twin = _rescaled(lake, request, validation.accepted), _twin(lake, request.asset, validation.accepted)
         if factor is not None:
             why = (
@@ -142,7 +143,7 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindo
         last=request.last,
         rows=validation.accepted,
         refused=validation.refused,
-        expected=_expected(request, result, validation),
+        expected=_expected(request, result, validation, lake.grid.step),
         fetched_until=result.fetched_until,
         fetched_at=result.fetched_at,
         request={
@@ -156,7 +157,9 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindo
     )
 
 
-def _expected(request: FetchRequest, result: FetchResult, validation: ValidationResult) -> dict[date, tuple[int, int]]:
+def _expected(
+    request: FetchRequest, result: FetchResult, validation: ValidationResult, step: timedelta
+) -> dict[date, tuple[int, int]]:
     """Day -> (rows called for, of these optional)."""
     opened = bounds(request.first)[0]
     start = max(opened, result.listed) if result.listed is not None else opened
@@ -167,7 +170,7 @@ def _expected(request: FetchRequest, result: FetchResult, validation: Validation
     if request.kind == "funding":
         is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= stop for day in days}
         return {day: (_SETTLEMENTS_A_DAY if is_due[day] else 0, 0) for day in days}
-    bars = expected_bars(request.asset.calendar, start, stop)
+    bars = expected_bars(request.asset.calendar, start, stop, step)
     edges = np.array([opened, *(bounds(day)[1] for day in days)], dtype="datetime64[us]")
     cuts = np.searchsorted(bars.closed_T, edges, side="right")
     is_missing_T = ~np.isin(bars.closed_T, validation.accepted["closed_at"].to_numpy().astype("datetime64[us]"))
@@ -203,17 +206,20 @@ def _rescaled(lake: Lake, request: FetchRequest, rows: pd.DataFrame) -> float | 
 
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:
-    """Another asset whose stored candles are these, recognised by the first, middle and last full day."""
+    """Another asset whose stored candles are these, recognised by full days (daily candles: by several) at both ends and amid."""
     key_T = rows["closed_at"].to_numpy().astype("datetime64[us]") - np.timedelta64(1, "us")
     day_D, first_D, count_D = np.unique(key_T.astype("datetime64[D]"), return_index=True, return_counts=True)
-    full = np.flatnonzero(count_D >= _TWIN_ROWS)
-    if not len(full):
+    days = -(-_TWIN_ROWS // lake.grid.bars_per_day)
+    full = [place for place in range(len(day_D) - days + 1) if count_D[place : place + days].sum() >= _TWIN_ROWS]
+    if not full:
         return None
-    named = {
-        day_D[place].item(): content_hash(to_table(rows.iloc[first_D[place] : first_D[place] + count_D[place]], CANDLE_SCHEMA))
-        for place in {full[0], full[len(full) // 2], full[-1]}
-    }
-    return lake.ledger.twin("candles", asset.asset_id, named)
+
+    def named(place: int) -> dict[date, str]:
+        cuts = {day: slice(first_D[day], first_D[day] + count_D[day]) for day in range(place, place + days)}
+        return {day_D[day].item(): content_hash(to_table(rows.iloc[cut], CANDLE_SCHEMA)) for day, cut in cuts.items()}
+
+    samples = {full[0], full[len(full) // 2], full[-1]}
+    return next((twin for place in samples if (twin := lake.ledger.twin("candles", asset.asset_id, named(place)))), None)
 
 
 def day_windows(days: Sequence[date], longest: int) -> list[tuple[date, date]]:

@@ -38,6 +38,8 @@ def ingest(
 ) -> list[IngestedDay]:
     """Bring the lake up to date over the days first..last for those of ``assets`` that have such a series.
 
+    The feed's candles are as long as the lake's (``lake.grid``).
+
     Args:
         kind: 'candles'; 'funding' and 'dividends', of which none found is no error. Dividends are best ingested through the
             feed that has just fetched the candles: the same responses bring both.

@@ -105,8 +105,9 @@ def refuse_empty(lake: Lake, plan: VenuePlan, first: date, last: date) -> None:
     rows: Counter[str] = Counter()
     for row in lake.ledger.coverage("candles", first, last):
         rows[row.asset_id] += row.rows
+    start, step = bounds(first)[0], lake.grid.step
     empty = [
-        asset for asset in plan.assets if not rows[asset.asset_id] and len(expected_bars(asset.calendar, bounds(first)[0], until))
+        asset for asset in plan.assets if not rows[asset.asset_id] and len(expected_bars(asset.calendar, start, until, step))
     ]
     is_all_empty = not any(rows[asset.asset_id] for asset in plan.assets)
     if not is_all_empty or (last - first).days + 1 < _EMPTY_DAYS:

@@ -1,8 +1,8 @@
 """Day files: how one asset's day becomes a small Parquet file and back, and what names its content.
 
-Small and many, so plain: no compression, no dictionaries, no statistics (a third of the time, and one block on
-disk either way). Files are written without a sync of their own; the lake syncs once before the ledger row that
-makes them count.
+Small and many, so plain: no dictionaries, no statistics, and up to 24 rows no compression (a third of the time, and one
+block on disk either way); longer ones are compressed. Files are written without a sync of their own; the lake syncs once before
+the ledger row that makes them count.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,9 @@ __all__ = [
 
 DAYS_WORTH_A_CACHE = 12
 """From so many days of one month on, a read goes through (and refreshes) the month's cache file."""
+
+_PLAIN_ROWS = 24
+"""Rows of a day that are written without compression."""
 
 _INSTANT = pa.timestamp("us")
 
@@ -98,7 +102,7 @@ def content_hash(table: pa.Table) -> str:
 def write_day_file(path: Path, table: pa.Table) -> str:
     """Write and rename, without a sync; returns the sha256 of the bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
+    _write(table, sink, days=1)
     written = sink.getvalue()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -170,6 +174,14 @@ def _between(table: pa.Table, first: date, last: date) -> pa.Table:
     return table.slice(start, stop - start)
 
 
+def _write(table: pa.Table, sink: Path | pa.BufferOutputStream, *, days: int) -> None:
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    if table.num_rows > _PLAIN_ROWS * days:
+        instants = {field.name: "DELTA_BINARY_PACKED" for field in table.schema if pa.types.is_timestamp(field.type)}
+        options = {"compression": "zstd", "use_dictionary": ["asset_id"], "column_encoding": instants}
+    pq.write_table(table, sink, write_statistics=False, **options)
+
+
 def _made_of(days: Sequence[Coverage]) -> str:
     return combined_hash(*(f"{row.day}:{row.sha256}" for row in days))
 
@@ -191,7 +203,7 @@ def _write_cache(path: Path, table: pa.Table) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="none", use_dictionary=False, write_statistics=False)
+        _write(table, temporary, days=31)
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)  # a lake that cannot be written to can still be read

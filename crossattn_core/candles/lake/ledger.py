@@ -148,14 +148,14 @@ class Ledger:
         return None
 
     def twin(self, kind: Kind, asset_id: str, named: dict[date, str]) -> str | None:
-        """Another asset that has a day of this content (day -> content hash)."""
-        query = "select asset_id from coverage where kind = ? and day = ? and content_hash = ? and asset_id <> ? limit 1"
+        """Another asset that has every one of these days with this content (day -> content hash)."""
+        query = "select asset_id from coverage where kind = ? and day = ? and content_hash = ? and asset_id <> ?"
+        twins: set[str] | None = None
         with self.reading() as connection:
             for day, content_hash in named.items():
-                found = connection.execute(query, (kind, day.isoformat(), content_hash, asset_id)).fetchone()
-                if found is not None:
-                    return found[0]
-        return None
+                found = {row[0] for row in connection.execute(query, (kind, day.isoformat(), content_hash, asset_id))}
+                twins = found if twins is None else twins & found
+        return min(twins) if twins else None
 
     def rows(self, table: str, columns: Sequence[str], where: str, given: Sequence[object]) -> list[tuple]:
         """Rows of ``revisions``, ``quarantine`` or ``windows``, ordered by every column."""

@@ -7,6 +7,8 @@
     <root>/<feed>/compact/          month files that make long reads fast: a cache, safe to delete
     <root>/<feed>/truth.json        a simulated market's planted truth
 
+Candles of another length than an hour lie in a lake of their own, ``<root>/<feed>_<bar>/``, for instance ``api_5m``.
+
 Files are only ever added: a day that gains candles gets a new file (``2025-03-01.1.parquet``) and the ledger
 points to it. The first closed value stored is the one that history uses; a later different one is a revision,
 kept next to it. Nothing is filled, shifted or made up.
@@ -22,6 +24,7 @@ import pyarrow as pa
 from crossattn_core.candles.lake.day_files import DAYS_WORTH_A_CACHE, SCHEMAS, compacted, read_day_files
 from crossattn_core.candles.lake.ledger import Coverage, Ledger, iso
 from crossattn_core.days import bounds, days_between
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.receipts import combined_hash
 from crossattn_core.storage import sha256_of, write_json
 from crossattn_core.universe import Kind
@@ -80,10 +83,17 @@ COVERAGE_SCHEMA = pa.schema(
 
 
 class Lake:
-    """The candles of one feed under ``root``. Reading needs no lock; writers take turns at the ledger."""
+    """The candles of one feed and length under ``root``. Reading needs no lock; writers take turns at the ledger.
 
-    def __init__(self, root: Path, feed: str) -> None:
-        self.folder = root / feed
+    Args:
+        root: the folder of every lake of a home.
+        feed: ``feed.kind``.
+        grid: every candle is one bar of it long.
+    """
+
+    def __init__(self, root: Path, feed: str, grid: Grid = HOURLY) -> None:
+        self.grid = grid
+        self.folder = root / (feed if grid == HOURLY else f"{feed}_{grid.bar}")
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self._hashed_at = b""
         self._hashes: dict[tuple[str, date, date, Kind], dict[date, str]] = {}
