@@ -23,6 +23,7 @@ import pandas as pd
 from crossattn_core.analysis.forecast_quality import ALL_ASSETS, forecast_arrays, forecast_quality
 from crossattn_core.backtest.comparison import sharpe_intervals
 from crossattn_core.backtest.market import market_of
+from crossattn_core.backtest.performance import periods_per_day, returns_by_period
 from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
@@ -88,11 +89,12 @@ def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict
     simulations = simulate_all(market, targets, experiment)
     settings = experiment.backtest
     intervals = sharpe_intervals(
-        {name: simulation.return_T[1:] for name, simulation in simulations.items()},
+        {name: returns_by_period(simulation) for name, simulation in simulations.items()},
         "equal_weight",
         samples=settings.bootstrap_samples,
         confidence=settings.confidence,
         seed=settings.seed,
+        periods_per_day=periods_per_day(panel.grid),
     )
     told = {}
     for family in (*experiment.retrain.families, "equal_weight"):

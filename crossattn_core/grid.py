@@ -130,6 +130,17 @@ class Grid(BaseModel):
                 return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
         return "no time"
 
+    def label(self, bars: int) -> str:
+        """So many bars in short, for tables: in days where the bar is one, in hours where they are whole, else in minutes.
+
+        >>> Grid(bar="1h").label(48), Grid(bar="5m").label(3), Grid(bar="5m").label(24), Grid(bar="1d").label(7)
+        ('48 h', '15 min', '2 h', '7 d')
+        """
+        minutes = bars * _MINUTES[self.bar]
+        if self.bar == "1d":
+            return f"{bars} d"
+        return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+
 
 HOURLY = Grid(bar="1h")
 """The default grid."""

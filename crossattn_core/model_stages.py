@@ -221,7 +221,7 @@ def decide_weights(line: Line) -> Decided:
     targets = decide_all(panel, forecasts, model_weights, experiment)
     champions, followed = select_champion(experiment, panel, targets, forecasts, plan)
     targets[CHAMPION] = followed.targets
-    handover = handover_of(followed, forecasts, experiment.labels)
+    handover = handover_of(followed, forecasts, experiment)
 
     for decided in targets.values():
         save_weights(home.weights, decided)

@@ -1,7 +1,7 @@
 """A simulation by part: every metric of its years, months and regimes, of its venues and assets; its worst days.
 
-A part of the time is the strategy's own hours there. A part of the universe is what an account would have earned that held
-those assets' positions alone, in the same shares of equity: an hour's return is what they made over the equity before the hour.
+A part of the time is the strategy's own rows there. A part of the universe is what an account would have earned that held
+those assets' positions alone, in the same shares of equity: a row's return is what they made over the equity before it.
 Costs, dividends and turnover are shares of the equity before each row, added up.
 
 Axes: T rows after the first decision's, N assets.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from crossattn_core.backtest.comparison import benchmark_relative
 from crossattn_core.backtest.metrics.registry import metrics_of_track
 from crossattn_core.backtest.metrics.track import Track
-from crossattn_core.backtest.performance import daily_returns, sharpe
+from crossattn_core.backtest.performance import daily_returns, period_returns, periods_per_day, sharpe
 from crossattn_core.backtest.simulation import Simulation
 
 __all__ = ["by_month", "metrics_by_part", "regime_names", "regime_of_rows", "worst_days"]
@@ -91,7 +91,7 @@ class _Accounts:
         self.as_of_T, self.return_T = simulation.as_of_T[1:], simulation.return_T[1:]
         self.made_TN, self.weight_TN = shares(simulation.pnl_TN), simulation.weight_TN[1:]
         self.turnover_TN, self.traded_TN = turnover_TN[1:], traded_TN[1:]
-        self.paid_TN = {line: shares(cost_TN) for line, cost_TN in simulation.asset_costs.items()}
+        self.paid_TN = {line: shares(simulation.asset_line_TN(line)) for line in simulation.asset_cost_lines}
         self.paid_T = {line: shares(cost_T) for line, cost_T in simulation.cash_costs.items()}
         self.received_TN = {line: shares(income_TN) for line, income_TN in simulation.asset_income.items()}
         # Money made over the starting capital.
@@ -100,6 +100,7 @@ class _Accounts:
             np.diff(simulation.equity_T) / simulation.capital,
         )
         self.called_T, self.ruined_T = called_T[1:], ruined_T[1:]
+        self.grid = simulation.market.grid
 
 
 def _line(
@@ -128,13 +129,19 @@ def _line(
         trades=int(cut(accounts.traded_TN).sum()),
         margin_calls=int(accounts.called_T[inside_T].sum()),
         ruined=bool(accounts.ruined_T[inside_T].any()),
+        grid=accounts.grid,
     )
     line = {"assets": int(inside_N.sum()), "net_contribution": float(money.sum()), **metrics_of_track(track)}
     if benchmark is None:
         return line
     benchmark_T = benchmark.return_T[1:][inside_T]
-    own = {"benchmark_return": float(np.prod(1 + benchmark_T) - 1), "benchmark_sharpe": sharpe(benchmark_T)}
-    return {**line, **own, **asdict(benchmark_relative(return_T, benchmark_T))}
+    benchmark_P = period_returns(as_of_T, benchmark_T, accounts.grid)[1]
+    own = {
+        "benchmark_return": float(np.prod(1 + benchmark_T) - 1),
+        "benchmark_sharpe": sharpe(benchmark_P, track.periods_per_year),
+    }
+    beside = benchmark_relative(track.period_return_P, benchmark_P, periods_per_day=periods_per_day(accounts.grid))
+    return {**line, **own, **asdict(beside)}
 
 
 def regime_names(regime_windows: pd.DataFrame) -> list[str]:
@@ -166,11 +173,12 @@ def worst_days(simulation: Simulation, symbols: tuple[str, ...], count: int = 5)
     """Grain: day, the worst first: net return, and the three positions that moved it most (average weight, share of capital)."""
     day_T = (simulation.as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
     day, day_return = daily_returns(simulation)
+    weight_TN = simulation.weight_TN
     rows = []
     for place in np.argsort(day_return, kind="stable")[:count]:
         inside_T = day_T == day[place]
         pnl_N = simulation.pnl_TN[inside_T].sum(axis=0)
-        weight_N = simulation.weight_TN[inside_T].mean(axis=0)
+        weight_N = weight_TN[inside_T].mean(axis=0)
         before = simulation.equity_T[max(int(np.argmax(inside_T)) - 1, 0)]
         largest = [asset for asset in np.argsort(-np.abs(pnl_N), kind="stable")[:3] if pnl_N[asset] != 0 and before > 0]
         moved = [f"{symbols[asset]} {weight_N[asset]:+.0%} made {pnl_N[asset] / before:+.2%}" for asset in largest]

@@ -2,6 +2,8 @@
 
 All strategies are drawn together, row by row, in ``stats.bootstrap.stationary_bootstrap``, so that differences keep what the
 strategies share.
+
+Axes: P returns (``performance.period_returns``), S strategies, B draws.
 """
 
 from collections.abc import Mapping
@@ -11,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.performance import sharpe
-from crossattn_core.days import HOURS_PER_YEAR
 from crossattn_core.stats.bootstrap import percentile_interval, stationary_bootstrap
 from crossattn_core.stats.newey_west import least_squares
 
 __all__ = ["BenchmarkRelative", "Interval", "SharpeIntervals", "benchmark_relative", "sharpe_intervals"]
 
-_SHORTEST_BLOCK = 24
-"""Rows: an hourly series repeats itself within the day, and one decision lives that long."""
+_MIN_PERIODS = 20
+"""Returns under which there is no interval."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SharpeIntervals:
     difference: Mapping[str, Interval]
     """Strategy's Sharpe less the benchmark's; without the benchmark itself."""
     block_length: int
-    """Mean rows of a block."""
+    """Mean returns of a block."""
     samples: int
     confidence: float
 
@@ -55,28 +56,31 @@ def sharpe_intervals(
     samples: int,
     confidence: float,
     seed: int,
-    periods: float = HOURS_PER_YEAR,
+    periods_per_day: int,
+    days_per_year: int = 365,
 ) -> SharpeIntervals:
-    """Percentile intervals of annual Sharpe ratios from returns (T,) by strategy, all of one length.
+    """Percentile intervals of annual Sharpe ratios from returns (P,) by strategy, all of one length.
 
-    A series without volatility has NaN bounds.
+    A block is a day at least: returns repeat themselves within the day, and one decision lives that long. A series without
+    volatility has NaN bounds.
     """
+    periods = periods_per_day * days_per_year
     names = list(returns)
-    return_TS = np.column_stack([returns[name] for name in names])
-    estimate_S = np.array([sharpe(return_TS[:, column], periods) for column in range(len(names))])
+    return_PS = np.column_stack([returns[name] for name in names])
+    estimate_S = np.array([sharpe(return_PS[:, column], periods) for column in range(len(names))])
     moving_S = np.isfinite(estimate_S)
     drawn_BS = np.full((samples, len(names)), np.nan)
-    block = _SHORTEST_BLOCK
-    if moving_S.any() and len(return_TS) > 4 * _SHORTEST_BLOCK:
+    block = periods_per_day
+    if moving_S.any() and len(return_PS) > max(4 * periods_per_day, _MIN_PERIODS):
 
-        def sharpe_of_draw(drawn_TS: NDArray[np.float64]) -> NDArray[np.float64]:
-            mean_S = drawn_TS.mean(axis=0)
-            deviation_S = np.sqrt((drawn_TS**2).mean(axis=0) - mean_S**2)
+        def sharpe_of_draw(drawn_PS: NDArray[np.float64]) -> NDArray[np.float64]:
+            mean_S = drawn_PS.mean(axis=0)
+            deviation_S = np.sqrt((drawn_PS**2).mean(axis=0) - mean_S**2)
             ratio_S = np.divide(mean_S, deviation_S, out=np.full(len(mean_S), np.nan), where=deviation_S > 1e-14)
             return ratio_S * np.sqrt(periods)
 
         drawn_BS[:, moving_S], block = stationary_bootstrap(
-            return_TS[:, moving_S], sharpe_of_draw, min_block=_SHORTEST_BLOCK, samples=samples, seed=seed
+            return_PS[:, moving_S], sharpe_of_draw, min_block=periods_per_day, samples=samples, seed=seed
         )
     intervals = {name: _interval(estimate_S[s], drawn_BS[:, s], confidence) for s, name in enumerate(names)}
     differences = {}
@@ -92,7 +96,7 @@ class BenchmarkRelative:
     """A return series regressed on a benchmark's, with Newey-West errors. NaN where the benchmark does not move."""
 
     alpha: float
-    """Intercept, annualised by the number of rows in a year."""
+    """Intercept, annualised by the number of returns in a year."""
     alpha_t: float
     beta: float
     correlation: float
@@ -103,19 +107,20 @@ class BenchmarkRelative:
 
 
 def benchmark_relative(
-    return_T: NDArray[np.float64], benchmark_T: NDArray[np.float64], *, periods: float = HOURS_PER_YEAR, lags: int = 24
+    return_P: NDArray[np.float64], benchmark_P: NDArray[np.float64], *, periods_per_day: int, days_per_year: int = 365
 ) -> BenchmarkRelative:
-    """``return_T`` = alpha + beta ``benchmark_T`` + rest."""
+    """``return_P`` = alpha + beta ``benchmark_P`` + rest; the errors count autocorrelation within a day."""
+    periods = periods_per_day * days_per_year
     nothing = float("nan")
-    difference_T = return_T - benchmark_T
-    apart = float(np.std(difference_T, ddof=1)) if len(return_T) > 2 else 0.0
-    ratio = float(difference_T.mean() / apart * np.sqrt(periods)) if apart > 1e-14 else nothing
+    difference_P = return_P - benchmark_P
+    apart = float(np.std(difference_P, ddof=1)) if len(return_P) > 2 else 0.0
+    ratio = float(difference_P.mean() / apart * np.sqrt(periods)) if apart > 1e-14 else nothing
     tracking = apart * float(np.sqrt(periods))
-    if len(return_T) <= 2 or np.std(benchmark_T) <= 1e-14:
+    if len(return_P) <= 2 or np.std(benchmark_P) <= 1e-14:
         return BenchmarkRelative(nothing, nothing, nothing, nothing, ratio, tracking)
-    design_T2 = np.column_stack([np.ones(len(return_T)), benchmark_T])
-    (alpha, beta), (error, _) = least_squares(design_T2, return_T, lags=lags)
-    correlation = float(np.corrcoef(return_T, benchmark_T)[0, 1]) if np.std(return_T) > 1e-14 else nothing
+    design_P2 = np.column_stack([np.ones(len(return_P)), benchmark_P])
+    (alpha, beta), (error, _) = least_squares(design_P2, return_P, lags=periods_per_day)
+    correlation = float(np.corrcoef(return_P, benchmark_P)[0, 1]) if np.std(return_P) > 1e-14 else nothing
     return BenchmarkRelative(
         float(alpha * periods), float(alpha / error) if error > 0 else nothing, float(beta), correlation, ratio, tracking
     )

@@ -5,7 +5,7 @@ which its newest candle is ``after_hours`` old. A position in it is then closed 
 trade, less the share of its value that is lost (see ``costs.holding.WriteOff``). Should candles come again, the asset
 trades again like one that was just listed.
 
-Axes: T rows of the hourly grid, N assets.
+Axes: T rows of the grid, N assets.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """What the simulator trades in: prices, sessions and costs, prepared once for many simulations.
 
-Axes: T rows of the hourly grid, N assets in universe order. Money is in quote currency; rates are fractions.
+Axes: T rows of the grid, N assets in universe order. Money is in quote currency; rates are fractions.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from crossattn_core.backtest.costs.trading import SquareRootImpact
 from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import BacktestSettings, CostSettings
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.panel import Panel
 from crossattn_core.universe import Asset
 
@@ -46,6 +47,8 @@ class Market:
     """Gross exposure over equity at which a margin call comes; 0: never."""
     missing_funding: int = 0
     """Settlements that were due and are missing; charged as zero, and counted in the report."""
+    grid: Grid = HOURLY
+    """The grid whose rows these are."""
 
     def __post_init__(self) -> None:
         bad_TN = ~(np.isfinite(self.price_TN) & (self.price_TN > 0))
@@ -139,4 +142,5 @@ def market_of(panel: Panel, assets: Sequence[Asset], costs: CostSettings, backte
         unit_impact=SquareRootImpact.at(inputs, 1.0),
         margin_leverage=backtest.margin_leverage,
         missing_funding=missing_settlements(panel, assets) if costs.funding else 0,
+        grid=panel.grid,
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from crossattn_core.backtest.costs.registry import NotionalCost
-from crossattn_core.backtest.performance import drawdowns, sharpe
+from crossattn_core.backtest.performance import drawdowns, periods_per_day, returns_by_period, sharpe
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.backtest.simulation import Simulation
 
@@ -23,7 +23,7 @@ def sensitivity(simulation: Simulation) -> pd.DataFrame:
     market = simulation.market
     lag, targets = simulation.execution_lag, simulation.targets
     scenarios = [(f"costs x {multiple:g}", multiple, lag, 1.0) for multiple in (0.0, 1.0, 2.0, 3.0)]
-    scenarios += [(f"filled {later} h later", 1.0, lag + later, 1.0) for later in (1, 3, 6)]
+    scenarios += [(f"filled {market.grid.label(later)} later", 1.0, lag + later, 1.0) for later in (1, 3, 6)]
     if market.unit_impact is not None:
         scenarios += [(f"capital x {scale:,.0f}, with impact", 1.0, lag, scale) for scale in (10.0, 100.0, 1000.0)]
     rows = []
@@ -37,7 +37,7 @@ def sensitivity(simulation: Simulation) -> pd.DataFrame:
             {
                 "scenario": name,
                 "net_return": float(done.equity_T[-1] / done.capital - 1),
-                "sharpe": sharpe(done.return_T[1:]),
+                "sharpe": sharpe(returns_by_period(done), 365 * periods_per_day(market.grid)),
                 "max_drawdown": min((fall.depth for fall in drawdowns(done.equity_T, 1)), default=0.0),
             }
         )

@@ -62,9 +62,9 @@ class Simulation:
         np.divide(self.equity_T[1:] - before_T, before_T, out=return_T[1:], where=before_T > 0)
         return return_T
 
-    @cached_property
+    @property
     def units_TN(self) -> NDArray[np.float64]:
-        """(T, N) units held after the row's trades."""
+        """(T, N) units held after the row's trades. Made anew at each call, as every (T, N) array that many simulations have."""
         units_TN = np.zeros((len(self.equity_T), len(self.market.asset_ids)))
         if len(self.fill_K):
             execution_T = np.searchsorted(self.fill_K, np.arange(len(self.equity_T)), side="right") - 1
@@ -74,7 +74,7 @@ class Simulation:
             units_TN[self.ruined_at :] = 0.0
         return units_TN
 
-    @cached_property
+    @property
     def weight_TN(self) -> NDArray[np.float64]:
         """(T, N) share of equity held after the row's trades."""
         value_TN = self.units_TN * self.market.price_TN[self.start :]
@@ -112,30 +112,33 @@ class Simulation:
             turnover_T[self.fill_K] = rate_K
         return turnover_T
 
-    @cached_property
-    def asset_costs(self) -> dict[str, NDArray[np.float64]]:
-        """Each line of the account that is a cost of assets -> (T, N) money paid at the row; negative where received."""
+    @property
+    def asset_cost_lines(self) -> tuple[str, ...]:
+        """Lines of the account that are costs of assets, in its order."""
         return self._asset_lines(is_cost=True)
 
-    @cached_property
+    @property
     def asset_income(self) -> dict[str, NDArray[np.float64]]:
         """Each line that is no cost (dividends) -> (T, N) money received at the row; negative where a short paid it."""
-        return {line: 0.0 - paid_TN for line, paid_TN in self._asset_lines(is_cost=False).items()}
+        return {line: 0.0 - self.asset_line_TN(line) for line in self._asset_lines(is_cost=False)}
 
-    def _asset_lines(self, *, is_cost: bool) -> dict[str, NDArray[np.float64]]:
-        shape = (len(self.equity_T), len(self.market.asset_ids))
-        lines = account_lines(self.market.costs).items()
-        paid = {line: np.zeros(shape) for line, kind in lines if kind.is_cost == is_cost and not issubclass(kind, CashCost)}
+    def asset_line_TN(self, line: str) -> NDArray[np.float64]:
+        """(T, N) money paid at the row under a line of the account; negative where received. Made anew at each call."""
+        paid_TN = np.zeros((len(self.equity_T), len(self.market.asset_ids)))
         size_KN, rows_K = np.abs(self.trade_KN), self.start + self.fill_K
         for cost in (*self.market.charged(NotionalCost), *self.market.impacts):
-            if cost.is_cost == is_cost:
-                paid[cost.line][self.fill_K] += cost.paid(size_KN, rows_K)
+            if cost.line == line:
+                paid_TN[self.fill_K] += cost.paid(size_KN, rows_K)
         # The position that was held into the row pays, before the row's trades.
-        units_TN, rows = self.units_TN[:-1], slice(self.start + 1, None)
         for cost in self.market.charged(CarryingCost):
-            if cost.is_cost == is_cost:
-                paid[cost.line][1:] += cost.paid(units_TN, self.market.price_TN[rows], rows)
-        return paid
+            if cost.line == line:
+                rows = slice(self.start + 1, None)
+                paid_TN[1:] += cost.paid(self.units_TN[:-1], self.market.price_TN[rows], rows)
+        return paid_TN
+
+    def _asset_lines(self, *, is_cost: bool) -> tuple[str, ...]:
+        lines = account_lines(self.market.costs).items()
+        return tuple(line for line, kind in lines if kind.is_cost == is_cost and not issubclass(kind, CashCost))
 
     @cached_property
     def cash_costs(self) -> dict[str, NDArray[np.float64]]:
@@ -162,7 +165,7 @@ class Simulation:
     @cached_property
     def costs(self) -> dict[str, NDArray[np.float64]]:
         """Each line of the account that is a cost, in its order -> (T,) money paid at the row."""
-        paid = {line: cost_TN.sum(axis=1) for line, cost_TN in self.asset_costs.items()} | self.cash_costs
+        paid = {line: self.asset_line_TN(line).sum(axis=1) for line in self.asset_cost_lines} | self.cash_costs
         return {line: paid[line] for line in account_lines(self.market.costs) if line in paid}
 
     @cached_property
@@ -178,11 +181,11 @@ class Simulation:
         pnl_TN[1:] = self.units_TN[:-1] * (price_TN[1:] - price_TN[:-1])
         for received_TN in self.asset_income.values():
             pnl_TN += received_TN
-        for cost_TN in self.asset_costs.values():
-            pnl_TN -= cost_TN
+        for line in self.asset_cost_lines:
+            pnl_TN -= self.asset_line_TN(line)
         return pnl_TN
 
-    def hourly(self) -> pd.DataFrame:
+    def by_row(self) -> pd.DataFrame:
         """Grain: as_of. Equity, net return, exposures, turnover, each line of the account; what ``returns.parquet`` stores."""
         return pd.DataFrame(
             {

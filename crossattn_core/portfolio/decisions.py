@@ -21,6 +21,8 @@ from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = ["decide_all", "decision_rows", "target_weights", "traded_strategies"]
 
+_EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
+
 
 def traded_strategies(experiment: Experiment) -> tuple[str, ...]:
     """The trained families, the baselines and what the champion falls back to, each once, families first.
@@ -40,17 +42,18 @@ def decision_rows(
 ) -> NDArray[np.int64]:
     """Rows at which positions are decided: every ``rebalance_every`` hours, one of them at ``decision_hour``.
 
-    The schedule hangs on the calendar, not on the panel's first row: a longer panel moves no decision.
+    The schedule hangs on the calendar, not on the panel's first row: a longer panel moves no decision. A decision lies on a row
+    of the grid: where bars are shorter than an hour, on the full hour's.
     ``first`` and ``last`` (inclusive instants) bound the rows, for instance to those with forecasts.
 
-    >>> from crossattn_core.days import grid
+    >>> from crossattn_core.grid import HOURLY
     >>> from datetime import date
-    >>> rows = decision_rows(grid(date(2025, 3, 1), date(2025, 3, 3)), PortfolioSettings())
+    >>> rows = decision_rows(HOURLY.rows(date(2025, 3, 1), date(2025, 3, 3)), PortfolioSettings())
     >>> [int(row) for row in rows]
     [14, 38, 62]
     """
-    hour_T = as_of_T.astype("datetime64[h]").astype(np.int64)
-    due_T = (hour_T - settings.decision_hour) % settings.rebalance_every == 0
+    since_T = as_of_T - (_EPOCH + np.timedelta64(settings.decision_hour, "h"))
+    due_T = since_T % np.timedelta64(settings.rebalance_every, "h") == np.timedelta64(0, "us")
     if first is not None:
         due_T &= as_of_T >= first
     if last is not None:

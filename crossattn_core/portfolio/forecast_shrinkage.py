@@ -28,13 +28,14 @@ def forecast_shrinkage(
     *,
     execution_lag: int,
     horizon: int,
+    rebalance_bars: int,
     settings: PortfolioSettings,
 ) -> NDArray[np.float64]:
     """(D, N) factor on the forecast of each decision, in [0, 1].
 
     The forecast of decision j counts for decision i only when its whole horizon, row_j + ``execution_lag`` + ``horizon``,
     lies at or before row_i, and only where the fill could have happened. ``risk_DN`` is the standard deviation of a log
-    return over the horizon, as known at each decision.
+    return over the horizon, as known at each decision; ``rebalance_bars`` lie between two decisions.
     """
     shape = past_forecast_DN.shape
     if settings.shrinkage_prior_sd == 0:
@@ -54,7 +55,7 @@ def forecast_shrinkage(
         product_DN[realised_D] = np.where(known, z_forecast * z_outcome, 0.0)
         square_DN[realised_D] = np.where(known, z_forecast**2, 0.0)
     # Overlapping horizons repeat the same news: a decision more often than once a horizon counts less.
-    overlap = min(1.0, settings.rebalance_every / horizon)
+    overlap = min(1.0, rebalance_bars / horizon)
     known_D = np.searchsorted(exit_D, rows_D, side="right")
     product_DN = _sums_before(product_DN * overlap)[known_D]
     square_DN = _sums_before(square_DN * overlap)[known_D]

@@ -32,7 +32,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.forecast_shrinkage import forecast_shrinkage
 from crossattn_core.portfolio.limits import Group, groups_of, project_free
 from crossattn_core.portfolio.positions import Positions
-from crossattn_core.portfolio.risk import annual_volatility, hourly_variance
+from crossattn_core.portfolio.risk import annual_volatility, bar_variance
 from crossattn_core.portfolio.tradability import open_at_fill, readable
 
 __all__ = [
@@ -88,7 +88,8 @@ def size_forecasts(
     long_only = settings.rule in ("long_only", "softmax")
     gross = min(1.0, settings.gross) if long_only else settings.gross
     cost_N = trade_cost(past_panel.asset_ids, experiment.costs)
-    variance_DN = hourly_variance(past_panel.mark_price_TN, rows_D, settings.volatility_hours) * labels.trade_horizon
+    grid = past_panel.grid
+    variance_DN = bar_variance(past_panel.mark_price_TN, rows_D, grid.bars(settings.volatility_hours)) * labels.trade_horizon
     forecast_DN = past_forecast_TN[rows_D].astype(np.float64)
     shrinkage_DN = forecast_shrinkage(
         forecast_DN,
@@ -98,11 +99,12 @@ def size_forecasts(
         rows_D,
         execution_lag=labels.execution_lag,
         horizon=labels.trade_horizon,
+        rebalance_bars=grid.bars(settings.rebalance_every),
         settings=settings,
     )
     carry_DN = np.zeros(forecast_DN.shape)
     if experiment.costs.funding:
-        carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, settings.carry_hours) * labels.trade_horizon
+        carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, grid.bars(settings.carry_hours)) * labels.trade_horizon
     edge_DN = shrinkage_DN * forecast_DN - carry_DN
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN) & open_at_fill(past_panel, rows_D, experiment)
@@ -153,13 +155,13 @@ def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.fl
     return np.array([getattr(costs, asset_id.split(":", 1)[0]).trade_bps / 1e4 for asset_id in asset_ids])
 
 
-def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int64], hours: int) -> NDArray[np.float64]:
-    """(D, N) funding per hour that a long is expected to pay: the mean over the trailing ``hours`` rows."""
+def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int64], bars: int) -> NDArray[np.float64]:
+    """(D, N) funding per bar that a long is expected to pay: the mean over the trailing ``bars`` rows."""
     paid_TN = np.nan_to_num(past_funding_TN)
     carry_DN = np.zeros((len(rows_D), paid_TN.shape[1]))
     for decision, row in enumerate(rows_D):
-        window = paid_TN[max(0, row + 1 - hours) : row + 1]
-        carry_DN[decision] = window.sum(axis=0) / hours
+        window = paid_TN[max(0, row + 1 - bars) : row + 1]
+        carry_DN[decision] = window.sum(axis=0) / bars
     return carry_DN
 
 
@@ -214,13 +216,14 @@ def _decide(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(held_DN, target_DN), where ``unconstrained(decision, held_N, filled_N)`` gives the weights before limits."""
     settings, groups = experiment.portfolio, groups_of(experiment)
+    window = past_panel.grid.bars(settings.volatility_hours)
     positions = Positions(past_panel, experiment)
     held_DN, target_DN = np.zeros(usable_DN.shape), np.zeros(usable_DN.shape)
     for decision, row in enumerate(rows_D.tolist()):
         held_N = held_DN[decision] = positions.weights_at(row)
         weight_N = unconstrained(decision, held_N, positions.filled_N)
-        trailing_TN = past_panel.mark_price_TN[max(0, row - settings.volatility_hours) : row + 1]
-        target_DN[decision] = _constrained(weight_N, usable_DN[decision], held_N, trailing_TN, gross, groups, settings)
+        trailing_TN = past_panel.mark_price_TN[max(0, row - window) : row + 1]
+        target_DN[decision] = _constrained(weight_N, usable_DN[decision], held_N, trailing_TN, gross, groups, experiment)
         positions.order(row, target_DN[decision])
     return held_DN, target_DN
 
@@ -232,15 +235,16 @@ def _constrained(
     trailing_mark_TN: NDArray[np.float64],
     gross: float,
     groups: tuple[Group, ...],
-    settings: PortfolioSettings,
+    experiment: Experiment,
 ) -> NDArray[np.float64]:
     """The weights to trade to, after volatility target, limits, no-trade band and turnover limit; NaN: left alone."""
+    settings, bars_per_year = experiment.portfolio, experiment.grid.bars_per_year
     if settings.volatility_target > 0:
-        expected = annual_volatility(trailing_mark_TN, weight_N)
+        expected = annual_volatility(trailing_mark_TN, weight_N, bars_per_year)
         weight_N = np.where(usable_N, weight_N * (settings.volatility_target / expected if expected > 0 else 1.0), weight_N)
     limited_N = project_free(weight_N, held_N, usable_N, settings.max_weight, gross, groups)
     if settings.volatility_limit > 0:
-        expected = annual_volatility(trailing_mark_TN, limited_N)
+        expected = annual_volatility(trailing_mark_TN, limited_N, bars_per_year)
         limited_N[usable_N] *= min(1.0, settings.volatility_limit / expected) if expected > 0 else 1.0
     # The band yields to a limit: a position over its cap or over the gross limit is cut even by little.
     over_limit = np.abs(held_N).sum() > gross * (1 + settings.no_trade_band)

@@ -2,7 +2,7 @@
 
     <folder>/<strategy>.parquet      as_of, asset_id, strategy, target_weight, shrinkage
 
-Axes: D decisions, T rows of the hourly grid, N assets in universe order.
+Axes: D decisions, T rows of the grid, N assets in universe order.
 """
 
 import hashlib

@@ -162,7 +162,7 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
         "shrinkage": f"{made.shrinkage_DN[decision, asset]:.0%} of the forecast kept",
         "expected carry": f"{1e4 * made.carry_DN[decision, asset]:+.1f} bps paid by a long",
         "edge": f"{1e4 * made.edge_DN[decision, asset]:+.1f} bps against {1e4 * cost:.1f} bps a trade",
-        "risk": f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.labels.trade_horizon} h",
+        "risk": f"{np.sqrt(made.variance_DN[decision, asset]):.2%} over {experiment.grid.label(experiment.labels.trade_horizon)}",
     }
     if not made.usable_DN[decision, asset]:
         facts["not decided"] = "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"
@@ -178,7 +178,7 @@ def _forecast(forecasts: pd.DataFrame, panel: Panel, experiment: Experiment, row
         (forecasts["as_of"].to_numpy("datetime64[us]") == panel.as_of_T[row]) & (forecasts["asset_id"] == panel.asset_ids[asset])
     ]
     facts = {
-        f"{line['horizon']} h ahead": f"{1e4 * line['forecast']:+.2f} bps by model {line['model_id']}"
+        f"{experiment.grid.label(line['horizon'])} ahead": f"{1e4 * line['forecast']:+.2f} bps by model {line['model_id']}"
         for line in chosen.to_dict("records")
     }
     return Step("forecast", facts or {"none": f"no forecast is stored for {_when(panel.as_of_T[row])}"})

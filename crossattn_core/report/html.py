@@ -8,8 +8,23 @@ import jinja2
 import pandas as pd
 
 from crossattn_core.backtest.metrics.registry import Unit, unit_of
+from crossattn_core.grid import Grid
 
-__all__ = ["cell", "format_metric", "formatted", "interval", "is_absent", "percent", "ratio", "render", "share", "whole", "words"]
+__all__ = [
+    "bars_in_words",
+    "cell",
+    "format_metric",
+    "formatted",
+    "interval",
+    "is_absent",
+    "percent",
+    "ratio",
+    "render",
+    "share",
+    "spelled",
+    "whole",
+    "words",
+]
 
 
 def render(template: str, **context: Any) -> str:
@@ -68,11 +83,23 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def bars_in_words(grid: Grid) -> str:
+    """Bars as a reader counts them: hours, days, or "bars of 5 minutes"."""
+    return {"1m": "minutes", "1h": "hours", "1d": "days"}.get(grid.bar, f"bars of {grid.words()}")
+
+
+def spelled(label: str) -> str:
+    """``Grid.label`` before a noun: "24 h" -> "24-hour"."""
+    count, unit = label.split()
+    return f"{count}-{_UNITS[unit]}"
+
+
 def is_absent(value: Any) -> bool:
     """None, NaN or NaT."""
     return value is None or (not isinstance(value, str | list | tuple | dict) and bool(pd.isna(value)))
 
 
+_UNITS = {"min": "minute", "h": "hour", "d": "day"}
 _FORM_OF_UNIT: dict[Unit, Callable[[Any], str]] = {
     "fraction": lambda value: f"{value + 0.0:.1%}".replace("-0.0%", "0.0%"),
     "ratio": lambda value: f"{value:.3f}",

@@ -21,6 +21,7 @@ from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.target_weights import Targets
@@ -64,9 +65,11 @@ class AttentionSummary:
     weight_NM: NDArray[np.floating]
     """(N, M) share of target n's attention on source m; rows sum to 1."""
     lags: tuple[int, ...]
-    """L lags in hours behind the decision row."""
+    """L lags in bars behind the decision row."""
     weight_ML: NDArray[np.floating]
     """(M, L) share of attention on source m at each lag, averaged over targets."""
+    grid: Grid = HOURLY
+    """What a lag counts."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ def attention_summary(stored: StoredAttention, experiment: Experiment) -> Attent
         weight_NM=np.divide(weight_NM, total_N, out=np.zeros_like(weight_NM), where=total_N > 0),
         lags=tuple(int(lag) for lag in by_lag.columns),
         weight_ML=by_lag.to_numpy(np.float64),
+        grid=experiment.grid,
     )
 
 

@@ -19,7 +19,7 @@ from crossattn_core.backtest.overfitting import (
     probability_of_overfitting,
     superior_ability,
 )
-from crossattn_core.backtest.performance import daily_returns, sharpe
+from crossattn_core.backtest.performance import daily_returns, periods_per_day, returns_by_period, sharpe
 from crossattn_core.backtest.sensitivity import sensitivity
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
@@ -39,12 +39,15 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
     subject, benchmark = inputs.subject, inputs.benchmark
     experiment, own = inputs.experiment, simulations[subject]
     metrics = {name: metrics_of(simulation) for name, simulation in simulations.items()}
+    returns = {name: returns_by_period(simulation) for name, simulation in simulations.items()}
+    per_day = periods_per_day(own.market.grid)
     intervals = sharpe_intervals(
-        {name: simulation.return_T[1:] for name, simulation in simulations.items()},
+        returns,
         benchmark,
         samples=experiment.backtest.bootstrap_samples,
         confidence=experiment.backtest.confidence,
         seed=experiment.backtest.seed,
+        periods_per_day=per_day,
     )
     quality = {name: _quality(inputs.forecast_quality, name, experiment.labels.trade_horizon) for name in simulations}
     verdict = verdict_of(
@@ -87,13 +90,13 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "verdict": asdict(verdict),
             "confidence": intervals.confidence,
             "bootstrap_samples": intervals.samples,
-            "bootstrap_block_hours": intervals.block_length,
+            "bootstrap_block_hours": intervals.block_length * 24 // per_day,
             "order": list(strategies),
             "strategies": strategies,
             "significance": _significance(simulations, inputs, metrics),
             "beside": {
-                name: asdict(benchmark_relative(own.return_T[1:], simulation.return_T[1:]))
-                for name, simulation in simulations.items()
+                name: asdict(benchmark_relative(returns[subject], return_P, periods_per_day=per_day))
+                for name, return_P in returns.items()
                 if name != subject
             },
             "accuracy_tests": [] if inputs.accuracy_tests is None else inputs.accuracy_tests.to_dict("records"),

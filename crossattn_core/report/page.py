@@ -11,7 +11,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crossattn_core.analysis.leaders import why_no_lead
-from crossattn_core.experiment import PlantedLead
+from crossattn_core.backtest.performance import periods_per_day
+from crossattn_core.experiment import Experiment, PlantedLead
 from crossattn_core.report import tables
 from crossattn_core.report.figures.attention import attention_figure
 from crossattn_core.report.figures.models import retrain_figure, shrinkage_figure
@@ -25,7 +26,7 @@ from crossattn_core.report.figures.performance import (
     underwater_figure,
 )
 from crossattn_core.report.figures.style import svg
-from crossattn_core.report.html import render
+from crossattn_core.report.html import bars_in_words, render, spelled
 from crossattn_core.report.inputs import ReportInputs, leads_beside_truth
 from crossattn_core.report.numbers import report_numbers
 from crossattn_core.storage import write_json, write_parquet, write_text
@@ -48,25 +49,29 @@ class ReportPaths:
 def build_report(inputs: ReportInputs, folder: Path) -> ReportPaths:
     """Write ``report.html``, ``report.json``, ``leads.json`` and ``returns.parquet`` into ``folder``.
 
-    ``returns.parquet`` holds every strategy's hourly equity, net return, exposures, turnover and costs; its ``net_return`` by
+    ``returns.parquet`` holds every strategy's equity by row, net return, exposures, turnover and costs; its ``net_return`` by
     ``as_of`` is what other tear-sheet tools read.
 
     Raises:
         BacktestError: no simulation of the subject, or simulations over different rows.
     """
     numbers = report_numbers(inputs)
-    hourly = pd.concat([simulation.hourly() for simulation in inputs.simulations.values()], ignore_index=True)
+    # A strategy at a time: a frame of them all would hold a year of minutes twice over.
+    by_row = pa.concat_tables(
+        pa.Table.from_pandas(simulation.by_row(), preserve_index=False) for simulation in inputs.simulations.values()
+    )
     write_json(folder / "leads.json", {"truth_known": inputs.planted is not None, "leads": leads_beside_truth(inputs)})
     return ReportPaths(
         html=write_text(folder / "report.html", _page(inputs, numbers)),
         json=write_json(folder / "report.json", numbers),
-        returns=write_parquet(folder / "returns.parquet", pa.Table.from_pandas(hourly, preserve_index=False)),
+        returns=write_parquet(folder / "returns.parquet", by_row),
     )
 
 
 def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
     """The page's HTML from the inputs and their ``report_numbers``."""
     experiment, shrunk = inputs.experiment, _shrunk_family(inputs)
+    grid = experiment.grid
     baselines = [{"name": name, **line} for name, line in numbers["beside"].items() if line["correlation"] is not None]
     return render(
         "page.html.j2",
@@ -74,7 +79,8 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
         by_kind={kind: [line for line in numbers["parts"] if line["kind"] == kind] for kind in _KINDS},
         headline_columns=tables.HEADLINE,
         headline_lines=list(zip(numbers["order"], tables.headline_rows(numbers), strict=True)),
-        horizon=experiment.labels.trade_horizon,
+        horizon=spelled(grid.label(experiment.labels.trade_horizon)),
+        bar=_bar_words(experiment),
         prior=f"{experiment.portfolio.shrinkage:.0%}",
         shrunk=shrunk,
         simulated=inputs.planted is not None,
@@ -82,15 +88,30 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
         attention=_attention(inputs),
         tables={
             "baselines": baselines,
-            "forecasts": tables.forecast_rows(inputs.forecast_quality),
-            "accuracy": tables.accuracy_rows(numbers["accuracy_tests"]),
-            "decay": tables.decay_table(numbers["decay"]),
+            "forecasts": tables.forecast_rows(inputs.forecast_quality, grid),
+            "accuracy": tables.accuracy_rows(numbers["accuracy_tests"], grid),
+            "decay": tables.decay_table(numbers["decay"], grid),
             "plan": tables.plan_table(inputs.plan),
             "metrics": tables.metric_rows(numbers["strategies"]),
-            "leads": tables.lead_lines(inputs.leaders, _planted_here(inputs)),
+            "leads": tables.lead_lines(inputs.leaders, _planted_here(inputs), grid),
             "quality": tables.frame_table(_without_keys(inputs.data_quality)),
         },
     )
+
+
+def _bar_words(experiment: Experiment) -> dict[str, str]:
+    """What the page's notes say of the grid: a bar, returns of bars, the returns of ratios, how many a year, the fill's delay."""
+    grid, per_day = experiment.grid, periods_per_day(experiment.grid)
+    one = {"1m": "minute", "1h": "hour", "1d": "day"}.get(grid.bar, grid.words())
+    returns = {"1h": "hourly", "1d": "daily"}.get(grid.bar, spelled(grid.label(1)))
+    return {
+        "one": one,
+        "bars": bars_in_words(grid),
+        "returns": returns,
+        "ratio_returns": returns if per_day == grid.bars_per_day else "daily",
+        "ratio_returns_a_year": f"{365 * per_day:,}",
+        "fill": grid.words(experiment.labels.execution_lag),
+    }
 
 
 def _figures(inputs: ReportInputs, order: Sequence[str], shrunk: str | None) -> dict[str, Markup | None]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossattn_core.experiment import PlantedLead
+from crossattn_core.grid import Grid
 from crossattn_core.report.html import cell, format_metric, formatted, interval, is_absent, ratio, words
 
 __all__ = [
@@ -86,7 +87,7 @@ def metric_rows(strategies: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     return [[words(name), *(format_metric(name, numbers[name]) for numbers in strategies.values())] for name in metrics]
 
 
-def forecast_rows(forecast_quality: pd.DataFrame | None) -> list[list[str]]:
+def forecast_rows(forecast_quality: pd.DataFrame | None, grid: Grid) -> list[list[str]]:
     """Each measure of each family by horizon, averaged over assets, with its interval; then the range over assets."""
     if forecast_quality is None or not len(forecast_quality):
         return []
@@ -102,7 +103,7 @@ def forecast_rows(forecast_quality: pd.DataFrame | None) -> list[list[str]]:
             [
                 words(line["family"]),
                 line["measure"],
-                f"{line['horizon']} h",
+                grid.label(line["horizon"]),
                 formatted(line["value"], "+.3f"),
                 interval(line["low"], line["high"], "+.3f") or "-",
                 *([f"{_symbol(end.asset_id)} {end.value:+.3f}" for end in ends.itertuples()] or ["-", "-"]),
@@ -111,7 +112,7 @@ def forecast_rows(forecast_quality: pd.DataFrame | None) -> list[list[str]]:
     return rows
 
 
-def accuracy_rows(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def accuracy_rows(tests: Sequence[Mapping[str, Any]], grid: Grid) -> list[list[str]]:
     """Diebold-Mariano tests: who has the smaller error at each horizon, and how sure that is."""
     rows = []
     for test in tests:
@@ -122,11 +123,11 @@ def accuracy_rows(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         elif test["p_value"] < _SIGNIFICANT:
             finding = f"{first if test['statistic'] < 0 else second} is more accurate"
         numbers = [ratio(test["statistic"]), formatted(test["p_value"], ".3f"), f"{test['rows']:,}"]
-        rows.append([first, second, f"{test['horizon']} h", *numbers, finding])
+        rows.append([first, second, grid.label(test["horizon"]), *numbers, finding])
     return rows
 
 
-def decay_table(decay: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+def decay_table(decay: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, list]:
     """IC by hours ahead (``headings``), one row a family, each with half its interval."""
     hours = list(dict.fromkeys(line["hours"] for line in decay))
     rows = []
@@ -137,10 +138,10 @@ def decay_table(decay: Sequence[Mapping[str, Any]]) -> dict[str, list]:
             for line in (by_hours[hour] for hour in hours)
         ]
         rows.append([words(family), *cells])
-    return {"headings": [f"{hour} h" for hour in hours], "rows": rows}
+    return {"headings": [grid.label(hour) for hour in hours], "rows": rows}
 
 
-def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None) -> list[dict[str, Any]] | None:
+def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None, grid: Grid) -> list[dict[str, Any]] | None:
     """Planted pairs and whether they were found, then what else was named; without truth, the strongest candidates.
 
     Keys: leader, follower, planted and lag (texts), verdict, whether it is good, evidence (attention, correlation, q). None
@@ -152,7 +153,7 @@ def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | No
         # Stable: where many pairs share the largest q, those with the largest z stay first.
         ranked = leaders.astype({"named": bool}).sort_values(["named", "q_value"], ascending=[False, True], kind="stable")
         return [
-            _lead(pair, "named" if pair["named"] else str(pair.get("why") or "not named"), good=bool(pair["named"]))
+            _lead(pair, grid, "named" if pair["named"] else str(pair.get("why") or "not named"), good=bool(pair["named"]))
             for pair in ranked.head(_SHOWN_CANDIDATES).to_dict("records")
         ]
     pairs = [] if leaders is None else leaders.to_dict("records")
@@ -162,8 +163,8 @@ def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | No
         pair = named.pop((lead.leader, lead.follower), None)
         verdict = "not found" if pair is None else "found"
         ends = {"leader": lead.leader, "follower": lead.follower}
-        lines.append(_lead(pair or ends, verdict, good=pair is not None, planted=f"{lead.lag} h"))
-    return lines + [_lead(pair, "named, not planted", good=False, planted="none") for pair in named.values()]
+        lines.append(_lead(pair or ends, grid, verdict, good=pair is not None, planted=grid.label(lead.lag)))
+    return lines + [_lead(pair, grid, "named, not planted", good=False, planted="none") for pair in named.values()]
 
 
 def plan_table(plan: pd.DataFrame | None) -> dict[str, Any] | None:
@@ -186,13 +187,13 @@ def frame_table(frame: pd.DataFrame | None) -> dict[str, Any] | None:
     }
 
 
-def _lead(pair: Mapping[Any, Any], verdict: str, *, good: bool, planted: str = "") -> dict[str, Any]:
+def _lead(pair: Mapping[Any, Any], grid: Grid, verdict: str, *, good: bool, planted: str = "") -> dict[str, Any]:
     forms = {"weight": ".1%", "correlation": "+.3f", "q_value": ".3f"}
     return {
         "leader": _symbol(pair["leader"]),
         "follower": _symbol(pair["follower"]),
         "planted": planted,
-        "lag": f"{int(pair['lag'])} h" if "lag" in pair else "-",
+        "lag": grid.label(int(pair["lag"])) if "lag" in pair else "-",
         "verdict": verdict,
         "good": good,
         "evidence": [formatted(pair.get(name), form) for name, form in forms.items()],

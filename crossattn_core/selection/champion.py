@@ -103,6 +103,7 @@ def daily_ic_sums(
     inside_K = (place_K >= 0) & (place_K < len(day_D))
     row_K, asset_K, place_K = row_K[inside_K], asset_K[inside_K], place_K[inside_K]
     x_K, y_K = (np.asarray(value_TN, dtype=np.float64)[row_K, asset_K] for value_TN in (forecast_TN, outcome_TN))
+    cell_K, days, assets = place_K * outcome_TN.shape[1] + asset_K, len(day_D), outcome_TN.shape[1]
     for k, term_K in enumerate((np.ones(len(x_K)), x_K, y_K, x_K**2, y_K**2, x_K * y_K)):
-        np.add.at(sums_DNK[:, :, k], (place_K, asset_K), term_K)
+        sums_DNK[:, :, k] = np.bincount(cell_K, weights=term_K, minlength=days * assets).reshape(days, assets)
     return sums_DNK

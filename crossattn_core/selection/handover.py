@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossattn_core.errors import BacktestError
-from crossattn_core.experiment import Experiment, LabelSettings
+from crossattn_core.experiment import Experiment
 from crossattn_core.portfolio.strategies.registry import BASELINES
 from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import Followed
@@ -45,11 +45,11 @@ _TOLERANCE = 1e-9
 FAULT_COLUMNS = ("as_of", "asset_id", "weight", "fault")
 
 
-def handover_of(followed: Followed, forecasts: pd.DataFrame, labels: LabelSettings) -> pd.DataFrame:
+def handover_of(followed: Followed, forecasts: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """Every decision of the champion as rows (``HANDOVER_COLUMNS``), ascending in time, assets in panel order."""
-    targets = followed.targets
+    targets, labels = followed.targets, experiment.labels
     decisions, assets = targets.target_DN.shape
-    lag = np.timedelta64(labels.execution_lag, "h")
+    lag = labels.execution_lag * experiment.grid.step_us
     as_of_K = np.repeat(targets.as_of_D.astype("datetime64[us]"), assets)
     handover = pd.DataFrame(
         {

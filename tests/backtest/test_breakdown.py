@@ -45,8 +45,8 @@ def test_parts_of_the_universe_add_up_to_the_whole(kind):
     assert frame["trades"].sum() == whole.trades
     assert frame["turnover_per_day"].sum() == pytest.approx(whole.turnover_per_day)
     assert frame["assets"].sum() == 4
-    for kind_of_cost in DONE.asset_costs:
-        paid = (DONE.asset_costs[kind_of_cost][1:].sum(axis=1) / DONE.equity_T[:-1]).sum()
+    for kind_of_cost in DONE.asset_cost_lines:
+        paid = (DONE.asset_line_TN(kind_of_cost)[1:].sum(axis=1) / DONE.equity_T[:-1]).sum()
         assert frame[f"{kind_of_cost}_share"].sum() == pytest.approx(paid, abs=1e-12)
 
 
@@ -65,7 +65,7 @@ def test_a_month_is_what_its_own_rows_say():
     grown = np.cumprod(np.append(1.0, 1 + return_T))
     assert month["max_drawdown"] == pytest.approx((grown / np.maximum.accumulate(grown) - 1).min())
     assert month["average_gross_exposure"] == pytest.approx(DONE.gross_exposure_T[inside_T].mean())
-    against = benchmark_relative(return_T, OTHER.return_T[inside_T])
+    against = benchmark_relative(return_T, OTHER.return_T[inside_T], periods_per_day=24)
     assert (month["beta"], month["information_ratio"]) == pytest.approx((against.beta, against.information_ratio))
 
 

@@ -98,7 +98,7 @@ def test_longs_and_shorts_pay_what_the_class_says():
 def test_a_cost_from_outside_is_a_line_of_the_account_of_its_metrics_and_of_every_part():
     on = market(seed=52, rows=24 * 40)
     done = simulate(on.with_costs(*costs_from_outside(on)), targets(on), execution_lag=1, capital=CAPITAL)
-    hourly, numbers = done.hourly(), metrics_of(done)
+    hourly, numbers = done.by_row(), metrics_of(done)
     parts = metrics_by_part(done, None, regime_windows=None, groups={"asset": on.asset_ids})
     for line in ("custody", "long_fee", "levy", "toll"):
         assert hourly[f"{line}_paid"].sum() > 0

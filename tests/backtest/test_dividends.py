@@ -97,7 +97,7 @@ def test_dividends_stand_in_the_gross_return_and_not_among_the_costs():
     assert numbers.dividend_share == pytest.approx(1 / on.price_TN[0, 0])
     assert numbers.gross_return == pytest.approx(numbers.net_return) == pytest.approx(numbers.dividend_share)
     assert numbers.cost_share == 0
-    assert done.hourly()["dividend_received"].sum() == pytest.approx(numbers.dividend_share * CAPITAL)
+    assert done.by_row()["dividend_received"].sum() == pytest.approx(numbers.dividend_share * CAPITAL)
 
 
 def test_a_dividend_that_is_negative_or_unknown_is_refused():

@@ -24,15 +24,15 @@ DONE = simulate(on := market(seed=21, rows=24 * 90, closed=0.1), targets(on), ex
 
 
 def test_a_flat_series_has_no_sharpe():
-    assert np.isnan(sharpe(np.full(100, 0.001)))
-    assert np.isnan(sharpe(np.zeros(100)))
-    assert np.isnan(sortino(np.full(100, 0.001)))
+    assert np.isnan(sharpe(np.full(100, 0.001), 365))
+    assert np.isnan(sharpe(np.zeros(100), 365))
+    assert np.isnan(sortino(np.full(100, 0.001), 365))
 
 
 def test_a_loss_at_the_first_row_is_a_drawdown():
     assert underwater(np.array([100.0, 90.0, 95.0])).min() == pytest.approx(-0.1)
     (fall,) = drawdowns(np.array([100.0, 90.0, 95.0, 100.0]))
-    assert (fall.peak, fall.trough, fall.recovered, fall.hours) == (0, 1, 3, 3)
+    assert (fall.peak, fall.trough, fall.recovered, fall.rows) == (0, 1, 3, 3)
 
 
 @given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=40))
@@ -73,7 +73,10 @@ def test_the_worst_day_is_the_worst():
 
 def test_the_same_seed_gives_the_same_interval_and_the_benchmark_no_difference():
     returns = {"a": DAILY, "b": DAILY[::-1].copy(), "cash": np.zeros(len(DAILY))}
-    first, second = (sharpe_intervals(returns, "b", samples=100, confidence=0.9, seed=3, periods=252) for _ in range(2))
+    first, second = (
+        sharpe_intervals(returns, "b", samples=100, confidence=0.9, seed=3, periods_per_day=1, days_per_year=252)
+        for _ in range(2)
+    )
     assert repr(first) == repr(second)
     assert set(first.difference) == {"a", "cash"}
     assert np.isnan(first.sharpe["cash"].low)
@@ -86,7 +89,9 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     truth, held = 1.0, 0
     for seed in range(120):
         series = truth / np.sqrt(252) * 0.01 + 0.01 * np.random.default_rng(seed).standard_normal(1500)
-        interval = sharpe_intervals({"a": series}, None, samples=200, confidence=0.9, seed=1, periods=252).sharpe["a"]
+        interval = sharpe_intervals(
+            {"a": series}, None, samples=200, confidence=0.9, seed=1, periods_per_day=1, days_per_year=252
+        ).sharpe["a"]
         held += interval.low <= truth <= interval.high
     assert 0.8 < held / 120 < 0.97
 
@@ -94,7 +99,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
 def test_two_thousand_hours_leave_a_wide_interval():
     draw = np.random.default_rng(4)
     series = 0.004 * draw.standard_normal(2000) + 0.004 * 2.8 / np.sqrt(8760)
-    interval = sharpe_intervals({"a": series}, None, samples=300, confidence=0.95, seed=1).sharpe["a"]
+    interval = sharpe_intervals({"a": series}, None, samples=300, confidence=0.95, seed=1, periods_per_day=24).sharpe["a"]
     assert interval.high - interval.low > 6
 
 

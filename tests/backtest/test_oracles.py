@@ -95,7 +95,7 @@ def test_empyrical_agrees():
 def test_the_information_ratio_agrees_with_empyrical_and_quantstats():
     market = 0.0002 + 0.009 * np.random.default_rng(1).standard_normal(len(DAILY))
     # Both give it per day; ours is per year.
-    per_day = benchmark_relative(DAILY, market, periods=252).information_ratio / np.sqrt(252)
+    per_day = benchmark_relative(DAILY, market, periods_per_day=1, days_per_year=252).information_ratio / np.sqrt(252)
     assert per_day == pytest.approx(ep.excess_sharpe(DAILY, market), rel=1e-12)
     assert per_day == pytest.approx(float(qs.stats.information_ratio(SERIES, pd.Series(market, index=SERIES.index))), rel=1e-9)
 

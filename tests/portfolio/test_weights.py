@@ -141,8 +141,8 @@ def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_n
     late_TN = np.full_like(foresight_TN, np.nan)
     late_TN[48:] = foresight_TN[:-48]
     late = simulated(weights("attention", of, forecast=late_TN), of)
-    assert sharpe(seen.return_T[1:]) > 15
-    assert sharpe(late.return_T[1:]) < 3
+    assert sharpe(seen.return_T[1:], 8760) > 15
+    assert sharpe(late.return_T[1:], 8760) < 3
 
 
 def test_positions_see_what_the_simulator_holds():

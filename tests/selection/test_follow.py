@@ -95,7 +95,7 @@ def _handover(followed):
 
     nothing = pd.DataFrame({name: [] for name in ("as_of", "asset_id", "family", "horizon", "forecast", "model_id")})
     nothing = nothing.astype({"as_of": "datetime64[us]", "asset_id": "str", "family": "object"})
-    return handover_of(followed, nothing, EXPERIMENT.labels)
+    return handover_of(followed, nothing, EXPERIMENT)
 
 
 def test_the_handover_keeps_every_limit_whoever_is_champion(followed) -> None:

@@ -1,4 +1,4 @@
-"""What holding costs and pays, before the row's trades, and what idle cash earns. A rate by the year falls due hour by hour."""
+"""What holding costs and pays, before the row's trades, and what idle cash earns. A rate by the year falls due row by row."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -7,17 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.costs.registry import COSTS, CarryingCost, CashCost, CostInputs
-from crossattn_core.days import HOURS_PER_YEAR
 from crossattn_core.panel.panel import Panel
 from crossattn_core.universe import Asset
 
 __all__ = ["Borrow", "Dividend", "Funding", "Interest", "WriteOff", "missing_settlements"]
 
+_SETTLEMENT = np.timedelta64(8, "h")
+_EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
+
 
 @COSTS.register("funding")
 class Funding(CarryingCost):
-    """Settled in the hour up to the row, as a fraction of notional: longs pay a positive rate and shorts receive it.
+    """Settled in the bar up to the row, as a fraction of notional: longs pay a positive rate and shorts receive it.
 
+    Settlements of one bar are summed and charged at the row's price: exact up to bars of 8 hours, which hold one each; a day's
+    three are charged on what was held into the day's row.
     ``costs.funding`` switches it. A rate that the panel lacks is charged as zero (see ``missing_settlements``).
     """
 
@@ -31,12 +35,13 @@ class Funding(CarryingCost):
 
 
 def missing_settlements(panel: Panel, assets: Sequence[Asset]) -> int:
-    """Settlements expected at 00:00, 08:00 and 16:00 UTC of each listed perpetual that the panel does not have."""
+    """Settlements expected at 00:00, 08:00 and 16:00 UTC of each listed perpetual in whose bar the panel has none."""
     paying = {asset.asset_id for asset in assets if asset.pays_funding}
     pays_N = np.array([asset_id in paying for asset_id in panel.asset_ids], dtype=bool)
-    due_T = np.isin(panel.as_of_T.astype("datetime64[h]").astype(np.int64) % 24, (0, 8, 16))
+    last_T, before_T = ((edge_T - _EPOCH) // _SETTLEMENT for edge_T in (panel.as_of_T, panel.as_of_T - panel.grid.step_us))
+    due_T = last_T - before_T
     listed_TN = np.isfinite(panel.mark_price_TN)
-    return int((due_T[:, None] & pays_N & listed_TN & ~np.isfinite(panel.funding_rate_TN)).sum())
+    return int((due_T[:, None] * (pays_N & listed_TN & ~np.isfinite(panel.funding_rate_TN))).sum())
 
 
 @COSTS.register("borrow")
@@ -48,7 +53,7 @@ class Borrow(CarryingCost):
 
     @classmethod
     def of(cls, inputs: CostInputs) -> Self | None:
-        rate_N = inputs.venue_rate_N("borrow_bps_per_year") / HOURS_PER_YEAR
+        rate_N = inputs.venue_rate_N("borrow_bps_per_year") / inputs.panel.grid.bars_per_year
         return cls(np.broadcast_to(rate_N, inputs.delisted_TN.shape)) if rate_N.any() else None
 
 
@@ -92,4 +97,4 @@ class Interest(CashCost):
     @classmethod
     def of(cls, inputs: CostInputs) -> Self | None:
         bps = inputs.settings.interest_bps_per_year
-        return cls(-(bps / 1e4 / HOURS_PER_YEAR)) if bps else None
+        return cls(-(bps / 1e4 / inputs.panel.grid.bars_per_year)) if bps else None

@@ -1,8 +1,8 @@
 """What a trade costs: by its notional at the venue's rates, one way, and by its impact on its own price.
 
-Impact: ``sigma`` is the standard deviation of an hourly log return, ``volume`` the traded value of an hour, both means over
-fresh candles of the trailing week of rows, the row included. An asset whose volume is not known is charged as the most expensive
-one that is. A settlement of a delisted asset is no order in a market, and moves nothing.
+Impact: ``sigma`` is the standard deviation of an hourly log return, ``volume`` the traded value of an hour, both from means over
+fresh candles of the trailing week of rows, the row included, scaled from a bar to an hour. An asset whose volume is not known is
+charged as the most expensive one that is. A settlement of a delisted asset is no order in a market, and moves nothing.
 
 Axes: T rows, N assets.
 """
@@ -17,8 +17,6 @@ from crossattn_core.backtest.costs.registry import COSTS, CostInputs, ImpactCost
 from crossattn_core.panel.panel import Panel
 
 __all__ = ["Fee", "HalfSpread", "LinearImpact", "Slippage", "SquareRootImpact"]
-
-_TRAILING_HOURS = 168
 
 
 @COSTS.register("fee")
@@ -85,9 +83,11 @@ class LinearImpact(ImpactCost):
 
 def _volatility_and_volume(panel: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(T, N) standard deviation of an hourly log return and traded value of an hour, over the trailing rows."""
-    volume_TN = pd.DataFrame(panel.quote_volume_TN).rolling(_TRAILING_HOURS, min_periods=1).mean().to_numpy()
+    week, hours = panel.grid.bars_per_week, panel.grid.hours_per_bar
+    volume_TN = pd.DataFrame(panel.quote_volume_TN).rolling(week, min_periods=1).mean().to_numpy()
     change = pd.DataFrame(np.log(panel.mark_price_TN)).diff().where(panel.is_fresh_TN)
-    return np.sqrt((change**2).rolling(_TRAILING_HOURS, min_periods=1).mean().to_numpy()), volume_TN
+    sigma_TN = np.sqrt((change**2).rolling(week, min_periods=1).mean().to_numpy())
+    return sigma_TN / np.sqrt(hours), volume_TN / hours
 
 
 def _of_orders(unit_TN: NDArray[np.float64], delisted_TN: NDArray[np.bool_]) -> NDArray[np.float64]:

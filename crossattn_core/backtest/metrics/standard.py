@@ -1,4 +1,4 @@
-"""The metrics of every account: return, risk and drawdown from hours, shape and tails of days, turnover, exposure and costs."""
+"""The metrics of every account: return and drawdown of rows, risk of periods, shape and tails of days, turnover, costs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,18 +7,17 @@ from crossattn_core.backtest import performance
 from crossattn_core.backtest.metrics.registry import metric
 from crossattn_core.backtest.metrics.track import Track
 from crossattn_core.backtest.performance import ratio
-from crossattn_core.days import HOURS_PER_YEAR
 
-MIN_ROWS_OF_A_YEAR = 30 * 24
-"""Rows under which a return is not scaled up to a year."""
+MIN_DAYS_OF_A_YEAR = 30
+"""Days under which a return is not scaled up to a year."""
 MIN_DAYS_OF_A_TAIL = 20
 """Days under which a 5% tail is not known."""
 
 
 @metric("days")
 def days(track: Track) -> float:
-    """Length of the series: rows with a return / 24."""
-    return track.rows / 24.0
+    """Length of the series: rows with a return / rows a day."""
+    return track.days
 
 
 @metric("fraction", better="higher")
@@ -35,29 +34,30 @@ def gross_return(track: Track) -> float:
 
 @metric("fraction", better="higher")
 def annual_return(track: Track) -> float:
-    """(1 + net_return) ^ (8760 / rows) - 1; NaN for less than 30 days."""
+    """(1 + net_return) ^ (rows a year / rows) - 1; NaN for less than 30 days."""
     net = track.equity_T[-1] / track.capital - 1.0
-    if track.rows < MIN_ROWS_OF_A_YEAR or net < -1.0:
+    if track.days < MIN_DAYS_OF_A_YEAR or net < -1.0:
         return float("nan")
-    return float((1.0 + net) ** (HOURS_PER_YEAR / track.rows) - 1.0)
+    return float((1.0 + net) ** (track.grid.bars_per_year / track.rows) - 1.0)
 
 
 @metric("fraction", better="lower")
 def annual_volatility(track: Track) -> float:
-    """Standard deviation of hourly returns * sqrt(8760)."""
-    return float(np.std(track.return_T, ddof=1) * np.sqrt(HOURS_PER_YEAR)) if track.rows > 1 else float("nan")
+    """Standard deviation of returns of rows, under an hour of days, * sqrt(how many a year has)."""
+    return_P = track.period_return_P
+    return float(np.std(return_P, ddof=1) * np.sqrt(track.periods_per_year)) if len(return_P) > 1 else float("nan")
 
 
 @metric("ratio", better="higher")
 def sharpe(track: Track) -> float:
-    """Mean / standard deviation of hourly returns * sqrt(8760); the riskless rate is taken as zero."""
-    return performance.sharpe(track.return_T)
+    """Mean / standard deviation of returns of rows, under an hour of days, annualised; the riskless rate is taken as zero."""
+    return performance.sharpe(track.period_return_P, track.periods_per_year)
 
 
 @metric("ratio", better="higher")
 def sortino(track: Track) -> float:
-    """Mean / root mean square of hourly losses, over all hours, * sqrt(8760)."""
-    return performance.sortino(track.return_T)
+    """Mean / root mean square of losses of rows, under an hour of days, over all of them, annualised."""
+    return performance.sortino(track.period_return_P, track.periods_per_year)
 
 
 @metric("ratio", better="higher")
@@ -76,7 +76,7 @@ def max_drawdown(track: Track) -> float:
 def max_drawdown_hours(track: Track) -> float:
     """Peak to recovery of the deepest fall; NaN while not recovered."""
     fall = track.deepest_fall
-    return float("nan") if fall is None or fall.hours is None else float(fall.hours)
+    return float("nan") if fall is None or fall.rows is None else fall.rows * track.grid.hours_per_bar
 
 
 @metric("fraction", better="lower")
@@ -129,13 +129,13 @@ def tail_ratio(track: Track) -> float:
 @metric("fraction", better="lower")
 def turnover_per_day(track: Track) -> float:
     """Mean over days of sum |trade| / equity."""
-    return float(track.turnover_T.sum()) / track.rows * 24 if track.rows else float("nan")
+    return float(track.turnover_T.sum()) / track.rows * track.grid.bars_per_day if track.rows else float("nan")
 
 
 @metric("fraction", better="lower")
 def turnover_per_year(track: Track) -> float:
-    """The same over the 8760 hours of a year."""
-    return float(track.turnover_T.sum()) / track.rows * HOURS_PER_YEAR if track.rows else float("nan")
+    """The same over the 365 days of a year."""
+    return float(track.turnover_T.sum()) / track.rows * track.grid.bars_per_year if track.rows else float("nan")
 
 
 @metric("fraction")

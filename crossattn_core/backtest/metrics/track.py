@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.backtest.performance import Drawdown, drawdowns, returns_by_day
+from crossattn_core.backtest.performance import Drawdown, drawdowns, period_returns, periods_per_day, returns_by_day
 from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.grid import HOURLY, Grid
 
 __all__ = ["Track", "track_of"]
 
@@ -35,6 +36,7 @@ class Track:
     trades: int
     margin_calls: int
     ruined: bool
+    grid: Grid = HOURLY
 
     @property
     def rows(self) -> int:
@@ -45,6 +47,21 @@ class Track:
     def return_T(self) -> NDArray[np.float64]:
         """(rows,) net simple returns."""
         return self.row_return_T[1:]
+
+    @property
+    def days(self) -> float:
+        """Length of the series."""
+        return self.rows / self.grid.bars_per_day
+
+    @cached_property
+    def period_return_P(self) -> NDArray[np.float64]:
+        """(P,) net simple returns that ratios are taken of (``performance.period_returns``): of rows, under an hour of days."""
+        return period_returns(self.as_of_T[1:], self.return_T, self.grid)[1]
+
+    @property
+    def periods_per_year(self) -> int:
+        """What ``period_return_P`` is annualised by."""
+        return 365 * periods_per_day(self.grid)
 
     @cached_property
     def day_return_D(self) -> NDArray[np.float64]:
@@ -74,4 +91,5 @@ def track_of(simulation: Simulation) -> Track:
         trades=int((simulation.trade_KN != 0).sum()),
         margin_calls=len(simulation.margin_calls),
         ruined=simulation.ruined_at is not None,
+        grid=simulation.market.grid,
     )

@@ -17,15 +17,15 @@ __all__ = ["momentum"]
 def momentum(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experiment) -> NDArray[np.float64]:
     """Centred ranks of the return over ``baselines.momentum_hours``, scaled to the gross limit."""
     mark_TN = past_panel.mark_price_TN
-    hours, settings = experiment.baselines.momentum_hours, experiment.portfolio
+    bars, settings = past_panel.grid.bars(experiment.baselines.momentum_hours), experiment.portfolio
     readable_DN = readable(past_panel, rows_D, experiment)
     open_DN = open_at_fill(past_panel, rows_D, experiment)
     target_DN = np.full(readable_DN.shape, np.nan)
     positions = Positions(past_panel, experiment)
     for decision, row in enumerate(rows_D):
-        if row < hours:
+        if row < bars:
             continue
-        return_N = mark_TN[row] / mark_TN[row - hours] - 1.0
+        return_N = mark_TN[row] / mark_TN[row - bars] - 1.0
         usable_N = readable_DN[decision] & np.isfinite(return_N)
         if usable_N.sum() < 2:
             continue

@@ -23,6 +23,7 @@ from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
 from crossattn_core.report.figures.models import shade_regimes
 from crossattn_core.report.figures.style import DARK, MUTED, date_axis, dates, drawing, frame, legend_right
+from crossattn_core.report.html import bars_in_words
 from crossattn_core.report.inputs import AttentionSummary
 
 __all__ = ["HEAT", "LINES", "Order", "attention_figure", "label_cells", "order_by", "tick_symbols", "time_figure", "views_figure"]
@@ -94,7 +95,7 @@ def attention_figure(
     every = max(1, len(attention.lags) // 6)
     lags.set_xticks(range(0, len(attention.lags), every), [str(lag) for lag in attention.lags[::every]])
     lags.set_yticks(range(assets), symbols, fontsize=_font(assets))
-    lags.set_xlabel("hours before the decision")
+    lags.set_xlabel(f"{bars_in_words(attention.grid)} before the decision")
     lags.set_title("By source and lag")
     figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
     _bare(lags)

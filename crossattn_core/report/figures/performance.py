@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from numpy.typing import NDArray
 
-from crossattn_core.backtest.performance import underwater
+from crossattn_core.backtest.performance import period_returns, periods_per_day, underwater
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.report.figures.style import (
     BENCHMARK,
@@ -23,6 +24,7 @@ from crossattn_core.report.figures.style import (
     date_axis,
     dates,
     drawing,
+    drawn_rows,
     frame,
     legend_above,
     percent_axis,
@@ -48,9 +50,9 @@ def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark
     figure, (axis,) = frame(height=3.6)
     ends = []
     for name, simulation in simulations.items():
-        look, step = _look(name, list(simulations), subject, benchmark), slice(None, None, 6)
+        look, drawn = _look(name, list(simulations), subject, benchmark), _drawn(simulation)
         alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
-        axis.plot(dates(simulation.as_of_T[step]), alive_T[step], **look)
+        axis.plot(dates(simulation.as_of_T[drawn]), alive_T[drawn], **look)
         ends.append((float(alive_T[-1]), name, look["color"]))
     axis.axhline(1.0, color=PALE, lw=0.8, zorder=0)
     axis.set_yscale("log")
@@ -68,10 +70,10 @@ def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark
 def underwater_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
     """How far the subject is below its peak, the benchmark beside it."""
     figure, (axis,) = frame(height=2.1)
-    step = slice(None, None, 6)
     for name in dict.fromkeys((subject, benchmark)):
         if name in simulations:
-            when_T, depth_T = dates(simulations[name].as_of_T[step]), underwater(simulations[name].equity_T)[step]
+            drawn = _drawn(simulations[name])
+            when_T, depth_T = dates(simulations[name].as_of_T[drawn]), underwater(simulations[name].equity_T)[drawn]
             if name == subject:
                 axis.fill_between(when_T, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
             look = _look(name, [], subject, benchmark) | {"lw": 1.0 if name == subject else 0.9, "zorder": 2}
@@ -90,14 +92,18 @@ def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, b
         if name not in simulations:
             continue
         simulation = simulations[name]
-        window = min(days * 24, max(len(simulation.return_T) // 3, 48))
-        rolling = pd.Series(simulation.return_T).rolling(window)
+        grid = simulation.market.grid
+        as_of_P, return_P = period_returns(simulation.as_of_T, simulation.return_T, grid)
+        per_day = periods_per_day(grid)
+        window = min(days * per_day, max(len(return_P) // 3, 2 * per_day))
+        rolling = pd.Series(return_P).rolling(window)
         deviation = rolling.std()
-        ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(8760)).to_numpy()
+        ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(365 * per_day)).to_numpy()
         look = _look(name, list(simulations), subject, benchmark)
         look["lw"] = min(look["lw"], 1.3)
-        axis.plot(dates(simulation.as_of_T[::6]), ratio[::6], label=words(name), **look)
-        axis.set_ylabel(f"Sharpe, trailing {window // 24} d")
+        drawn = slice(None) if len(as_of_P) < len(simulation.as_of_T) else _drawn(simulation)
+        axis.plot(dates(as_of_P[drawn]), ratio[drawn], label=words(name), **look)
+        axis.set_ylabel(f"Sharpe, trailing {window // per_day} d")
     axis.axhline(0, color=PALE, lw=0.8)
     axis.grid(axis="y")
     legend_above(axis)
@@ -109,9 +115,10 @@ def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, b
 def exposure_figure(simulation: Simulation) -> Figure:
     """Gross and net exposure above, turnover by day below."""
     figure, (above, below) = frame(height=3.2, rows=2, sharex=True, height_ratios=[3, 2])
-    when_T = dates(simulation.as_of_T[::6])
-    above.plot(when_T, simulation.gross_exposure_T[::6], color=SUBJECT, label="gross")
-    above.plot(when_T, simulation.net_exposure_T[::6], color=PALETTE[0], label="net")
+    drawn = _drawn(simulation)
+    when_T = dates(simulation.as_of_T[drawn])
+    above.plot(when_T, simulation.gross_exposure_T[drawn], color=SUBJECT, label="gross")
+    above.plot(when_T, simulation.net_exposure_T[drawn], color=PALETTE[0], label="net")
     above.axhline(0, color=PALE, lw=0.8)
     percent_axis(above, "exposure")
     legend_above(above)
@@ -178,6 +185,10 @@ def contribution_figure(simulation: Simulation, symbols: tuple[str, ...]) -> Fig
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
     return figure
+
+
+def _drawn(simulation: Simulation) -> NDArray[np.int64]:
+    return drawn_rows(len(simulation.as_of_T), simulation.market.grid)
 
 
 def _look(name: str, names: list[str], subject: str, benchmark: str) -> dict[str, Any]:

@@ -14,15 +14,13 @@ from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["loss_figure", "monitor_figure", "regime_figure"]
 
-_HOURS_A_DAY = 24
-
 
 @drawing()
 def regime_figure(panel: Panel, windows: pd.DataFrame, symbols: Sequence[str]) -> Figure:
     """Log price of every asset since its first candle, over the regime windows (from each one's confirmation day)."""
     figure, (axis,) = frame(height=3.0)
-    as_of_D = panel.as_of_T[::_HOURS_A_DAY].astype("datetime64[s]")
-    log_DN = np.log(panel.mark_price_TN[::_HOURS_A_DAY])
+    as_of_D = panel.as_of_T[:: panel.grid.bars_per_day].astype("datetime64[s]")
+    log_DN = np.log(panel.mark_price_TN[:: panel.grid.bars_per_day])
     for n, symbol in enumerate(symbols):
         known_D = np.isfinite(log_DN[:, n])
         if known_D.any():

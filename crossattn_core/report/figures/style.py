@@ -20,10 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from crossattn_core.grid import Grid
+
 __all__ = [
     "BENCHMARK",
     "DARK",
     "LOSS",
+    "MAX_POINTS",
     "MUTED",
     "PALE",
     "PALETTE",
@@ -32,6 +35,7 @@ __all__ = [
     "date_axis",
     "dates",
     "drawing",
+    "drawn_rows",
     "frame",
     "legend_above",
     "legend_right",
@@ -46,6 +50,8 @@ DARK, MUTED, PALE = "#20242a", "#6b7480", "#b8bec6"
 PROFIT, LOSS = "#16796f", "#c0501a"
 PALETTE = ("#d9822b", "#7a4fb5", "#2a9d8f", "#a3576b", "#7f8c3a", "#5b86b5", "#8c8c8c")
 """For strategies that are neither subject nor benchmark."""
+MAX_POINTS = 2000
+"""Points of a curve over bars under an hour: as many as the page is wide."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
@@ -135,6 +141,13 @@ def line_colour(place: int) -> str:
 def dates(instants: NDArray[np.datetime64]) -> NDArray[np.float64]:
     """Instants as matplotlib counts them."""
     return mdates.date2num(instants)
+
+
+def drawn_rows(rows: int, grid: Grid) -> NDArray[np.int64]:
+    """Rows of a curve that are drawn: one in six hours, and under an hour the newest of each of ``MAX_POINTS`` bins."""
+    if grid.hours_per_bar >= 1:
+        return np.arange(0, rows, grid.bars(6))
+    return np.arange(rows - 1, -1, -max(1, -(-rows // MAX_POINTS)))[::-1]
 
 
 def date_axis(axis: Axes) -> None:
