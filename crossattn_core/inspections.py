@@ -3,10 +3,12 @@
 from datetime import date
 
 from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
-from crossattn_core.analysis.leaders import Leads, find_leads
+from crossattn_core.analysis.leaders import Leads, Trading, find_leads
 from crossattn_core.analysis.snapshot_store import StoredAttention, read_attention
 from crossattn_core.line import Line
 from crossattn_core.panel.align import weight_array
+from crossattn_core.panel.opens import open_prices
+from crossattn_core.portfolio.sizing import trade_cost
 from crossattn_core.portfolio.target_weights import read_weights
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.regimes.windows import regime_windows
@@ -21,9 +23,11 @@ __all__ = ["attention_overview_of", "explain_position", "leads_of"]
 
 def leads_of(line: Line, last: date) -> tuple[StoredAttention, Leads]:
     """What is stored of attention up to the end of ``last``, and who leads whom as of then."""
-    settings = line.experiment.analysis
+    experiment, panel, settings = line.experiment, line.panel(last), line.experiment.analysis
     stored = read_attention(line.home.attention, last, settings.window_days)
-    return stored, find_leads(line.panel(last), stored, line.experiment.symbols, settings, line.experiment.backtest)
+    opens_TN = open_prices(line.lake, panel, settings.window_days)
+    trading = Trading(opens_TN, 1e4 * trade_cost(experiment.asset_ids, experiment.costs))
+    return stored, find_leads(panel, stored, experiment.assets, settings, experiment.backtest, trading)
 
 
 def attention_overview_of(line: Line, stored: StoredAttention, leads: Leads) -> tuple[AttentionSummary, AttentionOverview] | None:

@@ -25,6 +25,7 @@ from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.line import Line
+from crossattn_core.panel.opens import open_prices
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decisions import decide_all
 from crossattn_core.portfolio.target_weights import Targets, read_weights, save_weights
@@ -265,6 +266,7 @@ def _stored_results(line: Line, day: date) -> StoredResults:
         champions=_champions_until(home, day),
         trials=trials_counted(home, experiment),
         data_quality=data_quality(line, day),
+        open_TN=open_prices(line.lake, panel, experiment.analysis.window_days),
     )
 
 

@@ -20,7 +20,9 @@ from benchmarks.planted.markets import PlantedMarket, planted_experiment
 from crossattn_core.analysis.attribution import attention_view, gradient_view, occlusion_view, shares
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
+from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.leaders import name_leads
+from crossattn_core.analysis.scaled_returns import scaled_returns
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FitRequest
@@ -28,7 +30,7 @@ from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
+from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.walk_forward.drift import row_weights
 
 __all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "score_edges"]
@@ -76,14 +78,15 @@ def find_edges(
     next_bar = next_bar_frame(panel, held_R, forecast_RN, alone_RN, model.model_id)
     settings = experiment.analysis
     tested = lead_lag(
-        fresh_returns(panel),
+        scaled_returns(panel),
         panel.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
         first_lag_NN=first_clean_lags(panel),
+        groups=leader_groups(experiment.assets),
     )
     labels = next_bar_labels(panel)
-    found = name_leads(panel, labels, tested, snapshot, next_bar, experiment.symbols, settings, experiment.backtest)
+    found = name_leads(panel, labels, tested, snapshot, next_bar, experiment.assets, settings, experiment.backtest)
     edges["gate"] = _edges(found[found["named"]], panel)
     tables = _tables(panel, 0)
     return edges | {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], panel) for name, table in tables.items()}
@@ -174,7 +177,7 @@ def _strengths(panel: Panel, window_days: int) -> dict[str, NDArray[np.float64]]
 
 
 def _tables(panel: Panel, start: int) -> dict[str, pd.DataFrame]:
-    return_TN, ids = fresh_returns(panel)[start:], panel.asset_ids
+    return_TN, ids = scaled_returns(panel)[start:], panel.asset_ids
     return {
         "correlation": lead_lag(return_TN, ids, max_lag=_MAX_LAG, permutations=200).pairs,
         "granger": granger(return_TN, ids, lags=_MAX_LAG),

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.lead_lag import SHAPES
-from crossattn_core.analysis.leaders import Leads
+from crossattn_core.analysis.leaders import Leads, in_symbols
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation, correlation_by_regime
 from crossattn_core.analysis.snapshot import net_leadership
 from crossattn_core.analysis.snapshot_checks import attention_changes
@@ -35,7 +35,9 @@ class AttentionOverview:
     """Mean share of target n's attention on source m over the newest ``analysis.window_days`` days; rows sum to 1, or to 0."""
     profile_NML: NDArray[np.float64]
     """Mean weight by lag, from each snapshot's largest weights; what was too small to be stored counts as 0."""
-    z_LNN: NDArray[np.float64]
+    leaders_tested: tuple[str, ...]
+    """The leaders of ``z_LMN``: symbols, then groups."""
+    z_LMN: NDArray[np.float64]
     """(L, leader, follower) signed z of the lagged correlation of returns, over the same days; NaN where not tested."""
     day_D: NDArray[np.datetime64]
     """Every snapshot's day."""
@@ -96,15 +98,16 @@ def attention_overview(
         sectors=tuple(asset.sector for asset in assets),
         weight_NM=np.divide(weight_NM, total_N1, out=np.zeros_like(weight_NM), where=total_N1 > 0),
         profile_NML=_profile(stored.top, ids, attention_lags),
-        z_LNN=leads.tested.z_KLNN[SHAPES.index("linear")],
+        leaders_tested=tuple(symbol_by_id.get(name, name) for name in leads.tested.leaders),
+        z_LMN=leads.tested.z_KLMN[SHAPES.index("linear")],
         day_D=day_D,
         received_DM=received.reindex(index=pd.DatetimeIndex(day_D), columns=list(ids)).to_numpy(np.float64),
         entropy_D=entropy.reindex(pd.DatetimeIndex(day_D)).to_numpy(np.float64),
         moved_D=attention_changes(snapshots[snapshots["quantity"] == "edge"], ids)["since_previous"].to_numpy(np.float64),
         windows=windows,
         regime_correlations=correlation_by_regime(fresh_returns(known), known.as_of_T, windows),
-        leaders=_named(leads.table, symbol_by_id),
-        evidence=_named(stored.evidence, symbol_by_id),
+        leaders=in_symbols(leads.table, symbol_by_id),
+        evidence=in_symbols(stored.evidence, symbol_by_id),
         agreement=stored.agreement,
     )
 
@@ -117,7 +120,3 @@ def _profile(top: pd.DataFrame, asset_ids: tuple[str, ...], lags: int) -> NDArra
         np.add.at(profile_NML, where, top["value"].to_numpy(np.float64))
         profile_NML /= top["day"].nunique()
     return profile_NML
-
-
-def _named(pairs: pd.DataFrame, symbol_by_id: dict[str, str]) -> pd.DataFrame:
-    return pairs.assign(leader=pairs["leader"].map(symbol_by_id), follower=pairs["follower"].map(symbol_by_id))

@@ -83,7 +83,7 @@ def ic_table(
 ) -> pd.DataFrame:
     """Quality of several families at one horizon, on the same bootstrap draws."""
     rows: list[tuple] = []
-    sums_by_family_WNS = {family: _weekly_sums(forecast_TN, outcome_TN) for family, forecast_TN in forecast_by_family_TN.items()}
+    sums_by_family_WNS = {family: _block_sums(forecast_TN, outcome_TN) for family, forecast_TN in forecast_by_family_TN.items()}
     # Weeks without any forecast are no draw; all families are drawn from the same weeks.
     filled_W = np.any([sums_WNS[:, :, 0].any(axis=1) for sums_WNS in sums_by_family_WNS.values()], axis=0)
     draw_BW = block_counts(int(filled_W.sum()), samples=settings.bootstrap_samples, seed=settings.seed)
@@ -109,14 +109,21 @@ def ic_table(
 
 
 def compare_ic(
-    first_TN: NDArray[np.floating], second_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], settings: BacktestSettings
+    first_TN: NDArray[np.floating],
+    second_TN: NDArray[np.floating],
+    outcome_TN: NDArray[np.floating],
+    settings: BacktestSettings,
+    *,
+    block_bars: int = HOURS_PER_WEEK,
 ) -> tuple[float, float, float]:
-    """IC of the first forecast minus IC of the second with its interval: (gain, low, high), paired by week.
+    """IC of the first forecast minus IC of the second with its interval: (gain, low, high).
 
-    Only pairs that both forecast count.
+    Only pairs that both forecast count; blocks of ``block_bars`` rows are drawn, the same for both.
     """
     both_TN = np.isfinite(first_TN) & np.isfinite(second_TN)
-    sums_2WNS = [_weekly_sums(np.where(both_TN, forecast_TN, np.nan), outcome_TN) for forecast_TN in (first_TN, second_TN)]
+    sums_2WNS = [
+        _block_sums(np.where(both_TN, forecast_TN, np.nan), outcome_TN, block_bars) for forecast_TN in (first_TN, second_TN)
+    ]
     filled_W = sums_2WNS[0][:, :, 0].any(axis=1)
     sums_2WNS = [sums_WNS[filled_W] for sums_WNS in sums_2WNS]
     draw_BW = block_counts(len(sums_2WNS[0]), samples=settings.bootstrap_samples, seed=settings.seed)
@@ -126,8 +133,10 @@ def compare_ic(
     return gain, *_interval(gain_B, blocks, settings)
 
 
-def _weekly_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(W, N, S) sums of each week's pairs."""
+def _block_sums(
+    forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], block_bars: int = HOURS_PER_WEEK
+) -> NDArray[np.float64]:
+    """(W, N, S) sums of the pairs of each block, a week unless said otherwise."""
     known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
     # Scaled to the order of one: sums of squared hourly returns would lose digits against their means.
     x_TN, y_TN = (
@@ -135,7 +144,7 @@ def _weekly_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.float
         for value_TN in (np.asarray(forecast_TN, dtype=np.float64), np.asarray(outcome_TN, dtype=np.float64))
     )
     sums_STN = np.stack([known_TN.astype(np.float64), x_TN, y_TN, x_TN**2, y_TN**2, x_TN * y_TN])
-    starts = np.arange(0, len(known_TN), HOURS_PER_WEEK)
+    starts = np.arange(0, len(known_TN), block_bars)
     return np.moveaxis(np.add.reduceat(sums_STN, starts, axis=1), 0, 2) if len(starts) else np.zeros((0, known_TN.shape[1], 6))
 
 

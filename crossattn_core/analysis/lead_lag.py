@@ -1,34 +1,61 @@
-"""Lagged cross-correlation with a permutation null: the classical test of who moves first.
+"""Lagged correlation with a permutation null: the classical test of who moves first, with and beside the follower's own lags.
 
-For each ordered pair and lag the statistic is z = sum(x[t] y[t + lag]) / sqrt(sum(x[t]^2 y[t + lag]^2)) over hours in
-which both have a fresh return: near N(0, 1) without a lead, whatever the volatility does. ``x`` is the leader's return or
-its square (centred), ``y`` the follower's return. A pair's score is the largest |z| over lags and both shapes. Its null
-comes from the leader's history shifted in time by far more than the lags (circularly), which keeps each series' own
-autocorrelation and the pattern of open hours, and destroys what links the two. Every circular shift is had from one FFT.
+Everything here looks at returns in units of the volatility known before them (``scaled_returns``). For each leader, follower and
+lag the statistic is z = sum(x[t] y[t + lag]) / sqrt(sum(x[t]^2 y[t + lag]^2)) over bars in which both have a fresh return: near
+N(0, 1) without a lead. ``x`` is the leader's return or its square (centred). It is taken twice:
 
-Axes: T bars, N assets (leader x follower), L lags 1..L, S shifts, K shapes (linear, squared).
+    plain              y is the follower's return
+    beside own lags    y is what a regression on its own last ``max_lag`` returns leaves, and x what the follower's return of
+                       the same bar leaves of it: a partial correlation, as in Granger's test
+
+A lead must show in both, in the same direction, so the smaller one counts. A schedule of its own gives a follower plain
+correlation with all that move with it; bid-ask bounce and coarse ticks give it the partial one, since any asset that moves with
+it tells where its price will snap back to. Neither gives both.
+
+A pair's score is the largest log prior of a lag + z^2 / 2 over lags and shapes; the prior falls as 1 / lag, since most leads are
+short (weighted tests: Genovese, Roeder and Wasserman, 2006). Its null comes from the leader's history shifted in time by
+far more than the lags (circularly), which keeps each series' own autocorrelation and the pattern of open hours, and destroys
+what links the two; the p-value is the larger of those under the plain and the partial statistic's null. Every circular shift
+is had from one FFT. Groups (``leader_groups``) are leaders like any asset, each without the follower.
+
+Axes: T bars, N assets (followers), M leaders (assets, then groups), L lags 1..L, S shifts, K shapes (linear, squared), G groups.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 
-from crossattn_core.days import HOURS_PER_WEEK
+from crossattn_core.analysis.leader_groups import LeaderGroup, group_returns, members_beside
+from crossattn_core.analysis.scaled_returns import scaled_returns
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY, fresh_returns
+from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.stats.returns import centred
+from crossattn_core.stats.scaled_returns import beside_own_lags
 
-__all__ = ["PAIR_COLUMNS", "SHAPES", "LeadLag", "first_clean_lags", "lead_lag", "lead_lag_of", "pooled_p_values"]
+__all__ = [
+    "PAIR_COLUMNS",
+    "SHAPES",
+    "LeadLag",
+    "first_clean_lags",
+    "lag_prior",
+    "lead_lag",
+    "lead_lag_of",
+    "pooled_p_values",
+    "shaped",
+]
 
 SHAPES = ("linear", "squared")
 
 PAIR_COLUMNS = ("leader", "follower", "lag", "shape", "correlation", "z", "pairs", "p_value", "q_value")
-"""Grain: ordered pair. ``lag`` hours of the strongest link, ``correlation`` there, ``pairs`` of hours that it rests on;
-``p_value`` of the largest |z| over all lags and shapes, ``q_value`` after Benjamini-Hochberg over all pairs."""
+"""Grain: leader and follower. ``lag`` bars of the strongest link, ``correlation`` there, ``z`` the smaller of the plain and the
+partial one, ``pairs`` of bars that it rests on; ``p_value`` of the score over all lags and shapes, ``q_value`` after
+Benjamini-Hochberg over all leaders and followers."""
 
 _MIN_PAIRS = 100
 
@@ -38,11 +65,17 @@ class LeadLag:
     """Scores at every lag, and the table of pairs."""
 
     return_TN: NDArray[np.float64]
-    """(T, N) the hourly log returns tested."""
-    z_KLNN: NDArray[np.float64]
-    """(K, L, leader, follower) test statistic; NaN with too few common hours or leader = follower."""
-    correlation_KLNN: NDArray[np.float64]
-    """(K, L, leader, follower) correlation."""
+    """(T, N) the scaled returns tested."""
+    leaders: tuple[str, ...]
+    """M asset ids and names of groups."""
+    groups: tuple[LeaderGroup, ...]
+    """The last M - N leaders."""
+    z_KLMN: NDArray[np.float64]
+    """(K, L, leader, follower) plain statistic; NaN with too few common bars or leader = follower."""
+    partial_z_KLMN: NDArray[np.float64]
+    """(K, L, leader, follower) the same beside the follower's own lags."""
+    correlation_KLMN: NDArray[np.float64]
+    """(K, L, leader, follower) plain correlation."""
     pairs: pd.DataFrame
     """``PAIR_COLUMNS``, strongest first."""
 
@@ -54,51 +87,115 @@ def lead_lag(
     max_lag: int,
     permutations: int,
     first_lag_NN: NDArray[np.integer] | None = None,
+    groups: Sequence[LeaderGroup] = (),
+    bars_a_day: int = BARS_A_DAY,
 ) -> LeadLag:
-    """Test every ordered pair for a lead of 1..max_lag hours.
+    """Test every ordered pair, and every group before each follower, for a lead of 1..max_lag bars.
 
     Args:
-        return_TN: hourly log returns, NaN where an asset has none.
+        return_TN: ``scaled_returns``, NaN where an asset has none.
         permutations: shifts in each pair's null; spread evenly, so nothing is drawn at random. Shifts are whole weeks, which
-            keeps open hours against open hours, where the sample is long enough for that many; whole hours otherwise.
+            keeps open hours against open hours, where the sample is long enough for that many; else whole days, else whole
+            hours (bars, where a bar is no shorter), which keeps a schedule within the hour.
         first_lag_NN: (leader, follower) smallest lag that is tested; none for 1. See ``first_clean_lags``.
     """
     bars, assets = return_TN.shape
+    leaders = assets + len(groups)
     centred_TN, known_TN = centred(return_TN)
-    square_TN = np.where(known_TN, centred_TN**2, 0.0)
-    # Squares are cut at a high quantile: one crash must not be the whole test.
-    cap_N = np.array([np.quantile(square_TN[known, n], 0.99) if known.any() else 0.0 for n, known in enumerate(known_TN.T)])
-    square_TN, _ = centred(np.where(known_TN, np.minimum(square_TN, cap_N), np.nan))
-    shift_S = _shifts(bars, max_lag, permutations)
+    own_TN = beside_own_lags(centred_TN, known_TN, max_lag)
+    # A gap of max_lag empty rows closes the circle: short lags never wrap around.
+    circle = int(next_fast_len(bars + max_lag, real=True) or 0)
+    shift_S = _shifts(circle, max_lag, permutations, bars_a_day)
+    prior_LMN = lag_prior(_first_lags(first_lag_NN, assets, groups), max_lag)
 
-    shape = (len(SHAPES), max_lag, assets, assets)
-    z_KLNN, correlation_KLNN = np.full(shape, np.nan), np.full(shape, np.nan)
-    pairs_LNN = np.zeros(shape[1:])
-    null_SNN = np.zeros((len(shift_S), assets, assets))
-    size = 2 ** int(np.ceil(np.log2(bars + max_lag + 1)))
-    for k, leader_TN in enumerate((centred_TN, square_TN)):
-        for n in range(assets):
-            z_XN = _circular(leader_TN[:, n], known_TN[:, n], centred_TN, known_TN)
-            null_LSN = z_XN[(shift_S[None, :] + np.arange(1, max_lag + 1)[:, None]) % bars]
-            null_SNN[:, n] = np.fmax(null_SNN[:, n], np.nanmax(np.abs(null_LSN), axis=0, initial=0.0, where=~np.isnan(null_LSN)))
-            z_LN, correlation_LN, pairs_LN = _linear(leader_TN[:, n], known_TN[:, n], centred_TN, known_TN, max_lag, size)
-            z_LN[:, n] = correlation_LN[:, n] = np.nan
-            z_KLNN[k, :, n], correlation_KLNN[k, :, n], pairs_LNN[:, n] = z_LN, correlation_LN, pairs_LN
-    if first_lag_NN is not None:
-        too_early_LNN = np.arange(1, max_lag + 1)[:, None, None] < first_lag_NN
-        z_KLNN[:, too_early_LNN] = correlation_KLNN[:, too_early_LNN] = np.nan
-    return LeadLag(return_TN, z_KLNN, correlation_KLNN, _table(z_KLNN, correlation_KLNN, pairs_LNN, null_SNN, asset_ids))
+    shape = (len(SHAPES), max_lag, leaders, assets)
+    z_KLMN, partial_KLMN, correlation_KLMN = (np.full(shape, np.nan) for _ in range(3))
+    pairs_LMN = np.zeros(shape[1:])
+    null_SMN, partial_null_SMN = (np.full((len(shift_S), leaders, assets), -np.inf, dtype=np.float32) for _ in range(2))
+    near_L = np.arange(1, max_lag + 1)
+    for n in range(assets):
+        leader_TM, has_TM = _leaders_of(centred_TN, known_TN, groups, n)
+        count_XM = _crossed(has_TM.astype(float), known_TN[:, n].astype(float), circle)
+        pairs_LMN[:, :, n] = count_XM[near_L].round()
+        y_T = centred_TN[:, n]
+        for k in range(len(SHAPES)):
+            x_TM = shaped(leader_TM, has_TM, SHAPES[k])
+            beta_M = x_TM.T @ y_T / np.maximum((has_TM * (y_T**2)[:, None]).sum(axis=0), 1e-12)
+            rest_TM = np.where(has_TM, x_TM - beta_M * y_T[:, None], 0.0)
+            for value_TM, of_T, null, z in (
+                (x_TM, y_T, null_SMN, z_KLMN),
+                (rest_TM, own_TN[:, n], partial_null_SMN, partial_KLMN),
+            ):
+                product_XM = _crossed(value_TM, of_T, circle)
+                z_XM = _z(product_XM, _crossed(value_TM**2, of_T**2, circle), count_XM)
+                z[k, :, :, n] = z_XM[near_L]
+                null_LSM = z_XM[(shift_S[None, :] + near_L[:, None]) % circle]
+                null[:, :, n] = np.maximum(null[:, :, n], _score(null_LSM, prior_LMN[:, None, :, n]))
+                if value_TM is x_TM:
+                    correlation_KLMN[k, :, :, n] = _correlation(
+                        product_XM[near_L], x_TM, y_T, has_TM, known_TN[:, n], circle, near_L
+                    )
+        for of_KLMN in (z_KLMN, partial_KLMN, correlation_KLMN):
+            of_KLMN[:, :, n, n] = np.nan
+    untested_LMN = prior_LMN == 0
+    for of_KLMN in (z_KLMN, partial_KLMN, correlation_KLMN):
+        of_KLMN[:, untested_LMN] = np.nan
+    ids = (*asset_ids, *(group.name for group in groups))
+    table = _table(z_KLMN, partial_KLMN, correlation_KLMN, pairs_LMN, prior_LMN, (null_SMN, partial_null_SMN), ids, asset_ids)
+    return LeadLag(return_TN, ids, tuple(groups), z_KLMN, partial_KLMN, correlation_KLMN, table)
 
 
-def lead_lag_of(panel: Panel, settings: AnalysisSettings) -> LeadLag:
+def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup] = ()) -> LeadLag:
     """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap."""
     return lead_lag(
-        fresh_returns(panel)[-settings.window_days * BARS_A_DAY :],
+        scaled_returns(panel)[-settings.window_days * BARS_A_DAY :],
         panel.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
         first_lag_NN=first_clean_lags(panel),
+        groups=groups,
     )
+
+
+def lag_prior(first_lag_XX: NDArray[np.integer], max_lag: int) -> NDArray[np.float64]:
+    """(L, ...) prior share of each lag 1..max_lag, falling as 1 / lag; 0 under the first one that is tested, sums to 1.
+
+    >>> lag_prior(np.array([1, 2]), 3).round(3).tolist()
+    [[0.545, 0.0], [0.273, 0.6], [0.182, 0.4]]
+    """
+    lag_L = np.arange(1, max_lag + 1).reshape(-1, *(1,) * first_lag_XX.ndim)
+    weight_LXX = np.where(lag_L >= first_lag_XX, 1.0 / lag_L, 0.0)
+    return weight_LXX / np.maximum(weight_LXX.sum(axis=0), 1e-12)
+
+
+def shaped(value_TM: NDArray[np.float64], known_TM: NDArray[np.bool_], shape: str) -> NDArray[np.float64]:
+    """(T, M) or (T,) a leader's returns as a shape of ``SHAPES`` looks at them: centred, 0 where unknown."""
+    if shape == "linear":
+        return value_TM
+    # Squares are cut at a high quantile: one crash must not be the whole test.
+    square_TM = np.where(known_TM, value_TM**2, np.nan)
+    one_column = square_TM.ndim == 1
+    square_TM = square_TM[:, None] if one_column else square_TM
+    cap_M = np.array([np.nanquantile(of_T, 0.99) if np.isfinite(of_T).any() else 0.0 for of_T in square_TM.T])
+    square_TM, _ = centred(np.minimum(square_TM, cap_M))
+    return square_TM[:, 0] if one_column else square_TM
+
+
+def _leaders_of(
+    filled_TN: NDArray[np.float64], known_TN: NDArray[np.bool_], groups: Sequence[LeaderGroup], follower: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(T, M) returns of the assets and of the groups without the follower, and where they are known."""
+    value_TG, known_TG = np.zeros((len(filled_TN), len(groups))), np.zeros((len(filled_TN), len(groups)), dtype=bool)
+    for g, members in members_beside(groups, follower).items():
+        value_TG[:, g], known_TG[:, g] = group_returns(filled_TN, known_TN, members)
+    return np.concatenate([filled_TN, value_TG], axis=1), np.concatenate([known_TN, known_TG], axis=1)
+
+
+def _first_lags(first_lag_NN: NDArray[np.integer] | None, assets: int, groups: Sequence[LeaderGroup]) -> NDArray[np.int64]:
+    """(leader, follower) smallest clean lag; a group's is the largest of its members'."""
+    first_NN = np.ones((assets, assets), dtype=np.int64) if first_lag_NN is None else np.asarray(first_lag_NN, dtype=np.int64)
+    of_groups = [first_NN[list(group.members)].max(axis=0) for group in groups]
+    return np.concatenate([first_NN, *(first_N[None] for first_N in of_groups)])
 
 
 def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
@@ -113,48 +210,38 @@ def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
     return np.maximum(np.ceil(1 + age_N[None, :] - age_N[:, None] - 1e-6), 1).astype(np.int64)
 
 
-def _shifts(bars: int, max_lag: int, permutations: int) -> NDArray[np.int64]:
+def _shifts(circle: int, max_lag: int, permutations: int, bars_a_day: int) -> NDArray[np.int64]:
     """Shifts that stay clear of the tested lags on both sides of the circle."""
     margin = 2 * max_lag + 1
-    weeks = np.arange(HOURS_PER_WEEK * -(-margin // HOURS_PER_WEEK), bars - margin, HOURS_PER_WEEK)
-    hours = np.arange(margin, bars - margin, max_lag + 1)
-    chosen = weeks if len(weeks) >= permutations else hours
-    if len(chosen) > permutations:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, permutations).round().astype(int)]
+    hour = max(1, bars_a_day // 24)
+    for step in (7 * bars_a_day, bars_a_day, hour * -(-(max_lag + 1) // hour)):
+        chosen = np.arange(step * -(-margin // step), circle - margin, step)
+        if len(chosen) >= permutations:
+            chosen = chosen[np.linspace(0, len(chosen) - 1, permutations).round().astype(int)]
+            break
     return chosen.astype(np.int64)
 
 
-def _circular(
-    x_T: NDArray[np.float64], known_T: NDArray[np.bool_], y_TN: NDArray[np.float64], known_TN: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """(T, N) z at every circular lag."""
-    product_XN, square_XN, count_XN = (
-        np.fft.irfft(np.conj(np.fft.rfft(a_T))[:, None] * np.fft.rfft(b_TN, axis=0), n=len(x_T), axis=0)
-        for a_T, b_TN in ((x_T, y_TN), (x_T**2, y_TN**2), (known_T.astype(float), known_TN.astype(float)))
-    )
-    return _z(product_XN, square_XN, count_XN)
+def _crossed(x_TM: NDArray[np.float64], y_T: NDArray[np.float64], circle: int) -> NDArray[np.float64]:
+    """(X, M) sum over t of x[t] y[t + lag] at every circular lag."""
+    spectrum = np.conj(np.asarray(rfft(x_TM, n=circle, axis=0))) * np.asarray(rfft(y_T, n=circle))[:, None]
+    return np.asarray(irfft(spectrum, n=circle, axis=0))
 
 
-def _linear(
-    x_T: NDArray[np.float64],
+def _correlation(
+    product_LM: NDArray[np.float64],
+    x_TM: NDArray[np.float64],
+    y_T: NDArray[np.float64],
+    has_TM: NDArray[np.bool_],
     known_T: NDArray[np.bool_],
-    y_TN: NDArray[np.float64],
-    known_TN: NDArray[np.bool_],
-    max_lag: int,
-    size: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(L, N) z, correlation and count at lags 1..L, without wrapping around."""
-
-    def crossed(a_T: NDArray[np.float64], b_TN: NDArray[np.float64]) -> NDArray[np.float64]:
-        spectrum = np.conj(np.fft.rfft(a_T, n=size))[:, None] * np.fft.rfft(b_TN, n=size, axis=0)
-        return np.fft.irfft(spectrum, n=size, axis=0)[1 : max_lag + 1]
-
-    both = known_T.astype(float), known_TN.astype(float)
-    product_LN, count_LN = crossed(x_T, y_TN), crossed(*both)
-    z_LN = _z(product_LN, crossed(x_T**2, y_TN**2), count_LN)
-    scale_LN = np.sqrt(np.maximum(crossed(x_T**2, both[1]) * crossed(both[0], y_TN**2), 0.0))
+    circle: int,
+    near_L: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    count_LM = _crossed(has_TM.astype(float), known_T.astype(float), circle)[near_L]
+    leader_LM, follower_LM = _crossed(x_TM**2, known_T.astype(float), circle), _crossed(has_TM.astype(float), y_T**2, circle)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return z_LN, np.where(count_LN >= _MIN_PAIRS, product_LN / scale_LN, np.nan), count_LN.round()
+        correlation_LM = product_LM / np.sqrt(np.maximum(leader_LM[near_L] * follower_LM[near_L], 0.0))
+    return np.where(count_LM >= _MIN_PAIRS - 0.5, correlation_LM, np.nan)
 
 
 def _z(product: NDArray[np.float64], square: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -163,29 +250,42 @@ def _z(product: NDArray[np.float64], square: NDArray[np.float64], count: NDArray
     return np.where((count >= _MIN_PAIRS - 0.5) & np.isfinite(z), z, np.nan)
 
 
+def _score(z_LX: NDArray[np.float64], prior_LX: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest log prior + z^2 / 2 over the first axis; -inf where nothing is tested."""
+    with np.errstate(divide="ignore"):
+        return np.nan_to_num(np.log(prior_LX) + z_LX**2 / 2, nan=-np.inf, neginf=-np.inf).max(axis=0)
+
+
 def _table(
-    z_KLNN: NDArray[np.float64],
-    correlation_KLNN: NDArray[np.float64],
-    pairs_LNN: NDArray[np.float64],
-    null_SNN: NDArray[np.float64],
-    asset_ids: tuple[str, ...],
+    z_KLMN: NDArray[np.float64],
+    partial_KLMN: NDArray[np.float64],
+    correlation_KLMN: NDArray[np.float64],
+    pairs_LMN: NDArray[np.float64],
+    prior_LMN: NDArray[np.float64],
+    nulls: Sequence[NDArray[np.float32]],
+    leaders: tuple[str, ...],
+    followers: tuple[str, ...],
 ) -> pd.DataFrame:
-    size_KLNN = np.nan_to_num(np.abs(z_KLNN), nan=-1.0)
-    lags = size_KLNN.shape[1]
-    flat_XNN = size_KLNN.reshape(-1, *size_KLNN.shape[2:])
-    best_NN, score_NN = flat_XNN.argmax(axis=0), flat_XNN.max(axis=0)
-    leader_P, follower_P = np.nonzero(score_NN > 0)
-    p_P = pooled_p_values(score_NN, null_SNN, leader_P, follower_P)
-    shape_P, lag_P = best_NN[leader_P, follower_P] // lags, best_NN[leader_P, follower_P] % lags
+    least_KLMN = np.where(z_KLMN * partial_KLMN > 0, np.minimum(np.abs(z_KLMN), np.abs(partial_KLMN)), 0.0)
+    tested_KLMN = np.isfinite(z_KLMN) & np.isfinite(partial_KLMN)
+    with np.errstate(divide="ignore"):
+        score_KLMN = np.where(tested_KLMN, np.log(prior_LMN) + least_KLMN**2 / 2, -np.inf)
+    lags = score_KLMN.shape[1]
+    flat_XMN = score_KLMN.reshape(-1, *score_KLMN.shape[2:])
+    best_MN, score_MN = flat_XMN.argmax(axis=0), flat_XMN.max(axis=0)
+    leader_P, follower_P = np.nonzero(np.isfinite(score_MN))
+    p_P = np.maximum(*(pooled_p_values(score_MN, null_SMN, leader_P, follower_P) for null_SMN in nulls))
+    shape_P, lag_P = best_MN[leader_P, follower_P] // lags, best_MN[leader_P, follower_P] % lags
+    at = (shape_P, lag_P, leader_P, follower_P)
     table = pd.DataFrame(
         {
-            "leader": np.array(asset_ids)[leader_P],
-            "follower": np.array(asset_ids)[follower_P],
+            "leader": np.array(leaders)[leader_P],
+            "follower": np.array(followers)[follower_P],
             "lag": lag_P + 1,
             "shape": np.array(SHAPES)[shape_P],
-            "correlation": correlation_KLNN[shape_P, lag_P, leader_P, follower_P],
-            "z": z_KLNN[shape_P, lag_P, leader_P, follower_P],
-            "pairs": pairs_LNN[lag_P, leader_P, follower_P].astype(np.int64),
+            "correlation": correlation_KLMN[at],
+            "z": np.sign(z_KLMN[at]) * least_KLMN[at],
+            "pairs": pairs_LMN[lag_P, leader_P, follower_P].astype(np.int64),
             "p_value": p_P,
             "q_value": benjamini_hochberg(p_P),
         },
@@ -195,14 +295,14 @@ def _table(
 
 
 def pooled_p_values(
-    score_NN: NDArray[np.float64], null_SNN: NDArray[np.float64], leader_P: NDArray[np.int64], follower_P: NDArray[np.int64]
+    score_NN: NDArray[np.float64], null_SNN: NDArray[np.floating], leader_P: NDArray[np.int64], follower_P: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """(P,) share of shifted scores at or above the pair's own; score (leader, follower), null (S, leader, follower).
 
     Each pair's null gives its own location and scale; the tail is read from all pairs' standardised nulls together, since
     a pair's few hundred shifts alone could never pass a false-discovery test over many pairs.
     """
-    null_SP = null_SNN[:, leader_P, follower_P]
+    null_SP = np.asarray(null_SNN[:, leader_P, follower_P], dtype=np.float64)
     if not len(null_SP):
         return np.ones(len(leader_P))
     mean_P, deviation_P = null_SP.mean(axis=0), np.maximum(null_SP.std(axis=0), 1e-12)

@@ -1,38 +1,49 @@
 """Who leads whom: a name is given only when four things agree.
 
-1. The pair's lagged correlation survives a permutation test with false-discovery control over all pairs; lags at which the
-   two bars overlap in time are not tested.
-2. It survives beside the follower's other leads: a link that a stronger lead explains is not named.
+1. The leader's lagged correlation with the follower survives a permutation test with false-discovery control over all leaders and
+   followers, with and without the follower's own lags (``lead_lag``); lags at which two bars overlap in time are not tested.
+   Groups are leaders of their own: the market, its parts and each sector, without the follower.
+2. It survives beside the follower's other leads (``lead_selection``): a link that a stronger lead explains is not named, and
+   an asset that cannot be told apart from a group that leads gives way to the group.
 3. Out of sample, the model's next-bar forecast of the follower beats the same checkpoint with cross-attention cut out: the
-   lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``.
-4. The model's attention on the leader exceeds its fair share.
+   lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``. Returns are in units of the volatility known
+   before them here as well.
+4. The model's attention on the leader, or on a group's members together, exceeds its fair share. All attention lies on the
+   market: it passes. Where returns single out members of a group that attention spreads over, the group is named.
 
-"Leads" means predictive lead: what the leader does forecasts part of what the follower does later. It is no evidence of
-cause. Axes: T bars of the window, N assets.
+Each named lead comes with what survives of it at prices that could be traded at and what it pays beside its costs
+(``lead_worth``). "Leads" means predictive lead: what the leader does forecasts part of what the follower does later. It is no
+evidence of cause. Axes: T bars of the window, N assets.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from crossattn_core.analysis.forecast_quality import compare_ic
 from crossattn_core.analysis.lead_lag import LeadLag, lead_lag_of
+from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_leads
+from crossattn_core.analysis.lead_worth import WORTH_COLUMNS, follower_prices, lead_worth
+from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.days import bounds
 from crossattn_core.experiment import AnalysisSettings, BacktestSettings
 from crossattn_core.panel.labels import Labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.stats.newey_west import least_squares
-from crossattn_core.stats.returns import centred
+from crossattn_core.regimes.market_days import fresh_returns
+from crossattn_core.stats.scaled_returns import MAX_DEVIATIONS, trailing_deviation
+from crossattn_core.universe import Asset
 
-__all__ = ["LEADER_COLUMNS", "Leads", "conditional_p_values", "find_leads", "gate", "name_leads", "why_no_lead"]
+__all__ = ["LEADER_COLUMNS", "Leads", "Trading", "find_leads", "gate", "in_symbols", "name_leads", "why_no_lead"]
 
 LEADER_COLUMNS = (
     "leader",
     "follower",
+    "members",
     "lag",
     "weight",
     "fair_multiple",
@@ -47,15 +58,21 @@ LEADER_COLUMNS = (
     "ic_gain",
     "ic_gain_low",
     "ic_gain_high",
+    *WORTH_COLUMNS,
+    "cost_bps",
+    "tradable",
     "named",
     "why",
 )
-"""Grain: ordered pair; named pairs first, then by q-value. ``lag`` and ``attention_lag`` in hours; ``weight`` share of the
-follower's attention on the leader, ``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast over the same
-model without cross-attention, with its interval; ``conditional_p`` beside the follower's other leads (NaN: not tested)."""
+"""Grain: leader and follower; named ones first, then by q-value. ``leader`` an asset's id or a group's name, ``members`` the ids
+of its assets; ``lag`` and ``attention_lag`` in bars; ``weight`` share of the follower's attention on the leader,
+``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast over the same model without cross-attention, with
+its interval; ``conditional_p`` beside the follower's other leads (NaN: not tested). Of named leads alone:
+``lead_worth``'s columns, ``cost_bps`` of a round trip, and ``tradable``, whether the better gross result exceeds it; missing
+where unknown."""
 
-_CONDITIONAL_P = 0.001
-"""A link must keep at least this p-value beside the follower's other leads."""
+_IC_BLOCK_BARS = 168
+"""Bars of a block in the bootstrap of the IC gain: seven times the default longest lag."""
 
 
 class Leads(NamedTuple):
@@ -64,23 +81,39 @@ class Leads(NamedTuple):
     tested: LeadLag
     """The permutation test of every pair."""
     table: pd.DataFrame
-    """``LEADER_COLUMNS``: every ordered pair, with the reason for its verdict."""
+    """``LEADER_COLUMNS``: every leader and follower, with the reason for the verdict."""
+
+
+@dataclass(frozen=True)
+class Trading:
+    """What a lead could be traded at; without it the gate still names leads, and what they are worth stays unknown."""
+
+    open_TN: NDArray[np.float64] | None = None
+    """(T, N) first trade of each of the panel's bars; see ``panel.opens``."""
+    cost_bps_N: NDArray[np.float64] | None = None
+    """(N,) cost of trading one unit of notional, one way."""
 
 
 def find_leads(
-    panel: Panel, stored: StoredAttention, symbols: tuple[str, ...], settings: AnalysisSettings, bootstrap: BacktestSettings
+    panel: Panel,
+    stored: StoredAttention,
+    assets: Sequence[Asset],
+    settings: AnalysisSettings,
+    bootstrap: BacktestSettings,
+    trading: Trading | None = None,
 ) -> Leads:
     """Test and name the leads as of the end of ``stored.last``, over the newest ``analysis.window_days`` days up to it.
 
     Args:
         panel: rows after that day are not read.
-        symbols: of the panel's assets, for the reasons.
+        assets: of the panel, in its order.
         bootstrap: samples, confidence and seed of the interval of the IC gain.
     """
     known = panel.until(panel.row_of(np.datetime64(bounds(stored.last)[1], "us")) + 1)
-    tested = lead_lag_of(known, settings)
+    tested = lead_lag_of(known, settings, leader_groups(assets))
     labels = next_bar_labels(known)
-    return Leads(tested, name_leads(known, labels, tested, stored.window_edges, stored.next_bar, symbols, settings, bootstrap))
+    table = name_leads(known, labels, tested, stored.window_edges, stored.next_bar, assets, settings, bootstrap, trading)
+    return Leads(tested, table)
 
 
 def name_leads(
@@ -89,33 +122,49 @@ def name_leads(
     tested: LeadLag,
     edges: pd.DataFrame,
     next_bar: pd.DataFrame,
-    symbols: tuple[str, ...],
+    assets: Sequence[Asset],
     settings: AnalysisSettings,
     bootstrap: BacktestSettings,
+    trading: Trading | None = None,
 ) -> pd.DataFrame:
-    """Compare tested pairs with the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
+    """Compare tested leaders with the model's attention and its out-of-sample forecasts (``LEADER_COLUMNS``).
 
     Args:
         labels: ``next_bar_labels`` of the panel.
         edges: snapshots, quantity edge.
         next_bar: ``snapshot.NEXT_BAR_COLUMNS``.
+        trading: arrays of at least the panel's rows; later ones are not read.
     """
-    pairs = tested.pairs.copy()
-    pairs["conditional_p"] = conditional_p_values(tested.return_TN, panel.asset_ids, pairs, settings.false_discovery_rate)
+    symbols = [asset.symbol for asset in assets]
+    pairs = select_leads(tested, panel.asset_ids, symbols, settings.false_discovery_rate)
+    pairs["members"] = [tuple(panel.asset_ids[n] for n in members) for members in pairs["members"]]
     gains = _gains(next_bar, panel, labels, bootstrap)
-    table = pairs.merge(_attention(edges), how="left", on=["leader", "follower"]).merge(gains, how="left", on="follower")
-    return gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings)
+    table = pd.concat([pairs, _attention(edges, pairs)], axis=1).merge(gains, how="left", on="follower")
+    table = gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings)
+    return _with_worth(table, panel, tested, trading or Trading())
 
 
 def gate(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings) -> pd.DataFrame:
-    """Name the pairs that pass, with the reason for each pair's verdict (``LEADER_COLUMNS``)."""
-    significant = table[(table["q_value"] <= settings.false_discovery_rate) & (table["conditional_p"] <= _CONDITIONAL_P)]
+    """Name the leads that pass, with the reason for each verdict (``LEADER_COLUMNS``, worth unknown)."""
+    significant = table[(table["q_value"] <= settings.false_discovery_rate) & (table["conditional_p"] <= MAX_CONDITIONAL_P)]
     by_size = significant.sort_values("z", key=_sort_key, ascending=False).drop_duplicates("follower")
-    strongest = dict(zip(by_size["follower"], by_size["leader"].map(symbol_by_id), strict=True))
+    strongest = dict(
+        zip(by_size["follower"], by_size["leader"].map(lambda name: symbol_by_id.get(str(name), str(name))), strict=True)
+    )
     verdicts = [_verdict(row, settings, strongest) for row in table.to_dict("records")]
     table = table.assign(named=[named for named, _ in verdicts], why=[why for _, why in verdicts])
+    table = _groups_of_unnamed(table, symbol_by_id, settings)
+    table = table.assign(**dict.fromkeys((*WORTH_COLUMNS, "cost_bps"), float("nan")), tradable=None)
     table = table.sort_values(["named", "q_value", "z"], ascending=[False, True, False], key=_sort_key, ignore_index=True)
     return table[list(LEADER_COLUMNS)]
+
+
+def in_symbols(pairs: pd.DataFrame, symbol_by_id: dict[str, str]) -> pd.DataFrame:
+    """Leaders, their members and followers by symbol in place of ids; names of groups stay."""
+    shown = {name: pairs[name].map(lambda leader: symbol_by_id.get(str(leader), str(leader))) for name in ("leader", "follower")}
+    if "members" in pairs:
+        shown["members"] = pairs["members"].map(lambda members: tuple(symbol_by_id[member] for member in members))
+    return pairs.assign(**shown)
 
 
 def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
@@ -132,109 +181,162 @@ def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
             f"No lead found: of {pairs} ordered pairs none survives the permutation test at a false-discovery rate of "
             f"{false_discovery_rate:.0%} (smallest q {smallest:.3f})."
         )
-    own = survive[survive["conditional_p"] <= _CONDITIONAL_P]
+    own = survive[survive["conditional_p"] <= MAX_CONDITIONAL_P]
     if own["ic_gain"].isna().all():
         reason = "there are no out-of-sample forecasts to judge the model by"
     else:
         reason = "the model's out-of-sample forecasts do not rest on any of them, see the reason of each pair"
     return (
-        f"No lead found: {len(survive)} of {pairs} ordered pairs survive the permutation test, {len(own)} of them beside the "
-        f"follower's other leads, but {reason}."
+        f"No lead found: {len(survive)} of {pairs} ordered pairs survive the permutation test, {len(own)} of them "
+        f"beside the follower's other leads, but {reason}."
     )
 
 
-def conditional_p_values(
-    return_TN: NDArray[np.float64], asset_ids: tuple[str, ...], tested: pd.DataFrame, false_discovery_rate: float
-) -> NDArray[np.float64]:
-    """p-value of each significant pair beside the follower's other significant leads; NaN for the others.
-
-    Least squares of the follower's return on all its candidates, each at its own lag and shape, with White's
-    heteroscedasticity-robust errors. Candidates that fall out are dropped, weakest first, and the rest tried again; one
-    that fell out keeps the p-value at which it fell.
-    """
-    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
-    filled_TN, known_TN = centred(return_TN)
-    p_K = np.full(len(tested), np.nan)
-    candidates = tested[tested["q_value"] <= false_discovery_rate]
-    for follower, rows in candidates.groupby("follower"):
-        y_T, rows_T = filled_TN[:, place[str(follower)]], known_TN[:, place[str(follower)]]
-        columns = {
-            k: _regressor(filled_TN, known_TN, place[leader], lag, shape)
-            for k, leader, lag, shape in zip(rows.index, rows["leader"], rows["lag"], rows["shape"], strict=True)
-        }
-        left = list(columns)
-        while left:
-            coefficient, error = least_squares(np.stack([columns[k][rows_T] for k in left], axis=1), y_T[rows_T])
-            p_left = 2 * stats.norm.sf(np.abs(coefficient / np.maximum(error, 1e-150)))
-            p_K[left] = p_left
-            worst = int(np.argmax(p_left))
-            if p_left[worst] <= _CONDITIONAL_P:
-                break
-            left.pop(worst)
-    return p_K
-
-
 def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[str, str]) -> tuple[bool, str]:
-    rate, minimum_gain = settings.false_discovery_rate, settings.minimum_ic_gain
-    size = f"|z| {abs(row['z']):.1f} at {row['lag']} h"
+    rate = settings.false_discovery_rate
+    size = f"|z| {abs(row['z']):.1f} at {_bars(row['lag'])}"
     if not row["q_value"] <= rate:
         return False, f"no lead in returns: q {row['q_value']:.3f} over {rate:g} ({size})"
-    if not row["conditional_p"] <= _CONDITIONAL_P:
+    if row["beside"]:
+        return (
+            False,
+            f"cannot be told apart from the {row['beside']}: p {row['conditional_p']:.3f} beside the rest ({size})",
+        )
+    if not row["conditional_p"] <= MAX_CONDITIONAL_P:
         other = strongest.get(row["follower"], "other leads")
         return False, f"explained by {other}: p {row['conditional_p']:.3f} beside the follower's other leads ({size} alone)"
-    seen = f"{size}, q {row['q_value']:.4f}"
+    return _verdict_of_model(row, settings)
+
+
+def _verdict_of_model(row: dict[Any, Any], settings: AnalysisSettings) -> tuple[bool, str]:
+    """Whether the model rests on a lead that returns show, and why."""
+    seen = f"|z| {abs(row['z']):.1f} at {_bars(row['lag'])}, q {row['q_value']:.4f}"
     if np.isnan(row["ic_gain"]):
         return False, f"{seen}; no out-of-sample forecasts to judge the model by"
     interval = f"[{row['ic_gain_low']:+.3f}, {row['ic_gain_high']:+.3f}]"
     gain = f"IC {row['ic_gain']:+.3f} {interval} over the same model without cross-attention"
-    if not row["ic_gain_low"] > minimum_gain:
-        return False, f"{seen}, but {gain}: not above {minimum_gain:g}"
+    if not row["ic_gain_low"] > settings.minimum_ic_gain:
+        return False, f"{seen}, but {gain}: not above {settings.minimum_ic_gain:g}"
+    if row["holds_all"]:
+        return True, f"{seen}; {gain}; all attention lies on the {row['leader']}"
     if not row["fair_multiple"] > 1:
         return False, f"{seen}; {gain}; attention gives the leader {row['fair_multiple']:.2f} of its fair share"
     return True, f"{seen}; {gain}; attention {row['fair_multiple']:.1f} times its fair share"
 
 
-def _attention(edges: pd.DataFrame) -> pd.DataFrame:
-    """Mean attention by pair over the days: leader, follower, weight, fair_multiple, attention_lag."""
-    columns = ["leader", "follower", "weight", "fair_multiple", "attention_lag"]
+def _groups_of_unnamed(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings) -> pd.DataFrame:
+    """Name the strongest group of a follower that leads even without those of its members that returns single out, where
+    attention singles out none."""
+    table = table.copy()
+    stands = (table["q_value"] <= settings.false_discovery_rate) & (table["conditional_p"] <= MAX_CONDITIONAL_P)
+    for follower, leads in table[stands].groupby("follower"):
+        if leads["named"].any():
+            continue
+        singled = {member for members in leads["members"] for member in members}
+        groups = table[(table["follower"] == follower) & (table["members"].map(len) > 1)]
+        groups = groups[
+            (groups["q_value"] <= settings.false_discovery_rate) & (groups["rest_p"] <= MAX_CONDITIONAL_P)
+        ].sort_values("z", key=_sort_key, ascending=False)
+        for k, group in groups.iterrows():
+            named, why = _verdict_of_model(group.to_dict(), settings)
+            if named and singled <= set(group["members"]):
+                symbols = ", ".join(symbol_by_id[member] for member in sorted(singled))
+                table.loc[k, ["named", "why"]] = [True, f"{why}; in returns {symbols} stands out, in attention no member does"]
+                break
+    return table
+
+
+def _bars(lag: int) -> str:
+    return f"{lag} h"
+
+
+def _attention(edges: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Mean attention by row of ``pairs`` over the days: weight, fair_multiple, attention_lag, holds_all.
+
+    A group's is its members' sum; ``holds_all``: they are all that the follower reads.
+    """
+    columns = ["weight", "fair_multiple", "attention_lag", "holds_all"]
     if edges.empty:
-        return pd.DataFrame(columns=columns).astype({"weight": float, "fair_multiple": float, "attention_lag": float})
-    pairs = edges.assign(leader=edges["source"], follower=edges["target"])
-    mean = pairs.groupby(["leader", "follower"], as_index=False).agg(weight=("value", "mean"))
-    total, sources = (mean[mean["weight"] > 0].groupby("follower")["weight"].agg(how) for how in ("sum", "count"))
-    mean["fair_multiple"] = mean["weight"] / mean["follower"].map(total / sources)
-    by_lag = pairs.groupby(["leader", "follower", "lag"], as_index=False).agg(total=("value", "sum"))
-    strongest = by_lag.sort_values("total", ascending=False, kind="stable").drop_duplicates(["leader", "follower"])
-    strongest = strongest.assign(attention_lag=strongest["lag"])[["leader", "follower", "attention_lag"]]
-    return mean.merge(strongest, on=["leader", "follower"])[columns]
+        unknown = {name: np.full(len(pairs), np.nan) for name in columns[:3]} | {"holds_all": np.zeros(len(pairs), dtype=bool)}
+        return pd.DataFrame(unknown, index=pairs.index)
+    weight_FL = edges.groupby(["target", "source"])["value"].mean().unstack()
+    read_FL = weight_FL.where(weight_FL > 0)
+    total_F, sources_F = read_FL.sum(axis=1), read_FL.notna().sum(axis=1)
+    by_lag = edges.groupby(["target", "source", "lag"])["value"].sum()
+    rows = []
+    for follower, members in zip(pairs["follower"], pairs["members"], strict=True):
+        if follower not in read_FL.index:
+            rows.append((np.nan, np.nan, np.nan, False))
+            continue
+        read_M = read_FL.loc[follower].reindex(list(members)).dropna()
+        fair = total_F[follower] / max(sources_F[follower], 1) * len(read_M)
+        at_lag = by_lag[follower].reindex(list(members), level="source").groupby("lag").sum()
+        strongest = float(at_lag.idxmax()) if len(at_lag) else np.nan
+        whole = len(members) > 1 and len(read_M) == sources_F[follower]
+        rows.append((read_M.sum() if len(read_M) else np.nan, read_M.sum() / fair if fair > 0 else np.nan, strongest, whole))
+    return pd.DataFrame(rows, columns=columns, index=pairs.index)
 
 
 def _gains(next_bar: pd.DataFrame, panel: Panel, labels: Labels, bootstrap: BacktestSettings) -> pd.DataFrame:
-    """IC gain by follower: follower, ic_gain, ic_gain_low, ic_gain_high."""
+    """IC gain by follower: follower, ic_gain, ic_gain_low, ic_gain_high; all returns in units of the volatility known before."""
     columns = ["follower", "ic_gain", "ic_gain_low", "ic_gain_high"]
     if next_bar.empty:
         return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[1:], float))
-    outcome_TN = labels.value_TNH[:, :, 0]
+    deviation_TN = trailing_deviation(fresh_returns(panel))
+    deviation_TN[~(deviation_TN > 0)] = np.nan
+    outcome_TN = np.clip(labels.value_TNH[:, :, 0] / deviation_TN, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     row_K = np.searchsorted(panel.as_of_T, next_bar["as_of"].to_numpy())
     asset_K = next_bar["asset_id"].map({asset_id: n for n, asset_id in enumerate(panel.asset_ids)}).to_numpy()
     full_TN, alone_TN = (np.full(outcome_TN.shape, np.nan) for _ in range(2))
     full_TN[row_K, asset_K], alone_TN[row_K, asset_K] = next_bar["forecast"].to_numpy(), next_bar["alone"].to_numpy()
+    full_TN, alone_TN = full_TN / deviation_TN, alone_TN / deviation_TN
     rows = [
-        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap))
+        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap, block_bars=_IC_BLOCK_BARS))
         for n, asset_id in enumerate(panel.asset_ids)
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _regressor(
-    filled_TN: NDArray[np.float64], known_TN: NDArray[np.bool_], leader: int, lag: int, shape: str
-) -> NDArray[np.float64]:
-    value_T = filled_TN[:, leader]
-    if shape == "squared":
-        known_T = known_TN[:, leader]
-        square_T = np.minimum(value_T**2, np.quantile(value_T[known_T] ** 2, 0.99))
-        value_T = np.where(known_T, square_T - square_T[known_T].mean(), 0.0)
-    return np.concatenate([np.zeros(lag), value_T[:-lag]])
+def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Trading) -> pd.DataFrame:
+    """``table`` with what each named lead is worth, and the verdict on trading it in its reason."""
+    place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
+    bars, rows = len(panel.as_of_T), slice(-len(tested.return_TN), None)
+    open_TN = None if trading.open_TN is None else trading.open_TN[:bars]
+    prices = follower_prices(fresh_returns(panel), np.asarray(panel.trade_price_TN), open_TN, rows)
+    table = table.copy()
+    for k, row in table[table["named"]].iterrows():
+        n = place[str(row["follower"])]
+        worth = lead_worth(
+            tested.return_TN,
+            prices,
+            [place[member] for member in row["members"]],
+            n,
+            lag=int(row["lag"]),
+            shape=str(row["shape"]),
+            sign=float(np.sign(row["z"])),
+        )
+        cost_bps = float("nan") if trading.cost_bps_N is None else 2 * float(trading.cost_bps_N[n])
+        best = np.nanmax([worth["gross_bps"], worth["strongest_bps"], -np.inf])
+        tradable = bool(best > cost_bps) if np.isfinite(best) and np.isfinite(cost_bps) else None
+        table.loc[k, [*worth, "cost_bps"]] = [*worth.values(), cost_bps]
+        table.at[k, "tradable"] = tradable
+        table.at[k, "why"] = f"{row['why']}{_worth_in_words(worth, cost_bps, tradable)}"
+    return table
+
+
+def _worth_in_words(worth: dict[str, float], cost_bps: float, tradable: bool | None) -> str:
+    if tradable is None:
+        return ""
+    verdict = "proven, tradable" if tradable else "proven, not tradable"
+    kept = (
+        f"; {worth['next_trade_share']:.0%} of it is left from the next trade on"
+        if np.isfinite(worth["next_trade_share"])
+        else ""
+    )
+    return (
+        f"; {verdict}: {worth['gross_bps']:.1f} bps a trade before costs, {worth['strongest_bps']:.1f} on the strongest tenth "
+        f"of its signals, against {cost_bps:.0f} bps to go in and out{kept}"
+    )
 
 
 def _sort_key(column: pd.Series) -> pd.Series:

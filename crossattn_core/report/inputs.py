@@ -15,7 +15,7 @@ from crossattn_core import __version__
 from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
 from crossattn_core.analysis.forecast_quality import forecast_arrays, forecast_quality
 from crossattn_core.analysis.forecast_tests import DECAY_HOURS, forecast_tests
-from crossattn_core.analysis.leaders import find_leads
+from crossattn_core.analysis.leaders import Trading, find_leads, in_symbols
 from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.simulate import simulate_all
@@ -24,6 +24,7 @@ from crossattn_core.experiment import Experiment, PlantedLead
 from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.sizing import trade_cost
 from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.receipts import combined_hash
 from crossattn_core.regimes.daily import daily_regimes
@@ -54,6 +55,8 @@ class StoredResults:
     """Variants that were looked at, all counted."""
     data_quality: pd.DataFrame | None
     """One row an asset; none without the mart."""
+    open_TN: NDArray[np.float64] | None = None
+    """(T, N) first trade of each bar; none leaves open what a lead keeps from the next trade on."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class ReportInputs:
     overview: AttentionOverview | None = None
     """Attention through time, views, statistics and correlation by regime."""
     leaders: pd.DataFrame | None = None
-    """leader, follower, lag, weight, correlation, q_value, named, why; one row an ordered pair."""
+    """leader, follower, lag, weight, correlation, q_value, worth, named, why; one row a leader (or group) and follower."""
     planted: Sequence[PlantedLead] | None = None
     """The truth of a simulated market; None where nobody knows it."""
     data_quality: pd.DataFrame | None = None
@@ -120,7 +123,8 @@ def report_inputs(stored: StoredResults) -> ReportInputs:
     """Everything on the page, as of the end of the panel's last day: simulated trading, tests of forecasts, leads."""
     experiment, panel, targets, champions = stored.experiment, stored.panel, stored.targets, stored.champions
     windows = regime_windows(daily_regimes(panel, experiment.regimes), experiment.regimes)
-    leads = find_leads(panel, stored.attention, experiment.symbols, experiment.analysis, experiment.backtest)
+    trading = Trading(stored.open_TN, 1e4 * trade_cost(experiment.asset_ids, experiment.costs))
+    leads = find_leads(panel, stored.attention, experiment.assets, experiment.analysis, experiment.backtest, trading)
     symbols = dict(zip(experiment.asset_ids, experiment.symbols, strict=True))
     return ReportInputs(
         experiment=experiment,
@@ -137,7 +141,7 @@ def report_inputs(stored: StoredResults) -> ReportInputs:
         overview=attention_overview(
             stored.attention, leads, panel, windows, experiment.assets, attention_lags=experiment.model.max_lag
         ),
-        leaders=leads.table.assign(leader=leads.table["leader"].map(symbols), follower=leads.table["follower"].map(symbols)),
+        leaders=in_symbols(leads.table, symbols),
         planted=experiment.feed.simulated.leads if experiment.feed.kind == "simulated" else None,
         data_quality=stored.data_quality,
         hashes={

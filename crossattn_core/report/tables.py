@@ -144,7 +144,8 @@ def decay_table(decay: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, lis
 def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None, grid: Grid) -> list[dict[str, Any]] | None:
     """Planted pairs and whether they were found, then what else was named; without truth, the strongest candidates.
 
-    Keys: leader, follower, planted and lag (texts), verdict, whether it is good, evidence (attention, correlation, q). None
+    Keys: leader, follower, planted and lag (texts), verdict, whether it is good, evidence (attention, correlation, q, shares left
+    from the next trade on and while the price moves, basis points gross and their cost). None
     where nobody looked for leads.
     """
     if planted is None:
@@ -153,7 +154,7 @@ def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | No
         # Stable: where many pairs share the largest q, those with the largest z stay first.
         ranked = leaders.astype({"named": bool}).sort_values(["named", "q_value"], ascending=[False, True], kind="stable")
         return [
-            _lead(pair, grid, "named" if pair["named"] else str(pair.get("why") or "not named"), good=bool(pair["named"]))
+            _lead(pair, grid, _named(pair) if pair["named"] else str(pair.get("why") or "not named"), good=bool(pair["named"]))
             for pair in ranked.head(_SHOWN_CANDIDATES).to_dict("records")
         ]
     pairs = [] if leaders is None else leaders.to_dict("records")
@@ -164,7 +165,12 @@ def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | No
         verdict = "not found" if pair is None else "found"
         ends = {"leader": lead.leader, "follower": lead.follower}
         lines.append(_lead(pair or ends, grid, verdict, good=pair is not None, planted=grid.label(lead.lag)))
-    return lines + [_lead(pair, grid, "named, not planted", good=False, planted="none") for pair in named.values()]
+    for pair in named.values():
+        # A group is named where none of its members can be told apart: right if the planted leader is one of them.
+        inside = any(lead.follower == _symbol(pair["follower"]) and lead.leader in pair["members"] for lead in planted)
+        verdict = "holds the planted leader" if inside else "named, not planted"
+        lines.append(_lead(pair, grid, verdict, good=inside, planted="none"))
+    return lines
 
 
 def plan_table(plan: pd.DataFrame | None) -> dict[str, Any] | None:
@@ -189,6 +195,7 @@ def frame_table(frame: pd.DataFrame | None) -> dict[str, Any] | None:
 
 def _lead(pair: Mapping[Any, Any], grid: Grid, verdict: str, *, good: bool, planted: str = "") -> dict[str, Any]:
     forms = {"weight": ".1%", "correlation": "+.3f", "q_value": ".3f"}
+    forms |= {"next_trade_share": ".0%", "moving_share": ".0%", "gross_bps": "+.1f", "cost_bps": ".0f"}
     return {
         "leader": _symbol(pair["leader"]),
         "follower": _symbol(pair["follower"]),
@@ -198,6 +205,12 @@ def _lead(pair: Mapping[Any, Any], grid: Grid, verdict: str, *, good: bool, plan
         "good": good,
         "evidence": [formatted(pair.get(name), form) for name, form in forms.items()],
     }
+
+
+def _named(pair: Mapping[Any, Any]) -> str:
+    """The verdict on a named lead: whether anybody who pays the venue's costs could trade on it."""
+    tradable = pair.get("tradable")
+    return "named" if tradable is None else "proven, tradable" if tradable else "proven, not tradable"
 
 
 def _symbol(asset: Any) -> str:

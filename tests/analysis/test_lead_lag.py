@@ -50,10 +50,10 @@ def test_the_statistic_is_the_plain_sum_over_hours_that_both_traded() -> None:
     centred_TN = np.where(known_TN, return_TN - np.nanmean(return_TN, axis=0), 0.0)
     found = lead_lag(return_TN, panel.asset_ids, max_lag=8, permutations=20)
     x, y = centred_TN[:-8, 0], centred_TN[8:, 2]
-    assert found.z_KLNN[0, 7, 0, 2] == pytest.approx((x * y).sum() / np.sqrt((x**2 * y**2).sum()))
+    assert found.z_KLMN[0, 7, 0, 2] == pytest.approx((x * y).sum() / np.sqrt((x**2 * y**2).sum()))
     both = known_TN[:-8, 0] & known_TN[8:, 2]
     expected = (x * y).sum() / np.sqrt((x[both] ** 2).sum() * (y[both] ** 2).sum())
-    assert found.correlation_KLNN[0, 7, 0, 2] == pytest.approx(expected)
+    assert found.correlation_KLMN[0, 7, 0, 2] == pytest.approx(expected)
 
 
 def test_an_asset_that_never_trades_has_no_pair() -> None:

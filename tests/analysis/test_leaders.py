@@ -70,7 +70,7 @@ def _found(tmp_path: Path, leads=LEADS, **stored):
 def _leaders(home: Home, panel, last) -> pd.DataFrame:
     experiment = rolling_experiment(ASSETS)
     stored = read_attention(home.attention, last, experiment.analysis.window_days)
-    return find_leads(panel, stored, experiment.symbols, experiment.analysis, experiment.backtest).table
+    return find_leads(panel, stored, experiment.assets, experiment.analysis, experiment.backtest).table
 
 
 def test_planted_leaders_are_named_with_their_lags_and_nothing_else_is(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def attention_story(assets: int, *, named: int | None = None) -> AttentionOvervi
             {
                 "leader": symbols[a],
                 "follower": symbols[b],
+                "members": (symbols[a],),
                 "lag": int(rng.integers(1, LAGS)),
                 "z": 8 * rng.standard_normal(),
                 "q_value": 0.001 if place < count + 4 else 0.5,
@@ -80,7 +81,8 @@ def attention_story(assets: int, *, named: int | None = None) -> AttentionOvervi
         sectors=tuple(f"sector {n % 5}" for n in range(assets)),
         weight_NM=weight_NM,
         profile_NML=weight_NM[:, :, None] * rng.dirichlet(np.full(LAGS, 0.2), size=(assets, assets)),
-        z_LNN=rng.standard_normal((LAGS, assets, assets)),
+        leaders_tested=symbols,
+        z_LMN=rng.standard_normal((LAGS, assets, assets)),
         day_D=np.arange(np.datetime64("2025-01-01"), np.datetime64("2025-01-01") + DAYS),
         received_DM=np.abs(1 + 0.04 * rng.standard_normal((DAYS, assets)).cumsum(axis=0)),
         entropy_D=0.8 + 0.02 * rng.standard_normal(DAYS),

@@ -132,6 +132,7 @@ def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
             {
                 "leader": lead.leader,
                 "follower": lead.follower,
+                "members": (lead.leader,),
                 "lag": lead.lag,
                 "weight": 0.2 - 0.02 * place,
                 "correlation": 0.2,

@@ -36,8 +36,14 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     angle_N[place_N] = np.pi / 2 - 2 * np.pi * np.arange(assets) / assets
     figure, (axis,) = frame(width=8.2, height=6.4 if assets <= 20 else 7.6)
     at = dict(zip(story.symbols, np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1), strict=True))
+    # A group stands inside the circle, on the side of its members.
+    groups = _groups(story)
+    for name, members in groups.items():
+        centre = np.mean([at[symbol] for symbol in members], axis=0)
+        at[name] = 0.45 * centre
     named = story.leaders[story.leaders["named"].astype(bool)]
     only_returns = story.leaders[~story.leaders["named"].astype(bool) & (story.leaders["q_value"] <= false_discovery_rate)]
+    only_returns = only_returns[only_returns["leader"].isin(story.symbols)]
     drawn = set(named["leader"]) | set(named["follower"])
     for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
         _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), f"{row['lag']} h")
@@ -60,6 +66,21 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
         style |= {"rotation": turn + 180 * left} if assets > 20 else {}
         side = "right" if left else "left"
         axis.text(1.09 * x, 1.09 * y, symbol, ha=side, va="center", rotation_mode="anchor", **style)
+    for name in groups:
+        shape: dict[str, Any] = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": _NAMED, "lw": 1.4}
+        text = textwrap.fill(name, 24)
+        axis.text(
+            float(at[name][0]),
+            float(at[name][1]),
+            text,
+            ha="center",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            color=DARK,
+            bbox=shape,
+            zorder=5,
+        )
     axis.set_aspect("equal")
     axis.set_xlim(-1.55, 1.55)
     axis.set_ylim(-1.25, 1.3)
@@ -89,16 +110,19 @@ def lag_profile_figure(story: AttentionOverview) -> Figure:
     figure, axes = frame(width=max(1.55 * count + 0.6, 3.6), height=3.5, rows=2, columns=count, sharex=True, sharey="row")
     upper, lower = axes[:count], axes[count:]
     place = {symbol: n for n, symbol in enumerate(story.symbols)}
-    hours_L = np.arange(1, max(story.profile_NML.shape[2], len(story.z_LNN)) + 1)
+    hours_L = np.arange(1, max(story.profile_NML.shape[2], len(story.z_LMN)) + 1)
+    tested = {name: m for m, name in enumerate(story.leaders_tested)}
     for k, edge in enumerate(edges):
-        leader, follower = place[edge["leader"]], place[edge["follower"]]
-        attention_L, z_L = story.profile_NML[follower, leader], story.z_LNN[:, leader, follower]
+        follower, members = place[edge["follower"]], [place[symbol] for symbol in edge["members"]]
+        attention_L = story.profile_NML[follower, members].sum(axis=0)
+        # A cluster is no leader of its own in the test: its first member stands for it.
+        z_L = story.z_LMN[:, tested.get(edge["leader"], members[0]), follower]
         colour = _NAMED if edge["named"] else _NOT_NAMED
         upper[k].bar(hours_L[: len(attention_L)], attention_L, color=colour, width=0.8)
         lower[k].bar(hours_L[: len(z_L)], np.nan_to_num(z_L), color=colour, width=0.8)
         lower[k].axhspan(-_Z_95, _Z_95, color="#e6e9ed", lw=0, zorder=0)
         lower[k].set_xlabel("lag, hours")
-        upper[k].set_title(f"{edge['leader']} to\n{edge['follower']}", fontsize=8)
+        upper[k].set_title(f"{textwrap.shorten(edge['leader'], 22)} to\n{edge['follower']}", fontsize=8)
         if not edge["named"]:
             upper[k].text(0.98, 0.95, "not named", transform=upper[k].transAxes, ha="right", va="top", fontsize=7, color=MUTED)
     upper[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if upper[0].get_ylim()[1] > 0.05 else 1))
@@ -132,6 +156,12 @@ def stress_figure(story: AttentionOverview) -> Figure:
             label_cells(axis, 100 * shown_NN, "{:.0f}", dark_from=70)
     figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.8, pad=0.01, label="correlation (cells: hundredths)")
     return figure
+
+
+def _groups(story: AttentionOverview) -> dict[str, tuple[str, ...]]:
+    """Named leader that is a group -> its members."""
+    named = story.leaders[story.leaders["named"].astype(bool)]
+    return {row["leader"]: row["members"] for row in named.to_dict("records") if row["leader"] not in story.symbols}
 
 
 def _arrow(
