@@ -16,6 +16,7 @@ __all__ = ["HOURLY", "BarName", "Grid", "bar_names"]
 
 BarName = Literal["1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d"]
 _MINUTES: dict[str, int] = {"1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+_BAR_OF: dict[int, BarName] = {_MINUTES[bar]: bar for bar in get_args(BarName)}
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
 
 
@@ -31,6 +32,11 @@ class Grid(BaseModel):
 
     bar: BarName = "1h"
     """Length of a bar: 1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d."""
+
+    @classmethod
+    def of(cls, step: timedelta) -> "Grid":
+        """The grid whose bar lasts ``step``; KeyError where there is none."""
+        return cls(bar=_BAR_OF[step // timedelta(minutes=1)])
 
     @property
     def step(self) -> timedelta:
