@@ -204,6 +204,7 @@ FORECAST_KNOBS = (
     "retrain",
     "baselines.ridge_lags",
     "baselines.ridge_penalty",
+    "baselines.characteristic_bars",
     "baselines.boosted_trees",
     "baselines.boosted_leaves",
     "baselines.boosted_learning_rate",
