@@ -216,6 +216,7 @@ FORECAST_KNOBS = (
 _TRADE = (
     "assets",
     "grid.bar",
+    "feed.interval",
     "features.max_age_hours",
     "portfolio",
     "baselines",
