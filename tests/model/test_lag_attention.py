@@ -92,7 +92,7 @@ def test_row_by_row_agrees_with_scaled_dot_product_attention() -> None:
         return flat_BSD.reshape(BATCH, -1, HEADS, WIDTH // HEADS).transpose(1, 2)
 
     spread_BSD = tokens.bars.spread(tokens.token_UMD).reshape(BATCH, LAGS * ASSETS, WIDTH)
-    bias_HNS = (attention.logit_HNLM + attention.self_mask_1NLM).flatten(2)
+    bias_HNS = (attention.logit_HNLM + attention.start_1NLM).flatten(2)
     mixed_BHNK = torch.nn.functional.scaled_dot_product_attention(
         split(attention.query(tokens.newest_BND)), split(attention.key(spread_BSD)), split(attention.value(spread_BSD)), bias_HNS
     )
