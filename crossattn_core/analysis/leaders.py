@@ -200,7 +200,7 @@ def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[st
     if row["beside"]:
         return (
             False,
-            f"cannot be told apart from the {row['beside']}: p {row['conditional_p']:.3f} beside the rest ({size})",
+            f"cannot be told apart from the {row['beside']}: p {row['conditional_p']:.3f} beside it ({size})",
         )
     if not row["conditional_p"] <= MAX_CONDITIONAL_P:
         other = strongest.get(row["follower"], "other leads")

@@ -92,6 +92,8 @@ class ModelSettings(Section):
     """factorised: summaries that a source makes of its recent bars."""
     top_sources: int = Field(default=8, ge=1, le=512)
     """sparse: assets that a head keeps per target."""
+    lag_prior: float = Field(default=0.0, ge=0, le=10)
+    """lag_bias: logits start at -lag_prior * log(lag): near lags are likelier before anything is learned; 0: all alike."""
     content: bool = False
     """lag_bias: add the content term to the learned logits."""
 
