@@ -17,12 +17,12 @@ from crossattn_core.panel.labels import Labels
 from crossattn_core.stats.forecast_accuracy import diebold_mariano
 from crossattn_core.stats.newey_west import newey_west_variance
 
-__all__ = ["DECAY_HOURS", "NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
+__all__ = ["DECAY_BARS", "NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
 
 NO_FORECAST = "no forecast"
 """The forecast of zero: what a family has to beat first."""
 
-DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
+DECAY_BARS = (1, 3, 6, 12, 24, 48, 72, 120)
 """Horizons at which a forecast of the traded one is compared with the outcome."""
 
 _MIN_ROWS = 100
@@ -41,14 +41,14 @@ def forecast_tests(
 
     Args:
         labels: at ``horizons``, as the forecasts.
-        decay_labels: at ``DECAY_HOURS``.
+        decay_labels: at ``DECAY_BARS``.
     """
     by_horizon = [
         {family: array_TNH[:, :, h] for family, array_TNH in forecast_by_family_TNH.items()} for h in range(len(horizons))
     ]
     tests = [accuracy_tests(by_horizon[h], labels.value_TNH[:, :, h], horizon) for h, horizon in enumerate(horizons)]
     traded = by_horizon[horizons.index(trade_horizon)]
-    return pd.concat(tests, ignore_index=True), decay_by_horizon(traded, decay_labels.value_TNH, DECAY_HOURS, confidence)
+    return pd.concat(tests, ignore_index=True), decay_by_horizon(traded, decay_labels.value_TNH, DECAY_BARS, confidence)
 
 
 def accuracy_tests(

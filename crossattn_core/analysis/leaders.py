@@ -173,7 +173,7 @@ def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
         return ""
     pairs = len(table)
     if not pairs:
-        return "No lead found: no pair of assets has enough common hours to be tested."
+        return "No lead found: no pair of assets has enough common bars to be tested."
     survive = table[table["q_value"] <= false_discovery_rate]
     if survive.empty:
         smallest = float(table["q_value"].min())

@@ -36,7 +36,7 @@ def _candles(folder: str) -> dict[str, pd.DataFrame]:
 
 def _tested(scaled_TN: np.ndarray, symbols: tuple[str, ...], bars_a_day: int) -> LeadLag:
     groups = (LeaderGroup(MARKET, tuple(range(len(symbols)))),)
-    return lead_lag(scaled_TN, symbols, max_lag=24, permutations=200, groups=groups, bars_a_day=bars_a_day)
+    return lead_lag(scaled_TN, symbols, max_lag=24, permutations=200, groups=groups, bars_per_day=bars_a_day)
 
 
 def _in_returns(tested: LeadLag, symbols: tuple[str, ...]) -> pd.DataFrame:

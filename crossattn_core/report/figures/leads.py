@@ -137,7 +137,7 @@ def stress_figure(story: AttentionOverview) -> Figure:
     regimes, assets = story.regime_correlations, len(story.symbols)
     place_N = order_by("sector", story.sectors, story.net_N)
     symbols = [story.symbols[n] for n in place_N]
-    panels = [(f"{regime.name}: mean {regime.mean:+.2f}, {regime.hours:,} h", regime.correlation_NN) for regime in regimes[:3]]
+    panels = [(f"{regime.name}: mean {regime.mean:+.2f}, {regime.bars:,} bars", regime.correlation_NN) for regime in regimes[:3]]
     if len(regimes) > 1:
         change_NN = regimes[-1].correlation_NN - regimes[0].correlation_NN
         pairs = change_NN[~np.eye(assets, dtype=bool)]
