@@ -74,17 +74,17 @@ def accuracy_tests(
 def decay_by_horizon(
     forecast_by_family_TN: Mapping[str, NDArray[np.floating]],
     outcome_TNH: NDArray[np.floating],
-    hours: tuple[int, ...],
+    bars: tuple[int, ...],
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """IC of one forecast with the outcome over each horizon, with Newey-West errors.
 
-    Grain: (family, hours). ``ic``: mean over rows of the product of standardised forecast and outcome, averaged over assets
+    Grain: (family, bars). ``ic``: mean over rows of the product of standardised forecast and outcome, averaged over assets
     first; ``low``, ``high``: its interval; ``rows`` counted.
     """
     lines = []
     for family, forecast_TN in forecast_by_family_TN.items():
-        for h, horizon in enumerate(hours):
+        for h, horizon in enumerate(bars):
             known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TNH[:, :, h])
             product_TN = _standard(forecast_TN, known_TN) * _standard(outcome_TNH[:, :, h], known_TN)
             product_T = _mean(product_TN, known_TN, axis=1)
@@ -95,7 +95,7 @@ def decay_by_horizon(
                 error = float(np.sqrt(newey_west_variance(product_T, horizon - 1) / len(product_T)))
             reach = error * float(stats.norm.ppf(0.5 + confidence / 2))
             lines.append((family, horizon, ic, ic - reach, ic + reach, len(product_T)))
-    return pd.DataFrame(lines, columns=["family", "hours", "ic", "low", "high", "rows"])
+    return pd.DataFrame(lines, columns=["family", "bars", "ic", "low", "high", "rows"])
 
 
 def _mean_loss(

@@ -2,7 +2,7 @@
 
 Tables are validated lazily: every fault is found at once, and the failure table travels with the error. Under
 pandas 3 instants of any unit pass for one another, so the unit is checked too.
-Axes: T bars of the hourly grid, N assets, F features, R decision rows.
+Axes: T bars of the grid, N assets, F features, R decision rows.
 """
 
 from functools import cache

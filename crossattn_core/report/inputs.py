@@ -99,7 +99,7 @@ class ReportInputs:
     accuracy_tests: pd.DataFrame | None = None
     """horizon, first, second, statistic, p_value, rows: see ``analysis.forecast_tests.accuracy_tests``."""
     decay: pd.DataFrame | None = None
-    """family, hours, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
+    """family, bars, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
     buckets: Mapping[str, BucketReturns] = field(default_factory=dict)
     """Family or baseline -> returns by bucket of its forecast, over the traded horizon; none with too few assets."""
     trials: int | None = None
