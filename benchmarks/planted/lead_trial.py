@@ -24,7 +24,7 @@ from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
 from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_leads
 from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.leaders import name_leads
-from crossattn_core.analysis.scaled_returns import scaled_returns
+from crossattn_core.analysis.scaled_returns import scaled_prices, scaled_returns
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FitRequest
@@ -204,7 +204,7 @@ def _tables(panel: Panel, start: int) -> dict[str, pd.DataFrame]:
     return {
         "correlation": lead_lag(return_TN, ids, max_lag=_MAX_LAG, permutations=200).pairs,
         "granger": granger(return_TN, ids, lags=_MAX_LAG),
-        "hayashi_yoshida": hayashi_yoshida(np.asarray(panel.trade_price_TN[start:]), ids, max_lag=_MAX_LAG),
+        "hayashi_yoshida": hayashi_yoshida(scaled_prices(panel)[start:], ids, max_lag=_MAX_LAG),
     }
 
 

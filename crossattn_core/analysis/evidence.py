@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attribution import agreement, attribution
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag_of
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
+from crossattn_core.analysis.scaled_returns import scaled_prices
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.panel.panel import Panel
@@ -118,7 +119,7 @@ def _statistics(panel: Panel, settings: AnalysisSettings) -> tuple[pd.DataFrame,
     lagged, first_lag_NN = lead_lag_of(panel, settings), first_clean_lags(panel)
     tested = granger(lagged.return_TN, panel.asset_ids, lags=settings.max_lag, first_lag_NN=first_lag_NN)
     tested = tested.rename(columns={"f": "granger_f", "q_value": "granger_q"})
-    price_TN = np.asarray(panel.trade_price_TN[-len(lagged.return_TN) :])
+    price_TN = scaled_prices(panel)[-len(lagged.return_TN) :]
     shifted = hayashi_yoshida(price_TN, panel.asset_ids, max_lag=settings.max_lag, first_lag_NN=first_lag_NN).rename(
         columns={"lag": "hy_lag", "correlation": "hy_correlation", "lead_ratio": "hy_ratio", "q_value": "hy_q"}
     )

@@ -80,7 +80,7 @@ def test_the_whole_gate_names_leads_of_a_minute_that_nobody_who_pays_can_trade(s
     candles = _candles("binance_1m")
     panel, open_TN = _panel(candles), candles["open"].to_numpy()
     symbols = tuple(candles["close"].columns)
-    experiment = planted_experiment(panel, {"model": {"lag_prior": 1.0}})
+    experiment = planted_experiment(panel, {"model": {"lag_prior": 2.0}})
     bars = len(panel.as_of_T)
     model = fit_model("attention", FitRequest(panel, int(0.8 * bars), np.ones(bars, dtype=np.float32), seed), experiment)
     assert isinstance(model, FittedNetwork)

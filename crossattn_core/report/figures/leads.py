@@ -46,11 +46,11 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     only_returns = only_returns[only_returns["leader"].isin(story.symbols)]
     drawn = set(named["leader"]) | set(named["follower"])
     for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
-        _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), f"{row['lag']} h")
+        _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), story.grid.label(row["lag"]))
     largest = float(named["z"].abs().max()) if len(named) else 1.0
     for row in named.to_dict("records"):
         colour, width = _NAMED if row["z"] > 0 else LINES[1][0], 1.2 + 2.2 * abs(row["z"]) / largest
-        _arrow(axis, at[row["leader"]], at[row["follower"]], colour, width, "-", f"{row['lag']} h")
+        _arrow(axis, at[row["leader"]], at[row["follower"]], colour, width, "-", story.grid.label(row["lag"]))
     net_N = story.net_N
     size_N = 60 + 340 * np.maximum(net_N, 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
     size_N = size_N if assets <= 20 else size_N / 3
