@@ -16,6 +16,7 @@ __all__ = ["HOURLY", "BarName", "Grid", "bar_names"]
 
 BarName = Literal["1m", "3m", "5m", "15m", "30m", "1h", "4h", "1d"]
 _MINUTES: dict[str, int] = {"1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+_BAR_OF: dict[int, BarName] = {_MINUTES[bar]: bar for bar in get_args(BarName)}
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
 
 
@@ -31,6 +32,11 @@ class Grid(BaseModel):
 
     bar: BarName = "1h"
     """Length of a bar: 1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d."""
+
+    @classmethod
+    def of(cls, step: timedelta) -> "Grid":
+        """The grid whose bar lasts ``step``; KeyError where there is none."""
+        return cls(bar=_BAR_OF[step // timedelta(minutes=1)])
 
     @property
     def step(self) -> timedelta:
@@ -67,14 +73,24 @@ class Grid(BaseModel):
         return 365 * self.bars_per_day
 
     @property
-    def volatility_bars(self) -> int:
-        """Bars of a trailing volatility: a week's; a day's under an hour, four weeks' of daily bars.
+    def block_bars(self) -> int:
+        """Bars of a trailing volatility, and of a block in a bootstrap over bars: a week's; a day's under an hour, four weeks'
+        of daily bars.
 
-        >>> [Grid(bar=bar).volatility_bars for bar in ("1m", "1h", "4h", "1d")]
+        >>> [Grid(bar=bar).block_bars for bar in ("1m", "1h", "4h", "1d")]
         [1440, 168, 42, 28]
         """
         if self.bars_per_day == 1:
             return 28
+        return self.bars_per_week if self.bars_per_day <= 24 else self.bars_per_day
+
+    @property
+    def season_bars(self) -> int:
+        """Bars after which hours of the same kind come round: a week, a day where bars are shorter than an hour.
+
+        >>> [Grid(bar=bar).season_bars for bar in ("1m", "1h", "4h", "1d")]
+        [1440, 168, 42, 7]
+        """
         return self.bars_per_week if self.bars_per_day <= 24 else self.bars_per_day
 
     def bars(self, duration: timedelta | float) -> int:

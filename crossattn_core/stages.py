@@ -204,6 +204,7 @@ FORECAST_KNOBS = (
     "retrain",
     "baselines.ridge_lags",
     "baselines.ridge_penalty",
+    "baselines.characteristic_bars",
     "baselines.boosted_trees",
     "baselines.boosted_leaves",
     "baselines.boosted_learning_rate",
@@ -215,6 +216,7 @@ FORECAST_KNOBS = (
 _TRADE = (
     "assets",
     "grid.bar",
+    "feed.interval",
     "features.max_age_hours",
     "portfolio",
     "baselines",

@@ -14,13 +14,14 @@ from crossattn_core.home import open_home
 from crossattn_core.line import Line
 from crossattn_core.report.inputs import ReportInputs
 from crossattn_core.report.page import ReportPaths
+from crossattn_core.trading_calendar import ALWAYS_OPEN, closing_times
 
 FIRST, LAST = "2025-03-01", "2025-03-28"
 STORED_TABLES = ("aligned.bars", "features.trailing", "features.bar")
 
 
 def small_experiment(folder: Path, **sections: object) -> Experiment:
-    """Three perps and a stock over four weeks, a tiny network, read from the files under ``folder``."""
+    """Three perps and a stock over four weeks of hours, a tiny network, read from the files under ``folder``."""
     settings: dict[str, object] = {
         "name": "small",
         "assets": [
@@ -46,26 +47,31 @@ def small_experiment(folder: Path, **sections: object) -> Experiment:
 
 def write_market(folder: Path, last: str = LAST) -> None:
     """Write candles and funding of the small universe, up to ``last``, in the layout of the files feed."""
-    experiment = small_experiment(folder, period={"start": FIRST, "end": last})
+    write_market_of(small_experiment(folder, period={"start": FIRST, "end": last}), folder)
+
+
+def write_market_of(experiment: Experiment, folder: Path) -> None:
+    """The same for the universe, period and bar of an experiment."""
     feed = SimulatedFeed(
         experiment.feed.simulated.model_copy(update={"leads": (), "missing_share": 0.0}),
         experiment.assets,
         experiment.period,
         past,
+        experiment.grid,
     )
     start, end = bounds(experiment.period.start)[0], bounds(experiment.period.end or experiment.period.start)[1]
     for asset in experiment.assets:
         candles = feed.candles(asset, start, end).rename(columns={"opened_at": "timestamp"})
         _write(
             candles[["timestamp", "open", "high", "low", "close", "volume"]],
-            folder / f"{asset.venue}_1h" / f"{asset.symbol}.parquet",
+            folder / f"{asset.venue}_{experiment.grid.bar}" / f"{asset.symbol}.parquet",
         )
         if asset.pays_funding:
             funding = feed.funding(asset, start, end).rename(columns={"settled_at": "timestamp", "rate": "funding_rate"})
             _write(funding[["timestamp", "funding_rate"]], folder / "bybit_funding" / f"{asset.symbol}.parquet")
 
 
-def rewrite_after(folder: Path, moment: datetime, seed: int) -> None:
+def rewrite_after(folder: Path, moment: datetime, seed: int, step: timedelta = timedelta(hours=1)) -> None:
     """Replace every candle that closes after ``moment`` (naive UTC), and every later settlement, by a random one."""
     random = np.random.default_rng(seed)
     for path in sorted(folder.rglob("*.parquet")):
@@ -74,8 +80,9 @@ def rewrite_after(folder: Path, moment: datetime, seed: int) -> None:
             later = rows["timestamp"] > moment
             rows.loc[later, "funding_rate"] = random.normal(0, 1e-4, int(later.sum()))
         else:
-            # A stock's last candle of a session lasts half an hour: from moment - 30 minutes on none closes before moment.
-            later = rows["timestamp"] > moment - timedelta(minutes=59)
+            calendar = "XNYS" if path.parent.name.startswith("yahoo") else ALWAYS_OPEN
+            opened_T = rows["timestamp"].to_numpy().astype("datetime64[us]")
+            later = closing_times(calendar, opened_T, step) > np.datetime64(moment, "us")
             factor = np.exp(np.cumsum(random.normal(0, 0.01, int(later.sum()))))
             for name in ("open", "high", "low", "close"):
                 rows.loc[later, name] = rows.loc[later, name] * factor

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.planted.markets import PlantedMarket, planted_experiment
+from benchmarks.planted.markets import PlantedEdge, PlantedMarket, planted_experiment
+from benchmarks.planted.realistic import COMMON
 from crossattn_core.analysis.attribution import attention_view, gradient_view, occlusion_view, shares
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
+from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_leads
 from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.leaders import name_leads
-from crossattn_core.analysis.scaled_returns import scaled_returns
+from crossattn_core.analysis.scaled_returns import scaled_prices, scaled_returns
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FitRequest
@@ -30,10 +32,9 @@ from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.walk_forward.drift import row_weights
 
-__all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "score_edges"]
+__all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "leads_in_returns", "planted_behind", "score_edges"]
 
 METHODS = ("attention", "gradient", "occlusion", "gate", "correlation", "granger", "hayashi_yoshida")
 
@@ -92,12 +93,34 @@ def find_edges(
     return edges | {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], panel) for name, table in tables.items()}
 
 
+def leads_in_returns(market: PlantedMarket) -> Edges:
+    """The edges that the gate's statistical steps leave: no model, no attention."""
+    panel, experiment = market.panel, planted_experiment(market.panel)
+    settings = experiment.analysis
+    tested = lead_lag(
+        scaled_returns(panel),
+        panel.asset_ids,
+        max_lag=settings.max_lag,
+        permutations=settings.permutations,
+        groups=leader_groups(experiment.assets),
+    )
+    pairs = select_leads(tested, panel.asset_ids, experiment.symbols, settings.false_discovery_rate)
+    return _edges(pairs[(pairs["conditional_p"] <= MAX_CONDITIONAL_P) & (pairs["beside"] == "")], panel)
+
+
 def score_edges(edges: Edges, market: PlantedMarket) -> EdgeScore:
     """Compare the edges that a method names with the planted ones."""
-    planted = {(edge.leader, edge.follower): edge.lag for edge in market.edges}
-    found = [pair for pair in edges if pair in planted]
-    errors = [abs(edges[pair] - planted[pair]) for pair in found if np.isfinite(edges[pair])]
-    return EdgeScore(len(planted), len(edges), len(found), float(np.mean(errors)) if errors else float("nan"))
+    found = {pair: edge for pair in edges if (edge := planted_behind(pair, market)) is not None}
+    errors = [abs(edges[pair] - edge.lag) for pair, edge in found.items() if np.isfinite(edges[pair])]
+    return EdgeScore(len(market.edges), len(edges), len(found), float(np.mean(errors)) if errors else float("nan"))
+
+
+def planted_behind(pair: tuple[int, int], market: PlantedMarket) -> PlantedEdge | None:
+    """The planted edge that a named (leader, follower) rests on: the pair's own, else one between the follower and a group."""
+    of_follower = [edge for edge in market.edges if edge.follower == pair[1]]
+    exact = [edge for edge in of_follower if edge.leader == pair[0]]
+    loose = [edge for edge in of_follower if COMMON in (edge.leader, pair[0])]
+    return next(iter(exact + loose), None)
 
 
 def days_until_followed(
@@ -120,19 +143,19 @@ def days_until_followed(
     panel, experiment = market.panel, planted_experiment(market.panel, overrides)
     days = {method: float("inf") for method in METHODS if method != "gate"}
     model = None
-    for cut_off in range(switch, len(panel.as_of_T), every_days * BARS_A_DAY):
+    for cut_off in range(switch, len(panel.as_of_T), every_days * panel.grid.bars_per_day):
         known = panel.until(cut_off + 1)
         weight_T = row_weights(cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain)
         model = _fitted(FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
         if cut_off == switch:
             continue
-        recent_R = np.arange(cut_off - 28 * BARS_A_DAY, cut_off + 1)
+        recent_R = np.arange(cut_off - 28 * panel.grid.bars_per_day, cut_off + 1)
         strength = {view: value_NM for view, value_NM, _ in _views(model, known, recent_R)}
         strength |= _strengths(known, experiment.analysis.window_days)
         for method in days:
             ahead = [strength[method][e.follower, e.leader] > strength[method][e.follower, old_leader] for e in market.edges]
             if np.isinf(days[method]) and sum(ahead) > len(ahead) / 2:
-                days[method] = (cut_off - switch) / BARS_A_DAY
+                days[method] = (cut_off - switch) / panel.grid.bars_per_day
         if all(np.isfinite(value) for value in days.values()):
             break
     return days
@@ -165,7 +188,7 @@ def _above_fair(share_NM: NDArray[np.float64], lag_NM: NDArray[np.float64]) -> E
 
 def _strengths(panel: Panel, window_days: int) -> dict[str, NDArray[np.float64]]:
     """Statistic -> (N, M) size by follower and leader, over the newest days."""
-    tables = _tables(panel, max(0, len(panel.as_of_T) - window_days * BARS_A_DAY))
+    tables = _tables(panel, max(0, len(panel.as_of_T) - window_days * panel.grid.bars_per_day))
     place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
     strength = {}
     for name, column in (("correlation", "z"), ("granger", "f"), ("hayashi_yoshida", "correlation")):
@@ -181,11 +204,11 @@ def _tables(panel: Panel, start: int) -> dict[str, pd.DataFrame]:
     return {
         "correlation": lead_lag(return_TN, ids, max_lag=_MAX_LAG, permutations=200).pairs,
         "granger": granger(return_TN, ids, lags=_MAX_LAG),
-        "hayashi_yoshida": hayashi_yoshida(np.asarray(panel.trade_price_TN[start:]), ids, max_lag=_MAX_LAG),
+        "hayashi_yoshida": hayashi_yoshida(scaled_prices(panel)[start:], ids, max_lag=_MAX_LAG),
     }
 
 
 def _edges(table: pd.DataFrame, panel: Panel) -> Edges:
     place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
     rows = table.to_dict("records")
-    return {(place[row["leader"]], place[row["follower"]]): float(row.get("lag", float("nan"))) for row in rows}
+    return {(place.get(row["leader"], COMMON), place[row["follower"]]): float(row.get("lag", float("nan"))) for row in rows}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.planted.realistic import COMMON, realistic_returns
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.panel.panel import Panel
 
@@ -30,7 +31,7 @@ PLANTED_FEATURES = ("log_return", "intraday_return", "range_share", "relative_vo
 
 @dataclass(frozen=True)
 class PlantedEdge:
-    """The follower's return repeats part of the leader's, ``lag`` bars later."""
+    """The follower's return repeats part of the leader's (an asset's, or ``realistic.COMMON``), ``lag`` bars later."""
 
     leader: int
     follower: int
@@ -66,9 +67,10 @@ def planted_market(bars: int = 8000, assets: int = 6, edges: tuple[PlantedEdge, 
     return panel_of_returns(_VOLATILITY * _moves(rng.standard_normal((bars, assets)), edges), rng)
 
 
-def planted_suite_market(name: str, seed: int, *, bars: int = 8000, assets: int = 6) -> PlantedMarket:
-    """One market of the suite; ``name`` is a key of ``MARKETS``."""
-    rng = np.random.default_rng([seed, sorted(MARKETS).index(name)])
+def planted_suite_market(name: str, seed: int, *, bars: int | None = None, assets: int = 6) -> PlantedMarket:
+    """One market of the suite; ``name`` is a key of ``MARKETS``. By default 8,000 bars, 40,000 of a real-like one."""
+    bars = bars or (40_000 if name.startswith("real-like") else 8000)
+    rng = np.random.default_rng([seed, list(MARKETS).index(name)])
     panel, edges = MARKETS[name](rng, bars, assets)
     return PlantedMarket(name, panel, edges)
 
@@ -138,19 +140,38 @@ def _leaked(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tu
 
 _Builder = Callable[[np.random.Generator, int, int], tuple[Panel, tuple[PlantedEdge, ...]]]
 
+
+def _real_like(edges: tuple[PlantedEdge, ...]) -> "_Builder":
+    def build(rng: np.random.Generator, bars: int, assets: int) -> tuple[Panel, tuple[PlantedEdge, ...]]:
+        plain = [(edge.leader, edge.follower, edge.lag, edge.share) for edge in edges]
+        return panel_of_returns(realistic_returns(rng, bars, assets, plain, _VOLATILITY), rng), edges
+
+    return build
+
+
+LEADS_OF_THE_MARKET = (
+    PlantedEdge(COMMON, 1, 1, 0.006),
+    PlantedEdge(COMMON, 2, 1, 0.003),
+    PlantedEdge(COMMON, 3, 1, 0.0015),
+    PlantedEdge(0, 4, 2, 0.004),
+)
+"""Of the size of those on real candles."""
+
 MARKETS: dict[str, _Builder] = {
-    "linear 5%": _plain(_with(0.05, "linear")),
-    "linear 1%": _plain(_with(0.01, "linear")),
-    "squared 5%": _plain(_with(0.05, "squared")),
-    "squared 1%": _plain(_with(0.01, "squared")),
-    "two leaders": _plain(LEADS_OF_TWO),
-    "switching leader": _switching,
     "hidden driver": _driven,
-    "sessions": _with_sessions,
-    "null": _plain(()),
     "leaked label": _leaked,
+    "linear 1%": _plain(_with(0.01, "linear")),
+    "linear 5%": _plain(_with(0.05, "linear")),
+    "null": _plain(()),
+    "sessions": _with_sessions,
+    "squared 1%": _plain(_with(0.01, "squared")),
+    "squared 5%": _plain(_with(0.05, "squared")),
+    "switching leader": _switching,
+    "two leaders": _plain(LEADS_OF_TWO),
+    "real-like": _real_like(LEADS_OF_THE_MARKET),
+    "real-like null": _real_like(()),
 }
-"""The suite: name -> how the market is built."""
+"""The suite: name -> how the market is built. A market's place is part of its seed: new ones go to the end."""
 
 
 def _moves(shock_TN: NDArray[np.float64], edges: tuple[PlantedEdge, ...]) -> NDArray[np.float64]:

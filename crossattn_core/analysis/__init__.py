@@ -3,5 +3,6 @@
 ``snapshot`` a day's attention, ``snapshot_checks`` its collapse and drift, ``snapshot_store`` the files. ``attribution`` three
 views of one model, ``evidence`` those beside ``lead_lag`` (permutation test) and ``lead_lag_tests`` (Granger, Hayashi-Yoshida),
 ``leaders`` the gate in front of a leader's name. ``forecast_quality`` ICs, ``forecast_tests`` accuracy and decay,
-``regime_correlation`` correlation by regime, ``attention_overview`` everything that pictures and the page show.
+``forecast_buckets`` the cross-section, ``regime_correlation`` correlation by regime, ``attention_overview`` everything that
+pictures and the page show.
 """

@@ -5,18 +5,19 @@ lag the statistic is z = sum(x[t] y[t + lag]) / sqrt(sum(x[t]^2 y[t + lag]^2)) o
 N(0, 1) without a lead. ``x`` is the leader's return or its square (centred). It is taken twice:
 
     plain              y is the follower's return
-    beside own lags    y is what a regression on its own last ``max_lag`` returns leaves, and x what the follower's return of
-                       the same bar leaves of it: a partial correlation, as in Granger's test
+    beside own lags    y is what the follower's own last ``max_lag`` returns and the leader's return of the same bar leave, and x
+                       what the follower's return of its bar leaves: a partial correlation, as in Granger's test
 
-A lead must show in both, in the same direction, so the smaller one counts. A schedule of its own gives a follower plain
-correlation with all that move with it; bid-ask bounce and coarse ticks give it the partial one, since any asset that moves with
-it tells where its price will snap back to. Neither gives both.
+A lead must show in both, in the same direction, so the smaller one counts. A schedule of its own, the leader's or the follower's,
+gives plain correlation to all that move with it; bid-ask bounce and coarse ticks give partial correlation, since any asset that
+moves with the follower tells where its price will snap back to. Neither gives both.
 
 A pair's score is the largest log prior of a lag + z^2 / 2 over lags and shapes; the prior falls as 1 / lag, since most leads are
 short (weighted tests: Genovese, Roeder and Wasserman, 2006). Its null comes from the leader's history shifted in time by
 far more than the lags (circularly), which keeps each series' own autocorrelation and the pattern of open hours, and destroys
 what links the two; the p-value is the larger of those under the plain and the partial statistic's null. Every circular shift
-is had from one FFT. Groups (``leader_groups``) are leaders like any asset, each without the follower.
+is had from one FFT; no p-value falls below the normal one. Groups (``leader_groups``) are leaders
+like any asset, each without the follower.
 
 Axes: T bars, N assets (followers), M leaders (assets, then groups), L lags 1..L, S shifts, K shapes (linear, squared), G groups.
 """
@@ -27,13 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.fft import irfft, next_fast_len, rfft
 
 from crossattn_core.analysis.leader_groups import LeaderGroup, group_returns, members_beside
 from crossattn_core.analysis.scaled_returns import scaled_returns
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.stats.returns import centred
 from crossattn_core.stats.scaled_returns import beside_own_lags
@@ -58,6 +59,8 @@ partial one, ``pairs`` of bars that it rests on; ``p_value`` of the score over a
 Benjamini-Hochberg over all leaders and followers."""
 
 _MIN_PAIRS = 100
+_LEAST_LOG_PRIOR = 7.0
+"""Added to scores, so that none is below 0: at 168 lags the last has a log prior of -6.9."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def lead_lag(
     permutations: int,
     first_lag_NN: NDArray[np.integer] | None = None,
     groups: Sequence[LeaderGroup] = (),
-    bars_a_day: int = BARS_A_DAY,
+    bars_per_day: int = 24,
 ) -> LeadLag:
     """Test every ordered pair, and every group before each follower, for a lead of 1..max_lag bars.
 
@@ -105,35 +108,37 @@ def lead_lag(
     own_TN = beside_own_lags(centred_TN, known_TN, max_lag)
     # A gap of max_lag empty rows closes the circle: short lags never wrap around.
     circle = int(next_fast_len(bars + max_lag, real=True) or 0)
-    shift_S = _shifts(circle, max_lag, permutations, bars_a_day)
+    shift_S = _shifts(circle, max_lag, permutations, bars_per_day)
     prior_LMN = lag_prior(_first_lags(first_lag_NN, assets, groups), max_lag)
 
     shape = (len(SHAPES), max_lag, leaders, assets)
     z_KLMN, partial_KLMN, correlation_KLMN = (np.full(shape, np.nan) for _ in range(3))
     pairs_LMN = np.zeros(shape[1:])
-    null_SMN, partial_null_SMN = (np.full((len(shift_S), leaders, assets), -np.inf, dtype=np.float32) for _ in range(2))
+    null_SMN, partial_null_SMN = (np.full((len(shift_S), leaders, assets), -1.0, dtype=np.float32) for _ in range(2))
     near_L = np.arange(1, max_lag + 1)
     for n in range(assets):
         leader_TM, has_TM = _leaders_of(centred_TN, known_TN, groups, n)
-        count_XM = _crossed(has_TM.astype(float), known_TN[:, n].astype(float), circle)
+        count_XM = _crossed(has_TM.astype(float), known_TN[:, [n]].astype(float), circle)
         pairs_LMN[:, :, n] = count_XM[near_L].round()
-        y_T = centred_TN[:, n]
+        y_T, own_T, known_T = centred_TN[:, n], own_TN[:, n], known_TN[:, n]
+        same_bar_M = leader_TM.T @ own_T / np.maximum((known_T[:, None] * leader_TM**2).sum(axis=0), 1e-12)
+        left_TM = np.where(known_T[:, None], own_T[:, None] - same_bar_M * leader_TM, 0.0)
         for k in range(len(SHAPES)):
             x_TM = shaped(leader_TM, has_TM, SHAPES[k])
             beta_M = x_TM.T @ y_T / np.maximum((has_TM * (y_T**2)[:, None]).sum(axis=0), 1e-12)
             rest_TM = np.where(has_TM, x_TM - beta_M * y_T[:, None], 0.0)
-            for value_TM, of_T, null, z in (
-                (x_TM, y_T, null_SMN, z_KLMN),
-                (rest_TM, own_TN[:, n], partial_null_SMN, partial_KLMN),
+            for value_TM, of_TX, null, z in (
+                (x_TM, y_T[:, None], null_SMN, z_KLMN),
+                (rest_TM, left_TM, partial_null_SMN, partial_KLMN),
             ):
-                product_XM = _crossed(value_TM, of_T, circle)
-                z_XM = _z(product_XM, _crossed(value_TM**2, of_T**2, circle), count_XM)
+                product_XM = _crossed(value_TM, of_TX, circle)
+                z_XM = _z(product_XM, _crossed(value_TM**2, of_TX**2, circle), count_XM)
                 z[k, :, :, n] = z_XM[near_L]
                 null_LSM = z_XM[(shift_S[None, :] + near_L[:, None]) % circle]
                 null[:, :, n] = np.maximum(null[:, :, n], _score(null_LSM, prior_LMN[:, None, :, n]))
                 if value_TM is x_TM:
                     correlation_KLMN[k, :, :, n] = _correlation(
-                        product_XM[near_L], x_TM, y_T, has_TM, known_TN[:, n], circle, near_L
+                        product_XM[near_L], x_TM, y_T[:, None], has_TM, known_T[:, None], circle, near_L
                     )
         for of_KLMN in (z_KLMN, partial_KLMN, correlation_KLMN):
             of_KLMN[:, :, n, n] = np.nan
@@ -148,12 +153,13 @@ def lead_lag(
 def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup] = ()) -> LeadLag:
     """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap."""
     return lead_lag(
-        scaled_returns(panel)[-settings.window_days * BARS_A_DAY :],
+        scaled_returns(panel)[-settings.window_days * panel.grid.bars_per_day :],
         panel.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
         first_lag_NN=first_clean_lags(panel),
         groups=groups,
+        bars_per_day=panel.grid.bars_per_day,
     )
 
 
@@ -199,22 +205,23 @@ def _first_lags(first_lag_NN: NDArray[np.integer] | None, assets: int, groups: S
 
 
 def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
-    """(leader, follower) smallest lag in hours at which the follower's bar opens no earlier than the leader's bar closed.
+    """(leader, follower) smallest lag in bars at which the follower's bar opens no earlier than the leader's bar closed.
 
     Bars of two venues that share a grid row need not end together: an hour of a stock that closes at :30 began before
     the hour of a coin that closed at :00. At a shorter lag the two bars overlap, and what moves them at one moment would
     pass for a lead.
     """
     fresh_TN = np.asarray(panel.is_fresh_TN)
-    age_N = np.array([np.median(panel.age_hours_TN[fresh, n]) if fresh.any() else 0.0 for n, fresh in enumerate(fresh_TN.T)])
+    age_hours_N = [np.median(panel.age_hours_TN[fresh, n]) if fresh.any() else 0.0 for n, fresh in enumerate(fresh_TN.T)]
+    age_N = np.array(age_hours_N) / panel.grid.hours_per_bar
     return np.maximum(np.ceil(1 + age_N[None, :] - age_N[:, None] - 1e-6), 1).astype(np.int64)
 
 
-def _shifts(circle: int, max_lag: int, permutations: int, bars_a_day: int) -> NDArray[np.int64]:
+def _shifts(circle: int, max_lag: int, permutations: int, bars_per_day: int) -> NDArray[np.int64]:
     """Shifts that stay clear of the tested lags on both sides of the circle."""
     margin = 2 * max_lag + 1
-    hour = max(1, bars_a_day // 24)
-    for step in (7 * bars_a_day, bars_a_day, hour * -(-(max_lag + 1) // hour)):
+    hour = max(1, bars_per_day // 24)
+    for step in (7 * bars_per_day, bars_per_day, hour * -(-(max_lag + 1) // hour)):
         chosen = np.arange(step * -(-margin // step), circle - margin, step)
         if len(chosen) >= permutations:
             chosen = chosen[np.linspace(0, len(chosen) - 1, permutations).round().astype(int)]
@@ -222,23 +229,23 @@ def _shifts(circle: int, max_lag: int, permutations: int, bars_a_day: int) -> ND
     return chosen.astype(np.int64)
 
 
-def _crossed(x_TM: NDArray[np.float64], y_T: NDArray[np.float64], circle: int) -> NDArray[np.float64]:
-    """(X, M) sum over t of x[t] y[t + lag] at every circular lag."""
-    spectrum = np.conj(np.asarray(rfft(x_TM, n=circle, axis=0))) * np.asarray(rfft(y_T, n=circle))[:, None]
+def _crossed(x_TM: NDArray[np.float64], y_TX: NDArray[np.float64], circle: int) -> NDArray[np.float64]:
+    """(X, M) sum over t of x[t] y[t + lag] at every circular lag; ``y_TX`` has one column or M."""
+    spectrum = np.conj(np.asarray(rfft(x_TM, n=circle, axis=0))) * np.asarray(rfft(y_TX, n=circle, axis=0))
     return np.asarray(irfft(spectrum, n=circle, axis=0))
 
 
 def _correlation(
     product_LM: NDArray[np.float64],
     x_TM: NDArray[np.float64],
-    y_T: NDArray[np.float64],
+    y_T1: NDArray[np.float64],
     has_TM: NDArray[np.bool_],
-    known_T: NDArray[np.bool_],
+    known_T1: NDArray[np.bool_],
     circle: int,
     near_L: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    count_LM = _crossed(has_TM.astype(float), known_T.astype(float), circle)[near_L]
-    leader_LM, follower_LM = _crossed(x_TM**2, known_T.astype(float), circle), _crossed(has_TM.astype(float), y_T**2, circle)
+    count_LM = _crossed(has_TM.astype(float), known_T1.astype(float), circle)[near_L]
+    leader_LM, follower_LM = _crossed(x_TM**2, known_T1.astype(float), circle), _crossed(has_TM.astype(float), y_T1**2, circle)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation_LM = product_LM / np.sqrt(np.maximum(leader_LM[near_L] * follower_LM[near_L], 0.0))
     return np.where(count_LM >= _MIN_PAIRS - 0.5, correlation_LM, np.nan)
@@ -251,9 +258,20 @@ def _z(product: NDArray[np.float64], square: NDArray[np.float64], count: NDArray
 
 
 def _score(z_LX: NDArray[np.float64], prior_LX: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Largest log prior + z^2 / 2 over the first axis; -inf where nothing is tested."""
+    """Largest log prior + z^2 / 2 over the first axis, as the |z| that one certain lag would need; -1 where nothing is tested.
+
+    On that scale tails are short: the noise in a pair's own location and scale moves its p-value least.
+    """
+    return _as_z(np.nan_to_num(_log(prior_LX) + z_LX**2 / 2, nan=-np.inf, neginf=-np.inf).max(axis=0))
+
+
+def _as_z(score_X: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(score_X), np.sqrt(2 * np.maximum(score_X + _LEAST_LOG_PRIOR, 0.0)), -1.0)
+
+
+def _log(value_X: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
-        return np.nan_to_num(np.log(prior_LX) + z_LX**2 / 2, nan=-np.inf, neginf=-np.inf).max(axis=0)
+        return np.log(value_X)
 
 
 def _table(
@@ -268,15 +286,19 @@ def _table(
 ) -> pd.DataFrame:
     least_KLMN = np.where(z_KLMN * partial_KLMN > 0, np.minimum(np.abs(z_KLMN), np.abs(partial_KLMN)), 0.0)
     tested_KLMN = np.isfinite(z_KLMN) & np.isfinite(partial_KLMN)
-    with np.errstate(divide="ignore"):
-        score_KLMN = np.where(tested_KLMN, np.log(prior_LMN) + least_KLMN**2 / 2, -np.inf)
+    score_KLMN = _as_z(np.where(tested_KLMN, _log(prior_LMN) + least_KLMN**2 / 2, -np.inf))
     lags = score_KLMN.shape[1]
     flat_XMN = score_KLMN.reshape(-1, *score_KLMN.shape[2:])
     best_MN, score_MN = flat_XMN.argmax(axis=0), flat_XMN.max(axis=0)
-    leader_P, follower_P = np.nonzero(np.isfinite(score_MN))
-    p_P = np.maximum(*(pooled_p_values(score_MN, null_SMN, leader_P, follower_P) for null_SMN in nulls))
+    leader_P, follower_P = np.nonzero(score_MN >= 0)
     shape_P, lag_P = best_MN[leader_P, follower_P] // lags, best_MN[leader_P, follower_P] % lags
     at = (shape_P, lag_P, leader_P, follower_P)
+    # A few hundred shifts leave noise in a pair's own null, which makes the smallest p-values too bold: the normal tail, weighted
+    # by the prior over lags, bounds them.
+    weight_P = prior_LMN[lag_P, leader_P, follower_P] / len(SHAPES)
+    by_normal_P = np.minimum(2 * stats.norm.sf(least_KLMN[at]) / weight_P, 1.0)
+    by_shifts_P = (pooled_p_values(score_MN, null_SMN, leader_P, follower_P) for null_SMN in nulls)
+    p_P = np.maximum(by_normal_P, np.maximum(*by_shifts_P))
     table = pd.DataFrame(
         {
             "leader": np.array(leaders)[leader_P],

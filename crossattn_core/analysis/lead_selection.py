@@ -4,7 +4,8 @@ Least squares of the follower's return on its candidates, each at its own lag an
 errors; taken plain and beside the follower's own lags, as in ``lead_lag``. A candidate's p-value is the larger of the two, 1
 where they disagree in sign.
 
-    told apart     an asset that leads with a group must add to the rest of that group, or the group alone is a candidate
+    told apart     an asset or a group within a larger group that leads must add to that group, or the larger one alone is a
+                   candidate
     clusters       leads that move together, at one lag and in one direction, and are in no leading group, become a group
     beside         candidates enter one by one, the one that adds most first, and leave again where others explain them
 
@@ -71,7 +72,7 @@ def select_leads(tested: LeadLag, asset_ids: tuple[str, ...], symbols: Sequence[
 
     Returns:
         ``lead_lag.PAIR_COLUMNS``; ``members``: places of the leader's assets in the panel; ``conditional_p`` beside the
-        follower's other leads, NaN where the lead is not significant to begin with; ``beside``: the group from which an asset
+        follower's other leads, NaN where the lead is not significant to begin with; ``beside``: the group from which it
         cannot be told apart, '' for none; ``rest_p``: of a group without the members that stand out, alone, NaN for assets.
     """
     place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
@@ -107,12 +108,10 @@ def _selected(rows: pd.DataFrame, follower: _Follower) -> pd.DataFrame:
     groups = {k: row for k, row in lead_by_k.items() if len(row["members"]) > 1}
     p_by_k, beside_by_k = dict.fromkeys(lead_by_k, float("nan")), dict.fromkeys(lead_by_k, "")
     for k, row in lead_by_k.items():
-        of_asset = row["members"][0]
-        for group in groups.values() if len(row["members"]) == 1 else ():
-            rest = [n for n in group["members"] if n != of_asset]
-            if len(rest) == len(group["members"]):
+        for g, group in groups.items():
+            if not set(row["members"]) < set(group["members"]):
                 continue
-            p_value = float(follower.p_values([column_by_k[k], follower.regressor(rest, group["lag"], group["shape"])])[0])
+            p_value = float(follower.p_values([column_by_k[k], column_by_k[g]])[0])
             if p_value > MAX_CONDITIONAL_P:
                 p_by_k[k], beside_by_k[k] = p_value, group["leader"]
                 break

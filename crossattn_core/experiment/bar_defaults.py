@@ -13,12 +13,12 @@ __all__ = ["BAR_DEFAULTS", "with_bar_defaults"]
 
 _UNDER_AN_HOUR: dict[str, dict[str, Any]] = {
     # A lead of minutes is over within a few bars: near lags first.
-    "model": {"lag_prior": 1.0},
+    "model": {"lag_prior": 2.0},
     "features": {"max_age_hours": 24},
 }
 _MINUTES: dict[str, dict[str, Any]] = {
     "labels": {"horizons": (1, 60), "trade_horizon": 60},
-    "model": {"lag_prior": 1.0, "max_lag": 12, "lookback": 120, "patch": 12},
+    "model": {"lag_prior": 2.0, "max_lag": 12, "lookback": 120, "patch": 12},
     "training": {"embargo": 60},
     "baselines": {"ridge_lags": 12, "momentum_hours": 24, "volatility_hours": 48},
     "portfolio": {"volatility_hours": 48},
@@ -46,7 +46,12 @@ BAR_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "labels": {"horizons": (1, 7), "trade_horizon": 7},
         "model": {"lookback": 64, "patch": 8, "max_lag": 10},
         "training": {"embargo": 7},
-        "baselines": {"ridge_lags": 10, "momentum_hours": 24 * 28, "volatility_hours": 24 * 91},
+        "baselines": {
+            "ridge_lags": 10,
+            "momentum_hours": 24 * 28,
+            "volatility_hours": 24 * 91,
+            "characteristic_bars": (1, 7, 28, 91, 182, 364),
+        },
         "regimes": {"volatility_days": 30, "correlation_days": 60, "minimum_days": 180},
         "retrain": {"minimum_days": 730, "history_days": 2190, "every_days": 91, "cooldown_days": 28},
         "selection": {"every_days": 91, "window_days": 730, "minimum_days": 182},

@@ -23,6 +23,8 @@ class BaselineSettings(Section):
     ridge_lags: int = Field(default=24, ge=1, le=336)
     ridge_penalty: float = Field(default=100.0, gt=0)
     """L2 penalty on standardised lagged returns."""
+    characteristic_bars: tuple[Annotated[int, Field(ge=1, le=5000)], ...] = Field(default=(1, 6, 24, 72, 168, 720), min_length=2)
+    """lightgbm_pooled: windows of past returns, bars, shortest first."""
     boosted_trees: int = Field(default=100, ge=1, le=10_000)
     """lightgbm: most trees an asset and output."""
     boosted_leaves: int = Field(default=8, ge=2, le=1024)

@@ -22,10 +22,9 @@ from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["FittedBoosted", "fit_boosted"]
+__all__ = ["BOOSTING_KNOBS", "FittedBoosted", "boosting_parameters", "fit_boosted", "lightgbm_package"]
 
-KNOBS = (
-    "baselines.ridge_lags",
+BOOSTING_KNOBS = (
     "baselines.boosted_trees",
     "baselines.boosted_leaves",
     "baselines.boosted_learning_rate",
@@ -35,6 +34,8 @@ KNOBS = (
     "training.embargo",
     "training.stride",
 )
+"""What a boosted family depends on, whatever its regressors are."""
+KNOBS = ("baselines.ridge_lags", *BOOSTING_KNOBS)
 
 
 class FittedBoosted(LaggedReturnModel):
@@ -49,7 +50,7 @@ class FittedBoosted(LaggedReturnModel):
         manifest: dict[str, Any],
     ) -> None:
         self.trees_NO = trees_NO
-        self._boosters = [[_lightgbm().Booster(model_str=text) if text else None for text in trees] for trees in trees_NO]
+        self._boosters = [[lightgbm_package().Booster(model_str=text) if text else None for text in trees] for trees in trees_NO]
         super().__init__(deviation_N, target_scaler, experiment, manifest)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -88,7 +89,7 @@ def fit_boosted(
     Raises:
         TrainingError: LightGBM is not installed, or too few rows.
     """
-    lightgbm, settings = _lightgbm(), experiment.baselines
+    lightgbm, settings = lightgbm_package(), experiment.baselines
     panel = request.known_panel
     labels, weight_T = output_labels(panel, experiment.labels), request.known_weight_T
     split = request.split(labels, experiment.training, first=settings.ridge_lags)
@@ -99,17 +100,7 @@ def fit_boosted(
     design_TN = scaled_returns(panel, deviation_N)
     designs = [lagged_design(design_TN, row_R, settings.ridge_lags) for row_R, _ in sides]
     targets = [target_scaler.scaled(panel, value_TNO)[row_R] for row_R, value_TNO in sides]
-    knobs = {
-        "objective": "regression",
-        "num_leaves": settings.boosted_leaves,
-        "learning_rate": settings.boosted_learning_rate,
-        "min_data_in_leaf": settings.boosted_min_rows,
-        "num_threads": 1,
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": request.seed % 2**31,
-        "verbosity": -1,
-    }
+    knobs = boosting_parameters(experiment, request.seed)
     trees_NO: list[list[str]] = []
     losses: list[float] = []
     for n in range(len(panel.asset_ids)):
@@ -138,13 +129,32 @@ def fit_boosted(
     return FittedBoosted(trees_NO, deviation_N, target_scaler, experiment, manifest)
 
 
-def _lightgbm() -> Any:
+def boosting_parameters(experiment: Experiment, seed: int) -> dict[str, Any]:
+    """LightGBM's parameters by ``baselines.boosted_*``; one thread and a fixed seed give the same trees everywhere."""
+    settings = experiment.baselines
+    return {
+        "objective": "regression",
+        "num_leaves": settings.boosted_leaves,
+        "learning_rate": settings.boosted_learning_rate,
+        "min_data_in_leaf": settings.boosted_min_rows,
+        "num_threads": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": seed % 2**31,
+        "verbosity": -1,
+    }
+
+
+def lightgbm_package() -> Any:
+    """The package, imported where a boosted family is used.
+
+    Raises:
+        TrainingError: it is not installed, or its system library is missing.
+    """
     try:
         import lightgbm
     except (ImportError, OSError) as error:
-        raise TrainingError(
-            f"family 'lightgbm' cannot be fitted: {error}; install crossattn[lightgbm], and the system's libgomp"
-        ) from error
+        raise TrainingError(f"LightGBM cannot be used: {error}; install crossattn[lightgbm], and the system's libgomp") from error
     return lightgbm
 
 

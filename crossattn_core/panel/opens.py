@@ -35,10 +35,10 @@ def open_prices(lake: Lake, panel: Panel, days: int) -> NDArray[np.float64]:
         candles = candles.sort_values("closed_at", kind="stable")
         asset_K = pd.Index(panel.asset_ids).get_indexer(pd.Index(candles["asset_id"]))
         row_K = np.searchsorted(panel.as_of_T, candles["closed_at"].to_numpy("datetime64[us]"))
-        inside_K = (asset_K >= 0) & (row_K >= row_of_first) & (row_K < len(panel.as_of_T))
-        where, chosen = (row_K[inside_K], asset_K[inside_K]), candles[inside_K]
-        # Several candles in a row: the last close, and by walking backwards the first open.
-        close_TN[where] = chosen["close"].to_numpy()
-        backwards = tuple(of_K[::-1] for of_K in where)
-        open_TN[backwards] = chosen["open"].to_numpy()[::-1]
+        placed = candles.assign(row=row_K, asset=asset_K)
+        placed = placed[(asset_K >= 0) & (row_K >= row_of_first) & (row_K < len(panel.as_of_T))]
+        # Several candles in a row: the first open and the last close.
+        for value_TN, column, keep in ((open_TN, "open", "first"), (close_TN, "close", "last")):
+            chosen = placed.drop_duplicates(["row", "asset"], keep=keep)
+            value_TN[chosen["row"].to_numpy(), chosen["asset"].to_numpy()] = chosen[column].to_numpy()
     return np.where(np.isclose(close_TN, panel.trade_price_TN, rtol=1e-9, atol=0.0), open_TN, np.nan)

@@ -2,7 +2,7 @@
 
 Tables are validated lazily: every fault is found at once, and the failure table travels with the error. Under
 pandas 3 instants of any unit pass for one another, so the unit is checked too.
-Axes: T bars of the hourly grid, N assets, F features, R decision rows.
+Axes: T bars of the grid, N assets, F features, R decision rows.
 """
 
 from functools import cache
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.candles.quality import MAX_FUNDING_RATE
 from crossattn_core.errors import ContractError, LookaheadError
+from crossattn_core.grid import HOURLY, BarName, Grid
 from crossattn_core.panel.panel import Panel
 
 if TYPE_CHECKING:
@@ -43,25 +44,25 @@ class BrokenContractError(ContractError):
         self.failures = failures
 
 
-def check_table(name: TableName, rows: pd.DataFrame) -> None:
-    """Refuse rows that break the schema of ``name``.
+def check_table(name: TableName, rows: pd.DataFrame, grid: Grid = HOURLY) -> None:
+    """Refuse rows that break the schema of ``name``; ``grid`` says where rows of bars may lie.
 
     Raises:
         BrokenContractError: its message lists the faults by column and rule, its ``failures`` every failing value.
     """
-    found = failures(name, rows)
+    found = failures(name, rows, grid)
     if len(found):
         counts = found.groupby(["column", "check"], sort=True, dropna=False).size()
         lines = [f"  {column}: {check} ({count} times)" for (column, check), count in counts.items()]  # type: ignore[misc]
         raise BrokenContractError(f"{name}: {len(found)} values break the contract:\n" + "\n".join(lines), found)
 
 
-def failures(name: TableName, rows: pd.DataFrame) -> pd.DataFrame:
+def failures(name: TableName, rows: pd.DataFrame, grid: Grid = HOURLY) -> pd.DataFrame:
     """Every failing value of ``rows``: columns column, check, value, row. Empty where the contract holds."""
     import pandera.errors
 
     try:
-        table_schema(name).validate(rows, lazy=True)
+        table_schema(name, grid).validate(rows, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases = error.failure_cases
         found = pd.DataFrame(
@@ -76,9 +77,13 @@ def failures(name: TableName, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"column": [], "check": [], "value": [], "row": []})
 
 
+def table_schema(name: TableName, grid: Grid = HOURLY) -> "pa.DataFrameSchema":
+    """The pandera schema of one table on a grid."""
+    return _schema(name, grid.bar)
+
+
 @cache
-def table_schema(name: TableName) -> "pa.DataFrameSchema":
-    """The pandera schema of one table."""
+def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
     import pandera.pandas as pa  # a second of import that only a check pays for
 
     instant = pa.Column(checks=pa.Check(lambda values: str(values.dtype) == _INSTANT, name=f"naive UTC {_INSTANT}"))
@@ -103,14 +108,17 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
         "funding_rate": pa.Column(float, rate, nullable=True),
         "dividend": pa.Column(float, [positive, finite], nullable=True),
     }
-    on_the_hour = pa.Check(lambda rows: rows["as_of"].dt.floor("h") == rows["as_of"], name="as_of on the hour")
+    grid = Grid(bar=bar_name)
+    on_the_grid = pa.Check(
+        lambda rows: rows["as_of"].dt.floor(grid.step) == rows["as_of"], name=f"as_of on the grid of {grid.words()}"
+    )
     masks = [
         pa.Check(
             lambda rows: rows["is_tradable"] == rows["trade_price"].notna(), name="is_tradable where there is a trade price"
         ),
         pa.Check(lambda rows: rows["mark_price"].notna() == rows["age_hours"].notna(), name="a mark has an age"),
         pa.Check(lambda rows: ~rows["is_fresh"] | rows["mark_price"].notna(), name="fresh rows have a mark"),
-        on_the_hour,
+        on_the_grid,
     ]
     match name:
         case "candles":
@@ -144,7 +152,7 @@ def table_schema(name: TableName) -> "pa.DataFrameSchema":
             }
             return pa.DataFrameSchema(
                 {"as_of": instant, "asset_id": key, **columns},
-                checks=[on_the_hour],
+                checks=[on_the_grid],
                 unique=["as_of", "asset_id"],
             )
         case "panel_rows":

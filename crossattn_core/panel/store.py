@@ -131,7 +131,7 @@ def _placed(experiment: Experiment, rows: pa.Table, first: date, last: date) -> 
 
 def _check(home: Home, experiment: Experiment, ordered: pa.Table, first: date, last: date) -> None:
     """Refuse rows that break the panel's contract, before any of them is written; the day before is the context of marks."""
-    check_table("panel_rows", ordered.to_pandas())
+    check_table("panel_rows", ordered.to_pandas(), experiment.grid)
     before, has_past = first - timedelta(days=1), first > experiment.period.start
     with_context = ordered.select(panel_columns(experiment))
     is_known = has_past and before in exported_days(home) and day_path(home, before).is_file()

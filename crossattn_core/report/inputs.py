@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from crossattn_core import __version__
 from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
+from crossattn_core.analysis.forecast_buckets import MIN_ASSETS, BucketReturns, baseline_scores, forecast_buckets
 from crossattn_core.analysis.forecast_quality import forecast_arrays, forecast_quality
-from crossattn_core.analysis.forecast_tests import DECAY_HOURS, forecast_tests
+from crossattn_core.analysis.forecast_tests import DECAY_BARS, forecast_tests
 from crossattn_core.analysis.leaders import Trading, find_leads, in_symbols
 from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
 from crossattn_core.backtest.market import market_of
@@ -22,8 +23,9 @@ from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.experiment import Experiment, PlantedLead
 from crossattn_core.grid import HOURLY, Grid
-from crossattn_core.panel.labels import compute_labels
+from crossattn_core.panel.labels import Labels, compute_labels
 from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.decisions import decision_rows
 from crossattn_core.portfolio.sizing import trade_cost
 from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.receipts import combined_hash
@@ -97,7 +99,9 @@ class ReportInputs:
     accuracy_tests: pd.DataFrame | None = None
     """horizon, first, second, statistic, p_value, rows: see ``analysis.forecast_tests.accuracy_tests``."""
     decay: pd.DataFrame | None = None
-    """family, hours, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
+    """family, bars, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
+    buckets: Mapping[str, BucketReturns] = field(default_factory=dict)
+    """Family or baseline -> returns by bucket of its forecast, over the traded horizon; none with too few assets."""
     trials: int | None = None
     """Variants that were looked at, all counted; ``backtest.trials`` where nobody counted."""
     plan: pd.DataFrame | None = None
@@ -192,8 +196,8 @@ def attention_summary(stored: StoredAttention, experiment: Experiment) -> Attent
     )
 
 
-def _forecast_tests(stored: StoredResults) -> dict[str, pd.DataFrame]:
-    """Quality, accuracy and decay of the stored forecasts, named as in ``ReportInputs``, on labels that are computed once."""
+def _forecast_tests(stored: StoredResults) -> dict[str, Any]:
+    """Quality, accuracy, decay and buckets of the stored forecasts, named as in ``ReportInputs``, on the same labels."""
     experiment, panel, settings = stored.experiment, stored.panel, stored.experiment.labels
     horizons = settings.horizons
     arrays = forecast_arrays(stored.forecasts, panel.as_of_T, panel.asset_ids, horizons)
@@ -201,10 +205,31 @@ def _forecast_tests(stored: StoredResults) -> dict[str, pd.DataFrame]:
     accuracy, decay = forecast_tests(
         arrays,
         labels,
-        compute_labels(panel, settings.model_copy(update={"horizons": DECAY_HOURS})),
+        compute_labels(panel, settings.model_copy(update={"horizons": DECAY_BARS})),
         horizons,
         trade_horizon=settings.trade_horizon,
         confidence=experiment.backtest.confidence,
     )
-    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest)
-    return {"forecast_quality": quality, "accuracy_tests": accuracy, "decay": decay}
+    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest, block_bars=panel.grid.block_bars)
+    traded = horizons.index(settings.trade_horizon)
+    buckets = _buckets(stored, {family: array_TNH[:, :, traded] for family, array_TNH in arrays.items()}, labels, traded)
+    return {"forecast_quality": quality, "accuracy_tests": accuracy, "decay": decay, "buckets": buckets}
+
+
+def _buckets(
+    stored: StoredResults, forecast_by_family_TN: Mapping[str, NDArray[np.floating]], labels: Labels, traded: int
+) -> dict[str, BucketReturns]:
+    """The families' forecasts of the traded horizon, and the baselines, by bucket at the rows of decisions."""
+    experiment, panel = stored.experiment, stored.panel
+    if len(experiment.assets) < MIN_ASSETS or not forecast_by_family_TN:
+        return {}
+    horizon, hours = experiment.labels.trade_horizon, experiment.baselines.momentum_hours
+    first = stored.forecasts["as_of"].min().to_datetime64()
+    return forecast_buckets(
+        {**forecast_by_family_TN, **baseline_scores(panel, momentum_bars=panel.grid.bars(hours), reversal_bars=horizon)},
+        labels.value_TNH[:, :, traded],
+        panel.as_of_T,
+        decision_rows(panel.as_of_T, experiment.portfolio, first=first),
+        trade_cost(panel.asset_ids, experiment.costs),
+        horizon=horizon,
+    )

@@ -101,6 +101,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             },
             "accuracy_tests": [] if inputs.accuracy_tests is None else inputs.accuracy_tests.to_dict("records"),
             "decay": [] if inputs.decay is None else inputs.decay.to_dict("records"),
+            "buckets": [{"forecast": name, **found.summary()} for name, found in inputs.buckets.items()],
             "parts": parts.to_dict("records"),
             "months": months.rename_axis("month").reset_index().to_dict("records"),
             "sensitivity": sensitivity(own).to_dict("records"),

@@ -15,6 +15,7 @@ from crossattn_core.backtest.performance import periods_per_day
 from crossattn_core.experiment import Experiment, PlantedLead
 from crossattn_core.report import tables
 from crossattn_core.report.figures.attention import attention_figure
+from crossattn_core.report.figures.buckets import bucket_figure
 from crossattn_core.report.figures.models import retrain_figure, shrinkage_figure
 from crossattn_core.report.figures.overview import PICTURES, attention_pictures
 from crossattn_core.report.figures.performance import (
@@ -90,6 +91,7 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
             "baselines": baselines,
             "forecasts": tables.forecast_rows(inputs.forecast_quality, grid),
             "accuracy": tables.accuracy_rows(numbers["accuracy_tests"], grid),
+            "buckets": tables.bucket_table(numbers["buckets"]),
             "decay": tables.decay_table(numbers["decay"], grid),
             "plan": tables.plan_table(inputs.plan),
             "metrics": tables.metric_rows(numbers["strategies"]),
@@ -127,6 +129,7 @@ def _figures(inputs: ReportInputs, order: Sequence[str], shrunk: str | None) -> 
         "contribution": contribution_figure(own, inputs.experiment.symbols),
         "exposure": exposure_figure(own),
         "shrinkage": None if shrunk is None else shrinkage_figure(simulations[shrunk], inputs.shrinkage[shrunk]),
+        "buckets": bucket_figure(inputs.buckets) if inputs.buckets else None,
         "retrains": None,
     }
     if inputs.plan is not None and (inputs.plan["action"] == "retrain").any():

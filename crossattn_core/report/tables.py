@@ -17,6 +17,7 @@ from crossattn_core.report.html import cell, format_metric, formatted, interval,
 __all__ = [
     "HEADLINE",
     "accuracy_rows",
+    "bucket_table",
     "decay_table",
     "forecast_rows",
     "frame_table",
@@ -128,17 +129,33 @@ def accuracy_rows(tests: Sequence[Mapping[str, Any]], grid: Grid) -> list[list[s
 
 
 def decay_table(decay: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, list]:
-    """IC by hours ahead (``headings``), one row a family, each with half its interval."""
-    hours = list(dict.fromkeys(line["hours"] for line in decay))
+    """IC by bars ahead (``headings``), one row a family, each with half its interval."""
+    ahead = list(dict.fromkeys(line["bars"] for line in decay))
     rows = []
     for family in dict.fromkeys(line["family"] for line in decay):
-        by_hours = {line["hours"]: line for line in decay if line["family"] == family}
+        by_bars = {line["bars"]: line for line in decay if line["family"] == family}
         cells = [
             "-" if is_absent(line["ic"]) else f"{line['ic']:+.3f} ±{line['high'] - line['ic']:.3f}"
-            for line in (by_hours[hour] for hour in hours)
+            for line in (by_bars[bars] for bars in ahead)
         ]
         rows.append([words(family), *cells])
-    return {"headings": [grid.label(hour) for hour in hours], "rows": rows}
+    return {"headings": [grid.label(bars) for bars in ahead], "rows": rows}
+
+
+def bucket_table(buckets: Sequence[Mapping[str, Any]]) -> dict[str, list] | None:
+    """Rank IC, returns by bucket and top less bottom in basis points, with t; one row a forecast. None without any."""
+    if not buckets:
+        return None
+    headings = ["forecast", "decisions", "rank IC", "t", "low", *(str(q) for q in range(2, len(buckets[0]["bucket_returns"])))]
+    headings += ["high", "monotonicity", "high less low", "t", "net of costs", "t"]
+    rows = []
+    for line in buckets:
+        means = [*line["bucket_returns"], line["gross"], line["net"]]
+        *by_bucket, gross, net = ("-" if is_absent(value) else f"{1e4 * value:+.1f}" for value in means)
+        cells = [words(line["forecast"]), f"{line['decisions']:,}", formatted(line["rank_ic"], "+.3f"), ratio(line["rank_ic_t"])]
+        cells += [*by_bucket, ratio(line["monotonicity"]), gross, ratio(line["gross_t"]), net, ratio(line["net_t"])]
+        rows.append(cells)
+    return {"headings": headings, "rows": rows}
 
 
 def lead_lines(leaders: pd.DataFrame | None, planted: Sequence[PlantedLead] | None, grid: Grid) -> list[dict[str, Any]] | None:

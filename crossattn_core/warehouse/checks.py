@@ -17,6 +17,7 @@ from crossattn_core.errors import WarehouseError
 from crossattn_core.warehouse.connection import within
 from crossattn_core.warehouse.header import ModelTest, Severity
 from crossattn_core.warehouse.project import Model, Project
+from crossattn_core.warehouse.sources import stored_grid
 
 __all__ = ["RejectedError", "TestResult", "failing_query", "read_by_tests", "run_tests"]
 
@@ -111,14 +112,15 @@ def _schema_result(
 ) -> TestResult:
     from crossattn_core.panel.schemas import failures  # pandera takes a second to import
 
-    parts = [(first, last)]
+    grid, parts = stored_grid(connection), [(first, last)]
     if first is not None and last is not None:
-        starts = list(days_between(first, last))[::_DAYS_AT_ONCE]
-        parts = [(start, min(start + timedelta(days=_DAYS_AT_ONCE - 1), last)) for start in starts]
+        days_at_once = max(_DAYS_AT_ONCE * 24 // grid.bars_per_day, 1)
+        starts = list(days_between(first, last))[::days_at_once]
+        parts = [(start, min(start + timedelta(days=days_at_once - 1), last)) for start in starts]
     found = []
     for part_first, part_last in parts:
         rows = connection.execute(f"select * from {model.name}{_within(model, part_first, part_last)} order by all").df()
-        found.append(failures(test.argument, rows))
+        found.append(failures(test.argument, rows, grid))
     failing = pd.concat(found, ignore_index=True)
     return TestResult(model.name, test.name, test.severity, failing.empty, len(failing), failing.head(_SHOWN))
 

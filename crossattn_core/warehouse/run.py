@@ -19,7 +19,7 @@ from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.checks import RejectedError, TestResult, run_tests
 from crossattn_core.warehouse.connection import transaction, within
 from crossattn_core.warehouse.project import RANGE_VARIABLES, Model, Project
-from crossattn_core.warehouse.sources import create_sources, existing_columns
+from crossattn_core.warehouse.sources import create_sources, existing_columns, stored_grid
 
 __all__ = ["BuildResult", "build", "prepare", "python_rows", "set_range"]
 
@@ -75,12 +75,12 @@ def build(
             return BuildResult(name, model.kind, None, tests=results())
         if model.kind == "table":
             with transaction(connection):
-                set_range(connection, start, end, start, _bar(connection))
+                set_range(connection, start, end, start, stored_grid(connection).step)
                 connection.execute(f"create or replace table {name} as from ({model.select_text}\n)")
                 tests = results()
             return BuildResult(name, model.kind, _count(connection, name), tests=tests)
         with transaction(connection):
-            months = _MONTHS_AT_ONCE if _bar(connection) >= _HOUR else 1
+            months = _MONTHS_AT_ONCE if stored_grid(connection).step >= _HOUR else 1
             for part_first, part_last in _parts(first, last, months):
                 _replace_range(connection, model, bounds(part_first)[0], bounds(part_last)[1])
             tests = results()
@@ -170,12 +170,6 @@ def set_range(
     connection.execute(f'set variable "bar" = to_minutes({bar // timedelta(minutes=1)})')
 
 
-def _bar(connection: duckdb.DuckDBPyConnection) -> timedelta:
-    """Length of a bar of the grid that the raw tables were filled for; an hour where they are empty."""
-    minutes = connection.execute("select max(bar_minutes) from raw.assets").fetchall()[0][0]
-    return _HOUR if minutes is None else timedelta(minutes=minutes)
-
-
 def _warm_start(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime, bar: timedelta) -> datetime:
     """The instant after which reading suffices: the n-th row before the anchor of every asset that counts.
 
@@ -237,7 +231,7 @@ def python_rows(connection: duckdb.DuckDBPyConnection, model: Model, start: date
 
 
 def _replace_range(connection: duckdb.DuckDBPyConnection, model: Model, start: datetime, end: datetime) -> None:
-    bar = _bar(connection)
+    bar = stored_grid(connection).step
     set_range(connection, start, end, _warm_start(connection, model, start, end, bar), bar)
     connection.execute(f"delete from {model.name} where {within(model.time_column or '', start, end)}")
     if model.kind != "python":

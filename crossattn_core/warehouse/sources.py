@@ -17,7 +17,7 @@ from crossattn_core.trading_calendar import ALWAYS_OPEN, expected_bars
 from crossattn_core.warehouse.connection import transaction, within
 from crossattn_core.warehouse.project import MODELS_FOLDER
 
-__all__ = ["CandleSource", "asset_rows", "create_sources", "existing_columns", "session_rows", "sync_sources"]
+__all__ = ["CandleSource", "asset_rows", "create_sources", "existing_columns", "session_rows", "stored_grid", "sync_sources"]
 
 
 def _grid_row(instant: str) -> str:
@@ -124,6 +124,12 @@ def sync_sources(
     except duckdb.Error as error:
         raise WarehouseError(f"the lake's rows of {first}..{last} do not fit, nothing was changed: {error}") from error
     return {table: replacement.num_rows for table, (_, replacement) in rows.items()}
+
+
+def stored_grid(connection: duckdb.DuckDBPyConnection) -> Grid:
+    """The grid that the raw tables were filled for; hours where they are empty."""
+    minutes = connection.execute("select max(bar_minutes) from raw.assets").fetchall()[0][0]
+    return HOURLY if minutes is None else Grid.of(timedelta(minutes=minutes))
 
 
 def asset_rows(experiment: Experiment) -> pa.Table:

@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag
+from crossattn_core.analysis.lead_lag import _shifts, first_clean_lags, lag_prior, lead_lag
+from crossattn_core.analysis.lead_lag_tests import granger
 from crossattn_core.regimes.market_days import fresh_returns
+from crossattn_core.stats.scaled_returns import volatility_scaled
 from tests.walk_forward.fakes import synthetic_panel
 
 
@@ -82,3 +84,68 @@ def test_bars_that_overlap_in_time_are_no_lead() -> None:
     assert plain.loc[panel.asset_ids[0], "q_value"] < 0.01
     assert plain.loc[panel.asset_ids[0], "lag"] == 1
     assert clean.loc[panel.asset_ids[0], "q_value"] > 0.05
+
+
+def _moving_together(bars: int, assets: int, seed: int) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    factor_T = generator.standard_normal(bars)
+    return generator, factor_T, 0.7 * factor_T[:, None] + 0.7 * generator.standard_normal((bars, assets))
+
+
+def _least_q(move_TN: np.ndarray, max_lag: int = 24) -> float:
+    ids = tuple(f"A{n}" for n in range(move_TN.shape[1]))
+    return lead_lag(volatility_scaled(0.01 * move_TN), ids, max_lag=max_lag, permutations=200).pairs["q_value"].min()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_schedule_is_no_lead_of_those_that_move_by_it(seed: int) -> None:
+    generator, factor_T, _ = _moving_together(26_000, 5, seed)
+    # Every 12 bars what they share moves as it did 12 bars before.
+    for t in range(12, len(factor_T), 12):
+        factor_T[t] = 0.5 * factor_T[t - 12] + 0.9 * factor_T[t]
+    move_TN = 0.7 * factor_T[:, None] + 0.7 * generator.standard_normal((len(factor_T), 5))
+    plain = np.corrcoef(move_TN[:-12, 0], move_TN[12:, 1])[0, 1]
+    assert plain * np.sqrt(len(move_TN)) > 2.5
+    assert _least_q(move_TN) > 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bid_ask_bounce_and_ticks_are_no_lead(seed: int) -> None:
+    generator, _, move_TN = _moving_together(26_000, 5, seed)
+    price_TN = np.cumsum(move_TN, axis=0)
+    price_TN[:, 0] = np.round(price_TN[:, 0])
+    price_TN[:, 1] += generator.choice([-0.5, 0.5], len(price_TN))
+    printed_TN = np.diff(price_TN, axis=0)
+    # Beside its own lags alone asset 1 would seem to follow: the others tell which way it bounced.
+    alone = granger(printed_TN, tuple("01234"), lags=24)
+    assert alone[alone["follower"] == "1"]["q_value"].max() < 0.01
+    assert _least_q(printed_TN) > 0.05
+
+
+def test_a_lead_of_a_few_thousandths_of_the_variance_is_found_under_bounce_and_clustered_volatility() -> None:
+    generator, factor_T, move_TN = _moving_together(40_000, 4, 5)
+    move_TN[1:, 3] += 0.07 * factor_T[:-1]
+    move_TN *= np.exp(0.8 * np.sin(np.arange(40_000) / 900))[:, None]
+    price_TN = np.cumsum(move_TN, axis=0)
+    price_TN += generator.choice([-0.3, 0.3], price_TN.shape)
+    ids = tuple("0123")
+    pairs = lead_lag(volatility_scaled(0.01 * np.diff(price_TN, axis=0)), ids, max_lag=24, permutations=200).pairs
+    found = pairs[pairs["q_value"] <= 0.05]
+    assert set(found["follower"]) == {"3"}
+    assert set(found["lag"]) == {1}
+
+
+def test_near_lags_are_likelier_before_anything_is_seen() -> None:
+    prior_L = lag_prior(np.array(1), 24)
+    assert prior_L.sum() == pytest.approx(1.0)
+    assert prior_L[0] == pytest.approx(24 * prior_L[23])
+    assert lag_prior(np.array(3), 4).tolist() == pytest.approx([0, 0, 4 / 7, 3 / 7])
+
+
+def test_shifts_are_whole_days_or_hours_where_weeks_are_too_few() -> None:
+    # A month of minutes: shifts of whole hours keep a schedule within the hour in the null.
+    shift_S = _shifts(43_200, 24, 200, 1440)
+    assert len(shift_S) == 200
+    assert (shift_S % 60 == 0).all()
+    assert (_shifts(24 * 365 * 5, 24, 200, 24) % 168 == 0).all()
+    assert (_shifts(24 * 365, 24, 200, 24) % 24 == 0).all()

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from crossattn_core.backtest.costs.holding import Borrow, Dividend, Funding, Interest, WriteOff
 from crossattn_core.backtest.costs.trading import Fee, HalfSpread, LinearImpact, Slippage, SquareRootImpact
 from crossattn_core.backtest.market import Market
+from crossattn_core.grid import HOURLY
 from crossattn_core.portfolio.target_weights import Targets
 
 START = np.datetime64("2025-01-01T01:00:00", "us")
 
 
-def hours(count):
-    return START + np.arange(count) * np.timedelta64(1, "h")
+def instants(count, grid=HOURLY):
+    return grid.row_of(START) + np.arange(count) * grid.step_us
 
 
 def market(
@@ -34,6 +35,7 @@ def market(
     linear_impact=False,
     delisted=False,
     delisting_loss=0.0,
+    grid=HOURLY,
 ):
     draw = np.random.default_rng(seed)
     price_TN = 100.0 * np.exp(np.cumsum(volatility * draw.standard_normal((rows, assets)), axis=0))
@@ -49,11 +51,11 @@ def market(
     if funding:
         costs.append(Funding(np.where(np.arange(rows)[:, None] % 8 == 7, 1e-4 * draw.standard_normal((rows, assets)), 0.0)))
     if borrow:
-        costs.append(Borrow(np.full((rows, assets), 0.05 / 8760)))
+        costs.append(Borrow(np.full((rows, assets), 0.05 / grid.bars_per_year)))
     if impact:
         costs.append(SquareRootImpact(np.abs(1e-5 * draw.standard_normal((rows, assets)))))
     if interest:
-        costs.append(Interest(-0.04 / 8760))
+        costs.append(Interest(-0.04 / grid.bars_per_year))
     if linear_impact:
         costs.append(LinearImpact(np.abs(1e-8 * draw.standard_normal((rows, assets)))))
     delisted_TN = draw.random((rows, assets)) < 3 / rows if delisted else None
@@ -62,13 +64,14 @@ def market(
     if dividends:
         costs.append(Dividend(np.where(draw.random((rows, assets)) < 0.05, 0.01 * price_TN, 0.0)))
     return Market(
-        as_of_T=hours(rows),
+        as_of_T=instants(rows, grid),
         asset_ids=tuple(f"bybit:linear:A{asset}" for asset in range(assets)),
         price_TN=price_TN,
         tradable_TN=tradable_TN,
         costs=tuple(costs),
         margin_leverage=margin,
         delisted_TN=delisted_TN,
+        grid=grid,
     )
 
 

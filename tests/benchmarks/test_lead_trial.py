@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.planted.lead_trial import METHODS, find_edges, score_edges
+from benchmarks.planted.lead_trial import METHODS, find_edges, leads_in_returns, planted_behind, score_edges
 from benchmarks.planted.markets import planted_suite_market
 
 SMALL = {"model": {"lookback": 48, "layers": 1, "width": 32}, "training": {"epochs": 4}}
@@ -25,3 +25,29 @@ def test_every_method_answers_and_the_statistics_find_strong_leads_at_their_lags
         score = score_edges(edges[method], market)
         assert score.found >= 3, method
         assert score.lag_error == 0.0, method
+
+
+def test_leads_of_the_size_of_real_ones_are_found_among_ticks_bounce_schedules_and_a_common_factor() -> None:
+    market = planted_suite_market("real-like", 0)
+    edges = leads_in_returns(market)
+    score = score_edges(edges, market)
+    assert score.found == score.named
+    assert {planted_behind(pair, market) for pair in edges} == set(market.edges)
+    assert score.lag_error == 0.0
+
+
+def test_none_is_named_on_real_like_markets_without_leads() -> None:
+    named = [bool(leads_in_returns(planted_suite_market("real-like null", seed))) for seed in range(5)]
+    assert not any(named)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["null", "real-like null"])
+def test_at_most_one_market_without_leads_in_twenty_names_any(name: str) -> None:
+    # The statistical steps come first and cost little: a model is fitted where they leave a lead, which alone could be named.
+    named = 0
+    for seed in range(60):
+        market = planted_suite_market(name, seed)
+        if leads_in_returns(market):
+            named += bool(find_edges(market, seed)["gate"])
+    assert named <= 3

@@ -92,7 +92,7 @@ def test_row_by_row_agrees_with_scaled_dot_product_attention() -> None:
         return flat_BSD.reshape(BATCH, -1, HEADS, WIDTH // HEADS).transpose(1, 2)
 
     spread_BSD = tokens.bars.spread(tokens.token_UMD).reshape(BATCH, LAGS * ASSETS, WIDTH)
-    bias_HNS = (attention.logit_HNLM + attention.self_mask_1NLM).flatten(2)
+    bias_HNS = (attention.logit_HNLM + attention.start_1NLM).flatten(2)
     mixed_BHNK = torch.nn.functional.scaled_dot_product_attention(
         split(attention.query(tokens.newest_BND)), split(attention.key(spread_BSD)), split(attention.value(spread_BSD)), bias_HNS
     )
@@ -121,3 +121,20 @@ def test_permuting_assets_with_their_logits_permutes_the_context() -> None:
     moved_context_BNHK, moved_weight_BHNML = attention(moved)
     torch.testing.assert_close(moved_context_BNHK, context_BNHK[:, order])
     torch.testing.assert_close(moved_weight_BHNML, weight_BHNML[:, :, order][:, :, :, order])
+
+
+@pytest.mark.parametrize("lag_prior", [0.0, 1.0, 2.0])
+def test_attention_starts_at_the_prior_over_lags(lag_prior: float) -> None:
+    settings = ModelSettings(max_lag=LAGS, width=WIDTH, heads=HEADS, value_width=WIDTH // HEADS, lag_prior=lag_prior)
+    attention = LagBiasAttention(NetworkShape(ASSETS, channels=1, outputs=1), settings)
+    _, weight_BHNML = attention(tokens_with())
+    by_lag_L = weight_BHNML[0, 0, 0].sum(dim=0)
+    expected_L = torch.arange(1, LAGS + 1).float() ** -lag_prior
+    torch.testing.assert_close(by_lag_L, expected_L / expected_L.sum())
+
+
+def test_without_a_prior_over_lags_logits_and_gain_are_those_of_all_lags_alike() -> None:
+    attention = attention_with(content=False)
+    assert attention._gain == math.sqrt((ASSETS - 1) * LAGS)
+    others_NM = ~torch.eye(ASSETS, dtype=torch.bool)
+    assert (attention.start_1NLM.transpose(2, 3)[0][others_NM] == 0).all()

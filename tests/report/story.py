@@ -1,14 +1,14 @@
 """A small made-up experiment with everything that a report can show; deterministic."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.simulate import simulate
-from crossattn_core.days import grid
 from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.grid import Grid
 from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.decisions import decision_rows, target_weights
 from crossattn_core.report.inputs import AttentionSummary, ReportInputs
@@ -17,34 +17,44 @@ from tests.report.attention_stories import attention_story
 STRATEGIES = ("attention", "equal_weight", "cash", "buy_and_hold", "inverse_volatility", "momentum", "ridge_var")
 
 
-def experiment(**portfolio) -> Experiment:
-    return load_experiment(overrides={"portfolio": portfolio, "backtest": {"bootstrap_samples": 100}})
+def experiment(bar="1h", **portfolio) -> Experiment:
+    return load_experiment(overrides={"grid": {"bar": bar}, "portfolio": portfolio, "backtest": {"bootstrap_samples": 100}})
 
 
-def open_hours(as_of_T):
-    """Rows at which a stock's candle has just closed: 14:30 .. 21:00 UTC on weekdays."""
-    hour_T = as_of_T.astype("datetime64[h]").astype(np.int64) % 24
-    day_T = ((as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]").astype(np.int64) + 3) % 7
-    return (hour_T >= 15) & (hour_T <= 21) & (day_T < 5)
+def open_rows(as_of_T, on: Grid):
+    """Rows in whose bar a stock's session lies: 14:30 .. 21:00 UTC on weekdays."""
+    day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    opens_T, closes_T = (day_T + np.timedelta64(minutes, "m") for minutes in (14 * 60 + 30, 21 * 60))
+    return (as_of_T > opens_T) & (as_of_T - on.step_us < closes_T) & ((day_T.astype(np.int64) + 3) % 7 < 5)
+
+
+def settlements(as_of_T, on: Grid):
+    """How many settlements of funding (00:00, 08:00, 16:00 UTC) lie in the bar of each row."""
+    return sum((as_of_T - on.step_us < hour) & (hour <= as_of_T) for hour in _hours_of(as_of_T))
+
+
+def _hours_of(as_of_T):
+    day_T = (as_of_T - np.timedelta64(1, "us")).astype("datetime64[D]")
+    return [day_T + np.timedelta64(hours, "h") for hours in (8, 16, 24)]
 
 
 def panel(of: Experiment, first=date(2025, 1, 1), last=date(2025, 6, 30), seed=1, drift=0.0) -> Panel:
     draw = np.random.default_rng(seed)
-    as_of_T = grid(first, last)
+    as_of_T = of.grid.rows(first, last)
     rows, assets = len(as_of_T), len(of.assets)
-    volatility = np.array([0.006 if asset.venue == "bybit" else 0.0025 for asset in of.assets])
+    volatility = np.array([0.006 if asset.venue == "bybit" else 0.0025 for asset in of.assets]) * np.sqrt(of.grid.hours_per_bar)
     common_T1 = draw.standard_normal((rows, 1))
     log_TN = np.cumsum(drift + volatility * (0.4 * common_T1 + 0.9 * draw.standard_normal((rows, assets))), axis=0)
     candle_TN = np.ones((rows, assets), dtype=bool)
     for place, asset in enumerate(of.assets):
         if asset.venue == "yahoo":
-            candle_TN[:, place] = open_hours(as_of_T)
+            candle_TN[:, place] = open_rows(as_of_T, of.grid)
     trade_TN = np.where(candle_TN, 100.0 * np.exp(log_TN), np.nan)
     mark_TN = pd.DataFrame(trade_TN).ffill().to_numpy()
     newest_TN = np.maximum.accumulate(np.where(candle_TN, np.arange(rows)[:, None], -1), axis=0)
-    age_TN = np.where(newest_TN >= 0, np.arange(rows)[:, None] - newest_TN, np.nan)
+    age_TN = np.where(newest_TN >= 0, (np.arange(rows)[:, None] - newest_TN) * of.grid.hours_per_bar, np.nan)
     funding_TN = np.full((rows, assets), np.nan)
-    due_T = as_of_T.astype("datetime64[h]").astype(np.int64) % 8 == 0
+    due_T = settlements(as_of_T, of.grid) > 0
     crypto_N = np.array([asset.venue == "bybit" for asset in of.assets])
     funding_TN[np.ix_(due_T, crypto_N)] = 1e-4 * (1 + draw.standard_normal((int(due_T.sum()), int(crypto_N.sum()))))
     return Panel(
@@ -59,6 +69,7 @@ def panel(of: Experiment, first=date(2025, 1, 1), last=date(2025, 6, 30), seed=1
         quote_volume_TN=np.where(candle_TN, 1e7, np.nan),
         funding_rate_TN=funding_TN,
         content_hash="made-up-panel",
+        grid=of.grid,
     )
 
 
@@ -79,11 +90,11 @@ def forecasts(of: Experiment, on: Panel, ic=0.15, seed=2):
     return max(abs(ic), 0.15) * (ic * outcome_TN + np.sqrt(1 - ic**2) * noise_TN)
 
 
-def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
+def inputs(of: Experiment | None = None, ic=0.15, seed=1, first=date(2025, 1, 1), last=date(2025, 6, 30)) -> ReportInputs:
     of = of or experiment()
-    on = panel(of, seed=seed)
+    on = panel(of, first, last, seed=seed)
     market = market_of(on, of.assets, of.costs, of.backtest)
-    rows_D = decision_rows(on.as_of_T, of.portfolio, first=np.datetime64("2025-02-15T00:00", "us"))
+    rows_D = decision_rows(on.as_of_T, of.portfolio, first=np.datetime64(first + timedelta(45), "us"))
     forecast = {"attention": forecasts(of, on, ic), "ridge_var": forecasts(of, on, 0.6 * ic, seed=3)}
     targets = {name: target_weights(name, on, forecast.get(name), rows_D, of) for name in STRATEGIES}
     simulations = {
@@ -179,7 +190,7 @@ def inputs(of: Experiment | None = None, ic=0.15, seed=1) -> ReportInputs:
         forecast_quality=ic_frame,
         plan=plan,
         regime_windows=windows,
-        attention=AttentionSummary(of.symbols, weight_NM, tuple(range(lags)), weight_ML),
+        attention=AttentionSummary(of.symbols, weight_NM, tuple(range(lags)), weight_ML, of.grid),
         overview=attention_story(len(of.assets)),
         leaders=leaders,
         planted=leads,

@@ -27,7 +27,8 @@ _NEVER = -1e9
 class LagBiasAttention(CrossAttention):
     """Learned logits over (target, source, lag), an optional content term, nonlinear values."""
 
-    self_mask_1NLM: Tensor
+    start_1NLM: Tensor
+    """What learned logits are added to: the prior over lags, and never for an asset's own history."""
     has_value_width = True
     """Whether a head's values are ``model.value_width`` wide; else as wide as everywhere."""
 
@@ -41,8 +42,13 @@ class LagBiasAttention(CrossAttention):
         self.query = nn.Linear(width, width, bias=False) if settings.content else None
         self.key = nn.Linear(width, width, bias=False) if settings.content else None
         never_NM = torch.eye(assets) * _NEVER
-        never_1NLM = never_NM[None, :, None, :].expand(1, assets, lags, assets).clone()
-        self.register_buffer("self_mask_1NLM", never_1NLM, persistent=False)
+        prior_L = -settings.lag_prior * torch.arange(1, lags + 1).log()
+        if settings.lag_prior > 0:
+            # The softmax starts out over fewer lags: as many as equal weights would have the same sum of squares.
+            share_L = prior_L.softmax(dim=0)
+            self._gain = math.sqrt(max(assets - 1, 1) / float((share_L**2).sum()))
+        start_1NLM = (never_NM[:, None, :] + prior_L[:, None])[None]
+        self.register_buffer("start_1NLM", start_1NLM, persistent=False)
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNLM]
@@ -67,7 +73,7 @@ class LagBiasAttention(CrossAttention):
         bars = tokens.bars
         heads, assets, lags, _ = self.logit_HNLM.shape
         batch, pairs = len(bars.place_BL), lags * assets
-        logit_ZHNS = (self.logit_HNLM + self.self_mask_1NLM).view(1, heads, assets, pairs)
+        logit_ZHNS = (self.logit_HNLM + self.start_1NLM).view(1, heads, assets, pairs)
         if self.query is not None and self.key is not None:
             query_BHNK = self.by_head(self.query(tokens.newest_BND))
             key_BHSK = self.by_head(bars.spread(self.key(tokens.token_UMD)).flatten(1, 2))
