@@ -124,8 +124,8 @@ class Ledger:
         folder = self._path.parent
         if not self._path.exists() and any((folder / kind).is_dir() and any((folder / kind).iterdir()) for kind in KEYS):
             raise CandleError(
-                f"{self._path}: the ledger is gone, and the files beside it count only by it; restore it from a copy, or move the "
-                f"folder {folder} aside and fetch the candles again"
+                f"{self._path}: the ledger is gone, and the files beside it count only by it; restore it from a copy, or move "
+                f"the folder {folder} aside and fetch the candles again"
             )
 
     def _writing(self) -> Iterator[sqlite3.Connection]:
