@@ -7,6 +7,7 @@ are to fetch; a sector and a market place the asset in the hierarchy that attent
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -38,6 +39,8 @@ class Venue:
     """``(settings, clock, backoff, grid) -> Feed``: the live feed, its candles one bar of the grid long; opens without a request.
 
     Raises ``ExperimentError`` where the venue has no candles of that length, or no live feed."""
+    since: date = date(1990, 1, 1)
+    """Before this day the venue gave no price: an earlier instant is a mistake."""
     publication_lag_seconds: int = 0
     """A candle is known this long after it closed, where ``feed.publication_lag_seconds`` does not name the venue."""
 
