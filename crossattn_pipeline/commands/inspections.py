@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from crossattn_core.analysis.attribution import VIEWS
-from crossattn_core.analysis.leaders import Leads, why_no_lead
+from crossattn_core.analysis.leaders import Leads, in_symbols, why_no_lead
 from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.errors import CrossattnError, HistoryError
 from crossattn_core.grid import Grid
@@ -87,8 +87,7 @@ def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFra
     evidence = stored.evidence[["leader", "follower", *VIEWS]].rename(columns={view: f"{view}_view" for view in VIEWS})
     names = dict(zip(line.experiment.asset_ids, line.experiment.symbols, strict=True))
     beside = leads.table.merge(evidence, how="left", on=["leader", "follower"])
-    # A group of leaders keeps its name.
-    return beside.assign(**{end: beside[end].map(lambda name: names.get(str(name), str(name))) for end in ("leader", "follower")})
+    return in_symbols(beside, names)
 
 
 def _lead_table(found: pd.DataFrame, title: str, grid: Grid) -> Table:
