@@ -20,7 +20,6 @@ from typing import Any
 
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
-from crossattn_core.grid import HOURLY
 from crossattn_core.storage import write_json
 
 __all__ = ["Home", "open_home"]
@@ -57,7 +56,8 @@ def open_home(root: Path, experiment: Experiment) -> Home:
         write_json(stamp, identity)
         return home
     try:
-        stored = json.loads(stamp.read_text(encoding="utf-8"))
+        # Homes of before bars could differ hold hours.
+        stored = {"bar": "1h"} | json.loads(stamp.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise HomeError(f"{stamp}: damaged ({error}); restore it or choose another folder with CROSSATTN_HOME") from error
     differences = [
@@ -79,11 +79,10 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
     identity: dict[str, Any] = {
         "feed": feed.kind,
         "universe": list(experiment.asset_ids),
+        "bar": experiment.grid.bar,
         "start": experiment.period.start.isoformat(),
         "publication_lag_seconds": dict(feed.publication_lag_seconds),
     }
     if feed.kind == "simulated":
         identity["simulated"] = feed.simulated.content_hash()
-    if experiment.grid != HOURLY:
-        identity["bar"] = experiment.grid.bar
     return identity
