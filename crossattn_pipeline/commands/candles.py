@@ -18,6 +18,7 @@ from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line
 from crossattn_core.universe import Asset
+from crossattn_pipeline.commands.import_candles import import_candles
 from crossattn_pipeline.commands.options import AsJson, End, ExperimentFile, HomeFolder, Start, Symbols, open_line, reporting_line
 from crossattn_pipeline.commands.terminal import Output, table_of
 
@@ -37,6 +38,7 @@ Symbol = Annotated[str, typer.Option(help="One symbol of the experiment.")]
 
 def add_candle_commands(app: typer.Typer) -> None:
     """Put the group ``candles`` under ``app``."""
+    candles.command("import")(import_candles)
     app.add_typer(candles, name="candles")
 
 

@@ -30,7 +30,7 @@ VENUES.add(
     "binance",
     Venue(
         calendar=lambda asset: ALWAYS_OPEN,
-        categories={"linear": ("candles", "funding")},
+        categories={"linear": ("candles", "funding"), "spot": ("candles",)},
         market="crypto",
         open_api=no_live_feed,
     ),
