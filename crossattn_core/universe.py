@@ -6,12 +6,15 @@ are to fetch; a sector and a market place the asset in the hierarchy that attent
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from crossattn_core.registry import Registry, name_in
+
+if TYPE_CHECKING:
+    from crossattn_core.experiment import VenueCosts
 
 __all__ = ["VENUES", "Asset", "Kind", "Venue", "VenueName"]
 
@@ -35,9 +38,20 @@ class Venue:
     market: str
     """Top of the hierarchy for assets that name none: 'crypto', 'stocks'."""
     open_api: Callable[..., Any]
-    """``(settings, clock, backoff, grid) -> Feed``: the live feed, its candles one bar of the grid long; opens without a request.
+    """How it is asked. ``(settings, clock, backoff, grid) -> Feed``: the live feed, its candles one bar of the grid long; opens
+    without a request.
 
     Raises ``ExperimentError`` where the venue has no candles of that length, or no live feed."""
+    costs: "VenueCosts"
+    """What trading there costs where ``costs.<venue>`` of the experiment does not say."""
+    url: str = ""
+    """Where its API lies, where ``feed.urls`` does not say; empty where a library knows it."""
+    requests_per_second: float = 10.0
+    """What its API takes from one address; ``feed.requests_per_second`` may ask for less."""
+    reach_days: Mapping[str, int] = field(default_factory=dict)
+    """Length of candles -> how many days back its API gives them; of those that are not there, back to the listing."""
+    units: str = "volume in base units"
+    """What the source's volume and prices count, for people."""
     publication_lag_seconds: int = 0
     """A candle is known this long after it closed, where ``feed.publication_lag_seconds`` does not name the venue."""
 

@@ -22,7 +22,7 @@ from crossattn_core.experiment.model import (
 from crossattn_core.experiment.registered import families
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
-from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
+from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
 from crossattn_core.experiment.tuning import TuningSettings
 from crossattn_core.grid import Grid
 from crossattn_core.universe import VENUES, Asset, Kind, VenueName
@@ -101,6 +101,12 @@ class Experiment(Section):
         if twice:
             raise ValueError(f"{', '.join(twice)} is there more than once; a universe names each symbol once")
         return assets
+
+    @model_validator(mode="after")
+    def _costs_name_the_venues(self) -> Self:
+        # In place: the costs are equal to what they were, and now they are written down.
+        object.__setattr__(self, "costs", self.costs.with_venues(self.venues))
+        return self
 
     @model_validator(mode="after")
     def _planted_leads_name_assets(self) -> Self:
@@ -276,6 +282,9 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Experiment
     for part in location:
         if isinstance(part, int):
+            continue
+        if part not in model.model_fields:
+            model = VenueCosts  # costs.<venue>
             continue
         annotation = model.model_fields[part].annotation
         inner = [arg for arg in getattr(annotation, "__args__", (annotation,)) if isinstance(arg, type)]

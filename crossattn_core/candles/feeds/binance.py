@@ -6,7 +6,7 @@ from datetime import datetime
 from crossattn_core.candles.feeds.feed import Feed
 from crossattn_core.candles.feeds.retry import Backoff
 from crossattn_core.errors import ExperimentError
-from crossattn_core.experiment import FeedSettings
+from crossattn_core.experiment import FeedSettings, VenueCosts
 from crossattn_core.grid import Grid
 from crossattn_core.trading_calendar import ALWAYS_OPEN
 from crossattn_core.universe import VENUES, Venue
@@ -33,5 +33,6 @@ VENUES.add(
         categories={"linear": ("candles", "funding"), "spot": ("candles",)},
         market="crypto",
         open_api=no_live_feed,
+        costs=VenueCosts(fee_bps=5.0, half_spread_bps=1.0, slippage_bps=3.5),
     ),
 )
