@@ -80,7 +80,7 @@ def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict
     horizons = experiment.labels.horizons
     arrays = forecast_arrays(forecasts, panel.as_of_T, panel.asset_ids, horizons)
     labels = compute_labels(panel, experiment.labels)
-    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest)
+    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest, block_bars=panel.grid.block_bars)
     quality = quality[(quality["asset_id"] == ALL_ASSETS) & (quality["measure"] == "IC")]
     quality = quality[quality["horizon"] == experiment.labels.trade_horizon].set_index("family")
     first = experiment.period.start

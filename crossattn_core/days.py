@@ -7,14 +7,7 @@ line) they are aware and converted here. Day D holds the rows whose key lies in 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
-
-__all__ = ["HOUR", "HOURS_PER_WEEK", "HOURS_PER_YEAR", "bounds", "day_of", "days_between", "grid", "to_aware", "to_naive"]
-
-HOUR = np.timedelta64(1, "h")
-HOURS_PER_WEEK = 168
-HOURS_PER_YEAR = 8760
-"""Rows of the 24/7 hourly grid in a year: what an hourly series is annualised by."""
+__all__ = ["bounds", "day_of", "days_between", "to_aware", "to_naive"]
 
 
 def bounds(day: date) -> tuple[datetime, datetime]:
@@ -40,17 +33,6 @@ def days_between(first: date, last: date) -> Iterator[date]:
     """Each day from ``first`` to ``last``, both included."""
     for offset in range((last - first).days + 1):
         yield first + timedelta(days=offset)
-
-
-def grid(first: date, last: date) -> np.ndarray:
-    """Hourly rows ``as_of`` of the days first..last: naive UTC ``datetime64[us]``, first 01:00 to last+1 00:00.
-
-    >>> rows = grid(date(2025, 3, 1), date(2025, 3, 1))
-    >>> len(rows), str(rows[0]), str(rows[-1])
-    (24, '2025-03-01T01:00:00.000000', '2025-03-02T00:00:00.000000')
-    """
-    start = np.datetime64(first, "us") + HOUR
-    return start + np.arange(((last - first).days + 1) * 24) * HOUR
 
 
 def to_naive(moment: datetime) -> datetime:

@@ -73,14 +73,24 @@ class Grid(BaseModel):
         return 365 * self.bars_per_day
 
     @property
-    def volatility_bars(self) -> int:
-        """Bars of a trailing volatility: a week's; a day's under an hour, four weeks' of daily bars.
+    def block_bars(self) -> int:
+        """Bars of a trailing volatility, and of a block in a bootstrap over bars: a week's; a day's under an hour, four weeks'
+        of daily bars.
 
-        >>> [Grid(bar=bar).volatility_bars for bar in ("1m", "1h", "4h", "1d")]
+        >>> [Grid(bar=bar).block_bars for bar in ("1m", "1h", "4h", "1d")]
         [1440, 168, 42, 28]
         """
         if self.bars_per_day == 1:
             return 28
+        return self.bars_per_week if self.bars_per_day <= 24 else self.bars_per_day
+
+    @property
+    def season_bars(self) -> int:
+        """Bars after which hours of the same kind come round: a week, a day where bars are shorter than an hour.
+
+        >>> [Grid(bar=bar).season_bars for bar in ("1m", "1h", "4h", "1d")]
+        [1440, 168, 42, 7]
+        """
         return self.bars_per_week if self.bars_per_day <= 24 else self.bars_per_day
 
     def bars(self, duration: timedelta | float) -> int:

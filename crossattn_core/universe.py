@@ -7,6 +7,7 @@ are to fetch; a sector and a market place the asset in the hierarchy that attent
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -52,6 +53,8 @@ class Venue:
     """Length of candles -> how many days back its API gives them; of those that are not there, back to the listing."""
     units: str = "volume in base units"
     """What the source's volume and prices count, for people."""
+    since: date = date(1990, 1, 1)
+    """Before this day the venue gave no price: an earlier instant is a mistake."""
     publication_lag_seconds: int = 0
     """A candle is known this long after it closed, where ``feed.publication_lag_seconds`` does not name the venue."""
 

@@ -24,7 +24,7 @@ from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
 from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_leads
 from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.leaders import name_leads
-from crossattn_core.analysis.scaled_returns import scaled_returns
+from crossattn_core.analysis.scaled_returns import scaled_prices, scaled_returns
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FitRequest
@@ -32,7 +32,6 @@ from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.walk_forward.drift import row_weights
 
 __all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "leads_in_returns", "planted_behind", "score_edges"]
@@ -144,19 +143,19 @@ def days_until_followed(
     panel, experiment = market.panel, planted_experiment(market.panel, overrides)
     days = {method: float("inf") for method in METHODS if method != "gate"}
     model = None
-    for cut_off in range(switch, len(panel.as_of_T), every_days * BARS_A_DAY):
+    for cut_off in range(switch, len(panel.as_of_T), every_days * panel.grid.bars_per_day):
         known = panel.until(cut_off + 1)
         weight_T = row_weights(cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain)
         model = _fitted(FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
         if cut_off == switch:
             continue
-        recent_R = np.arange(cut_off - 28 * BARS_A_DAY, cut_off + 1)
+        recent_R = np.arange(cut_off - 28 * panel.grid.bars_per_day, cut_off + 1)
         strength = {view: value_NM for view, value_NM, _ in _views(model, known, recent_R)}
         strength |= _strengths(known, experiment.analysis.window_days)
         for method in days:
             ahead = [strength[method][e.follower, e.leader] > strength[method][e.follower, old_leader] for e in market.edges]
             if np.isinf(days[method]) and sum(ahead) > len(ahead) / 2:
-                days[method] = (cut_off - switch) / BARS_A_DAY
+                days[method] = (cut_off - switch) / panel.grid.bars_per_day
         if all(np.isfinite(value) for value in days.values()):
             break
     return days
@@ -189,7 +188,7 @@ def _above_fair(share_NM: NDArray[np.float64], lag_NM: NDArray[np.float64]) -> E
 
 def _strengths(panel: Panel, window_days: int) -> dict[str, NDArray[np.float64]]:
     """Statistic -> (N, M) size by follower and leader, over the newest days."""
-    tables = _tables(panel, max(0, len(panel.as_of_T) - window_days * BARS_A_DAY))
+    tables = _tables(panel, max(0, len(panel.as_of_T) - window_days * panel.grid.bars_per_day))
     place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
     strength = {}
     for name, column in (("correlation", "z"), ("granger", "f"), ("hayashi_yoshida", "correlation")):
@@ -205,7 +204,7 @@ def _tables(panel: Panel, start: int) -> dict[str, pd.DataFrame]:
     return {
         "correlation": lead_lag(return_TN, ids, max_lag=_MAX_LAG, permutations=200).pairs,
         "granger": granger(return_TN, ids, lags=_MAX_LAG),
-        "hayashi_yoshida": hayashi_yoshida(np.asarray(panel.trade_price_TN[start:]), ids, max_lag=_MAX_LAG),
+        "hayashi_yoshida": hayashi_yoshida(scaled_prices(panel)[start:], ids, max_lag=_MAX_LAG),
     }
 
 

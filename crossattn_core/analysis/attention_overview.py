@@ -17,6 +17,7 @@ from crossattn_core.analysis.snapshot import net_leadership
 from crossattn_core.analysis.snapshot_checks import attention_changes
 from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
 from crossattn_core.days import bounds
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
 from crossattn_core.universe import Asset
@@ -57,6 +58,8 @@ class AttentionOverview:
     """``evidence.EVIDENCE_COLUMNS``, symbols in place of keys; empty before the first model."""
     agreement: pd.DataFrame
     """``evidence.AGREEMENT_COLUMNS``."""
+    grid: Grid = HOURLY
+    """What a bar of lead lasts."""
 
     @property
     def net_N(self) -> NDArray[np.float64]:
@@ -109,6 +112,7 @@ def attention_overview(
         leaders=in_symbols(leads.table, symbol_by_id),
         evidence=in_symbols(stored.evidence, symbol_by_id),
         agreement=stored.agreement,
+        grid=panel.grid,
     )
 
 

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.snapshot import summarise
-from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
@@ -56,7 +55,7 @@ class Attribution:
 
 
 def attribution(
-    model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
+    model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, seasons: tuple[int, ...] = (4, 5)
 ) -> Attribution | None:
     """All views at ``rows`` (panel rows, each with enough history behind it); none for a model without cross-attention.
 
@@ -74,7 +73,7 @@ def attribution(
     value_by_view_NM = {
         "attention": attention_NML.sum(axis=2),
         "gradient": gradient_NML.sum(axis=2),
-        "occlusion": occlusion_view(model, panel, rows, weeks=weeks) if weeks else unknown_NM,
+        "occlusion": occlusion_view(model, panel, rows, seasons=seasons) if seasons else unknown_NM,
     }
     share_by_view_NM = {view: shares(value_NM) for view, value_NM in value_by_view_NM.items()}
     return Attribution(share_by_view_NM, attention_NML, gradient_NML)
@@ -112,12 +111,13 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
 
 
 def occlusion_view(
-    model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, weeks: tuple[int, ...] = (4, 5)
+    model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, seasons: tuple[int, ...] = (4, 5)
 ) -> NDArray[np.float64]:
     """(N, M) root mean square move of target n's next-bar forecast, over its usual size, when source m lives in another week.
 
     Args:
-        weeks: how many weeks back the other history lies; the mean over them is returned. Whole weeks keep open hours open.
+        seasons: how many ``Grid.season_bars`` back the other history lies; the mean over them is returned. Whole weeks keep open
+            hours open.
 
     Raises:
         HistoryError: the panel has too little history before the rows for the farthest week.
@@ -128,11 +128,12 @@ def occlusion_view(
     with np.errstate(invalid="ignore"):
         usual_N = np.sqrt(np.nanmean(plain_RN**2, axis=0))
     moved_NM = np.zeros((len(panel.asset_ids),) * 2)
-    for week in weeks:
+    for season in seasons:
         for m in range(len(panel.asset_ids)):
-            other_RN = model.forecast_next_bar(with_other_history(known, m, week * HOURS_PER_WEEK), rows).astype(np.float64)
+            elsewhere = with_other_history(known, m, season * panel.grid.season_bars)
+            other_RN = model.forecast_next_bar(elsewhere, rows).astype(np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
-                moved_NM[:, m] += np.sqrt(np.nanmean((other_RN - plain_RN) ** 2, axis=0)) / usual_N / len(weeks)
+                moved_NM[:, m] += np.sqrt(np.nanmean((other_RN - plain_RN) ** 2, axis=0)) / usual_N / len(seasons)
     np.fill_diagonal(moved_NM, 0.0)
     return moved_NM
 

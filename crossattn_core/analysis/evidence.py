@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attribution import agreement, attribution
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag_of
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
-from crossattn_core.days import HOURS_PER_WEEK
+from crossattn_core.analysis.scaled_returns import scaled_prices
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY
 
 __all__ = ["AGREEMENT_COLUMNS", "EVIDENCE_COLUMNS", "STATISTICS", "Evidence", "pair_evidence", "sampled_rows"]
 
@@ -46,8 +45,8 @@ EVIDENCE_COLUMNS = (
     "hy_ratio",
     "hy_q",
 )
-"""Grain: (day, leader, follower). Views are shares over a follower's leaders; lags in hours; NaN where a view or statistic is
-unknown (too few common hours, a model without a network)."""
+"""Grain: (day, leader, follower). Views are shares over a follower's leaders; lags in bars; NaN where a view or statistic is
+unknown (too few common bars, a model without a network)."""
 
 AGREEMENT_COLUMNS = ("day", "model_id", "first_view", "second_view", "rank_correlation", "within_target")
 """Grain: (day, first_view, second_view). Spearman over all ordered pairs, and within followers on average."""
@@ -55,8 +54,8 @@ AGREEMENT_COLUMNS = ("day", "model_id", "first_view", "second_view", "rank_corre
 STATISTICS = ("correlation", "granger_f", "hy_ratio")
 """The classical statistics whose order over pairs is compared with the views' (correlation by the size of its z)."""
 
-_WEEKS_BACK = 4
-_SAMPLED_DAYS = 28
+_SEASONS = 4
+"""Weeks (days, with bars under an hour) that the sampled rows come from, and that another history lies back at most."""
 _SAMPLED_ROWS = 24
 
 
@@ -76,8 +75,8 @@ def pair_evidence(model: FittedModel, panel: Panel, day: date, settings: Analysi
     Args:
         lookback: bars that the model reads.
     """
-    rows, weeks = sampled_rows(len(panel.as_of_T), lookback)
-    views = attribution(model, panel, rows, weeks=(weeks,) if weeks else ()) if len(rows) else None
+    rows, back = sampled_rows(len(panel.as_of_T), lookback, panel.grid.season_bars)
+    views = attribution(model, panel, rows, seasons=(back,) if back else ()) if len(rows) else None
     if views is None:
         return None
     statistics, size_by_name_NM = _statistics(panel, settings)
@@ -97,21 +96,22 @@ def pair_evidence(model: FittedModel, panel: Panel, day: date, settings: Analysi
     return Evidence(pairs[list(EVIDENCE_COLUMNS)], agreed[list(AGREEMENT_COLUMNS)])
 
 
-def sampled_rows(bars: int, lookback: int) -> tuple[NDArray[np.int64], int]:
-    """Rows spread evenly over the newest weeks, through all hours of the day, and how many weeks back another history lies.
+def sampled_rows(bars: int, lookback: int, season: int) -> tuple[NDArray[np.int64], int]:
+    """Rows spread evenly over the newest seasons (``Grid.season_bars``), through all hours of the day, and how many seasons back
+    another history lies.
 
-    No row is left where the panel is shorter than the lookback; 0 weeks where nothing lies a week behind the sampled rows.
+    No row is left where the panel is shorter than the lookback; 0 seasons where nothing lies one behind the sampled rows.
 
-    >>> rows, weeks = sampled_rows(24 * 90, 168)
-    >>> (len(rows), int(rows[0]), int(rows[-1]), weeks)
+    >>> rows, back = sampled_rows(24 * 90, 168, 168)
+    >>> (len(rows), int(rows[0]), int(rows[-1]), back)
     (24, 1488, 2159, 4)
     """
-    first = max(bars - _SAMPLED_DAYS * BARS_A_DAY, lookback - 1)
+    first = max(bars - _SEASONS * season, lookback - 1)
     if first >= bars:
         return np.zeros(0, dtype=np.int64), 0
     rows = np.unique(np.linspace(first, bars - 1, _SAMPLED_ROWS).round().astype(np.int64))
     # An occluded row's whole lookback must lie behind the shift, or part of it would be its own history still.
-    return rows, min(_WEEKS_BACK, max(0, first - lookback + 1) // HOURS_PER_WEEK)
+    return rows, min(_SEASONS, max(0, first - lookback + 1) // season)
 
 
 def _statistics(panel: Panel, settings: AnalysisSettings) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:
@@ -119,7 +119,7 @@ def _statistics(panel: Panel, settings: AnalysisSettings) -> tuple[pd.DataFrame,
     lagged, first_lag_NN = lead_lag_of(panel, settings), first_clean_lags(panel)
     tested = granger(lagged.return_TN, panel.asset_ids, lags=settings.max_lag, first_lag_NN=first_lag_NN)
     tested = tested.rename(columns={"f": "granger_f", "q_value": "granger_q"})
-    price_TN = np.asarray(panel.trade_price_TN[-len(lagged.return_TN) :])
+    price_TN = scaled_prices(panel)[-len(lagged.return_TN) :]
     shifted = hayashi_yoshida(price_TN, panel.asset_ids, max_lag=settings.max_lag, first_lag_NN=first_lag_NN).rename(
         columns={"lag": "hy_lag", "correlation": "hy_correlation", "lead_ratio": "hy_ratio", "q_value": "hy_q"}
     )

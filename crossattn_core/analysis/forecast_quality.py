@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import BacktestSettings
 from crossattn_core.panel.labels import Labels
@@ -65,12 +64,15 @@ def forecast_quality(
     asset_ids: tuple[str, ...],
     horizons: tuple[int, ...],
     settings: BacktestSettings,
+    *,
+    block_bars: int,
 ) -> pd.DataFrame:
-    """Quality of out-of-sample forecasts (``forecast_arrays``) at every horizon of the labels (``QUALITY_COLUMNS``)."""
+    """Quality of out-of-sample forecasts (``forecast_arrays``) at every horizon of the labels (``QUALITY_COLUMNS``); blocks
+    of ``block_bars`` rows are drawn in the bootstrap."""
     tables = []
     for h, horizon in enumerate(horizons):
         by_family_TN = {family: array_TNH[:, :, h] for family, array_TNH in forecast_by_family_TNH.items()}
-        tables.append(ic_table(by_family_TN, labels.value_TNH[:, :, h], asset_ids, horizon, settings))
+        tables.append(ic_table(by_family_TN, labels.value_TNH[:, :, h], asset_ids, horizon, settings, block_bars=block_bars))
     return pd.concat(tables, ignore_index=True) if forecast_by_family_TNH else pd.DataFrame(columns=list(QUALITY_COLUMNS))
 
 
@@ -80,16 +82,20 @@ def ic_table(
     asset_ids: tuple[str, ...],
     horizon: int,
     settings: BacktestSettings,
+    *,
+    block_bars: int,
 ) -> pd.DataFrame:
     """Quality of several families at one horizon, on the same bootstrap draws."""
     rows: list[tuple] = []
-    sums_by_family_WNS = {family: _block_sums(forecast_TN, outcome_TN) for family, forecast_TN in forecast_by_family_TN.items()}
-    # Weeks without any forecast are no draw; all families are drawn from the same weeks.
+    sums_by_family_WNS = {
+        family: _block_sums(forecast_TN, outcome_TN, block_bars) for family, forecast_TN in forecast_by_family_TN.items()
+    }
+    # Blocks without any forecast are no draw; all families are drawn from the same ones.
     filled_W = np.any([sums_WNS[:, :, 0].any(axis=1) for sums_WNS in sums_by_family_WNS.values()], axis=0)
     draw_BW = block_counts(int(filled_W.sum()), samples=settings.bootstrap_samples, seed=settings.seed)
     for family, forecast_TN in forecast_by_family_TN.items():
         sums_WNS = sums_by_family_WNS[family][filled_W]
-        cross_WK = _weekly_cross_sections(forecast_TN, outcome_TN)[filled_W]
+        cross_WK = _cross_sections(forecast_TN, outcome_TN, block_bars)[filled_W]
         ic_BN = _ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS))
         ic_N, pairs_N = _ic(sums_WNS.sum(axis=0)), sums_WNS[:, :, 0].sum(axis=0)
         blocks_N = (sums_WNS[:, :, 0] > 0).sum(axis=0)
@@ -114,7 +120,7 @@ def compare_ic(
     outcome_TN: NDArray[np.floating],
     settings: BacktestSettings,
     *,
-    block_bars: int = HOURS_PER_WEEK,
+    block_bars: int,
 ) -> tuple[float, float, float]:
     """IC of the first forecast minus IC of the second with its interval: (gain, low, high).
 
@@ -133,12 +139,10 @@ def compare_ic(
     return gain, *_interval(gain_B, blocks, settings)
 
 
-def _block_sums(
-    forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], block_bars: int = HOURS_PER_WEEK
-) -> NDArray[np.float64]:
-    """(W, N, S) sums of the pairs of each block, a week unless said otherwise."""
+def _block_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], block_bars: int) -> NDArray[np.float64]:
+    """(W, N, S) sums of the pairs of each block."""
     known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
-    # Scaled to the order of one: sums of squared hourly returns would lose digits against their means.
+    # Scaled to the order of one: sums of squared returns would lose digits against their means.
     x_TN, y_TN = (
         np.where(known_TN, value_TN, 0.0) / max(float(np.std(value_TN[known_TN])) if known_TN.any() else 1.0, 1e-12)
         for value_TN in (np.asarray(forecast_TN, dtype=np.float64), np.asarray(outcome_TN, dtype=np.float64))
@@ -148,7 +152,7 @@ def _block_sums(
     return np.moveaxis(np.add.reduceat(sums_STN, starts, axis=1), 0, 2) if len(starts) else np.zeros((0, known_TN.shape[1], 6))
 
 
-def _weekly_cross_sections(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating]) -> NDArray[np.float64]:
+def _cross_sections(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], block_bars: int) -> NDArray[np.float64]:
     """(W, 3): sums of cross-sectional and rank correlations, and how many rows gave one (at least 3 assets)."""
     known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TN)
     sums_TK = np.zeros((len(known_TN), 3))
@@ -160,7 +164,7 @@ def _weekly_cross_sections(forecast_TN: NDArray[np.floating], outcome_TN: NDArra
         rank_R = _row_correlation(*(np.where(known_RN, _ranks(value_RN), np.nan) for value_RN in (x_RN, y_RN)))
         good_R = np.isfinite(plain_R) & np.isfinite(rank_R)
         sums_TK[usable_T] = np.stack([np.where(good_R, plain_R, 0), np.where(good_R, rank_R, 0), good_R], axis=1)
-    starts = np.arange(0, len(known_TN), HOURS_PER_WEEK)
+    starts = np.arange(0, len(known_TN), block_bars)
     return np.add.reduceat(sums_TK, starts, axis=0) if len(starts) else np.zeros((0, 3))
 
 

@@ -17,12 +17,12 @@ from crossattn_core.panel.labels import Labels
 from crossattn_core.stats.forecast_accuracy import diebold_mariano
 from crossattn_core.stats.newey_west import newey_west_variance
 
-__all__ = ["DECAY_HOURS", "NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
+__all__ = ["DECAY_BARS", "NO_FORECAST", "accuracy_tests", "decay_by_horizon", "forecast_tests"]
 
 NO_FORECAST = "no forecast"
 """The forecast of zero: what a family has to beat first."""
 
-DECAY_HOURS = (1, 3, 6, 12, 24, 48, 72, 120)
+DECAY_BARS = (1, 3, 6, 12, 24, 48, 72, 120)
 """Horizons at which a forecast of the traded one is compared with the outcome."""
 
 _MIN_ROWS = 100
@@ -41,14 +41,14 @@ def forecast_tests(
 
     Args:
         labels: at ``horizons``, as the forecasts.
-        decay_labels: at ``DECAY_HOURS``.
+        decay_labels: at ``DECAY_BARS``.
     """
     by_horizon = [
         {family: array_TNH[:, :, h] for family, array_TNH in forecast_by_family_TNH.items()} for h in range(len(horizons))
     ]
     tests = [accuracy_tests(by_horizon[h], labels.value_TNH[:, :, h], horizon) for h, horizon in enumerate(horizons)]
     traded = by_horizon[horizons.index(trade_horizon)]
-    return pd.concat(tests, ignore_index=True), decay_by_horizon(traded, decay_labels.value_TNH, DECAY_HOURS, confidence)
+    return pd.concat(tests, ignore_index=True), decay_by_horizon(traded, decay_labels.value_TNH, DECAY_BARS, confidence)
 
 
 def accuracy_tests(
@@ -74,17 +74,17 @@ def accuracy_tests(
 def decay_by_horizon(
     forecast_by_family_TN: Mapping[str, NDArray[np.floating]],
     outcome_TNH: NDArray[np.floating],
-    hours: tuple[int, ...],
+    bars: tuple[int, ...],
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """IC of one forecast with the outcome over each horizon, with Newey-West errors.
 
-    Grain: (family, hours). ``ic``: mean over rows of the product of standardised forecast and outcome, averaged over assets
+    Grain: (family, bars). ``ic``: mean over rows of the product of standardised forecast and outcome, averaged over assets
     first; ``low``, ``high``: its interval; ``rows`` counted.
     """
     lines = []
     for family, forecast_TN in forecast_by_family_TN.items():
-        for h, horizon in enumerate(hours):
+        for h, horizon in enumerate(bars):
             known_TN = np.isfinite(forecast_TN) & np.isfinite(outcome_TNH[:, :, h])
             product_TN = _standard(forecast_TN, known_TN) * _standard(outcome_TNH[:, :, h], known_TN)
             product_T = _mean(product_TN, known_TN, axis=1)
@@ -95,7 +95,7 @@ def decay_by_horizon(
                 error = float(np.sqrt(newey_west_variance(product_T, horizon - 1) / len(product_T)))
             reach = error * float(stats.norm.ppf(0.5 + confidence / 2))
             lines.append((family, horizon, ic, ic - reach, ic + reach, len(product_T)))
-    return pd.DataFrame(lines, columns=["family", "hours", "ic", "low", "high", "rows"])
+    return pd.DataFrame(lines, columns=["family", "bars", "ic", "low", "high", "rows"])
 
 
 def _mean_loss(

@@ -35,7 +35,6 @@ from crossattn_core.analysis.leader_groups import LeaderGroup, group_returns, me
 from crossattn_core.analysis.scaled_returns import scaled_returns
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.panel.panel import Panel
-from crossattn_core.regimes.market_days import BARS_A_DAY
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.stats.returns import centred
 from crossattn_core.stats.scaled_returns import beside_own_lags
@@ -92,7 +91,7 @@ def lead_lag(
     permutations: int,
     first_lag_NN: NDArray[np.integer] | None = None,
     groups: Sequence[LeaderGroup] = (),
-    bars_a_day: int = BARS_A_DAY,
+    bars_per_day: int = 24,
 ) -> LeadLag:
     """Test every ordered pair, and every group before each follower, for a lead of 1..max_lag bars.
 
@@ -109,7 +108,7 @@ def lead_lag(
     own_TN = beside_own_lags(centred_TN, known_TN, max_lag)
     # A gap of max_lag empty rows closes the circle: short lags never wrap around.
     circle = int(next_fast_len(bars + max_lag, real=True) or 0)
-    shift_S = _shifts(circle, max_lag, permutations, bars_a_day)
+    shift_S = _shifts(circle, max_lag, permutations, bars_per_day)
     prior_LMN = lag_prior(_first_lags(first_lag_NN, assets, groups), max_lag)
 
     shape = (len(SHAPES), max_lag, leaders, assets)
@@ -154,12 +153,13 @@ def lead_lag(
 def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup] = ()) -> LeadLag:
     """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap."""
     return lead_lag(
-        scaled_returns(panel)[-settings.window_days * BARS_A_DAY :],
+        scaled_returns(panel)[-settings.window_days * panel.grid.bars_per_day :],
         panel.asset_ids,
         max_lag=settings.max_lag,
         permutations=settings.permutations,
         first_lag_NN=first_clean_lags(panel),
         groups=groups,
+        bars_per_day=panel.grid.bars_per_day,
     )
 
 
@@ -205,22 +205,23 @@ def _first_lags(first_lag_NN: NDArray[np.integer] | None, assets: int, groups: S
 
 
 def first_clean_lags(panel: Panel) -> NDArray[np.int64]:
-    """(leader, follower) smallest lag in hours at which the follower's bar opens no earlier than the leader's bar closed.
+    """(leader, follower) smallest lag in bars at which the follower's bar opens no earlier than the leader's bar closed.
 
     Bars of two venues that share a grid row need not end together: an hour of a stock that closes at :30 began before
     the hour of a coin that closed at :00. At a shorter lag the two bars overlap, and what moves them at one moment would
     pass for a lead.
     """
     fresh_TN = np.asarray(panel.is_fresh_TN)
-    age_N = np.array([np.median(panel.age_hours_TN[fresh, n]) if fresh.any() else 0.0 for n, fresh in enumerate(fresh_TN.T)])
+    age_hours_N = [np.median(panel.age_hours_TN[fresh, n]) if fresh.any() else 0.0 for n, fresh in enumerate(fresh_TN.T)]
+    age_N = np.array(age_hours_N) / panel.grid.hours_per_bar
     return np.maximum(np.ceil(1 + age_N[None, :] - age_N[:, None] - 1e-6), 1).astype(np.int64)
 
 
-def _shifts(circle: int, max_lag: int, permutations: int, bars_a_day: int) -> NDArray[np.int64]:
+def _shifts(circle: int, max_lag: int, permutations: int, bars_per_day: int) -> NDArray[np.int64]:
     """Shifts that stay clear of the tested lags on both sides of the circle."""
     margin = 2 * max_lag + 1
-    hour = max(1, bars_a_day // 24)
-    for step in (7 * bars_a_day, bars_a_day, hour * -(-(max_lag + 1) // hour)):
+    hour = max(1, bars_per_day // 24)
+    for step in (7 * bars_per_day, bars_per_day, hour * -(-(max_lag + 1) // hour)):
         chosen = np.arange(step * -(-margin // step), circle - margin, step)
         if len(chosen) >= permutations:
             chosen = chosen[np.linspace(0, len(chosen) - 1, permutations).round().astype(int)]

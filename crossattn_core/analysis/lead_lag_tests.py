@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from crossattn_core.analysis.lead_lag import pooled_p_values
-from crossattn_core.days import HOURS_PER_WEEK
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.stats.returns import centred
 
 __all__ = ["GRANGER_COLUMNS", "SHIFT_COLUMNS", "granger", "hayashi_yoshida", "shifted_correlations"]
 
 GRANGER_COLUMNS = ("leader", "follower", "f", "p_value", "q_value", "rows")
-"""Grain: ordered pair. ``q_value`` after Benjamini-Hochberg over all pairs; ``rows`` hours in the regression."""
+"""Grain: ordered pair. ``q_value`` after Benjamini-Hochberg over all pairs; ``rows`` bars in the regression."""
 
 SHIFT_COLUMNS = ("leader", "follower", "lag", "correlation", "lead_ratio", "p_value", "q_value")
-"""Grain: ordered pair. ``lag`` hours of the largest excess over the same lag behind, ``correlation`` there; ``lead_ratio``:
+"""Grain: ordered pair. ``lag`` bars of the largest excess over the same lag behind, ``correlation`` there; ``lead_ratio``:
 squared correlations summed over leads, over those summed over lags; above 1 the leader leads (Huth and Abergel, 2014);
 ``p_value`` of that excess against shifts far from the tested ones, ``q_value`` after Benjamini-Hochberg over all pairs."""
 
+_FAR_BARS = 168
+"""Shifts under this are near: a week of hours."""
 _CLIP = 6.0
 """Deviations at which a return is cut: one crash must not be the whole regression."""
 _MIN_ROWS_PER_REGRESSOR = 5
@@ -38,7 +39,7 @@ def granger(
 ) -> pd.DataFrame:
     """F-tests of each leader's last ``lags`` returns beside the follower's own (``GRANGER_COLUMNS``), smallest p first.
 
-    Rows are the hours in which the follower has a return; a lagged return that is missing counts as zero. The test is
+    Rows are the bars in which the follower has a return; a lagged return that is missing counts as zero. The test is
     the plain one (Granger, 1969): it assumes one error variance, so clustered volatility makes it too bold; read it beside the
     permutation test. A pair with under 5 rows a regressor is left out.
 
@@ -81,7 +82,7 @@ def granger(
 
 
 def shifted_correlations(price_TN: NDArray[np.float64], *, max_lag: int) -> NDArray[np.float64]:
-    """(Z, leader, follower) Hayashi-Yoshida correlation with the follower's clock moved back by -max_lag..max_lag hours.
+    """(Z, leader, follower) Hayashi-Yoshida correlation with the follower's clock moved back by -max_lag..max_lag bars.
 
     Every return between two trades of the leader meets all returns of the follower whose time it overlaps, so a night
     or a weekend is one return and no price is filled in. Hayashi and Yoshida, "On covariance estimation of
@@ -133,14 +134,14 @@ def hayashi_yoshida(
     What is tested is asymmetry: the largest excess of |correlation| at a lead over that at the same lag behind. A night's return
     meets itself at small shifts both ways, and that is no lead. The null is that of blocks of ``max_lag`` shifts in a row, far
     from the tested ones; they run through all hours of a day. Needs some weeks of bars: with less, p-values are NaN.
-    Far shifts know neither strong same-hour correlation nor crashes: on recorded stocks the p-values are far too bold.
+    Far shifts know neither strong same-bar correlation nor crashes: on recorded stocks the p-values are far too bold.
 
     Args:
         first_lag_NN: (leader, follower) smallest lag that is looked at; none for 1. See ``lead_lag.first_clean_lags``.
     """
     bars, assets = price_TN.shape
-    blocks = max(0, min(_NULL_BLOCKS, (bars // 3 - HOURS_PER_WEEK) // max_lag))
-    reach = HOURS_PER_WEEK + blocks * max_lag if blocks else max_lag
+    blocks = max(0, min(_NULL_BLOCKS, (bars // 3 - _FAR_BARS) // max_lag))
+    reach = _FAR_BARS + blocks * max_lag if blocks else max_lag
     correlation_ZNN = shifted_correlations(price_TN, max_lag=reach)
     first_NN = np.ones((assets, assets), dtype=np.int64) if first_lag_NN is None else first_lag_NN
     lag_S11 = np.arange(1, reach + 1)[:, None, None]

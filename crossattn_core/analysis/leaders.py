@@ -32,6 +32,7 @@ from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.days import bounds
 from crossattn_core.experiment import AnalysisSettings, BacktestSettings
+from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.labels import Labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
@@ -140,20 +141,20 @@ def name_leads(
     pairs["members"] = [tuple(panel.asset_ids[n] for n in members) for members in pairs["members"]]
     gains = _gains(next_bar, panel, labels, bootstrap)
     table = pd.concat([pairs, _attention(edges, pairs)], axis=1).merge(gains, how="left", on="follower")
-    table = gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings)
+    table = gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings, panel.grid)
     return _with_worth(table, panel, tested, trading or Trading())
 
 
-def gate(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings) -> pd.DataFrame:
+def gate(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings, grid: Grid = HOURLY) -> pd.DataFrame:
     """Name the leads that pass, with the reason for each verdict (``LEADER_COLUMNS``, worth unknown)."""
     significant = table[(table["q_value"] <= settings.false_discovery_rate) & (table["conditional_p"] <= MAX_CONDITIONAL_P)]
     by_size = significant.sort_values("z", key=_sort_key, ascending=False).drop_duplicates("follower")
     strongest = dict(
         zip(by_size["follower"], by_size["leader"].map(lambda name: symbol_by_id.get(str(name), str(name))), strict=True)
     )
-    verdicts = [_verdict(row, settings, strongest) for row in table.to_dict("records")]
+    verdicts = [_verdict(row, settings, strongest, grid) for row in table.to_dict("records")]
     table = table.assign(named=[named for named, _ in verdicts], why=[why for _, why in verdicts])
-    table = _groups_of_unnamed(table, symbol_by_id, settings)
+    table = _groups_of_unnamed(table, symbol_by_id, settings, grid)
     table = table.assign(**dict.fromkeys((*WORTH_COLUMNS, "cost_bps"), float("nan")), tradable=None)
     table = table.sort_values(["named", "q_value", "z"], ascending=[False, True, False], key=_sort_key, ignore_index=True)
     return table[list(LEADER_COLUMNS)]
@@ -173,7 +174,7 @@ def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
         return ""
     pairs = len(table)
     if not pairs:
-        return "No lead found: no pair of assets has enough common hours to be tested."
+        return "No lead found: no pair of assets has enough common bars to be tested."
     survive = table[table["q_value"] <= false_discovery_rate]
     if survive.empty:
         smallest = float(table["q_value"].min())
@@ -192,9 +193,9 @@ def why_no_lead(table: pd.DataFrame, false_discovery_rate: float) -> str:
     )
 
 
-def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[str, str]) -> tuple[bool, str]:
+def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[str, str], grid: Grid) -> tuple[bool, str]:
     rate = settings.false_discovery_rate
-    size = f"|z| {abs(row['z']):.1f} at {_bars(row['lag'])}"
+    size = f"|z| {abs(row['z']):.1f} at {grid.label(row['lag'])}"
     if not row["q_value"] <= rate:
         return False, f"no lead in returns: q {row['q_value']:.3f} over {rate:g} ({size})"
     if row["beside"]:
@@ -205,12 +206,12 @@ def _verdict(row: dict[Any, Any], settings: AnalysisSettings, strongest: dict[st
     if not row["conditional_p"] <= MAX_CONDITIONAL_P:
         other = strongest.get(row["follower"], "other leads")
         return False, f"explained by {other}: p {row['conditional_p']:.3f} beside the follower's other leads ({size} alone)"
-    return _verdict_of_model(row, settings)
+    return _verdict_of_model(row, settings, grid)
 
 
-def _verdict_of_model(row: dict[Any, Any], settings: AnalysisSettings) -> tuple[bool, str]:
+def _verdict_of_model(row: dict[Any, Any], settings: AnalysisSettings, grid: Grid) -> tuple[bool, str]:
     """Whether the model rests on a lead that returns show, and why."""
-    seen = f"|z| {abs(row['z']):.1f} at {_bars(row['lag'])}, q {row['q_value']:.4f}"
+    seen = f"|z| {abs(row['z']):.1f} at {grid.label(row['lag'])}, q {row['q_value']:.4f}"
     if np.isnan(row["ic_gain"]):
         return False, f"{seen}; no out-of-sample forecasts to judge the model by"
     interval = f"[{row['ic_gain_low']:+.3f}, {row['ic_gain_high']:+.3f}]"
@@ -224,7 +225,7 @@ def _verdict_of_model(row: dict[Any, Any], settings: AnalysisSettings) -> tuple[
     return True, f"{seen}; {gain}; attention {row['fair_multiple']:.1f} times its fair share"
 
 
-def _groups_of_unnamed(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings) -> pd.DataFrame:
+def _groups_of_unnamed(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings, grid: Grid) -> pd.DataFrame:
     """Name the strongest group of a follower that leads even without those of its members that returns single out, where
     attention singles out none."""
     table = table.copy()
@@ -238,16 +239,12 @@ def _groups_of_unnamed(table: pd.DataFrame, symbol_by_id: dict[str, str], settin
             (groups["q_value"] <= settings.false_discovery_rate) & (groups["rest_p"] <= MAX_CONDITIONAL_P)
         ].sort_values("z", key=_sort_key, ascending=False)
         for k, group in groups.iterrows():
-            named, why = _verdict_of_model(group.to_dict(), settings)
+            named, why = _verdict_of_model(group.to_dict(), settings, grid)
             if named and singled <= set(group["members"]):
                 symbols = ", ".join(symbol_by_id[member] for member in sorted(singled))
                 table.loc[k, ["named", "why"]] = [True, f"{why}; in returns {symbols} stands out, in attention no member does"]
                 break
     return table
-
-
-def _bars(lag: int) -> str:
-    return f"{lag} h"
 
 
 def _attention(edges: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

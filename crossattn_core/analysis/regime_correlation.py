@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 __all__ = ["RegimeCorrelation", "correlation_by_regime"]
 
-_MIN_HOURS = 48
+_MIN_BARS = 48
 
 
 @dataclass(frozen=True)
 class RegimeCorrelation:
-    """Same-hour correlation of hourly returns within one regime."""
+    """Correlation of returns of the same bar within one regime."""
 
     name: str
-    hours: int
-    """Hours of the regime's windows."""
+    bars: int
+    """Bars of the regime's windows."""
     correlation_NN: NDArray[np.float64]
-    """NaN for a pair with fewer than two days of hours in which both had a fresh return; 1 on the diagonal."""
+    """NaN for a pair with fewer than 48 bars in which both had a fresh return; 1 on the diagonal."""
     volatility: float
-    """Root mean square hourly log return, mean over assets; what orders regimes from calm to stress."""
+    """Root mean square log return of a bar, mean over assets; what orders regimes from calm to stress."""
 
     @property
     def mean(self) -> float:
@@ -37,10 +37,10 @@ class RegimeCorrelation:
 def correlation_by_regime(
     return_TN: NDArray[np.float64], as_of_T: NDArray[np.datetime64], windows: pd.DataFrame
 ) -> tuple[RegimeCorrelation, ...]:
-    """One entry a regime that is in force somewhere, calm first. Hours before the first confirmed window are left out.
+    """One entry a regime that is in force somewhere, calm first. Bars before the first confirmed window are left out.
 
     Args:
-        return_TN: hourly log returns, NaN unless both candles were fresh.
+        return_TN: log returns of bars, NaN unless both candles were fresh.
         windows: ``regime_windows``; a window is in force from its confirmation day's 00:00 to the next one's.
     """
     begin_T = as_of_T - np.timedelta64(1, "us")
@@ -58,15 +58,15 @@ def correlation_by_regime(
 
 
 def _correlation(return_RN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pairwise over common hours, means taken over those hours."""
+    """Pairwise over common bars, means taken over those bars."""
     known_RN = np.isfinite(return_RN)
     x_RN, seen_RN = np.where(known_RN, return_RN, 0.0), known_RN.astype(np.float64)
     count_NN, product_NN = seen_RN.T @ seen_RN, x_RN.T @ x_RN
-    sum_NN, square_NN = x_RN.T @ seen_RN, (x_RN**2).T @ seen_RN  # of the row asset, over hours that both have
+    sum_NN, square_NN = x_RN.T @ seen_RN, (x_RN**2).T @ seen_RN  # of the row asset, over bars that both have
     with np.errstate(invalid="ignore", divide="ignore"):
         spread_NN = square_NN - sum_NN**2 / count_NN
         value_NN = (product_NN - sum_NN * sum_NN.T / count_NN) / np.sqrt(spread_NN * spread_NN.T)
-    value_NN = np.where((count_NN >= _MIN_HOURS) & np.isfinite(value_NN), np.clip(value_NN, -1, 1), np.nan)
+    value_NN = np.where((count_NN >= _MIN_BARS) & np.isfinite(value_NN), np.clip(value_NN, -1, 1), np.nan)
     np.fill_diagonal(value_NN, 1.0)
     return value_NN
 

@@ -38,7 +38,7 @@ NEXT_BAR_COLUMNS = ("as_of", "asset_id", "forecast", "alone", "model_id")
 """Grain: (as_of, asset_id). Log return of the next bar, close to close; never traded."""
 
 QUANTITIES = {
-    "edge": "target, source: share of the target's attention on the source, all lags; lag = the strongest, hours of lead",
+    "edge": "target, source: share of the target's attention on the source, all lags; lag = the strongest, bars of lead",
     "source_lag": "source, lag: share of attention on the source at that lag, mean over targets other than itself",
     "top": "target, source, lag: the largest single weights of each target",
     "entropy": "head: entropy over (source, lag) over its largest possible value, mean over targets; 1 is uniform",
@@ -60,7 +60,7 @@ class Snapshot:
     day: date
     model_id: str
     asset_ids: tuple[str, ...]
-    lead_hours_L: NDArray[np.int64]
+    lead_bars_L: NDArray[np.int64]
     weight_NML: NDArray[np.float32]
     """(N, M, L) mean over rows and heads; a target's weights sum to one, or are all zero where it never read."""
     entropy_H: NDArray[np.float64]
@@ -103,17 +103,17 @@ class Snapshot:
     def to_frame(self) -> pd.DataFrame:
         """Tidy rows (``SNAPSHOT_COLUMNS``)."""
         names = np.array(self.asset_ids)
-        assets, lags = len(names), len(self.lead_hours_L)
+        assets, lags = len(names), len(self.lead_bars_L)
         n_P, m_P = np.nonzero(~np.eye(assets, dtype=bool))
-        strongest_NM = self.lead_hours_L[self.weight_NML.argmax(axis=2)] if lags else np.zeros((assets, assets), dtype=int)
+        strongest_NM = self.lead_bars_L[self.weight_NML.argmax(axis=2)] if lags else np.zeros((assets, assets), dtype=int)
         flat_NX = self.weight_NML.reshape(assets, -1)
         top_NK = np.argsort(-flat_NX, axis=1, kind="stable")[:, :_TOP]
         top_n, top_x = np.repeat(np.arange(assets), top_NK.shape[1]), top_NK.ravel()
         m_X, l_X = (axis.ravel() for axis in np.indices((assets, lags)))
         blocks = [
             _block("edge", self.edge_NM[n_P, m_P], names[n_P], names[m_P], strongest_NM[n_P, m_P]),
-            _block("source_lag", self.source_lag_ML.ravel(), source=names[m_X], lag=self.lead_hours_L[l_X]),
-            _block("top", flat_NX[top_n, top_x], names[top_n], names[top_x // lags], self.lead_hours_L[top_x % lags]),
+            _block("source_lag", self.source_lag_ML.ravel(), source=names[m_X], lag=self.lead_bars_L[l_X]),
+            _block("top", flat_NX[top_n, top_x], names[top_n], names[top_x // lags], self.lead_bars_L[top_x % lags]),
             _block("entropy", self.entropy_H, head=np.arange(len(self.entropy_H))),
             _block("received", self.received_M, source=names),
             _block("leader", self.leader_M, source=names),
@@ -167,7 +167,7 @@ def summarise(weights: AttentionWeights, day: date, model_id: str, *, output: st
         share_RHN = np.where(largest_RHN > 0, surprise_RHNML.sum(axis=(3, 4)) / largest_RHN, np.nan)
         known_RHN = np.isfinite(share_RHN)
         entropy_H = np.where(known_RHN, share_RHN, 0.0).sum(axis=(0, 2)) / known_RHN.sum(axis=(0, 2))
-    return Snapshot(day, model_id, weights.asset_ids, weights.lead_hours_L, weight_NML.astype(np.float32), entropy_H)
+    return Snapshot(day, model_id, weights.asset_ids, weights.lead_bars_L, weight_NML.astype(np.float32), entropy_H)
 
 
 def own_share(forecast_RN: NDArray[np.floating], alone_RN: NDArray[np.floating]) -> NDArray[np.float64]:

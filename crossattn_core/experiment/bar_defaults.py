@@ -13,12 +13,12 @@ __all__ = ["BAR_DEFAULTS", "with_bar_defaults"]
 
 _UNDER_AN_HOUR: dict[str, dict[str, Any]] = {
     # A lead of minutes is over within a few bars: near lags first.
-    "model": {"lag_prior": 1.0},
+    "model": {"lag_prior": 2.0},
     "features": {"max_age_hours": 24},
 }
 _MINUTES: dict[str, dict[str, Any]] = {
     "labels": {"horizons": (1, 60), "trade_horizon": 60},
-    "model": {"lag_prior": 1.0, "max_lag": 12, "lookback": 120, "patch": 12},
+    "model": {"lag_prior": 2.0, "max_lag": 12, "lookback": 120, "patch": 12},
     "training": {"embargo": 60},
     "baselines": {"ridge_lags": 12, "momentum_hours": 24, "volatility_hours": 48},
     "portfolio": {"volatility_hours": 48},

@@ -96,6 +96,17 @@ class FeedSettings(Section):
     gap_tolerance: float = Field(default=0.02, ge=0, lt=1)
     """Share of a day's expected candles that may be missing before its check fails."""
 
+    declared_jumps: dict[str, tuple[date, ...]] = Field(default={})
+    """Symbol -> UTC days on which its price really jumps: the first candle of such a day may be on another scale than the one
+    before, which otherwise is held back as an unadjusted split or another unit."""
+    first_days: dict[str, date] = Field(default={})
+    """Symbol -> its first day of trade, where the source does not say: before it no candle is expected."""
+    last_days: dict[str, date] = Field(default={})
+    """Symbol -> its last day of trade, where the source does not say: after it no candle is expected."""
+    skip_beyond_reach: bool = False
+    """Days older than the source keeps candles for are left out, instead of being refused: an open period that goes on for
+    years starts where the source does."""
+
     def url_of(self, venue: VenueName) -> str:
         """Base URL of the venue's API, without a slash at its end; empty where a library knows it."""
         return (self.urls.get(venue) or getattr(self, f"{venue}_url", "") or VENUES.get(venue).url).rstrip("/")

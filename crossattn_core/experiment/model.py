@@ -78,8 +78,6 @@ class ModelSettings(Section):
     """Bars in one token of the temporal encoder; divides lookback."""
     max_lag: int = Field(default=24, ge=1, le=336)
     """Bars back that cross-attention reads, at most lookback."""
-    lag_prior: float = Field(default=0.0, ge=0, le=8)
-    """lag_bias: how much likelier near lags are before training: the logit of a lag of n bars starts lag_prior * log(n) lower."""
     width: int = Field(default=64, ge=8, le=1024)
     heads: int = Field(default=8, ge=1, le=32)
     """Divides width; dealt out to the outputs in turn."""

@@ -84,9 +84,9 @@ class AttentionWeights:
     asset_ids: tuple[str, ...]
     serves_H: tuple[str, ...]
     """The output that each head feeds: 'next_bar', or a horizon such as '1' or '24'; 'all' where heads are shared."""
-    lead_hours_L: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """Hours from the source's bar at lag index l to the next bar's return: l + 1. For heads that serve 'next_bar' this is
-    the lead in hours; for a horizon h it is the lead over the first bar after as_of."""
+    lead_bars_L: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Bars from the source's bar at lag index l to the next bar's return: l + 1. For heads that serve 'next_bar' this is
+    the lead in bars; for a horizon h it is the lead over the first bar after as_of."""
 
     def heads_serving(self, output: str) -> NDArray[np.float32]:
         """(R, H', N, M, L) of the heads that feed ``output``."""

@@ -2,7 +2,7 @@
 
 Tables are validated lazily: every fault is found at once, and the failure table travels with the error. Under
 pandas 3 instants of any unit pass for one another, so the unit is checked too.
-Axes: T bars of the hourly grid, N assets, F features, R decision rows.
+Axes: T bars of the grid, N assets, F features, R decision rows.
 """
 
 from functools import cache
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.candles.quality import MAX_FUNDING_RATE
 from crossattn_core.errors import ContractError, LookaheadError
 from crossattn_core.grid import HOURLY, BarName, Grid
 from crossattn_core.panel.panel import Panel
@@ -92,6 +93,7 @@ def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
     finite = pa.Check(_is_finite, name="finite", ignore_na=True)
     price, may_lack_price = pa.Column(float, [positive, finite]), pa.Column(float, [positive, finite], nullable=True)
     age = pa.Column("float32", not_negative, nullable=True)
+    rate = pa.Check.in_range(-MAX_FUNDING_RATE, MAX_FUNDING_RATE, error=f"within {MAX_FUNDING_RATE:.0%}")
     flag = pa.Column(bool)
     bar = {
         "as_of": instant,
@@ -103,7 +105,7 @@ def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
         "trade_price": may_lack_price,
         "mark_price": may_lack_price,
         "quote_volume": pa.Column(float, [not_negative, finite], nullable=True),
-        "funding_rate": pa.Column(float, pa.Check.in_range(-0.05, 0.05, error="within 5%"), nullable=True),
+        "funding_rate": pa.Column(float, rate, nullable=True),
         "dividend": pa.Column(float, [positive, finite], nullable=True),
     }
     grid = Grid(bar=bar_name)

@@ -137,11 +137,11 @@ def bar_log_returns(panel: Panel, *, first: int = 0, last: int | None = None) ->
 
 
 def trailing_volatility(panel: Panel, *, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
-    """(last - first + 1, N) root mean square of the fresh log returns of the trailing ``grid.volatility_bars`` bars (``span``).
+    """(last - first + 1, N) root mean square of the fresh log returns of the trailing ``grid.block_bars`` bars (``span``).
 
     Causal: row t reads bars t - span + 1 .. t. NaN where no candle closed among them.
     """
-    span = panel.grid.volatility_bars
+    span = panel.grid.block_bars
     # Sums run in blocks of `span` bars counted from the panel's first, so a slice gives the same bits as the whole.
     origin = max(first // span - 1, 0) * span
     stop = len(panel.as_of_T) if last is None else last + 1

@@ -16,7 +16,6 @@ from crossattn_core.stats.returns import log_returns
 
 __all__ = ["MarketDays", "daily_correlation", "fresh_returns", "market_days", "panel_days", "return_products"]
 
-BARS_A_DAY = 24
 _MIN_COMMON_BARS = 6
 _DAYS_OF_FEW_BARS = 20
 """Trailing days of a correlation where a day alone has too few bars."""

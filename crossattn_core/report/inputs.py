@@ -15,7 +15,7 @@ from crossattn_core import __version__
 from crossattn_core.analysis.attention_overview import AttentionOverview, attention_overview
 from crossattn_core.analysis.forecast_buckets import MIN_ASSETS, BucketReturns, baseline_scores, forecast_buckets
 from crossattn_core.analysis.forecast_quality import forecast_arrays, forecast_quality
-from crossattn_core.analysis.forecast_tests import DECAY_HOURS, forecast_tests
+from crossattn_core.analysis.forecast_tests import DECAY_BARS, forecast_tests
 from crossattn_core.analysis.leaders import Trading, find_leads, in_symbols
 from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
 from crossattn_core.backtest.market import market_of
@@ -99,7 +99,7 @@ class ReportInputs:
     accuracy_tests: pd.DataFrame | None = None
     """horizon, first, second, statistic, p_value, rows: see ``analysis.forecast_tests.accuracy_tests``."""
     decay: pd.DataFrame | None = None
-    """family, hours, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
+    """family, bars, ic, low, high, rows: see ``analysis.forecast_tests.decay_by_horizon``."""
     buckets: Mapping[str, BucketReturns] = field(default_factory=dict)
     """Family or baseline -> returns by bucket of its forecast, over the traded horizon; none with too few assets."""
     trials: int | None = None
@@ -205,12 +205,12 @@ def _forecast_tests(stored: StoredResults) -> dict[str, Any]:
     accuracy, decay = forecast_tests(
         arrays,
         labels,
-        compute_labels(panel, settings.model_copy(update={"horizons": DECAY_HOURS})),
+        compute_labels(panel, settings.model_copy(update={"horizons": DECAY_BARS})),
         horizons,
         trade_horizon=settings.trade_horizon,
         confidence=experiment.backtest.confidence,
     )
-    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest)
+    quality = forecast_quality(arrays, labels, panel.asset_ids, horizons, experiment.backtest, block_bars=panel.grid.block_bars)
     traded = horizons.index(settings.trade_horizon)
     buckets = _buckets(stored, {family: array_TNH[:, :, traded] for family, array_TNH in arrays.items()}, labels, traded)
     return {"forecast_quality": quality, "accuracy_tests": accuracy, "decay": decay, "buckets": buckets}

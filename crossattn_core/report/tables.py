@@ -129,17 +129,17 @@ def accuracy_rows(tests: Sequence[Mapping[str, Any]], grid: Grid) -> list[list[s
 
 
 def decay_table(decay: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, list]:
-    """IC by hours ahead (``headings``), one row a family, each with half its interval."""
-    hours = list(dict.fromkeys(line["hours"] for line in decay))
+    """IC by bars ahead (``headings``), one row a family, each with half its interval."""
+    ahead = list(dict.fromkeys(line["bars"] for line in decay))
     rows = []
     for family in dict.fromkeys(line["family"] for line in decay):
-        by_hours = {line["hours"]: line for line in decay if line["family"] == family}
+        by_bars = {line["bars"]: line for line in decay if line["family"] == family}
         cells = [
             "-" if is_absent(line["ic"]) else f"{line['ic']:+.3f} ±{line['high'] - line['ic']:.3f}"
-            for line in (by_hours[hour] for hour in hours)
+            for line in (by_bars[bars] for bars in ahead)
         ]
         rows.append([words(family), *cells])
-    return {"headings": [grid.label(hour) for hour in hours], "rows": rows}
+    return {"headings": [grid.label(bars) for bars in ahead], "rows": rows}
 
 
 def bucket_table(buckets: Sequence[Mapping[str, Any]]) -> dict[str, list] | None:

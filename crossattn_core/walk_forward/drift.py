@@ -40,7 +40,7 @@ def history_of_fit(panel: Panel, weight_T: NDArray[np.float32], experiment: Expe
     Bars before that would be scaled and multiplied by a weight of zero. The cut is on a whole block of the
     trailing volatility's sums (a week of hours).
     """
-    block = panel.grid.volatility_bars
+    block = panel.grid.block_bars
     behind = max(experiment.model.lookback, experiment.baselines.ridge_lags) + 2 * block
     start = max(int(np.argmax(weight_T > 0)) - behind, 0) // block * block
     if not start:

@@ -110,7 +110,7 @@ def rolling_ic(home: Home, experiment: Experiment, panel: Panel) -> pd.DataFrame
     signals: dict[str, NDArray[np.floating]] = {
         family: forecast_array(forecasts, panel, family, labels.trade_horizon) for family in experiment.retrain.families
     }
-    signals[BASELINE_SIGNAL] = _trailing_return(panel, experiment.baselines.momentum_hours)
+    signals[BASELINE_SIGNAL] = _trailing_return(panel, panel.grid.bars(experiment.baselines.momentum_hours))
     day_D = np.array(days, dtype="datetime64[D]")
     window = experiment.retrain.degraded_days
     columns = {}
@@ -131,9 +131,9 @@ def freshness(first: date, expected: date, present: set[date]) -> Freshness:
     return Freshness(expected, max(present, default=None), missing)
 
 
-def _trailing_return(panel: Panel, hours: int) -> NDArray[np.float64]:
+def _trailing_return(panel: Panel, bars: int) -> NDArray[np.float64]:
     signal_TN = np.full(panel.mark_price_TN.shape, np.nan)
-    signal_TN[hours:] = np.log(panel.mark_price_TN[hours:] / panel.mark_price_TN[:-hours])
+    signal_TN[bars:] = np.log(panel.mark_price_TN[bars:] / panel.mark_price_TN[:-bars])
     return signal_TN
 
 

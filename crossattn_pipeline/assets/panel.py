@@ -30,7 +30,7 @@ def panel_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         "feature_windows",
         description=(
             "The panel: time x asset x feature with masks, validated. Models read windows of "
-            f"{experiment.model.lookback} hours as indices into it, never as copies. "
+            f"{experiment.model.lookback} bars as indices into it, never as copies. "
             f"Features: {', '.join(experiment.features.names)}."
         ),
         kinds={"parquet", "numpy"},
@@ -93,8 +93,8 @@ def _coverage(line: Line) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "asset": line.experiment.symbols,
-            "tradable share of hours": panel.is_tradable_TN.mean(axis=0),
-            "fresh share of hours": panel.is_fresh_TN.mean(axis=0),
+            "tradable share of bars": panel.is_tradable_TN.mean(axis=0),
+            "fresh share of bars": panel.is_fresh_TN.mean(axis=0),
             "all features present": feature_share_N,
         }
     )

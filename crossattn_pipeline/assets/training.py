@@ -33,7 +33,7 @@ class TrainRequest(dg.Config):
 _OUTPUTS = {
     "retrain_plan": ("json", "For each day: retrain or carry, and why. One pure function of what is known at the day's start."),
     "rolling_model": ("pytorch", "The models in force from that day's 00:00 UTC on; they know nothing later."),
-    "forecasts": ("parquet", "Out-of-sample forecasts of each hour, from the model in force at the day's start."),
+    "forecasts": ("parquet", "Out-of-sample forecasts of each bar, from the model in force at the day's start."),
 }
 """Asset key -> kind and description."""
 

@@ -92,12 +92,12 @@ def test_a_family_without_a_network_has_no_gradient_and_one_without_attention_no
 
 @pytest.mark.parametrize(("bars", "weeks"), [(16, 0), (24 * 28 + 20, 0), (24 * 35 + 16, 1), (24 * 200, 4)])
 def test_sampled_rows_lie_behind_the_lookback_and_before_the_end(bars: int, weeks: int) -> None:
-    rows, back = sampled_rows(bars, 16)
+    rows, back = sampled_rows(bars, 16, 168)
     assert back == weeks
     assert rows[0] >= max(15, bars - 24 * 28)
     assert rows[-1] == bars - 1
     assert rows[0] - 15 - back * 168 >= 0
-    assert len(sampled_rows(10, 16)[0]) == 0
+    assert len(sampled_rows(10, 16, 168)[0]) == 0
 
 
 def test_evidence_is_stored_on_the_first_day_of_each_model_only(tmp_path: Path) -> None:

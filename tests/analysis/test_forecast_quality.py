@@ -23,12 +23,12 @@ def test_ic_is_the_plain_correlation_over_known_pairs() -> None:
     outcome_TN[::5, 2] = np.nan
     known = np.isfinite(outcome_TN[:, 2])
     expected = np.corrcoef(forecast_TN[known, 2], outcome_TN[known, 2])[0, 1]
-    table = ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS).set_index(["asset_id", "measure"])
+    table = ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS, block_bars=168).set_index(["asset_id", "measure"])
     assert table.loc[("c", "IC"), "value"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_average_row_is_the_mean_of_the_assets_and_lies_in_its_interval() -> None:
-    table = ic_table({"f": _pair(0.1)[0]}, _pair(0.1)[1], NAMES, 1, SETTINGS)
+    table = ic_table({"f": _pair(0.1)[0]}, _pair(0.1)[1], NAMES, 1, SETTINGS, block_bars=168)
     ic = table[table["measure"] == "IC"].set_index("asset_id")
     assert ic.loc["all", "value"] == pytest.approx(ic.loc[list(NAMES), "value"].mean())
     assert ic.loc["all", "low"] < 0.1 < ic.loc["all", "high"]
@@ -39,14 +39,20 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     covered = []
     for seed in range(60):
         forecast_TN, outcome_TN = _pair(0.1, bars=168 * 12, seed=seed)
-        row = ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS).query("asset_id == 'all' and measure == 'IC'").iloc[0]
+        row = (
+            ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS, block_bars=168)
+            .query("asset_id == 'all' and measure == 'IC'")
+            .iloc[0]
+        )
         covered.append(row["low"] <= 0.1 <= row["high"])
     assert np.mean(covered) >= 0.85
 
 
 def test_cross_sectional_and_rank_ic_are_named_and_see_a_perfect_ranking() -> None:
     forecast_TN = np.random.default_rng(1).standard_normal((500, 4))
-    table = ic_table({"f": forecast_TN}, np.exp(forecast_TN), NAMES, 24, SETTINGS).set_index(["asset_id", "measure"])
+    table = ic_table({"f": forecast_TN}, np.exp(forecast_TN), NAMES, 24, SETTINGS, block_bars=168).set_index(
+        ["asset_id", "measure"]
+    )
     assert table.loc[("all", "rank IC"), "value"] == pytest.approx(1.0)
     assert 0.5 < table.loc[("all", "cross-sectional IC"), "value"] < 1.0
 
@@ -55,23 +61,25 @@ def test_weeks_without_forecasts_widen_nothing() -> None:
     forecast_TN, outcome_TN = _pair(0.1)
     late_TN = np.concatenate([np.full((168 * 30, 4), np.nan), forecast_TN])
     outcomes_TN = np.concatenate([np.zeros((168 * 30, 4)), outcome_TN])
-    plain, late = (ic_table({"f": f}, o, NAMES, 1, SETTINGS) for f, o in ((forecast_TN, outcome_TN), (late_TN, outcomes_TN)))
+    plain, late = (
+        ic_table({"f": f}, o, NAMES, 1, SETTINGS, block_bars=168) for f, o in ((forecast_TN, outcome_TN), (late_TN, outcomes_TN))
+    )
     pd.testing.assert_frame_equal(plain, late)
 
 
 def test_a_gain_is_paired_so_a_common_signal_cancels() -> None:
     forecast_TN, outcome_TN = _pair(0.2)
-    gain, low, high = compare_ic(forecast_TN, forecast_TN, outcome_TN, SETTINGS)
+    gain, low, high = compare_ic(forecast_TN, forecast_TN, outcome_TN, SETTINGS, block_bars=168)
     assert (gain, low, high) == (0.0, 0.0, 0.0)
     noise_TN = np.random.default_rng(5).standard_normal(forecast_TN.shape)
-    gain, low, _ = compare_ic(forecast_TN, noise_TN, outcome_TN, SETTINGS)
+    gain, low, _ = compare_ic(forecast_TN, noise_TN, outcome_TN, SETTINGS, block_bars=168)
     assert low > 0.1
     assert gain == pytest.approx(0.2, abs=0.05)
 
 
 def test_too_few_weeks_give_no_interval() -> None:
     forecast_TN, outcome_TN = _pair(0.2, bars=168 * 3)
-    assert ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS)["low"].isna().all()
+    assert ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS, block_bars=168)["low"].isna().all()
 
 
 def test_a_forecast_of_an_unknown_asset_is_refused() -> None:

@@ -43,7 +43,7 @@ def test_the_ic_of_a_forecast_of_the_next_hour_decays_with_the_horizon():
         outcome[: -horizon + 1 or None, :, h] = (
             hourly[: -horizon + 1 or None] + total[horizon - 1 :] - total[: -horizon + 1 or None]
         )
-    found = decay_by_horizon({"own": forecast}, outcome, hours).set_index("hours")
+    found = decay_by_horizon({"own": forecast}, outcome, hours).set_index("bars")
     assert found["ic"].tolist() == pytest.approx([np.sqrt(0.5 / h) for h in hours], abs=0.05)
     assert ((found["low"] < found["ic"]) & (found["ic"] < found["high"])).all()
 

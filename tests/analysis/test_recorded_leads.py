@@ -36,7 +36,7 @@ def _candles(folder: str) -> dict[str, pd.DataFrame]:
 
 def _tested(scaled_TN: np.ndarray, symbols: tuple[str, ...], bars_a_day: int) -> LeadLag:
     groups = (LeaderGroup(MARKET, tuple(range(len(symbols)))),)
-    return lead_lag(scaled_TN, symbols, max_lag=24, permutations=200, groups=groups, bars_a_day=bars_a_day)
+    return lead_lag(scaled_TN, symbols, max_lag=24, permutations=200, groups=groups, bars_per_day=bars_a_day)
 
 
 def _in_returns(tested: LeadLag, symbols: tuple[str, ...]) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def test_the_whole_gate_names_leads_of_a_minute_that_nobody_who_pays_can_trade(s
     candles = _candles("binance_1m")
     panel, open_TN = _panel(candles), candles["open"].to_numpy()
     symbols = tuple(candles["close"].columns)
-    experiment = planted_experiment(panel, {"model": {"lag_prior": 1.0}})
+    experiment = planted_experiment(panel, {"model": {"lag_prior": 2.0}})
     bars = len(panel.as_of_T)
     model = fit_model("attention", FitRequest(panel, int(0.8 * bars), np.ones(bars, dtype=np.float32), seed), experiment)
     assert isinstance(model, FittedNetwork)

@@ -193,7 +193,7 @@ def test_a_daily_file_is_read_by_the_sessions_date_or_by_its_bell(tmp_path, stam
 def test_the_same_daily_candles_under_a_second_name_are_refused(tmp_path):
     (tmp_path / "yahoo_1d").mkdir()
     rows = plain_candles(AAPL, datetime(2025, 1, 1), datetime(2025, 4, 1), timedelta(days=1))
-    rows = rows.rename(columns={"opened_at": "timestamp"})
+    rows = rows.rename(columns={"opened_at": "timestamp"}).drop(columns="asset_id")
     for symbol in ("AAPL", "MSFT"):
         rows.to_parquet(tmp_path / f"yahoo_1d/{symbol}.parquet")
     grid = Grid(bar="1d")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossattn_core.days import grid
 from crossattn_core.errors import ContractError, HistoryError
+from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import ROW_ARRAYS, Panel
 from crossattn_core.panel.store import chain_hash, export_days, exported_days, open_panel
@@ -57,7 +57,7 @@ def test_every_array_with_an_entry_a_row_is_named_once(home: Home) -> None:
 def test_the_panel_holds_every_hour_of_every_asset(home: Home) -> None:
     export(home, [(FIRST, LAST)])
     panel = open_panel(home, EXPERIMENT)
-    assert np.array_equal(panel.as_of_T, grid(FIRST, LAST))
+    assert np.array_equal(panel.as_of_T, HOURLY.rows(FIRST, LAST))
     assert panel.feature_TNF.shape == (24 * 7, len(EXPERIMENT.assets), len(EXPERIMENT.features.names))
     assert panel.feature_TNF.dtype == np.float32
     assert not panel.feature_TNF.flags.writeable
@@ -110,7 +110,7 @@ def test_the_chain_names_every_prefix(home: Home) -> None:
     for day, value in chain.items():
         prefix = open_panel(home, EXPERIMENT, last=day)
         assert prefix.content_hash == value
-        assert prefix.as_of_T[-1] == grid(day, day)[-1]
+        assert prefix.as_of_T[-1] == HOURLY.rows(day, day)[-1]
 
 
 def test_a_changed_day_changes_the_chain_from_there_on_and_rebuilds_the_cache(home: Home) -> None:
@@ -261,7 +261,7 @@ def test_a_mark_that_jumps_between_two_exports_is_refused(home: Home) -> None:
 def test_the_export_leaves_the_arrays_ready_to_be_mapped(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     export(home, [(FIRST, LAST)])
     monkeypatch.setattr("crossattn_core.panel.cache.read_day", _unread)
-    assert open_panel(home, EXPERIMENT).as_of_T[-1] == grid(LAST, LAST)[-1]
+    assert open_panel(home, EXPERIMENT).as_of_T[-1] == HOURLY.rows(LAST, LAST)[-1]
 
 
 def _unread(*_: object) -> None:

@@ -110,7 +110,7 @@ def test_correlation_by_regime_is_the_plain_one_over_common_hours() -> None:
         }
     )
     calm, stress = correlation_by_regime(return_TN, as_of_T, windows)
-    assert (calm.name, calm.hours, stress.name, stress.hours) == ("calm", 240, "stress", 480)
+    assert (calm.name, calm.bars, stress.name, stress.bars) == ("calm", 240, "stress", 480)
     rows = slice(240, 480)
     both = np.isfinite(return_TN[rows, :2]).all(axis=1)
     expected = np.corrcoef(return_TN[rows][both][:, :2].T)[0, 1]

@@ -149,6 +149,8 @@ def _spoilt(fault: str) -> Answer | None:
         return Answer(HTML, 500, "text/html")
     if fault == "503":
         return Answer(b"", 503, "text/plain")
+    if fault == "401":
+        return Answer(b'{"finance":{"result":null,"error":{"code":"Unauthorized","description":"Invalid Crumb"}}}', 401)
     if fault == "403":
         return Answer(HTML, 403, "text/html")
     if fault == "empty_body":

@@ -35,6 +35,10 @@ class YahooServer(FaultyServer):
         self.dividends: dict[str, list[tuple[datetime, float]]] = {}
         """Symbol -> (opening bell of the ex-date, amount a share)."""
         self.dividend_currency = ""
+        self.renamed: dict[str, str] = {}
+        """Symbol -> the one that its response names."""
+        self.splits: dict[str, list[tuple[datetime, float]]] = {}
+        """Symbol -> (opening bell of the day, new shares for an old one)."""
 
     def charts_asked(self) -> list[str]:
         """Symbols of the chart requests, faults included."""
@@ -87,6 +91,7 @@ class YahooServer(FaultyServer):
     def _result(self, symbol: str, rows: pd.DataFrame, query: dict[str, str]) -> dict:
         quote = {name: rows[name].tolist() for name in ("open", "high", "low", "close", "volume")}
         meta = {
+            "symbol": self.renamed.get(symbol, symbol),
             "currency": "USD",
             "instrumentType": "EQUITY",
             "exchangeTimezoneName": "America/New_York",
@@ -111,7 +116,13 @@ class YahooServer(FaultyServer):
             if int(query["period1"]) <= stamp < int(query["period2"]) and ex_at <= self.clock():
                 other = {"currency": self.dividend_currency} if self.dividend_currency else {}
                 paid[str(stamp)] = {"amount": amount, "date": stamp} | other
-        return {"events": {"dividends": paid}} if paid and "div" in query.get("events", "") else {}
+        split = {}
+        for at, ratio in self.splits.get(symbol, ()):
+            stamp = int(at.replace(tzinfo=UTC).timestamp())
+            if int(query["period1"]) <= stamp < int(query["period2"]):
+                split[str(stamp)] = {"date": stamp, "numerator": ratio, "denominator": 1, "splitRatio": f"{ratio:g}:1"}
+        events = ({"dividends": paid} if paid else {}) | ({"splits": split} if split else {})
+        return {"events": events} if events and "div" in query.get("events", "") else {}
 
     def _sessions(self, query: dict[str, str]) -> list[list[dict]]:
         opens, closes = (bells.astype("datetime64[s]").astype(np.int64) for bells in session_bounds("XNYS"))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.days import grid
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
+from crossattn_core.grid import HOURLY
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
@@ -47,7 +47,7 @@ def synthetic_panel(
     feature_TNF[:, :, 0] = return_TN
     feature_TNF[~fresh_TN] = np.nan
     return Panel(
-        as_of_T=grid(FIRST_DAY, FIRST_DAY + timedelta(days=days - 1)),
+        as_of_T=HOURLY.rows(FIRST_DAY, FIRST_DAY + timedelta(days=days - 1)),
         asset_ids=tuple(f"bybit:linear:A{n}USDT" for n in range(assets)),
         features=features,
         feature_TNF=feature_TNF,

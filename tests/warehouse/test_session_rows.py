@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossattn_core.days import grid
+from crossattn_core.grid import HOURLY
 from crossattn_core.warehouse.sources import session_rows
 
 
@@ -20,7 +20,7 @@ def closes(day: date) -> list[str]:
 def test_the_calendar_that_never_closes_is_the_grid(first: date, days: int) -> None:
     last = first + timedelta(days)
     rows = session_rows([], first, last)
-    assert np.array_equal(rows["closed_at"].to_numpy().astype("datetime64[us]"), grid(first, last))
+    assert np.array_equal(rows["closed_at"].to_numpy().astype("datetime64[us]"), HOURLY.rows(first, last))
 
 
 @settings(deadline=None)  # the first example builds the calendar

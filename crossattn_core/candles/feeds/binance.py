@@ -1,7 +1,7 @@
 """Binance's USDT perpetuals: read from files, without a live feed."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 
 from crossattn_core.candles.feeds.feed import Feed
 from crossattn_core.candles.feeds.retry import Backoff
@@ -32,6 +32,7 @@ VENUES.add(
         calendar=lambda asset: ALWAYS_OPEN,
         categories={"linear": ("candles", "funding"), "spot": ("candles",)},
         market="crypto",
+        since=date(2017, 7, 1),
         open_api=no_live_feed,
         costs=VenueCosts(fee_bps=5.0, half_spread_bps=1.0, slippage_bps=3.5),
     ),

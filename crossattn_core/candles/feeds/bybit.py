@@ -13,9 +13,9 @@ https://bybit-exchange.github.io/docs/v5/market/kline. What this module knows ab
 import difflib
 import json
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,13 +25,15 @@ from crossattn_core.candles.feeds.feed import CANDLE_COLUMNS, COLUMNS, Feed, emp
 from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end, page_windows, whole_pages
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_naive
-from crossattn_core.errors import ExperimentError, PermanentFeedError
+from crossattn_core.errors import ExperimentError, PermanentFeedError, TransientFeedError
 from crossattn_core.experiment import FeedSettings, VenueCosts
 from crossattn_core.grid import BarName
 from crossattn_core.trading_calendar import ALWAYS_OPEN
 from crossattn_core.universe import VENUES, Asset, Venue
 
 __all__ = ["BybitFeed"]
+
+Parsed = TypeVar("Parsed")
 
 _KLINE_LIMIT = 1000
 _FUNDING_LIMIT = 200
@@ -40,6 +42,8 @@ _BLOCK_REST_SECONDS = 600.0
 _RATE_LIMITED = {10006, 10018, 10429}
 _TRANSIENT = {10000, 10002, 10016, 30034, 30035, 130035, 130150}
 _REGION = {10009, 10024}
+_ENDED = ("Closed", "Settling", "Delivering")
+"""Statuses of a contract that trades no more."""
 _EPOCH = datetime(1970, 1, 1)
 _INTERVAL_OF: dict[BarName, str] = {
     "1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "4h": "240", "1d": "D",
@@ -87,7 +91,7 @@ class BybitFeed(Feed):
         """The server's clock: that of its newest response plus the time since; read once at the start."""
         with self._clock_lock:
             if self._server_time is None:
-                self._get("/v5/market/time", {}, "server time")
+                self._get("/v5/market/time", {}, "server time", dict)
             assert self._server_time is not None
             moment, received_at = self._server_time
             return (moment + timedelta(seconds=self._backoff.monotonic() - received_at)).replace(tzinfo=UTC)
@@ -110,11 +114,9 @@ class BybitFeed(Feed):
         first, last = _milliseconds(start) + 1, _milliseconds(end)
         while first <= last:
             query = {"category": asset.category, "symbol": asset.symbol, "startTime": first, "endTime": last}
-            rows = self._get("/v5/market/funding/history", query | {"limit": _FUNDING_LIMIT}, asset.asset_id)["list"]
-            moments = [int(row["fundingRateTimestamp"]) for row in rows]
-            settled |= {
-                moment: float(row["fundingRate"]) for moment, row in zip(moments, rows, strict=True) if first <= moment <= last
-            }
+            rows = self._get("/v5/market/funding/history", query | {"limit": _FUNDING_LIMIT}, asset.asset_id, _settlements)
+            moments = [moment for moment, _ in rows]
+            settled |= {moment: rate for moment, rate in rows if first <= moment <= last}
             if len(rows) < _FUNDING_LIMIT:
                 break
             last = min(moments) - 1
@@ -141,13 +143,13 @@ class BybitFeed(Feed):
     def delisted(self, asset: Asset) -> datetime | None:
         """When a closed contract was delivered; none for one that trades."""
         row = self._instrument(asset)
-        return _instant(row.get("deliveryTime")) if row.get("status") == "Closed" else None
+        return _instant(row.get("deliveryTime")) if row.get("status") in _ENDED else None
 
     def _instrument(self, asset: Asset) -> dict[str, Any]:
         row = self._category(asset.category).get(asset.symbol)
-        if row is None and asset.category != "spot":
-            # Without a filter only what trades is listed.
-            row = self._category(asset.category, "Closed").get(asset.symbol)
+        # Without a filter only what trades is listed.
+        for status in _ENDED if row is None and asset.category != "spot" else ():
+            row = row or self._category(asset.category, status).get(asset.symbol)
         if row is None:
             raise PermanentFeedError(_unknown(asset, self._category(asset.category)))
         if row.get("status") == "PreLaunch":
@@ -164,11 +166,12 @@ class BybitFeed(Feed):
                 query: dict[str, Any] = {"category": category, "limit": 1000} | ({"status": status} if status else {})
                 if cursor:
                     query["cursor"] = cursor
-                page = self._get("/v5/market/instruments-info", query, f"{category} instruments")
-                found |= {row["symbol"]: row for row in page["list"]}
-                cursor = page.get("nextPageCursor") or ""
+                listed, cursor = self._get("/v5/market/instruments-info", query, f"{category} instruments", _instruments)
+                found |= listed
                 if not cursor:
                     break
+            if not found and not status:
+                raise TransientFeedError(f"Bybit lists no {category} instrument at all just now; try again later")
             self._instruments[key] = found
         return self._instruments[key]
 
@@ -181,30 +184,36 @@ class BybitFeed(Feed):
             "end": _milliseconds(window.last_open),
             "limit": _KLINE_LIMIT,
         }
-        page = self._get("/v5/market/kline", query, asset.asset_id)
-        if page.get("symbol", asset.symbol) != asset.symbol:
-            raise PermanentFeedError(f"{asset.asset_id}: Bybit responded with {page['symbol']}; nothing of it was stored")
-        rows = [row for row in reversed(page["list"]) if query["start"] <= int(row[0]) <= query["end"]]
-        if not rows:
+        symbol, columns, server_time = self._get("/v5/market/kline", query, asset.asset_id, _klines)
+        if symbol not in (None, asset.symbol):
+            raise PermanentFeedError(f"{asset.asset_id}: Bybit responded with {symbol}; nothing of it was stored")
+        is_asked = (columns[0] >= query["start"]) & (columns[0] <= query["end"])
+        if not is_asked.any():
             return empty_rows("candles")
-        columns = list(zip(*rows, strict=True))
-        opened = [_EPOCH + timedelta(milliseconds=int(moment)) for moment in columns[0]]
+        columns = [column[is_asked] for column in columns]
+        opened = [_EPOCH + timedelta(milliseconds=moment) for moment in columns[0].tolist()]
         table = pd.DataFrame({"opened_at": np.array(opened, "datetime64[us]")})
         table["closed_at"] = np.array([bar_end(moment, self._interval) for moment in opened], "datetime64[us]")
         for name, values in zip(("open", "high", "low", "close", "volume", "turnover"), columns[1:7], strict=True):
-            table[name] = np.array(values, dtype=float)
+            table[name] = values
         if asset.category == "inverse":
             # Inverse contracts count dollars and pay coins: their volume is quote, their turnover base.
             table["volume"], table["turnover"] = table["turnover"], table["volume"].copy()
         table["asset_id"], table["fetched_at"] = asset.asset_id, self._fetched_at()
-        is_closed = table["closed_at"] <= page["server_time"]
+        is_closed = table["closed_at"] <= server_time
         return table.loc[is_closed, list(CANDLE_COLUMNS)]
 
-    def _get(self, path: str, query: dict[str, Any], what: str) -> dict[str, Any]:
-        """The ``result`` of one request, plus ``server_time``."""
-        return with_retries(
-            lambda: self._attempt(path, query, what), what, self._settings.max_attempts, self.traffic, self._backoff
-        )
+    def _get(self, path: str, query: dict[str, Any], what: str, parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
+        """What ``parse`` makes of the ``result`` of one request, plus ``server_time``; one that it cannot read is sent again."""
+
+        def attempt() -> Parsed:
+            result = self._attempt(path, query, what)
+            try:
+                return parse(result)
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+                raise RetryableError(f"a response of another shape ({type(error).__name__}: {error})"[:120]) from error
+
+        return with_retries(attempt, what, self._settings.max_attempts, self.traffic, self._backoff)
 
     def _attempt(self, path: str, query: dict[str, Any], what: str) -> dict[str, Any]:
         self._breaker.check()
@@ -230,7 +239,7 @@ class BybitFeed(Feed):
         try:
             payload = json.loads(body)
             code, moment = int(payload["retCode"]), int(payload["time"])
-            result = payload["result"] or {}
+            result: dict[str, Any] = dict(payload["result"] or {})
         except (ValueError, KeyError, TypeError) as error:
             raise RetryableError(f"not Bybit's JSON ({response.headers.get('Content-Type', 'no content type')})") from error
         self._refuse(code, str(payload.get("retMsg", "")), what, response)
@@ -280,12 +289,32 @@ VENUES.add(
         calendar=lambda asset: ALWAYS_OPEN,
         categories={"linear": ("candles", "funding"), "inverse": ("candles", "funding"), "spot": ("candles",)},
         market="crypto",
+        since=date(2018, 1, 1),
         open_api=lambda settings, clock, backoff, grid: BybitFeed(settings, interval=_INTERVAL_OF[grid.bar], backoff=backoff),
         costs=VenueCosts(fee_bps=5.5, half_spread_bps=1.0, slippage_bps=3.5),
         url="https://api.bybit.com",
         requests_per_second=120.0,  # the public limit is 600 in 5 s
     ),
 )
+
+
+def _klines(result: dict[str, Any]) -> tuple[str | None, list[np.ndarray], datetime]:
+    """(symbol, opening instants in ms and six columns of numbers, oldest first, the server's time)."""
+    rows = result["list"][::-1]
+    if any(len(row) != 7 for row in rows):
+        raise ValueError("a kline that is no list of seven")
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
+    opened = np.array([int(moment) for moment in columns[0]], dtype=np.int64)
+    return result.get("symbol"), [opened, *(np.array(values, dtype=float) for values in columns[1:])], result["server_time"]
+
+
+def _settlements(result: dict[str, Any]) -> list[tuple[int, float]]:
+    return [(int(row["fundingRateTimestamp"]), float(row["fundingRate"])) for row in result["list"]]
+
+
+def _instruments(result: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
+    """(symbol -> row, cursor of the next page)."""
+    return {row["symbol"]: row for row in result["list"]}, result.get("nextPageCursor") or ""
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -298,7 +327,10 @@ def _instant(milliseconds: str | None) -> datetime | None:
 
 
 def _unknown(asset: Asset, known: dict[str, dict[str, Any]]) -> str:
-    near = difflib.get_close_matches(asset.symbol, known, n=1, cutoff=0.0)
+    # Cheap coins are traded by the thousand: 1000PEPEUSDT.
+    bare = asset.symbol.lstrip("0123456789")
+    near = sorted(name for name in known if name.lstrip("0123456789") == bare)
+    near = near or difflib.get_close_matches(asset.symbol, known, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]}? " if near else ""
     return (
         f"{asset.asset_id}: Bybit has no {asset.category} instrument of this name; {hint}"

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from crossattn_core.candles.scale import Split
 from crossattn_core.universe import Asset, Kind, VenueName
 
 __all__ = [
@@ -131,6 +132,18 @@ class Feed(ABC):
     def origin(self, asset: Asset) -> dict[str, object]:
         """Where the asset's candles come from (host, folder, interval, adjustment), for the ledger; ready for JSON."""
 
+    def splits(self, asset: Asset) -> tuple[Split, ...]:
+        """The splits that the source told of with the asset's candles."""
+        return ()
+
+    def reach(self, asset: Asset) -> datetime | None:
+        """The oldest instant from which on the source still gives candles; none where it gives them from the listing on."""
+        return None
+
+    def version(self, asset: Asset, kind: Kind = "candles") -> str | None:
+        """Names what a source that can change as a whole now holds; days stored from another version are read again."""
+        return None
+
     def listed(self, asset: Asset) -> datetime | None:
         """When the asset began to trade, where the source says so: before it, no candle is expected."""
         return None
@@ -156,10 +169,13 @@ def empty_rows(kind: Kind) -> pd.DataFrame:
 
 
 def known_rows(kind: Kind, rows: pd.DataFrame, asset: Asset, start: datetime, end: datetime, now: datetime) -> pd.DataFrame:
-    """Those of the asset's rows that lie in (start, end] and are known at ``now`` (naive UTC), stamped as fetched then."""
+    """Those of the asset's rows that lie in (start, end] and are known at ``now`` (naive UTC), stamped as fetched then.
+
+    A column ``fault`` (a key of ``quality.REASONS``, '' for none) names the rows that the feed itself found unusable.
+    """
     keep = (rows[KEYS[kind]] > start) & (rows[KEYS[kind]] <= min(end, now))
     kept = rows[keep].assign(asset_id=asset.asset_id, fetched_at=pd.Timestamp(now).as_unit("us"))
-    return kept[list(COLUMNS[kind])].reset_index(drop=True)
+    return kept[[*COLUMNS[kind], *(["fault"] if "fault" in rows else [])]].reset_index(drop=True)
 
 
 def newest_complete_day(now: datetime, publication_lag: timedelta = timedelta(0)) -> date:

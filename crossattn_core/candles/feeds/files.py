@@ -14,22 +14,31 @@ s, ms, us or ns since 1970; without a zone it means UTC), ``open``,
 the day, or any instant of it, UTC) and ``amount`` (quote currency a share, on the scale of the prices; one row an ex-date);
 leave it out where prices are adjusted for dividends already. When a candle closed follows from the venue's
 calendar: its length later, and at the bell for the last of a session. A daily candle of an exchange has the session's date
-(midnight) or opening bell as its timestamp and runs from bell to bell. Rows are handed on as they are; the ingest
-refuses what breaks a rule.
+(midnight) or opening bell as its timestamp and runs from bell to bell.
+
+What a file holds is decided by its rows: their place (not an index that was written beside them; a time index is read as the
+time), their spacing (candles of another length are refused), the unit of each count, and a column ``symbol`` where there is one.
+A candle that closes after the file was written was still forming then and is left for the next one. A file that changed is read
+again as a whole: what differs is noted as a revision. Rows are handed on as they are; the ingest refuses what breaks a rule.
 """
 
 import difflib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import KEYS, PRICE_COLUMNS, Feed, empty_rows, known_rows
+from crossattn_core.candles.feeds.candle_file import (
+    SUFFIXES,
+    FileRows,
+    read_candles,
+    read_payments,
+    spacing_faults,
+)
+from crossattn_core.candles.feeds.feed import KEYS, Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.registry import FEEDS
-from crossattn_core.days import to_naive
+from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import Experiment
 from crossattn_core.grid import HOURLY, Grid
@@ -38,7 +47,11 @@ from crossattn_core.universe import VENUES, Asset, Kind
 
 __all__ = ["FilesFeed"]
 
-_SUFFIXES = (".parquet", ".csv")
+_PAYMENTS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+    "funding": (("settled_at", "timestamp"), ("rate", "funding_rate"), "rate"),
+    "dividends": (("ex_date", "timestamp"), ("amount",), "amount"),
+}
+"""Kind -> the file's names of the instant, of the value, and ours of the value."""
 
 
 @FEEDS.register("files")
@@ -65,7 +78,7 @@ class FilesFeed(Feed):
     def __init__(self, folder: Path, clock: Callable[[], datetime], grid: Grid = HOURLY) -> None:
         super().__init__()
         self._folder, self._clock, self._grid = folder, clock, grid
-        self._read: dict[Path, tuple[int, pd.DataFrame]] = {}
+        self._read: dict[tuple[Path, str], tuple[str, FileRows]] = {}
 
     def now(self) -> datetime:
         """The injected clock: a folder has none of its own."""
@@ -79,127 +92,102 @@ class FilesFeed(Feed):
         """Where the files lie."""
         return {"folder": str(self._folder)}
 
-    def listed(self, asset: Asset) -> datetime | None:
-        """When the asset's first candle in the file opened."""
-        rows = self._candle_rows(asset)
-        return rows["opened_at"].min().to_pydatetime() if len(rows) else None
+    def version(self, asset: Asset, kind: Kind = "candles") -> str | None:
+        """Size and time of the file; none where there is none."""
+        path = self._path(asset, kind)
+        return None if path is None else _version(path)
 
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Candles with closed_at in (start, end] that are closed by the clock, as they are in the file."""
         self.traffic.count_request()
-        return known_rows("candles", self._candle_rows(asset), asset, start, end, to_naive(self._clock()))
+        path = self._path(asset, "candles")
+        if path is None:
+            raise PermanentFeedError(self._absent(asset))
+        return self._known("candles", self._cached(path, asset, self._candle_rows), asset, start, end)
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Settlements in (start, end]; none when there is no file for the asset: the ledger counts what is missing."""
-        rows = self._payments("funding", asset, ("settled_at", "timestamp"), ("rate", "funding_rate"))
-        return known_rows("funding", rows, asset, start, end, to_naive(self._clock()))
+        return self._payments("funding", asset, start, end)
 
     def dividends(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Dividends with ex_at in (start, end]; none when there is no file for the asset."""
-        rows = self._payments("dividends", asset, ("ex_date", "timestamp"), ("amount",))
-        rows = rows.assign(ex_at=opening_bells(asset.calendar, rows["ex_at"].to_numpy()))
-        return known_rows("dividends", rows, asset, start, end, to_naive(self._clock()))
+        return self._payments("dividends", asset, start, end)
 
-    def _payments(self, kind: Kind, asset: Asset, times: tuple[str, ...], values: tuple[str, ...]) -> pd.DataFrame:
-        """Instants and amounts of a payment file, by the columns of ``kind``; ``times`` and ``values`` are the file's names."""
+    def _payments(self, kind: Kind, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         self.traffic.count_request()
-        path = _file_of(self._folder / f"{_prefix(asset)}_{kind}", asset.symbol) if kind in asset.series else None
+        path = self._path(asset, kind) if kind in asset.series else None
         if path is None:
             return empty_rows(kind)
 
-        def read(path: Path) -> pd.DataFrame:
-            table = _table(path)
-            paid = pd.to_numeric(table[_column(path, table, *values)], errors="coerce").astype(float)
-            return pd.DataFrame({KEYS[kind]: _instants(path, table, *times), "amount" if kind == "dividends" else "rate": paid})
+        def read(path: Path, asset: Asset) -> FileRows:
+            times, values, name = _PAYMENTS[kind]
+            held = read_payments(path, asset, KEYS[kind], times, values, name, _since(asset))
+            if kind == "funding":
+                return held
+            ex_at = opening_bells(asset.calendar, held.rows["ex_at"].to_numpy())
+            return FileRows(held.rows.assign(ex_at=ex_at), held.written_at)
 
-        return self._cached(path, read)
+        return self._known(kind, self._cached(path, asset, read), asset, start, end)
 
-    def _candle_rows(self, asset: Asset) -> pd.DataFrame:
+    def _known(self, kind: Kind, held: FileRows, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
+        now = to_naive(self._clock())
+        closed_by = end if held.written_at is None else min(end, held.written_at)
+        return known_rows(kind, held.rows, asset, start, closed_by, now)
+
+    def _candle_rows(self, path: Path, asset: Asset) -> FileRows:
+        held = read_candles(path, asset, _since(asset))
+        stamp_T = held.rows["opened_at"].to_numpy()
+        if self._grid.bar == "1d":
+            opened_T, closed_T = session_days(asset.calendar, stamp_T)
+        else:
+            opened_T, closed_T = stamp_T, closing_times(asset.calendar, stamp_T, self._grid.step)
+        rows = held.rows.assign(opened_at=opened_T, closed_at=closed_T)
+        is_placed_T = rows["fault"].to_numpy() == ""
+        fault_T = spacing_faults(path, asset, self._grid, opened_T[is_placed_T])
+        rows.loc[is_placed_T, "fault"] = fault_T
+        return FileRows(rows, held.written_at)
+
+    def _path(self, asset: Asset, kind: Kind) -> Path | None:
+        series = self._grid.bar if kind == "candles" else kind
+        folder = self._folder / f"{_prefix(asset)}_{series}"
+        return next((path for suffix in SUFFIXES if (path := folder / f"{asset.symbol}{suffix}").is_file()), None)
+
+    def _absent(self, asset: Asset) -> str:
         if not self._folder.is_dir():
-            raise PermanentFeedError(
+            return (
                 f"{self._folder}: no such folder; feed.folder must name the root of the candle files "
                 f"(<venue>_{self._grid.bar}/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
             )
         folder = self._folder / f"{_prefix(asset)}_{self._grid.bar}"
-        path = _file_of(folder, asset.symbol)
-        if path is None:
-            raise PermanentFeedError(_absent(folder, asset))
-        rows = self._cached(path, _candle_rows)
-        stamp_T = rows["opened_at"].to_numpy()
-        if self._grid.bar == "1d":
-            opened_T, closed_T = session_days(asset.calendar, stamp_T)
-            return rows.assign(opened_at=opened_T, closed_at=closed_T)
-        return rows.assign(closed_at=closing_times(asset.calendar, stamp_T, self._grid.step))
+        if not folder.is_dir():
+            return (
+                f"{folder}: no such folder, so there are no candles of {asset.asset_id}; put {asset.symbol}.parquet or "
+                f"{asset.symbol}.csv there, or drop the symbol"
+            )
+        present = sorted({path.stem for path in folder.iterdir() if path.suffix in SUFFIXES})
+        near = difflib.get_close_matches(asset.symbol, present, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]}? Present: {', '.join(present)}. " if near else "the folder holds no candle file. "
+        return f"{folder}: no file for {asset.symbol}; {hint}Add {asset.symbol}.parquet or drop the symbol"
 
-    def _cached(self, path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
-        changed = path.stat().st_mtime_ns
-        held = self._read.get(path)
-        if held is None or held[0] != changed:
-            held = (changed, read(path))
-            self._read[path] = held
+    def _cached(self, path: Path, asset: Asset, read: Callable[[Path, Asset], FileRows]) -> FileRows:
+        key, version = (path, asset.asset_id), _version(path)
+        held = self._read.get(key)
+        if held is None or held[0] != version:
+            held = (version, read(path, asset))
+            self._read[key] = held
         return held[1]
+
+
+def _version(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} bytes of {status.st_mtime_ns}"
+
+
+def _since(asset: Asset) -> datetime:
+    return bounds(VENUES.get(asset.venue).since)[0]
 
 
 def _prefix(asset: Asset) -> str:
     """Folder name of the asset's venue, with the category where it is not the venue's default."""
     is_default = asset.category == VENUES.get(asset.venue).default_category
     return asset.venue if is_default else f"{asset.venue}_{asset.category}"
-
-
-def _file_of(folder: Path, symbol: str) -> Path | None:
-    return next((path for suffix in _SUFFIXES if (path := folder / f"{symbol}{suffix}").is_file()), None)
-
-
-def _absent(folder: Path, asset: Asset) -> str:
-    if not folder.is_dir():
-        return (
-            f"{folder}: no such folder, so there are no candles of {asset.asset_id}; put {asset.symbol}.parquet or "
-            f"{asset.symbol}.csv there, or drop the symbol"
-        )
-    present = sorted({path.stem for path in folder.iterdir() if path.suffix in _SUFFIXES})
-    near = difflib.get_close_matches(asset.symbol, present, n=1, cutoff=0.0)
-    hint = f"did you mean {near[0]}? Present: {', '.join(present)}. " if near else "the folder holds no candle file. "
-    return f"{folder}: no file for {asset.symbol}; {hint}Add {asset.symbol}.parquet or drop the symbol"
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise PermanentFeedError(f"{path}: cannot be read as {path.suffix[1:]} ({error}); replace the file") from error
-
-
-def _candle_rows(path: Path) -> pd.DataFrame:
-    table = _table(path)
-    opened = _instants(path, table, "opened_at", "timestamp")
-    missing = [name for name in (*PRICE_COLUMNS, "volume") if name not in table]
-    if missing:
-        raise PermanentFeedError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    rows = pd.DataFrame({"opened_at": opened})
-    for name in (*PRICE_COLUMNS, "volume", "turnover"):
-        rows[name] = pd.to_numeric(table[name], errors="coerce").astype(float) if name in table else np.nan
-    return rows
-
-
-def _epoch_unit(counts: pd.Series) -> Literal["s", "ms", "us", "ns"]:
-    """The unit of instants since 1970, recognised by size: each is good for the years 1973 to 5138."""
-    largest = counts.abs().max()
-    return "s" if largest < 1e11 else "ms" if largest < 1e14 else "us" if largest < 1e17 else "ns"
-
-
-def _column(path: Path, table: pd.DataFrame, *names: str) -> str:
-    """The first of ``names`` that the file has."""
-    name = next((name for name in names if name in table), None)
-    if name is None:
-        raise PermanentFeedError(f"{path}: no column {' or '.join(names)}; it has {', '.join(map(str, table.columns))}")
-    return name
-
-
-def _instants(path: Path, table: pd.DataFrame, *names: str) -> np.ndarray:
-    name = _column(path, table, *names)
-    try:
-        unit = _epoch_unit(table[name]) if pd.api.types.is_numeric_dtype(table[name]) else None
-        moments = pd.to_datetime(table[name], utc=True, unit=unit)
-    except (ValueError, TypeError) as error:
-        raise PermanentFeedError(f"{path}: column {name} holds no instants ({error}); use ISO 8601 in UTC") from error
-    return moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]")

@@ -27,7 +27,8 @@ import pandas as pd
 
 from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
-from crossattn_core.days import to_aware, to_naive
+from crossattn_core.candles.scale import Split
+from crossattn_core.days import bounds, to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
 from crossattn_core.experiment import FeedSettings, VenueCosts
 from crossattn_core.grid import Grid
@@ -49,6 +50,8 @@ _WORDS = {"1h": "hourly", "1d": "daily"}
 _BURST = 8.0
 _BLOCK_REST_SECONDS = 600.0
 _CHART = "/v8/finance/chart/"
+_PASSING = {401, 408, 425}
+"""Client errors that a later attempt does not meet: a stale session, a time-out, a request that came too early."""
 
 
 class YahooFeed(Feed):
@@ -90,6 +93,7 @@ class YahooFeed(Feed):
         self._first_trade: dict[str, datetime] = {}
         self._fetched_dividends: dict[str, list[_FetchedDividends]] = {}
         self._newest_dividends = _amounts(None)
+        self._splits: dict[str, dict[datetime, Split]] = {}
         self._session: Any = None
 
     def now(self) -> datetime:
@@ -155,6 +159,26 @@ class YahooFeed(Feed):
         rows = pd.DataFrame({"ex_at": opened_T, "amount": held.amounts.to_numpy(dtype=float)})
         return known_rows("dividends", rows, asset, start, end, to_naive(self.now()))
 
+    def splits(self, asset: Asset) -> tuple[Split, ...]:
+        """Every split that came with the asset's candles so far."""
+        return tuple(self._splits.get(asset.asset_id, {}).values())
+
+    def reach(self, asset: Asset) -> datetime | None:
+        """The first midnight from which on a request is not refused."""
+        kept = to_naive(self.now()) - timedelta(days=_REACH_DAYS[self._interval] - 1)
+        return bounds(kept.date() + timedelta(days=1))[0]
+
+    def _note_splits(self, asset: Asset, ratios: pd.Series | None) -> None:
+        if ratios is None or ratios.empty:
+            return
+        index = pd.DatetimeIndex(ratios.index)
+        stamps = (
+            (index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index).to_numpy().astype("datetime64[us]")
+        )
+        at_S = opening_bells(asset.calendar, stamps)
+        known = self._splits.setdefault(asset.asset_id, {})
+        known |= {at: Split(at, float(ratio)) for at, ratio in zip(at_S.tolist(), ratios.tolist(), strict=True) if ratio > 0}
+
     @property
     def _is_dividend_adjusted(self) -> bool:
         return self._interval == "1d" and self._settings.adjust_splits
@@ -214,6 +238,10 @@ class YahooFeed(Feed):
                     prepost=False,
                     timeout=self._settings.timeout_seconds,
                 )
+            named = ticker.history_metadata.get("symbol", asset.symbol)
+            if named != asset.symbol:
+                raise PermanentFeedError(f"{asset.asset_id}: Yahoo responded with {named}; nothing of it was stored")
+            self._note_splits(asset, ticker._lazy_load_price_history()._splits)
             first_trade = ticker.history_metadata.get("firstTradeDate")
             if first_trade is not None:
                 self._first_trade[asset.asset_id] = to_naive(pd.Timestamp(first_trade).to_pydatetime())
@@ -227,7 +255,7 @@ class YahooFeed(Feed):
                 raise self._blocked(asset) from error
             if error.yahoo_reason is None and self._status < 400:
                 return pd.DataFrame()  # the source has nothing there: an empty response, not a failure
-            if self._status >= 500:
+            if self._status >= 500 or self._status in _PASSING:
                 raise RetryableError(f"HTTP {self._status}") from error
             raise PermanentFeedError(
                 f"{asset.asset_id}: Yahoo says {error.yahoo_reason or error.rationale!r} (HTTP {self._status}); check the symbol"

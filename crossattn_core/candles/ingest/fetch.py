@@ -16,14 +16,15 @@ from crossattn_core.candles.lake.ledger import iso
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.candles.lake.writer import FetchedWindow
 from crossattn_core.candles.quality import (
-    Neighbour,
     ValidationResult,
     reject_all,
     validate_candles,
     validate_dividends,
     validate_funding,
 )
+from crossattn_core.candles.scale import Neighbour, Split
 from crossattn_core.days import bounds, day_of, days_between, to_naive
+from crossattn_core.experiment import FeedSettings
 from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset, Kind
 
@@ -62,6 +63,8 @@ class FetchResult:
     fetched_at: datetime
     requests: int
     retries: int
+    version: str | None
+    splits: tuple[Split, ...]
 
 
 def plan_requests(
@@ -82,6 +85,9 @@ def plan_requests(
         refresh_from: fetch stored days again from here on.
         recheck_days: stored days just before new ones that are fetched once more where the source lies across a network.
     """
+    version = feed.version(asset, kind)
+    if version is not None and lake.ledger.newest_version(kind, asset.asset_id) not in (None, version):
+        refresh_from = first
     early = first - timedelta(days=recheck_days)
     known = {row.day: row for row in lake.ledger.coverage(kind, early, last, asset_id=asset.asset_id)}
     due: list[date] = []
@@ -100,33 +106,49 @@ def plan_requests(
     return [FetchRequest(kind, asset, *span) for span in day_windows(due, feed.window_days(asset, kind))]
 
 
-def fetch(feed: Feed, request: FetchRequest, lag: timedelta) -> FetchResult:
+def fetch(feed: Feed, request: FetchRequest, lag: timedelta, settings: FeedSettings) -> FetchResult:
     """Send the request; what closes after it was sent is left to the next one. Errors as ``Feed.candles``."""
     start, end = bounds(request.first)[0], bounds(request.last)[1]
-    sent_before = feed.traffic.of_thread
+    sent_before, version = feed.traffic.of_thread, feed.version(request.asset, request.kind)
     until = min(end, to_naive(feed.now()) - lag)
     series = {"candles": feed.candles, "funding": feed.funding, "dividends": feed.dividends}[request.kind]
+    # Before the candles: a source that lists its instruments knows the nearest name of one that it does not have.
+    listed = feed.listed(request.asset)
     rows = series(request.asset, start, until)
     key = KEYS[request.kind]
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
-    listed, delisted = feed.listed(request.asset), feed.delisted(request.asset)
+    listed, delisted = _life(settings, request.asset, listed or feed.listed(request.asset), feed.delisted(request.asset))
     requests, retries = (now - before for now, before in zip(feed.traffic.of_thread, sent_before, strict=True))
-    return FetchResult(request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries)
+    return FetchResult(
+        request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries, version, feed.splits(request.asset)
+    )
 
 
-def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindow:
+def _life(
+    settings: FeedSettings, asset: Asset, listed: datetime | None, delisted: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """(listed, delisted): what the experiment declares, or else what the source says."""
+    first, last = settings.first_days.get(asset.symbol), settings.last_days.get(asset.symbol)
+    return bounds(first)[0] if first is not None else listed, bounds(last)[1] if last is not None else delisted
+
+
+def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedSettings) -> FetchedWindow:
     """The fetched rows split into what may be stored and what goes to quarantine."""
-    request = result.request
+    request, symbol = result.request, result.request.asset.symbol
     if request.kind == "candles":
-        nearest, interval = _nearest(lake, request), lake.grid.step
-        validation = validate_candles(result.rows, request.asset, result.fetched_at, nearest=nearest, interval=interval)
-        factor, twin = _rescaled(lake, request, validation.accepted), _twin(lake, request.asset, validation.accepted)
-        if factor is not None:
-            why = (
-                f"stored candles now come with {factor:.4g} times their price: the source has adjusted for a split since; "
-                "retire the asset's history and fetch it again"
-            )
-            validation = reject_all(validation, "other_scale", why)
+        rescaled = _rescaled(lake, request, result)
+        validation = validate_candles(
+            result.rows,
+            request.asset,
+            result.fetched_at,
+            nearest=_nearest(lake, request) if rescaled is None else None,
+            interval=lake.grid.step,
+            splits=result.splits,
+            declared=settings.declared_jumps.get(symbol, ()),
+        )
+        twin = _twin(lake, request.asset, validation.accepted)
+        if rescaled is not None:
+            validation = reject_all(validation, "other_scale", rescaled)
         elif twin is not None:
             validation = reject_all(
                 validation, "twin", f"the same candles as {twin}, which was stored first: one of the two is wrong"
@@ -151,6 +173,7 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult) -> FetchedWindo
             "after": start.isoformat(),
             "until": min(end, result.fetched_until).isoformat(),
             **feed.origin(request.asset),
+            **({} if result.version is None else {"version": result.version}),
         },
         requests=result.requests,
         retries=result.retries,
@@ -162,8 +185,11 @@ def _expected(
 ) -> dict[date, tuple[int, int]]:
     """Day -> (rows called for, of these optional)."""
     opened = bounds(request.first)[0]
-    start = max(opened, result.listed) if result.listed is not None else opened
-    stop = min(result.fetched_until, result.delisted) if result.delisted is not None else result.fetched_until
+    start, stop = opened, result.fetched_until
+    if (listed := result.listed) is not None:
+        start = max(start, listed)
+    if (delisted := result.delisted) is not None:
+        stop = min(stop, delisted)
     days = list(days_between(request.first, request.last))
     if request.kind == "dividends":
         return {}  # no calendar promises any
@@ -184,25 +210,42 @@ def _nearest(lake: Lake, request: FetchRequest) -> Neighbour | None:
     found = lake.ledger.nearest_file("candles", request.asset.asset_id, request.first, request.last)
     if found is None:
         return None
-    file, is_before = found
-    table = read_day_files(lake.folder, [file], CANDLE_SCHEMA)
+    day, is_before = found
+    table = read_day_files(lake.folder, [day], CANDLE_SCHEMA)
     row = table.num_rows - 1 if is_before else 0
     return Neighbour(table["closed_at"][row].as_py(), table["close"][row].as_py())
 
 
-def _rescaled(lake: Lake, request: FetchRequest, rows: pd.DataFrame) -> float | None:
-    """By how much the source has rescaled candles that are stored already; None where it has not."""
+def _rescaled(lake: Lake, request: FetchRequest, result: FetchResult) -> str | None:
+    """By how much the source has rescaled candles that are stored already, and what to do; none where it has not."""
     days = lake.ledger.coverage("candles", request.first, request.last, asset_id=request.asset.asset_id)
-    files = [row.file for row in days if row.file is not None]
-    if not files or rows.empty:
+    if not any(row.file for row in days) or result.rows.empty:
         return None
-    stored = read_day_files(lake.folder, files, CANDLE_SCHEMA)
+    rows = result.rows.drop_duplicates("closed_at")
+    stored = read_day_files(lake.folder, days, CANDLE_SCHEMA)
     key_stored, key_fresh = stored["closed_at"].to_numpy(), rows["closed_at"].to_numpy().astype("datetime64[us]")
     _, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
     if not len(at_stored):
         return None
-    ratio = np.median(rows["close"].to_numpy()[at_fresh] / stored["close"].to_numpy()[at_stored])
-    return float(ratio) if abs(ratio - 1) > _SAME_SCALE else None
+    ratio_T = rows["close"].to_numpy(dtype=float)[at_fresh] / stored["close"].to_numpy()[at_stored]
+    ratio = float(np.median(ratio_T[np.isfinite(ratio_T)])) if np.isfinite(ratio_T).any() else 1.0
+    if ratio <= 0 or abs(ratio - 1) <= _SAME_SCALE:
+        return None
+    why = _split_of(ratio, result.splits)
+    return (
+        f"stored candles now come with {ratio:.4g} times their price: the source has {why} since; "
+        "'crossattn candles rescale' brings the stored history to the new scale, 'crossattn candles retire' sets it aside"
+    )
+
+
+def _split_of(ratio: float, splits: Sequence[Split]) -> str:
+    """What such a change of all prices is, as far as can be told."""
+    for split in splits:
+        if abs(ratio * split.ratio - 1) < _SAME_SCALE:
+            return f"adjusted for a split of {split.ratio:g} for 1 on {split.at:%Y-%m-%d}"
+    larger = max(ratio, 1 / ratio)
+    is_simple = any(abs(larger * below / round(larger * below) - 1) < 0.002 for below in (1, 2, 3)) and larger > 1.2
+    return "adjusted for a split" if is_simple else "corrected its prices (by no split's ratio)"
 
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:

@@ -66,7 +66,7 @@ def ingest(
             for asset in own
             for request in plan_requests(lake, kind, source, asset, first, last, published, refresh_from, settings.recheck_days)
         ]
-        plans.append(VenuePlan(source, own, requests, published, lag))
+        plans.append(VenuePlan(source, own, requests, published, lag, settings))
     counts.total = sum(len(plan.requests) for plan in plans)
     for plan in plans:
         run_requests(plan, plan.requests, lake, counts, failures, report)

@@ -13,6 +13,7 @@ from crossattn_core.candles.lake.writer import FetchedWindow, WriteResult
 from crossattn_core.candles.quality import REASONS
 from crossattn_core.days import bounds, day_of, days_between
 from crossattn_core.errors import FeedError, HistoryError, PermanentFeedError, TransientFeedError
+from crossattn_core.experiment import FeedSettings
 from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset, Kind
 
@@ -83,6 +84,7 @@ class VenuePlan:
     published: datetime
     """The source's clock at the start, less the publication lag; naive UTC."""
     lag: timedelta
+    settings: FeedSettings
 
 
 def combined_error(failures: dict[str, FeedError], assets: int) -> FeedError:

@@ -45,7 +45,7 @@ def run_requests(
                 request = queued[asset_id].popleft()
                 if not queued[asset_id]:
                     del queued[asset_id]
-                in_flight[pool.submit(fetch, source, request, plan.lag)] = request
+                in_flight[pool.submit(fetch, source, request, plan.lag, plan.settings)] = request
             arrived = wait(in_flight, return_when=FIRST_COMPLETED).done
             for future in [future for future in in_flight if future in arrived]:
                 request = in_flight.pop(future)
@@ -62,7 +62,7 @@ def run_requests(
                 except FeedError as error:
                     failures.setdefault(asset_id, error)
                 else:
-                    window = validate_result(lake, source, result)
+                    window = validate_result(lake, source, result, plan.settings)
                     counts.add(window, write_window(lake, window))
                     report(Progress(request.kind, counts.done, counts.total, "windows", _note(request, counts)))
     finally:

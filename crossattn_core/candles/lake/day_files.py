@@ -110,20 +110,32 @@ def write_day_file(path: Path, table: pa.Table) -> str:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(written)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a full disk: what was begun would stay
+        raise
     os.replace(temporary, path)
     return sha256(written).hexdigest()
 
 
-def read_day_files(folder: Path, files: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """The rows of some day files, in the order given.
+def read_day_files(folder: Path, days: Sequence[Coverage], schema: pa.Schema) -> pa.Table:
+    """The rows of those ledger rows that have a file, in the order given.
 
     Raises:
-        CandleError: a file is missing or cannot be read.
+        CandleError: a file is missing, cannot be read, or is not the bytes that were written.
     """
     tables = []
-    for name in files:
+    for row in days:
+        if row.file is None:
+            continue
+        name = row.file
         try:
-            tables.append(pq.ParquetFile(folder / name).read(use_threads=False))
+            held = (folder / name).read_bytes()
+            if sha256(held).hexdigest() != row.sha256:
+                raise CandleError(
+                    f"{folder / name}: the ledger names this file, but it does not hold the bytes that were written "
+                    f"({row.asset_id} {row.day}); restore it, or delete the lake folder and fetch the candles again"
+                )
+            tables.append(pq.ParquetFile(pa.BufferReader(held)).read(use_threads=False))
         except (OSError, pa.ArrowInvalid) as error:
             raise CandleError(
                 f"{folder / name}: the ledger names this file, but it cannot be read ({error}); "
@@ -145,7 +157,7 @@ def compacted(
     path = _cache_path(folder, kind, days[0].asset_id, month)
     table = _cached(path, made_of)
     if table is None:
-        table = read_day_files(folder, [row.file for row in days if row.file], schema).combine_chunks()
+        table = read_day_files(folder, days, schema).combine_chunks()
         _write_cache(path, table.replace_schema_metadata({"made_of": made_of}))
     if span[0].isoformat() <= days[0].day and days[-1].day <= span[1].isoformat():
         return table.replace_schema_metadata(None)
@@ -179,7 +191,7 @@ def _write(table: pa.Table, sink: Path | pa.BufferOutputStream, *, days: int) ->
     if table.num_rows > _PLAIN_ROWS * days:
         instants = {field.name: "DELTA_BINARY_PACKED" for field in table.schema if pa.types.is_timestamp(field.type)}
         options = {"compression": "zstd", "use_dictionary": ["asset_id"], "column_encoding": instants}
-    pq.write_table(table, sink, write_statistics=False, **options)
+    pq.write_table(table, sink, write_statistics=False, write_page_checksum=days > 1, **options)
 
 
 def _made_of(days: Sequence[Coverage]) -> str:
@@ -192,7 +204,7 @@ def _cache_path(folder: Path, kind: Kind, asset_id: str, month: str) -> Path:
 
 def _cached(path: Path, made_of: str) -> pa.Table | None:
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
     except (OSError, pa.ArrowInvalid):
         return None  # absent or torn: it is only a cache
     metadata = table.schema.metadata or {}

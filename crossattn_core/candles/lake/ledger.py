@@ -4,13 +4,17 @@ One SQLite file that any number of processes may use at once. A day without a ro
 ``rows = 0`` was fetched and is empty. A Parquet file counts from the moment its row is committed.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from datetime import date, datetime
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+from crossattn_core.candles.feeds.feed import KEYS
+from crossattn_core.errors import CandleError
 from crossattn_core.universe import Kind
 
 __all__ = ["Coverage", "Ledger", "coverage_rows", "iso", "put_coverage"]
@@ -90,6 +94,10 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for queries; an absent ledger reads like an empty one."""
+        with _explained(self._path):
+            yield from self._reading()
+
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self._path if self._path.exists() else ":memory:", timeout=60)
         try:
             if not _has_tables(connection):
@@ -103,7 +111,24 @@ class Ledger:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that no other writer overlaps; rolled back on any error."""
+        """One transaction that no other writer overlaps; rolled back on any error.
+
+        Raises:
+            CandleError: the ledger is damaged, was deleted from beside its files, or cannot be written to.
+        """
+        with _explained(self._path):
+            self._refuse_deleted()
+            yield from self._writing()
+
+    def _refuse_deleted(self) -> None:
+        folder = self._path.parent
+        if not self._path.exists() and any((folder / kind).is_dir() and any((folder / kind).iterdir()) for kind in KEYS):
+            raise CandleError(
+                f"{self._path}: the ledger is gone, and the files beside it count only by it; restore it from a copy, or move "
+                f"the folder {folder} aside and fetch the candles again"
+            )
+
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
@@ -135,16 +160,17 @@ class Ledger:
             query = "select 1 from coverage where kind = ? and asset_id = ? and rows > 0 limit 1"
             return connection.execute(query, (kind, asset_id)).fetchone() is not None
 
-    def nearest_file(self, kind: Kind, asset_id: str, first: date, last: date) -> tuple[str, bool] | None:
-        """The asset's newest file before the days first..last, or else its oldest after; and whether it is before."""
+    def nearest_file(self, kind: Kind, asset_id: str, first: date, last: date) -> tuple[Coverage, bool] | None:
+        """The asset's newest day with a file before first..last, or else its oldest after; and whether it is before."""
         before = "day < ? order by day desc", first.isoformat(), True
         after = "day > ? order by day", last.isoformat(), False
         with self.reading() as connection:
             for where, day, is_before in (before, after):
-                query = f"select file from coverage where kind = ? and asset_id = ? and file is not null and {where} limit 1"
+                held = "kind = ? and asset_id = ? and file is not null"
+                query = f"select {', '.join(_COVERAGE)} from coverage where {held} and {where} limit 1"
                 found = connection.execute(query, (kind, asset_id, day)).fetchone()
                 if found is not None:
-                    return found[0], is_before
+                    return Coverage(*found), is_before
         return None
 
     def twin(self, kind: Kind, asset_id: str, named: dict[date, str]) -> str | None:
@@ -157,6 +183,13 @@ class Ledger:
                 twins = found if twins is None else twins & found
         return min(twins) if twins else None
 
+    def newest_version(self, kind: Kind, asset_id: str) -> str | None:
+        """``Feed.version`` of the newest request for the asset; none where there was none, or no such name."""
+        query = "select request from windows where kind = ? and asset_id = ? order by rowid desc limit 1"
+        with self.reading() as connection:
+            found = connection.execute(query, (kind, asset_id)).fetchone()
+        return None if found is None else json.loads(found[0]).get("version")
+
     def rows(self, table: str, columns: Sequence[str], where: str, given: Sequence[object]) -> list[tuple]:
         """Rows of ``revisions``, ``quarantine`` or ``windows``, ordered by every column."""
         if table not in ("revisions", "quarantine", "windows"):
@@ -164,6 +197,29 @@ class Ledger:
         listed = ", ".join(columns)
         with self.reading() as connection:
             return connection.execute(f"select {listed} from {table} where {where} order by {listed}", given).fetchall()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Errors of the disk and of SQLite with what to do about them."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if "readonly" in str(error) or "unable to open" in str(error):
+            what = "cannot be written to; give this user the right to write the lake's folder"
+        elif "full" in str(error) or "disk I/O" in str(error):
+            what = "could not be written; free some space and run the same command again: what was stored is kept"
+        elif "locked" in str(error):
+            what = "is held by another process; run the same command again when that has ended"
+        else:
+            what = f"is damaged; restore it from a copy, or move the folder {path.parent} aside and fetch the candles again"
+        raise CandleError(f"{path}: the ledger {what} ({error})") from error
+    except OSError as error:
+        what = "free some space" if error.errno in (ENOSPC, EDQUOT) else "give this user the right to write the lake's folder"
+        raise CandleError(
+            f"{error.filename or path}: the lake could not be written ({error.strerror}); {what} and run the same command again: "
+            "what was stored is kept"
+        ) from error
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:

@@ -60,7 +60,7 @@ def adopt_revisions(lake: Lake, asset: Asset, first: date, last: date, at: datet
             waiting = connection.execute(query, given).fetchall()
             if not waiting:
                 continue
-            table = _with_values(read_day_files(lake.folder, [row.file], schema), key, waiting)
+            table = _with_values(read_day_files(lake.folder, [row], schema), key, waiting)
             rows.append(put_day_file(lake, row, table, content_hash(table)))
             connection.execute(f"update revisions set adopted_at = ? where {where}", (iso(at), *given))
             adopted += len({(moment, name) for moment, name, _ in waiting})

@@ -205,7 +205,7 @@ class Lake:
         for (_, month), days in sorted(months.items()):
             inside = [row for row in days if first.isoformat() <= row.day <= last.isoformat()]
             if len(inside) < DAYS_WORTH_A_CACHE:
-                tables.append(read_day_files(self.folder, [row.file for row in inside if row.file], schema))
+                tables.append(read_day_files(self.folder, inside, schema))
             else:
                 tables.append(compacted(self.folder, kind, month, days, schema, (first, last)))
         return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()

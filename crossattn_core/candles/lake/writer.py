@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import sha256
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,7 @@ def write_window(lake: Lake, window: FetchedWindow) -> WriteResult:
             if before is not None and window.is_refused_whole:
                 continue  # nothing is new about a day that is known: it stays as old as it is
             if before is not None and before.file is not None:
-                stored = read_day_files(lake.folder, [before.file], schema)
+                stored = read_day_files(lake.folder, [before], schema)
                 fresh, changed = _merged(stored, fresh)
                 if changed:
                     revisions[day] = len({closed_at for _, closed_at, *_ in changed})
@@ -120,9 +121,10 @@ def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Cove
         return row
     if not table.num_rows:
         return replace(row, rows=0, first=None, last=None, content_hash=named)
-    version = row.version + 1
-    suffix = f".{version}" if version else ""
-    file = f"{asset_folder(row.kind, row.asset_id)}/{row.day}{suffix}.parquet"
+    # Never over a file that is there: it holds first values, whatever has become of the ledger that named it.
+    names = ((at, f"{row.day}.{at}.parquet" if at else f"{row.day}.parquet") for at in count(row.version + 1))
+    folder = asset_folder(row.kind, row.asset_id)
+    version, file = next((at, f"{folder}/{name}") for at, name in names if not (lake.folder / folder / name).exists())
     digest = write_day_file(lake.folder / file, table)
     keys = table[time_column(table.schema)]
     return replace(

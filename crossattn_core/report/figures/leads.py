@@ -46,11 +46,11 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     only_returns = only_returns[only_returns["leader"].isin(story.symbols)]
     drawn = set(named["leader"]) | set(named["follower"])
     for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
-        _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), f"{row['lag']} h")
+        _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), story.grid.label(row["lag"]))
     largest = float(named["z"].abs().max()) if len(named) else 1.0
     for row in named.to_dict("records"):
         colour, width = _NAMED if row["z"] > 0 else LINES[1][0], 1.2 + 2.2 * abs(row["z"]) / largest
-        _arrow(axis, at[row["leader"]], at[row["follower"]], colour, width, "-", f"{row['lag']} h")
+        _arrow(axis, at[row["leader"]], at[row["follower"]], colour, width, "-", story.grid.label(row["lag"]))
     net_N = story.net_N
     size_N = 60 + 340 * np.maximum(net_N, 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
     size_N = size_N if assets <= 20 else size_N / 3
@@ -89,7 +89,7 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     axis.set_title("Predictive leads" if len(named) else no_lead, loc="left")
     axis.legend(
         handles=[
-            Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = hours, width = |z|"),
+            Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = bars, width = |z|"),
             Line2D([], [], color=LINES[1][0], lw=2.2, label="named, of opposite sign"),
             Line2D([], [], color=_NOT_NAMED, lw=0.9, ls=(0, (4, 2)), label="in returns only, not named"),
             Line2D([], [], color="white", marker="o", mec=_NOT_NAMED, mew=1.4, ms=7, label="size = net attention received"),
@@ -110,7 +110,7 @@ def lag_profile_figure(story: AttentionOverview) -> Figure:
     figure, axes = frame(width=max(1.55 * count + 0.6, 3.6), height=3.5, rows=2, columns=count, sharex=True, sharey="row")
     upper, lower = axes[:count], axes[count:]
     place = {symbol: n for n, symbol in enumerate(story.symbols)}
-    hours_L = np.arange(1, max(story.profile_NML.shape[2], len(story.z_LMN)) + 1)
+    bars_L = np.arange(1, max(story.profile_NML.shape[2], len(story.z_LMN)) + 1)
     tested = {name: m for m, name in enumerate(story.leaders_tested)}
     for k, edge in enumerate(edges):
         follower, members = place[edge["follower"]], [place[symbol] for symbol in edge["members"]]
@@ -118,10 +118,10 @@ def lag_profile_figure(story: AttentionOverview) -> Figure:
         # A cluster is no leader of its own in the test: its first member stands for it.
         z_L = story.z_LMN[:, tested.get(edge["leader"], members[0]), follower]
         colour = _NAMED if edge["named"] else _NOT_NAMED
-        upper[k].bar(hours_L[: len(attention_L)], attention_L, color=colour, width=0.8)
-        lower[k].bar(hours_L[: len(z_L)], np.nan_to_num(z_L), color=colour, width=0.8)
+        upper[k].bar(bars_L[: len(attention_L)], attention_L, color=colour, width=0.8)
+        lower[k].bar(bars_L[: len(z_L)], np.nan_to_num(z_L), color=colour, width=0.8)
         lower[k].axhspan(-_Z_95, _Z_95, color="#e6e9ed", lw=0, zorder=0)
-        lower[k].set_xlabel("lag, hours")
+        lower[k].set_xlabel("lag, bars")
         upper[k].set_title(f"{textwrap.shorten(edge['leader'], 22)} to\n{edge['follower']}", fontsize=8)
         if not edge["named"]:
             upper[k].text(0.98, 0.95, "not named", transform=upper[k].transAxes, ha="right", va="top", fontsize=7, color=MUTED)
@@ -133,11 +133,11 @@ def lag_profile_figure(story: AttentionOverview) -> Figure:
 
 @drawing()
 def stress_figure(story: AttentionOverview) -> Figure:
-    """Correlation of hourly returns by regime (one at least), calm first, and what stress adds; one scale for all panels."""
+    """Correlation of bars' returns by regime (one at least), calm first, and what stress adds; one scale for all panels."""
     regimes, assets = story.regime_correlations, len(story.symbols)
     place_N = order_by("sector", story.sectors, story.net_N)
     symbols = [story.symbols[n] for n in place_N]
-    panels = [(f"{regime.name}: mean {regime.mean:+.2f}, {regime.hours:,} h", regime.correlation_NN) for regime in regimes[:3]]
+    panels = [(f"{regime.name}: mean {regime.mean:+.2f}, {regime.bars:,} bars", regime.correlation_NN) for regime in regimes[:3]]
     if len(regimes) > 1:
         change_NN = regimes[-1].correlation_NN - regimes[0].correlation_NN
         pairs = change_NN[~np.eye(assets, dtype=bool)]
