@@ -27,6 +27,7 @@ import pandas as pd
 
 from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
+from crossattn_core.candles.feeds.yahoo_symbols import calendar_of, category_of
 from crossattn_core.candles.scale import Split
 from crossattn_core.days import bounds, to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
@@ -304,14 +305,16 @@ class YahooFeed(Feed):
 VENUES.add(
     "yahoo",
     Venue(
-        calendar=lambda asset: "XNYS",
-        categories={"equity": ("candles", "dividends")},
+        calendar=calendar_of,
+        categories={"equity": ("candles", "dividends"), **dict.fromkeys(("index", "currency", "future", "crypto"), ("candles",))},
+        category_of=category_of,
         market="stocks",
+        markets={"currency": "currencies", "future": "futures", "crypto": "crypto"},
         open_api=lambda settings, clock, backoff, grid: YahooFeed(settings, clock, interval=grid.bar, backoff=backoff),
         costs=VenueCosts(fee_bps=3.0, half_spread_bps=2.0, slippage_bps=5.0, borrow_bps_per_year=100.0),
         requests_per_second=4.0,
         reach_days=_REACH_DAYS,
-        units="volume in shares",
+        units="volume in shares; prices in the currency of the exchange, in pence in London, in cents in Johannesburg",
     ),
 )
 
