@@ -5,7 +5,8 @@ are to fetch; a sector and a market place the asset in the hierarchy that attent
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ from crossattn_core.trading_calendar import ALWAYS_OPEN, calendar_names
 if TYPE_CHECKING:
     from crossattn_core.experiment import VenueCosts
 
-__all__ = ["VENUES", "Asset", "Kind", "Venue", "VenueName"]
+__all__ = ["VENUES", "Asset", "Kind", "Venue", "VenueName", "asset_names", "assets_by_name"]
 
 VenueName = Annotated[str, name_in(lambda: VENUES)]
 """A name in ``VENUES``; a field of this type refuses others."""
@@ -150,3 +151,19 @@ class Asset(BaseModel):
     def pays_dividends(self) -> bool:
         """Whether holders may be paid dividends (shares and funds are, coins and their derivatives are not)."""
         return "dividends" in self.series
+
+
+def asset_names(assets: Sequence[Asset]) -> tuple[str, ...]:
+    """What each asset is called where a symbol is enough; the key where others share the symbol.
+
+    >>> perp, spot = Asset(venue="bybit", symbol="BTCUSDT"), Asset(venue="bybit", symbol="BTCUSDT", category="spot")
+    >>> asset_names((perp, spot, Asset(venue="yahoo", symbol="SPY")))
+    ('bybit:linear:BTCUSDT', 'bybit:spot:BTCUSDT', 'SPY')
+    """
+    count = Counter(asset.symbol for asset in assets)
+    return tuple(asset.symbol if count[asset.symbol] == 1 else asset.asset_id for asset in assets)
+
+
+def assets_by_name(assets: Sequence[Asset]) -> dict[str, Asset]:
+    """Assets by key, and by symbol where no other shares it: the ways in which a user may name one."""
+    return {asset.asset_id: asset for asset in assets} | dict(zip(asset_names(assets), assets, strict=True))

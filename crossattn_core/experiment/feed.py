@@ -17,9 +17,9 @@ class PlantedLead(Section):
     """One planted edge: the follower's return repeats part of the leader's, ``lag`` bars later."""
 
     leader: str
-    """Symbol that moves first."""
+    """Symbol (or key) that moves first."""
     follower: str
-    """Symbol that moves later."""
+    """Symbol (or key) that moves later."""
     lag: int = Field(ge=1, le=72)
     """Candles between the two moves."""
     share: float = Field(default=0.05, gt=0, lt=0.5)

@@ -1,4 +1,7 @@
-"""A venue of another package, named under the plug-in entry point, runs from fetch to report with its own costs and lag."""
+"""A venue of another package, named under the plug-in entry point, runs from fetch to report with its own costs and lag.
+
+Its universe holds a perpetual and the spot market of one symbol.
+"""
 
 import json
 import os
@@ -46,7 +49,7 @@ class ElsewhereFeed(Feed):
 
     def candles(self, asset, start, end):
         opened = pd.date_range("2025-02-01", "2025-05-01", freq=self._grid.step)
-        random = np.random.default_rng(zlib.crc32(asset.symbol.encode()))
+        random = np.random.default_rng(zlib.crc32(asset.asset_id.encode()))
         close = 100 * np.exp(np.cumsum(random.normal(0, 0.004, len(opened))))
         before = np.append(close[:1], close[:-1])
         rows = pd.DataFrame({"opened_at": opened, "closed_at": opened + self._grid.step, "open": before, "close": close})
@@ -63,7 +66,7 @@ VENUES.add(
     "elsewhere",
     Venue(
         calendar=lambda asset: ALWAYS_OPEN,
-        categories={"perpetual": ("candles", "funding")},
+        categories={"perpetual": ("candles", "funding"), "spot": ("candles",)},
         market="crypto",
         open_api=lambda settings, clock, backoff, grid: ElsewhereFeed(settings, clock, grid),
         costs=VenueCosts(fee_bps=21.0, half_spread_bps=4.0, slippage_bps=2.0),
@@ -85,7 +88,8 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: venue-elsewhere\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[crossattn.plugins]\nelsewhere = venue_elsewhere\n")
     settings = small_experiment(folder).model_dump(mode="json")
-    settings["assets"] = [{"venue": "elsewhere", "symbol": symbol} for symbol in ("BTCUSD", "ETHUSD", "SOLUSD")]
+    settings["assets"] = [{"venue": "elsewhere", "symbol": symbol} for symbol in ("BTCUSD", "ETHUSD")]
+    settings["assets"].append({"venue": "elsewhere", "symbol": "BTCUSD", "category": "spot"})
     settings["feed"] = {"kind": "api"}
     settings["costs"] = {"elsewhere": {"slippage_bps": 3.0}}
     (folder / "elsewhere.yaml").write_text(json.dumps(settings))
@@ -105,7 +109,12 @@ def test_a_venue_of_another_package_runs_from_fetch_to_report_at_its_own_costs(p
     status = [json.loads(row) for row in crossattn("candles", "status", "--json").splitlines()]
     days = len(pd.date_range(FIRST, LAST))
     stored = {(row["kind"], row["rows"], row["complete"]) for row in status}
+    assert {row["asset_id"] for row in status if row["kind"] == "candles"} == {
+        "elsewhere:perpetual:BTCUSD", "elsewhere:perpetual:ETHUSD", "elsewhere:spot:BTCUSD",
+    }  # fmt: skip
     assert stored == {("candles", 24 * days, True), ("funding", 3 * days, True)}
+    (page,) = tmp_path.glob("reports/*/report.html")
+    assert "elsewhere:spot:BTCUSD" in page.read_text()
     (report,) = tmp_path.glob("reports/*/returns.parquet")
     returns = pd.read_parquet(report)
     traded = returns["turnover"] > 0
