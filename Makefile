@@ -8,7 +8,7 @@ WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo recorded ui test lint format types imports suite slow room hooks clean
+.PHONY: help demo recorded minute daily ui test lint format types imports suite slow room hooks clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,12 @@ demo: $(STAMP) ## run the whole graph on the embedded market
 
 recorded: $(STAMP) ## run it on recorded candles (experiments/recorded.yaml)
 	CROSSATTN_HOME=.crossattn-recorded $(BIN)/crossattn run --experiment experiments/recorded.yaml
+
+minute: $(STAMP) ## run it on recorded minutes (experiments/minute.yaml)
+	CROSSATTN_HOME=.crossattn-minute $(BIN)/crossattn run --experiment experiments/minute.yaml
+
+daily: $(STAMP) ## run it on recorded days of 46 stocks (experiments/daily.yaml)
+	CROSSATTN_HOME=.crossattn-daily $(BIN)/crossattn run --experiment experiments/daily.yaml
 
 ui: $(STAMP) ## the web UI over the home of the demo
 	$(BIN)/crossattn ui

@@ -20,6 +20,7 @@ BENCHMARKS = {
         "Features, alignment, panel, lineage",
         ["-m", "benchmarks.bench_warehouse", "--symbols", "100", "--hours", "43800"],
     ),
+    "minutes": ("One more day of minutes", ["-m", "benchmarks.bench_minutes"]),
     "attention": ("A training step against the pooled layer", ["-m", "benchmarks.bench_attention"]),
     "pooled": ("The pooled layer and ours on planted leads", ["-m", "benchmarks.bench_pooled"]),
     "growth": ("A training step as assets and lookback grow", ["-m", "benchmarks.bench_attention", "--growth"]),

@@ -1,6 +1,6 @@
 """The whole line through Dagster, stage by stage: CPU and wall seconds, peak memory, and what Dagster itself costs.
 
-    python -m benchmarks.bench_line                                       # demo and, where its files are, recorded
+    python -m benchmarks.bench_line                                       # demo and, where their files are, recorded and minute
     python -m benchmarks.bench_line --experiment experiments/demo.yaml
 
 Each experiment runs in a process and a home of its own. Writes benchmarks/results_line.md. What no stage accounts for
@@ -133,13 +133,14 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", action="append", help="experiment file; demo and recorded where none is given")
+    parser.add_argument("--experiment", action="append", help="experiment file; demo, recorded and minute where none is given")
     chosen = parser.parse_args().experiment
     if not chosen:
         chosen = ["experiments/demo.yaml"]
-        recorded = HERE.parent / "experiments" / "recorded.yaml"
-        if Path(load_experiment(recorded).feed.folder).is_dir():
-            chosen.append(str(recorded))
+        for name in ("recorded", "minute"):
+            path = HERE.parent / "experiments" / f"{name}.yaml"
+            if Path(load_experiment(path).feed.folder).is_dir():
+                chosen.append(str(path))
     results = []
     for experiment_file in chosen:
         receive, send = multiprocessing.Pipe(duplex=False)

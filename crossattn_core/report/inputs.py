@@ -159,7 +159,8 @@ def report_inputs(stored: StoredResults) -> ReportInputs:
 
 
 def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
-    """One entry a named or planted pair: leader, follower, lag found, lag planted (none where unknown), named, why."""
+    """One entry a named or planted pair: leader, follower, lag found, lag planted (bars; none where unknown),
+    length of a bar, named, why."""
     planted = {(lead.leader, lead.follower): lead.lag for lead in inputs.planted or ()}
     leaders = [] if inputs.leaders is None else inputs.leaders.to_dict("records")
     found: dict[tuple[str, str], dict[Any, Any]] = {(str(row["leader"]), str(row["follower"])): row for row in leaders}
@@ -169,8 +170,9 @@ def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
         {
             "leader": pair[0],
             "follower": pair[1],
-            "lag_hours": int(found[pair]["lag"]) if found[pair]["named"] else None,
-            "planted_lag_hours": planted.get(pair),
+            "lag_bars": int(found[pair]["lag"]) if found[pair]["named"] else None,
+            "planted_lag_bars": planted.get(pair),
+            "bar": inputs.experiment.grid.bar,
             "named": bool(found[pair]["named"]),
             "why": str(found[pair]["why"]),
         }

@@ -5,7 +5,7 @@ All but ``schema`` are queries; a schema validates the rows of the days with pan
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -22,6 +22,7 @@ from crossattn_core.warehouse.sources import stored_grid
 __all__ = ["RejectedError", "TestResult", "failing_query", "read_by_tests", "run_tests"]
 
 _SHOWN = 50
+_EVER = datetime(1970, 1, 1), datetime(2200, 1, 1)
 _DAYS_AT_ONCE = 61  # bounds the memory of a schema test
 
 
@@ -59,7 +60,8 @@ def run_tests(
 ) -> list[TestResult]:
     """Run every test of the models ``names`` (all where none), on the days first..last where they are given.
 
-    SQL tests under ``tests/`` see the whole table, whatever the days.
+    In SQL tests under ``tests/``, ``$start`` and ``$end`` stand for the instants that the days lie between; a test that names
+    neither sees the whole table.
 
     Raises:
         WarehouseError: a model was never built, or a test's own SQL fails.
@@ -103,7 +105,8 @@ def failing_query(model: Model, test: ModelTest, first: date | None = None, last
             table, key = str(target).rsplit(".", 1)
             return f"select * from {rows} where {column} is not null and {column} not in (select {key} from {table})"
         case "sql":
-            return test.sql
+            start, end = (_EVER[0] if first is None else bounds(first)[0], _EVER[1] if last is None else bounds(last)[1])
+            return test.sql.replace("$start", f"timestamp '{start}'").replace("$end", f"timestamp '{end}'")
     raise WarehouseError(f"{model.path}: test kind {test.kind!r} is unknown")
 
 

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from crossattn_core.errors import CrossattnError
+from crossattn_core.grid import Grid
 from crossattn_core.line import Line
 from crossattn_core.report.tables import headline
 from crossattn_pipeline.commands.terminal import Output, table_of
@@ -38,8 +39,9 @@ def _show_leads(found: dict[str, Any], output: Output) -> None:
         return
     rows = []
     for lead in leads:
-        lag = f"{lead['lag_hours']} h" if lead["named"] else "not named"
-        planted = f"{lead['planted_lag_hours']} h" if lead["planted_lag_hours"] is not None else "none"
+        grid = Grid(bar=lead["bar"])
+        lag = grid.label(lead["lag_bars"]) if lead["named"] else "not named"
+        planted = grid.label(lead["planted_lag_bars"]) if lead["planted_lag_bars"] is not None else "none"
         rows.append((lead["leader"], lead["follower"], lag, *((planted,) if truth_known else ()), lead["why"]))
     columns = ("leader", "follower", "lag found", *(("lag planted",) if truth_known else ()), "why")
     output.text(table_of(columns, rows, "Predictive leads" + (" against the planted truth" if truth_known else "")))

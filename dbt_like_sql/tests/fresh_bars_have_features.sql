@@ -4,4 +4,4 @@ description: a fresh row carries features and no other row does
 */
 select asset_id, as_of, is_fresh, range_share
 from features.panel_rows
-where is_fresh <> (range_share is not null)
+where as_of > $start and as_of <= $end and is_fresh <> (range_share is not null)

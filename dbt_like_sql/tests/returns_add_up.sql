@@ -2,13 +2,14 @@
 model: features.bar
 description: the returns and gaps of a day add up to the change of the mark (1e-4, since features are stored as FLOAT)
 */
-with moved as (
+with bars as (select * from aligned.bars where as_of > $start - interval 1 day and as_of <= $end),
+moved as (
     select
         bars.asset_id,
         (bars.as_of - interval 1 microsecond)::date as day,
         sum(own.log_return::double + own.gap_return::double) as told,
         count(*) filter (own.log_return is null) as untold
-    from aligned.bars as bars
+    from bars
     inner join features.bar as own on bars.position = own.position and bars.as_of = own.as_of
     group by all
 ),
@@ -17,7 +18,7 @@ marks as (
         asset_id,
         (as_of - interval 1 microsecond)::date as day,
         ln(arg_max(mark_price, as_of)) as closing
-    from aligned.bars
+    from bars
     group by all
 ),
 changes as (

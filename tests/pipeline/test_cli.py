@@ -132,16 +132,20 @@ def test_leaders_are_shown_as_a_table_for_machines_and_as_pictures(ready_folder:
     assert table.returncode == 0, table.stderr
     assert "Predictive leads as of 2025-03-27: no lead found" in table.stdout  # nothing is planted in the small market
     # A stock has too few hours in common with others in two weeks: the pairs of the three perps are tested.
-    assert "No lead found: of 6 ordered pairs" in " ".join(table.stdout.split())
+    assert "No lead found: of 12 ordered pairs" in " ".join(table.stdout.split())
     machine = crossattn(*options, "--json", "--pictures", str(drawn), home=home)
     assert machine.returncode == 0, machine.stderr
     head, *rows = [json.loads(row) for row in machine.stdout.splitlines()]
     assert (head["event"], head["as_of"], head["named"]) == ("leaders", "2025-03-27", 0)
     assert head["why_none"].startswith("No lead found")
-    assert len(rows) == 6
-    assert {row["leader"] for row in rows} == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
+    perps = {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
+    pairs, groups = [row for row in rows if row["leader"] in perps], [row for row in rows if row["leader"] not in perps]
+    assert {(row["leader"], row["follower"]) for row in pairs} == {(a, b) for a in perps for b in perps if a != b}
+    assert all(row["members"] == [row["leader"]] for row in pairs)
+    assert all(len(row["members"]) > 1 and row["follower"] not in row["members"] for row in groups)
+    assert len(groups) == 6  # the market and its crypto part, before each of the three
     assert all(row["why"] and row["named"] is False for row in rows)
-    assert all(0 <= row["attention_view"] <= 1 for row in rows)
+    assert all(0 <= row["attention_view"] <= 1 for row in pairs)
     assert {path.stem for path in drawn.glob("*.png")} <= set(PICTURES)
     assert {"attention", "predictive_leads", "three_views"} <= {path.stem for path in drawn.glob("*.png")}
     early = crossattn("leaders", "--experiment", str(experiment_file), "--as-of", "2024-01-01", home=home)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
+from crossattn_core.candles.feeds.feed import KEYS, Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.registry import FEEDS
 from crossattn_core.candles.feeds.simulated_market import Market, is_stress, planted_truth
 from crossattn_core.days import bounds, to_naive
@@ -111,4 +111,7 @@ class SimulatedFeed(Feed):
         if self._simulated is None or self._simulated.end < min(end, now):
             horizon = max(min(end, now), self._end if self._clock is None else self._start)
             self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._start, horizon, self._grid)
-        return known_rows(kind, self._simulated.series[asset.asset_id][kind], asset, start, end, now)
+        rows = self._simulated.series[asset.asset_id][kind]
+        # In time order: a day of a long history costs what a day of a short one does.
+        first, stop = np.searchsorted(rows[KEYS[kind]].to_numpy(), np.array([start, end], "datetime64[us]"), side="right")
+        return known_rows(kind, rows.iloc[first:stop], asset, start, end, now)

@@ -89,7 +89,7 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     axis.set_title("Predictive leads" if len(named) else no_lead, loc="left")
     axis.legend(
         handles=[
-            Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = bars, width = |z|"),
+            Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = lag, width = |z|"),
             Line2D([], [], color=LINES[1][0], lw=2.2, label="named, of opposite sign"),
             Line2D([], [], color=_NOT_NAMED, lw=0.9, ls=(0, (4, 2)), label="in returns only, not named"),
             Line2D([], [], color="white", marker="o", mec=_NOT_NAMED, mew=1.4, ms=7, label="size = net attention received"),
