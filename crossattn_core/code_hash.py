@@ -38,6 +38,7 @@ EDGES = {
     "stages": "the table itself: knobs, inputs and code of a stage are compared one by one",
     "staleness": "compares",
     "storage": "how bytes reach the disk, not which",
+    "candles.importing": "writes a folder of candle files, which enter as those of any other",
     "candles.lake.coverage": "counts holes for 'crossattn candles status'",
     "candles.lake.revisions": "two explicit acts on stored candles, which enter as inputs",
     "report.figures.stages": "pictures in the web UI, drawn from what is stored",

@@ -381,8 +381,8 @@ def model_key(name: str) -> str:
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Section):
-        for knob in sorted(type(value).model_fields.keys() - value.not_hashed):
-            yield from _leaves(f"{name}.{knob}".removeprefix("."), getattr(value, knob))
+        for knob, held in value.hashed_knobs().items():
+            yield from _leaves(f"{name}.{knob}".removeprefix("."), held)
     else:
         yield name, _plain(value)
 

@@ -20,7 +20,7 @@ from crossattn_core.days import bounds
 from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, asset_names
 
 __all__ = ["AttentionOverview", "attention_overview"]
 
@@ -94,10 +94,10 @@ def attention_overview(
     received = snapshots[snapshots["quantity"] == "received"].pivot(index="day", columns="source", values="value")
     entropy = snapshots[snapshots["quantity"] == "entropy"].groupby("day")["value"].mean()
     known = panel.until(panel.row_of(np.datetime64(bounds(stored.last)[1], "us")) + 1)
-    symbol_by_id = {asset_id: asset.symbol for asset_id, asset in zip(ids, assets, strict=True)}
+    symbol_by_id = dict(zip(ids, asset_names(assets), strict=True))
     return AttentionOverview(
         last=stored.last,
-        symbols=tuple(asset.symbol for asset in assets),
+        symbols=asset_names(assets),
         sectors=tuple(asset.sector for asset in assets),
         weight_NM=np.divide(weight_NM, total_N1, out=np.zeros_like(weight_NM), where=total_N1 > 0),
         profile_NML=_profile(stored.top, ids, attention_lags),

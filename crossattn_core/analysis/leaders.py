@@ -37,7 +37,7 @@ from crossattn_core.panel.labels import Labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.market_days import fresh_returns
 from crossattn_core.stats.scaled_returns import MAX_DEVIATIONS, trailing_deviation
-from crossattn_core.universe import Asset
+from crossattn_core.universe import Asset, asset_names
 
 __all__ = ["LEADER_COLUMNS", "Leads", "Trading", "find_leads", "gate", "in_symbols", "name_leads", "why_no_lead"]
 
@@ -136,7 +136,7 @@ def name_leads(
         next_bar: ``snapshot.NEXT_BAR_COLUMNS``.
         trading: arrays of at least the panel's rows; later ones are not read.
     """
-    symbols = [asset.symbol for asset in assets]
+    symbols = asset_names(assets)
     pairs = select_leads(tested, panel.asset_ids, symbols, settings.false_discovery_rate)
     pairs["members"] = [tuple(panel.asset_ids[n] for n in members) for members in pairs["members"]]
     gains = _gains(next_bar, panel, labels, bootstrap)

@@ -17,9 +17,9 @@ class PlantedLead(Section):
     """One planted edge: the follower's return repeats part of the leader's, ``lag`` bars later."""
 
     leader: str
-    """Symbol that moves first."""
+    """Symbol (or key) that moves first."""
     follower: str
-    """Symbol that moves later."""
+    """Symbol (or key) that moves later."""
     lag: int = Field(ge=1, le=72)
     """Candles between the two moves."""
     share: float = Field(default=0.05, gt=0, lt=0.5)
@@ -61,7 +61,7 @@ class FeedSettings(Section):
     """Where each venue's candles come from. Swapping the feed changes no asset."""
 
     not_hashed: ClassVar[frozenset[str]] = frozenset(
-        {"folder", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts", "recheck_days"}
+        {"folder", "urls", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts", "recheck_days"}
     )
 
     kind: FeedName = "simulated"
@@ -72,12 +72,14 @@ class FeedSettings(Section):
     interval: BarName | None = None
     """Length of the candles that are fetched and kept; none: the grid's bar. A shorter one that divides the bar is put together
     into bars, exactly, so that one lake serves experiments of several grids."""
-    bybit_url: str = "https://api.bybit.com"
-    """'api': base URL of Bybit's REST v5."""
+    urls: dict[VenueName, str] = Field(default={})
+    """'api': another base URL for a venue's API."""
+    bybit_url: str = ""
+    """'api': another base URL of Bybit's REST v5; the same as urls.bybit."""
     yahoo_url: str = ""
-    """'api': another base URL for Yahoo's chart endpoint; empty for its own."""
+    """'api': another base URL for Yahoo's chart endpoint; the same as urls.yahoo."""
     requests_per_second: float = Field(default=60.0, gt=0, le=120)
-    """One limiter for all Bybit calls; the public limit is 600 in 5 s per address."""
+    """'api': one limiter a venue; where the venue takes less (``Venue.requests_per_second``), that counts."""
     timeout_seconds: float = Field(default=15.0, gt=0, le=300)
     max_attempts: int = Field(default=6, ge=1, le=20)
     """Tries a request gets before it counts as failed."""
@@ -104,6 +106,14 @@ class FeedSettings(Section):
     skip_beyond_reach: bool = False
     """Days older than the source keeps candles for are left out, instead of being refused: an open period that goes on for
     years starts where the source does."""
+
+    def url_of(self, venue: VenueName) -> str:
+        """Base URL of the venue's API, without a slash at its end; empty where a library knows it."""
+        return (self.urls.get(venue) or getattr(self, f"{venue}_url", "") or VENUES.get(venue).url).rstrip("/")
+
+    def request_rate(self, venue: VenueName) -> float:
+        """Requests a second that the venue is asked at most."""
+        return min(self.requests_per_second, VENUES.get(venue).requests_per_second)
 
     def publication_lag(self, venue: VenueName) -> timedelta:
         """How long after its close a candle of ``venue`` is known."""

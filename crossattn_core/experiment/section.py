@@ -18,6 +18,11 @@ class Section(BaseModel):
     not_hashed: ClassVar[frozenset[str]] = frozenset()
     """Knobs that say where, not what: another folder or address with the same candles is the same experiment."""
 
+    def hashed_knobs(self) -> dict[str, Any]:
+        """Knob -> value, by name: of those that say what, the ones that a section takes beyond its own among them."""
+        knobs = {name: getattr(self, name) for name in type(self).model_fields.keys() - self.not_hashed}
+        return dict(sorted((knobs | (self.__pydantic_extra__ or {})).items()))
+
     def content_hash(self) -> str:
         """Sixteen hex digits that change exactly when a knob of this section does."""
         canonical = json.dumps(_hashed(self), sort_keys=True, separators=(",", ":"))
@@ -26,8 +31,7 @@ class Section(BaseModel):
 
 def _hashed(value: Any) -> Any:
     if isinstance(value, Section):
-        names = type(value).model_fields.keys() - value.not_hashed
-        return {name: _hashed(getattr(value, name)) for name in sorted(names)}
+        return {name: _hashed(knob) for name, knob in value.hashed_knobs().items()}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, tuple):

@@ -1,11 +1,14 @@
 """From forecasts to money: the knobs of baselines, portfolio, costs and simulation."""
 
-from typing import Annotated, Literal
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from crossattn_core.experiment.registered import StrategyName
 from crossattn_core.experiment.section import Section
+from crossattn_core.universe import VENUES, VenueName
 
 __all__ = ["BacktestSettings", "BaselineSettings", "CostSettings", "PortfolioSettings", "VenueCosts"]
 
@@ -104,11 +107,15 @@ class VenueCosts(Section):
 
 
 class CostSettings(Section):
-    """What trading costs."""
+    """What trading costs: knobs of all venues, and one ``VenueCosts`` for each venue that is named.
 
-    binance: VenueCosts = VenueCosts(fee_bps=5.0, half_spread_bps=1.0, slippage_bps=3.5)
-    bybit: VenueCosts = VenueCosts(fee_bps=5.5, half_spread_bps=1.0, slippage_bps=3.5)
-    yahoo: VenueCosts = VenueCosts(fee_bps=3.0, half_spread_bps=2.0, slippage_bps=5.0, borrow_bps_per_year=100.0)
+    A venue that is not named has its own costs (``Venue.costs``); of one that is named, so has every knob that is not. An
+    experiment names those that its assets are on, so that its hash and its stages know them.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, VenueCosts] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]  # pydantic's form
+
     funding: bool = True
     """Perpetuals pay and receive funding."""
     impact: float = Field(default=0.0, ge=0, le=10)
@@ -117,6 +124,37 @@ class CostSettings(Section):
     """Linear impact: a trade of one hour's volume costs this many hourly standard deviations; 0: none."""
     interest_bps_per_year: float = Field(default=0.0, ge=0, le=5_000)
     """Earned on equity that the last execution left uninvested (1 - gross exposure)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_venues(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping):
+            return settings
+        filled = dict(settings)
+        for name in settings.keys() - cls.model_fields.keys():
+            if name not in VENUES.names():
+                known = sorted({*cls.model_fields, *VENUES.names()})
+                near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+                raise ValueError(f"{name}: no such knob and no venue; did you mean {near[0]!r}? Known here: {', '.join(known)}")
+            if isinstance(settings[name], Mapping):
+                filled[name] = {**VENUES.get(name).costs.model_dump(), **settings[name]}
+        return filled
+
+    def of(self, venue: VenueName) -> VenueCosts:
+        """The costs of one venue: as named, or its own."""
+        named = (self.__pydantic_extra__ or {}).get(venue)
+        return named if named is not None else VENUES.get(venue).costs
+
+    def with_venues(self, venues: Sequence[VenueName]) -> "CostSettings":
+        """The same costs, with those of ``venues`` named."""
+        named = self.__pydantic_extra__ or {}
+        return self.model_copy(update={venue: self.of(venue) for venue in venues if venue not in named})
+
+    def __getattr__(self, name: str) -> Any:
+        # costs.<venue>, whether the experiment names it or not.
+        if not name.startswith("_") and name in VENUES.names():
+            return self.of(name)
+        return super().__getattr__(name)  # pyright: ignore[reportAttributeAccessIssue]  # pydantic's own, at run time
 
 
 class BacktestSettings(Section):

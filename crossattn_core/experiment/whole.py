@@ -22,10 +22,10 @@ from crossattn_core.experiment.model import (
 from crossattn_core.experiment.registered import families
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
-from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings
+from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
 from crossattn_core.experiment.tuning import TuningSettings
 from crossattn_core.grid import Grid
-from crossattn_core.universe import VENUES, Asset, Kind, VenueName
+from crossattn_core.universe import VENUES, Asset, Kind, VenueName, asset_names, assets_by_name
 
 __all__ = ["RENAMED", "Experiment", "load_experiment"]
 
@@ -96,16 +96,22 @@ class Experiment(Section):
     @field_validator("assets")
     @classmethod
     def _assets_differ(cls, assets: tuple[Asset, ...]) -> tuple[Asset, ...]:
-        symbols = [asset.symbol for asset in assets]
-        twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        keys = [asset.asset_id for asset in assets]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is there more than once; a universe names each symbol once")
+            raise ValueError(f"{', '.join(twice)} is there more than once; a universe names each asset once")
         return assets
+
+    @model_validator(mode="after")
+    def _costs_name_the_venues(self) -> Self:
+        # In place: the costs are equal to what they were, and now they are written down.
+        object.__setattr__(self, "costs", self.costs.with_venues(self.venues))
+        return self
 
     @model_validator(mode="after")
     def _planted_leads_name_assets(self) -> Self:
         if self.feed.kind == "simulated" and "leads" in self.feed.simulated.model_fields_set:
-            known = set(self.symbols)
+            known = assets_by_name(self.assets).keys()
             for lead in self.feed.simulated.leads:
                 for symbol in (lead.leader, lead.follower):
                     if symbol not in known:
@@ -170,8 +176,8 @@ class Experiment(Section):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Symbols in panel order."""
-        return tuple(asset.symbol for asset in self.assets)
+        """Symbols in panel order; an asset whose symbol another one shares goes by its key."""
+        return asset_names(self.assets)
 
     @property
     def asset_ids(self) -> tuple[str, ...]:
@@ -199,20 +205,23 @@ class Experiment(Section):
         return tuple(asset for asset in self.assets if asset.venue == venue)
 
     def select(self, symbols: tuple[str, ...]) -> "Experiment":
-        """The same experiment on fewer symbols; an unknown one is refused with the nearest known."""
+        """The same experiment on fewer symbols (or keys); an unknown one is refused with the nearest known."""
+        named = assets_by_name(self.assets)
         for symbol in symbols:
-            if symbol not in self.symbols:
+            if symbol not in named:
                 near = difflib.get_close_matches(symbol, self.symbols, n=1, cutoff=0.0)
                 raise UniverseError(
                     f"{symbol} is not in experiment {self.name!r} ({', '.join(self.symbols)}); did you mean {near[0]}? "
                     "Add it under 'assets' in the experiment file to use it."
                 )
-        if len(set(symbols)) < 2:
+        chosen = [named[symbol] for symbol in symbols]
+        if len(set(chosen)) < 2:
             raise UniverseError(f"{', '.join(symbols)} alone has nothing to attend to; name at least two symbols")
         settings = self.model_dump()
-        settings["assets"] = [asset.model_dump() for asset in self.assets if asset.symbol in symbols]
+        settings["assets"] = [asset.model_dump() for asset in self.assets if asset in chosen]
         market = settings["feed"]["simulated"]
-        market["leads"] = [lead for lead in market["leads"] if {lead["leader"], lead["follower"]} <= set(symbols)]
+        keys = {name for name, asset in named.items() if asset in chosen}
+        market["leads"] = [lead for lead in market["leads"] if {lead["leader"], lead["follower"]} <= keys]
         return Experiment.model_validate(settings)
 
 
@@ -276,6 +285,9 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Experiment
     for part in location:
         if isinstance(part, int):
+            continue
+        if part not in model.model_fields:
+            model = VenueCosts  # costs.<venue>
             continue
         annotation = model.model_fields[part].annotation
         inner = [arg for arg in getattr(annotation, "__args__", (annotation,)) if isinstance(arg, type)]

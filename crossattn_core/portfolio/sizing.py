@@ -152,7 +152,7 @@ def size_weights(
 
 def trade_cost(asset_ids: tuple[str, ...], costs: CostSettings) -> NDArray[np.float64]:
     """(N,) one-way cost of a unit of traded notional, as a fraction."""
-    return np.array([getattr(costs, asset_id.split(":", 1)[0]).trade_bps / 1e4 for asset_id in asset_ids])
+    return np.array([costs.of(asset_id.split(":", 1)[0]).trade_bps / 1e4 for asset_id in asset_ids])
 
 
 def expected_carry(past_funding_TN: NDArray[np.float64], rows_D: NDArray[np.int64], bars: int) -> NDArray[np.float64]:

@@ -141,7 +141,7 @@ def asset_rows(experiment: Experiment) -> pa.Table:
                 "position": position,
                 "venue": asset.venue,
                 "category": asset.category,
-                "symbol": asset.symbol,
+                "symbol": name,
                 "sector": asset.sector,
                 "market": asset.market,
                 "bar_minutes": experiment.grid.step // timedelta(minutes=1),
@@ -151,7 +151,7 @@ def asset_rows(experiment: Experiment) -> pa.Table:
                 "max_age_hours": experiment.features.max_age_hours,
                 "publication_lag_seconds": int(experiment.feed.publication_lag(asset.venue).total_seconds()),
             }
-            for position, asset in enumerate(experiment.assets)
+            for position, (asset, name) in enumerate(zip(experiment.assets, experiment.symbols, strict=True))
         ]
     )
 

@@ -17,7 +17,8 @@ from crossattn_core.candles.lake.revisions import adopt_revisions, retire_histor
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line
-from crossattn_core.universe import Asset
+from crossattn_core.universe import VENUES, Asset
+from crossattn_pipeline.commands.import_candles import import_candles
 from crossattn_pipeline.commands.options import AsJson, End, ExperimentFile, HomeFolder, Start, Symbols, open_line, reporting_line
 from crossattn_pipeline.commands.terminal import Output, table_of
 
@@ -37,6 +38,7 @@ Symbol = Annotated[str, typer.Option(help="One symbol of the experiment.")]
 
 def add_candle_commands(app: typer.Typer) -> None:
     """Put the group ``candles`` under ``app``."""
+    candles.command("import")(import_candles)
     app.add_typer(candles, name="candles")
 
 
@@ -182,6 +184,23 @@ def verify(experiment: ExperimentFile = None, home: HomeFolder = None, as_json: 
         raise CandleError(f"{len(faults)} files are not what was stored:\n  " + "\n  ".join(faults))
     manifest = line.lake.write_manifest()
     Output(as_json).event("verified", f"every file is what was stored; manifest: {manifest}", manifest=str(manifest))
+
+
+@candles.command()
+def venues(as_json: AsJson = False) -> None:
+    """What each venue declares: classes with their series, costs, limits, reach and units."""
+    output, rows = Output(as_json), []
+    for name, venue in VENUES.items():
+        classes = ", ".join(f"{category} ({', '.join(series)})" for category, series in venue.categories.items())
+        costs = venue.costs.model_dump()
+        reach = ", ".join(f"{bar} {days:g} days" for bar, days in venue.reach_days.items())
+        output.json_line(
+            {"event": "venue", "name": name, "classes": dict(venue.categories), "costs": costs, "units": venue.units}
+        )
+        rate, lag = f"{venue.requests_per_second:g}", f"{venue.publication_lag_seconds}"
+        rows.append((name, classes, f"{venue.costs.trade_bps:g}", rate, lag, reach, venue.units))
+    columns = ("venue", "classes (series)", "one-way cost, bps", "requests a second", "lag, s", "reach", "units")
+    output.text(table_of(columns, rows))
 
 
 def _span(line: Line, start: datetime | None, end: datetime | None) -> tuple[date, date]:

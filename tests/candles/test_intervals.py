@@ -1,5 +1,6 @@
 """Candles of a minute, of five and of a day arrive, are judged, stored and counted as those of an hour are."""
 
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -205,8 +206,9 @@ def test_the_same_daily_candles_under_a_second_name_are_refused(tmp_path):
         ingest("candles", feed, lake, (MSFT,), date(2025, 1, 1), date(2025, 3, 31), settings=FeedSettings())
 
 
-def test_binance_is_read_from_files_and_its_live_feed_says_so():
-    with pytest.raises(ExperimentError, match=r"no live feed; bring its candles as files.*binance_1m/SYMBOL\.parquet"):
+def test_without_its_library_binance_is_read_from_files_and_its_live_feed_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ccxt", None)
+    with pytest.raises(ExperimentError, match=r"bring its candles as files.*binance_1m/SYMBOL\.parquet"):
         VENUES.get("binance").open_api(FeedSettings(), lambda: datetime.now(UTC), hurried(), Grid(bar="1m"))
     assert Asset(venue="binance", symbol="BTCUSDT").asset_id == "binance:linear:BTCUSDT"
 

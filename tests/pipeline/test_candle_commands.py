@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.errors import CandleError, UniverseError
+from crossattn_core.universe import VENUES
 from crossattn_pipeline.cli import app
 from tests.pipeline.commands import crossattn
 from tests.small import FIRST, LAST, small_experiment, write_market
@@ -155,3 +156,11 @@ def test_as_a_command_an_error_is_one_line_and_ends_with_one(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("UniverseError: 'NOPE' names 0 assets")
     assert "Traceback" not in done.stderr
+
+
+def test_venues_shows_what_each_venue_declares() -> None:
+    done = CliRunner().invoke(app, ["candles", "venues", "--json"])
+    listed = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert listed["bybit"]["costs"]["fee_bps"] == VENUES.get("bybit").costs.fee_bps
+    assert listed["binance"]["classes"] == {"linear": ["candles", "funding"], "spot": ["candles"]}
+    assert "kraken" in CliRunner().invoke(app, ["candles", "venues"]).stdout

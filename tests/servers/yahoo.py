@@ -9,15 +9,17 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
-from crossattn_core.trading_calendar import session_bounds
+from crossattn_core.trading_calendar import ALWAYS_OPEN, exchange_timezone, session_bounds
 from tests.servers.faults import Answer, FaultyServer
 
 TRANSIENT = ("429", "500", "truncated", "dropped", "cut_short", "wrong_type", "empty_body")
 """Faults that a retry cures."""
+_ROUND_THE_CLOCK = (ALWAYS_OPEN, "24/5", "CMES")
 _REACH_DAYS = {"1m": 8, "5m": 60, "15m": 60, "30m": 60, "1h": 730}
 
 
@@ -35,6 +37,8 @@ class YahooServer(FaultyServer):
         self.dividends: dict[str, list[tuple[datetime, float]]] = {}
         """Symbol -> (opening bell of the ex-date, amount a share)."""
         self.dividend_currency = ""
+        self.calendars: dict[str, str] = {}
+        """Symbol -> calendar; New York's where it is not there."""
         self.renamed: dict[str, str] = {}
         """Symbol -> the one that its response names."""
         self.splits: dict[str, list[tuple[datetime, float]]] = {}
@@ -55,7 +59,7 @@ class YahooServer(FaultyServer):
             return Answer(b"crumb", content_type="text/plain")
         if not self.is_faulty_path(path):
             return Answer(b"", content_type="text/html")
-        symbol = path.rsplit("/", 1)[1]
+        symbol = unquote(path.rsplit("/", 1)[1])
         if symbol not in self.tables:
             return _refused(404, "Not Found", "No data found, symbol may be delisted")
         reach = _REACH_DAYS.get(query["interval"], 40_000)
@@ -70,11 +74,12 @@ class YahooServer(FaultyServer):
     def _rows(self, symbol: str, query: dict[str, str]) -> pd.DataFrame:
         table = self.tables[symbol]
         now = pd.Timestamp(self.clock())
+        calendar = self.calendars.get(symbol, "XNYS")
         if query["interval"] == "1d":
-            table = _daily(table)
+            table = _daily(table, calendar)
         rows = table[["opened_at", "closed_at", "open", "high", "low", "close", "volume"]]
-        if self.closing_prints and query["interval"] != "1d":
-            at_bell = rows[rows["closed_at"].isin(session_bounds("XNYS")[1])]
+        if self.closing_prints and query["interval"] != "1d" and calendar not in _ROUND_THE_CLOCK:
+            at_bell = rows[rows["closed_at"].isin(session_bounds(calendar)[1])]
             price = at_bell["close"]
             prints = at_bell.assign(opened_at=at_bell["closed_at"], open=price, high=price, low=price, volume=0.0)
             rows = pd.concat([rows, prints]).sort_values("opened_at", kind="stable")
@@ -94,11 +99,11 @@ class YahooServer(FaultyServer):
             "symbol": self.renamed.get(symbol, symbol),
             "currency": "USD",
             "instrumentType": "EQUITY",
-            "exchangeTimezoneName": "America/New_York",
+            "exchangeTimezoneName": exchange_timezone(self.calendars.get(symbol, "XNYS")),
             "priceHint": 2,
             "firstTradeDate": int(self.tables[symbol]["opened_at"].iloc[0].timestamp()),
             "validRanges": ["1d", "5d", "1mo", "2y", "max"],
-            "tradingPeriods": self._sessions(query),
+            "tradingPeriods": self._sessions(query, self.calendars.get(symbol, "XNYS")),
         }
         if rows.empty:
             return {"meta": meta, "indicators": {"quote": [{}]}}
@@ -124,8 +129,12 @@ class YahooServer(FaultyServer):
         events = ({"dividends": paid} if paid else {}) | ({"splits": split} if split else {})
         return {"events": events} if events and "div" in query.get("events", "") else {}
 
-    def _sessions(self, query: dict[str, str]) -> list[list[dict]]:
-        opens, closes = (bells.astype("datetime64[s]").astype(np.int64) for bells in session_bounds("XNYS"))
+    def _sessions(self, query: dict[str, str], calendar: str) -> list[list[dict]]:
+        bells = session_bounds(calendar)
+        if calendar in _ROUND_THE_CLOCK:  # their periods are whole days in the exchange's zone, sessions or not
+            days = pd.date_range("2023-01-01", "2027-01-01", tz=exchange_timezone(calendar)).tz_convert("UTC").tz_localize(None)
+            bells = days[:-1].to_numpy(), days[1:].to_numpy()
+        opens, closes = (side.astype("datetime64[s]").astype(np.int64) for side in bells)
         keep = (opens >= int(query["period1"]) - 86_400) & (opens <= int(query["period2"]) + 86_400)
         return [
             [{"start": first, "end": last, "timezone": "EST", "gmtoffset": -18_000}]
@@ -133,10 +142,13 @@ class YahooServer(FaultyServer):
         ]
 
 
-def _daily(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a session, stamped with its opening bell as Yahoo does."""
-    by_day = table.groupby(table["opened_at"].dt.date)
-    return by_day.agg(
+def _daily(table: pd.DataFrame, calendar: str) -> pd.DataFrame:
+    """One row a session, stamped with its opening bell as Yahoo does; futures with midnight of the session's date."""
+    session_of = table["opened_at"].dt.date
+    if calendar != ALWAYS_OPEN:
+        session_of = np.searchsorted(session_bounds(calendar)[1], table["opened_at"].to_numpy(), side="right")
+    by_day = table.groupby(session_of)
+    rows = by_day.agg(
         opened_at=("opened_at", "first"),
         closed_at=("closed_at", "last"),
         open=("open", "first"),
@@ -145,6 +157,10 @@ def _daily(table: pd.DataFrame) -> pd.DataFrame:
         close=("close", "last"),
         volume=("volume", "sum"),
     ).reset_index(drop=True)
+    if calendar == "CMES":
+        local = rows["closed_at"].dt.tz_localize("UTC").dt.tz_convert(exchange_timezone(calendar)).dt.normalize()
+        rows["opened_at"] = local.dt.tz_convert("UTC").dt.tz_localize(None)
+    return rows
 
 
 def _refused(status: int, code: str, why: str) -> Answer:

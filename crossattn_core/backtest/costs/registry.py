@@ -42,7 +42,7 @@ class CostInputs:
 
     def venue_rate_N(self, knob: str) -> NDArray[np.float64]:
         """(N,) a knob in basis points of each asset's venue, as a fraction."""
-        venues = [getattr(self.settings, asset_id.split(":", 1)[0]) for asset_id in self.panel.asset_ids]
+        venues = [self.settings.of(asset_id.split(":", 1)[0]) for asset_id in self.panel.asset_ids]
         return np.array([getattr(venue, knob) for venue in venues]) / 1e4
 
 

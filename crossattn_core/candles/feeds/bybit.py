@@ -26,7 +26,7 @@ from crossattn_core.candles.feeds.page_windows import INTERVALS, Window, bar_end
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
 from crossattn_core.days import to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError, TransientFeedError
-from crossattn_core.experiment import FeedSettings
+from crossattn_core.experiment import FeedSettings, VenueCosts
 from crossattn_core.grid import BarName
 from crossattn_core.trading_calendar import ALWAYS_OPEN
 from crossattn_core.universe import VENUES, Asset, Venue
@@ -80,7 +80,8 @@ class BybitFeed(Feed):
         self._settings, self._interval = settings, interval
         self._backoff = backoff or Backoff()
         self._session = session or requests.Session()
-        self._bucket = TokenBucket(settings.requests_per_second, max(settings.requests_per_second / 4, 1), self._backoff)
+        per_second = settings.request_rate("bybit")
+        self._bucket = TokenBucket(per_second, max(per_second / 4, 1), self._backoff)
         self._breaker = CircuitBreaker(_BLOCK_REST_SECONDS, self._backoff)
         self._clock_lock = threading.Lock()
         self._server_time: tuple[datetime, float] | None = None
@@ -129,7 +130,7 @@ class BybitFeed(Feed):
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """Host and interval."""
-        return {"url": self._settings.bybit_url, "interval": self._interval}
+        return {"url": self._settings.url_of("bybit"), "interval": self._interval}
 
     def listed(self, asset: Asset) -> datetime | None:
         """The instrument's launch; none where Bybit does not say (spot).
@@ -218,7 +219,7 @@ class BybitFeed(Feed):
         self._breaker.check()
         self._bucket.take()
         self.traffic.count_request()
-        url = self._settings.bybit_url.rstrip("/") + path
+        url = self._settings.url_of("bybit") + path
         try:
             with self._session.get(url, params=query, timeout=self._settings.timeout_seconds, stream=True) as response:
                 body = b"".join(self._in_time(response))
@@ -290,6 +291,9 @@ VENUES.add(
         market="crypto",
         since=date(2018, 1, 1),
         open_api=lambda settings, clock, backoff, grid: BybitFeed(settings, interval=_INTERVAL_OF[grid.bar], backoff=backoff),
+        costs=VenueCosts(fee_bps=5.5, half_spread_bps=1.0, slippage_bps=3.5),
+        url="https://api.bybit.com",
+        requests_per_second=120.0,  # the public limit is 600 in 5 s
     ),
 )
 

@@ -13,7 +13,7 @@ from crossattn_core.days import bounds, to_naive
 from crossattn_core.errors import PermanentFeedError
 from crossattn_core.experiment import Experiment, Period, SimulatedMarket
 from crossattn_core.grid import HOURLY, Grid
-from crossattn_core.universe import Asset, Kind
+from crossattn_core.universe import Asset, Kind, assets_by_name
 
 __all__ = ["SimulatedFeed", "planted_truth"]
 
@@ -84,9 +84,9 @@ class SimulatedFeed(Feed):
 
     def truth(self, end: datetime) -> dict[str, object]:
         """Planted leads (with asset keys) and regime spells up to ``end`` (naive UTC), ready for JSON."""
-        by_symbol = {asset.symbol: asset.asset_id for asset in self._assets.values()}
+        named = assets_by_name(list(self._assets.values()))
         leads = [
-            {**lead.model_dump(), "leader_id": by_symbol[lead.leader], "follower_id": by_symbol[lead.follower]}
+            {**lead.model_dump(), "leader_id": named[lead.leader].asset_id, "follower_id": named[lead.follower].asset_id}
             for lead in self._leads
         ]
         hours = max(int((end - self._start).total_seconds() // 3600), 0)

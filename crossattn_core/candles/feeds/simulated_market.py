@@ -27,7 +27,7 @@ from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import PlantedLead, SimulatedMarket
 from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.trading_calendar import ALWAYS_OPEN, Bars, expected_bars
-from crossattn_core.universe import Asset, Kind
+from crossattn_core.universe import Asset, Kind, asset_names, assets_by_name
 
 __all__ = ["Market", "Series", "is_stress", "planted_truth"]
 
@@ -50,8 +50,8 @@ def planted_truth(settings: SimulatedMarket, assets: Sequence[Asset]) -> list[Pl
     Raises:
         ExperimentError: a follower's leads explain more than its variance has room for, or leads form a circle.
     """
-    symbols = {asset.symbol for asset in assets}
-    leads = [lead for lead in settings.leads if {lead.leader, lead.follower} <= symbols]
+    known = assets_by_name(assets).keys()
+    leads = [lead for lead in settings.leads if {lead.leader, lead.follower} <= known]
     for follower in sorted({lead.follower for lead in leads}):
         planted = sum(lead.share for lead in leads if lead.follower == follower)
         if planted + settings.common_share >= 0.95:
@@ -86,11 +86,12 @@ class Market:
         self._settings, self._start, self._grid = settings, np.datetime64(start, "us"), grid
         self._is_stress_G = is_stress(settings, hours)
         self._bars = {calendar: expected_bars(calendar, start, self.end, grid.step) for calendar in {a.calendar for a in assets}}
-        z_by_symbol: dict[str, tuple[str, Floats]] = {}
+        self._named = assets_by_name(assets)
+        z_by_asset: dict[str, tuple[str, Floats]] = {}
         self.series: dict[str, Series] = {}
         for asset in _leaders_first(assets, leads):
-            z_T = self._moves(asset, [lead for lead in leads if lead.follower == asset.symbol], z_by_symbol)
-            z_by_symbol[asset.symbol] = (asset.calendar, z_T)
+            z_T = self._moves(asset, [lead for lead in leads if self._named[lead.follower] == asset], z_by_asset)
+            z_by_asset[asset.asset_id] = (asset.calendar, z_T)
             self.series[asset.asset_id] = self._traded(asset, z_T)
 
     def _moves(self, asset: Asset, leads: Sequence[PlantedLead], moves: dict[str, tuple[str, Floats]]) -> Floats:
@@ -99,7 +100,7 @@ class Market:
         is_stress_T = self._stress_during(bars)
         led_T, share_T = np.zeros(len(bars)), np.zeros(len(bars))
         for lead in leads:
-            calendar, z_leader = moves[lead.leader]
+            calendar, z_leader = moves[self._named[lead.leader].asset_id]
             source_T = self._leading_bar(lead.lag, asset.calendar, calendar)
             is_led_T = source_T >= 0
             z_T = z_leader[source_T]
@@ -229,13 +230,14 @@ class Market:
 
 def _leaders_first(assets: Sequence[Asset], leads: Sequence[PlantedLead]) -> list[Asset]:
     """Assets with every leader before its followers."""
-    waiting, placed = list(assets), list[Asset]()
+    waiting, placed, named = list(assets), list[Asset](), assets_by_name(assets)
+    pairs = [(named[lead.leader], named[lead.follower]) for lead in leads]
     while waiting:
-        symbols = {asset.symbol for asset in waiting}
-        ready = [a for a in waiting if not any(lead.follower == a.symbol and lead.leader in symbols for lead in leads)]
+        ready = [a for a in waiting if not any(follower == a and leader in waiting for leader, follower in pairs)]
         if not ready:
             raise ExperimentError(
-                f"feed.simulated.leads: {', '.join(sorted(symbols))} follow each other in a circle; remove one of these leads"
+                f"feed.simulated.leads: {', '.join(sorted(asset_names(waiting)))} follow each other in a circle; "
+                "remove one of these leads"
             )
         placed.extend(ready)
         waiting = [asset for asset in waiting if asset not in ready]

@@ -27,10 +27,11 @@ import pandas as pd
 
 from crossattn_core.candles.feeds.feed import Feed, empty_rows, known_rows
 from crossattn_core.candles.feeds.retry import Backoff, CircuitBreaker, RetryableError, TokenBucket, with_retries
+from crossattn_core.candles.feeds.yahoo_symbols import calendar_of, category_of
 from crossattn_core.candles.scale import Split
 from crossattn_core.days import bounds, to_aware, to_naive
 from crossattn_core.errors import ExperimentError, PermanentFeedError
-from crossattn_core.experiment import FeedSettings
+from crossattn_core.experiment import FeedSettings, VenueCosts
 from crossattn_core.grid import Grid
 from crossattn_core.trading_calendar import (
     closing_times,
@@ -47,7 +48,7 @@ __all__ = ["YahooFeed"]
 _REACH_DAYS = {"1m": 8, "5m": 60, "15m": 60, "30m": 60, "1h": 730, "1d": 36_500}
 """How far back each interval goes; Yahoo counts its own way, so what is asked for is one day less."""
 _WORDS = {"1h": "hourly", "1d": "daily"}
-_REQUESTS_PER_SECOND, _BURST = 4.0, 8.0
+_BURST = 8.0
 _BLOCK_REST_SECONDS = 600.0
 _CHART = "/v8/finance/chart/"
 _PASSING = {401, 408, 425}
@@ -86,7 +87,7 @@ class YahooFeed(Feed):
         self._settings, self._clock, self._interval = settings, clock, interval
         self._step = Grid.model_validate({"bar": interval}).step
         self._backoff = backoff or Backoff()
-        self._bucket = TokenBucket(_REQUESTS_PER_SECOND, _BURST, self._backoff)
+        self._bucket = TokenBucket(settings.request_rate("yahoo"), _BURST, self._backoff)
         self._breaker = CircuitBreaker(_BLOCK_REST_SECONDS, self._backoff)
         self._server_time: tuple[datetime, float] | None = None
         self._status = 0
@@ -109,7 +110,7 @@ class YahooFeed(Feed):
 
     def origin(self, asset: Asset) -> dict[str, object]:
         """Host, interval and whether prices are adjusted."""
-        url = self._settings.yahoo_url or "yfinance"
+        url = self._settings.url_of("yahoo") or "yfinance"
         return {"url": url, "interval": self._interval, "dividend_adjusted": self._is_dividend_adjusted}
 
     def listed(self, asset: Asset) -> datetime | None:
@@ -284,9 +285,10 @@ class YahooFeed(Feed):
         if _CHART in url:
             self._bucket.take()
             self.traffic.count_request()
-        if not self._settings.yahoo_url:
+        another = self._settings.url_of("yahoo")
+        if not another:
             return url
-        base, parts = urlsplit(self._settings.yahoo_url), urlsplit(url)
+        base, parts = urlsplit(another), urlsplit(url)
         return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, parts.query, ""))
 
     def _received(self, url: str, response: Any) -> None:
@@ -303,10 +305,16 @@ class YahooFeed(Feed):
 VENUES.add(
     "yahoo",
     Venue(
-        calendar=lambda asset: "XNYS",
-        categories={"equity": ("candles", "dividends")},
+        calendar=calendar_of,
+        categories={"equity": ("candles", "dividends"), **dict.fromkeys(("index", "currency", "future", "crypto"), ("candles",))},
+        category_of=category_of,
         market="stocks",
+        markets={"currency": "currencies", "future": "futures", "crypto": "crypto"},
         open_api=lambda settings, clock, backoff, grid: YahooFeed(settings, clock, interval=grid.bar, backoff=backoff),
+        costs=VenueCosts(fee_bps=3.0, half_spread_bps=2.0, slippage_bps=5.0, borrow_bps_per_year=100.0),
+        requests_per_second=4.0,
+        reach_days=_REACH_DAYS,
+        units="volume in shares; prices in the currency of the exchange, in pence in London, in cents in Johannesburg",
     ),
 )
 
