@@ -69,8 +69,8 @@ LEADER_COLUMNS = (
 of its assets; ``lag`` and ``attention_lag`` in bars; ``weight`` share of the follower's attention on the leader,
 ``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast over the same model without cross-attention, with
 its interval; ``conditional_p`` beside the follower's other leads (NaN: not tested). Of named leads alone:
-``lead_worth``'s columns, ``cost_bps`` of a round trip, and ``tradable``, whether the better gross result exceeds it; missing
-where unknown."""
+``lead_worth``'s columns, ``cost_bps`` of a round trip, and ``tradable``, whether the strongest signals make more than that: the
+whole interval of a rule known beforehand lies above it; missing where unknown."""
 
 _IC_BLOCK_BARS = 168
 """Bars of a block in the bootstrap of the IC gain: seven times the default longest lag."""
@@ -142,7 +142,7 @@ def name_leads(
     gains = _gains(next_bar, panel, labels, bootstrap)
     table = pd.concat([pairs, _attention(edges, pairs)], axis=1).merge(gains, how="left", on="follower")
     table = gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings, panel.grid)
-    return _with_worth(table, panel, tested, trading or Trading())
+    return _with_worth(table, panel, tested, trading or Trading(), bootstrap)
 
 
 def gate(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings, grid: Grid = HOURLY) -> pd.DataFrame:
@@ -294,7 +294,9 @@ def _gains(next_bar: pd.DataFrame, panel: Panel, labels: Labels, bootstrap: Back
     return pd.DataFrame(rows, columns=columns)
 
 
-def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Trading) -> pd.DataFrame:
+def _with_worth(
+    table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Trading, bootstrap: BacktestSettings
+) -> pd.DataFrame:
     """``table`` with what each named lead is worth, and the verdict on trading it in its reason."""
     place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
     bars, rows = len(panel.as_of_T), slice(-len(tested.return_TN), None)
@@ -311,10 +313,12 @@ def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Tra
             lag=int(row["lag"]),
             shape=str(row["shape"]),
             sign=float(np.sign(row["z"])),
+            bars_per_day=panel.grid.bars_per_day,
+            bootstrap=bootstrap,
         )
         cost_bps = float("nan") if trading.cost_bps_N is None else 2 * float(trading.cost_bps_N[n])
-        best = np.nanmax([worth["gross_bps"], worth["strongest_bps"], -np.inf])
-        tradable = bool(best > cost_bps) if np.isfinite(best) and np.isfinite(cost_bps) else None
+        known = np.isfinite(worth["strongest_low"]) and np.isfinite(cost_bps)
+        tradable = bool(worth["strongest_low"] > cost_bps) if known else None
         table.loc[k, [*worth, "cost_bps"]] = [*worth.values(), cost_bps]
         table.at[k, "tradable"] = tradable
         table.at[k, "why"] = f"{row['why']}{_worth_in_words(worth, cost_bps, tradable)}"
@@ -322,8 +326,13 @@ def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Tra
 
 
 def _worth_in_words(worth: dict[str, float], cost_bps: float, tradable: bool | None) -> str:
-    if tradable is None:
+    if not (np.isfinite(worth["gross_bps"]) and np.isfinite(cost_bps)):
         return ""
+    if tradable is None:
+        return (
+            f"; {worth['gross_bps']:.1f} bps a trade before costs, against {cost_bps:.0f} bps to go in and out: too few days "
+            "to say whether it is tradable"
+        )
     verdict = "proven, tradable" if tradable else "proven, not tradable"
     kept = (
         f"; {worth['next_trade_share']:.0%} of it is left from the next trade on"
@@ -331,8 +340,9 @@ def _worth_in_words(worth: dict[str, float], cost_bps: float, tradable: bool | N
         else ""
     )
     return (
-        f"; {verdict}: {worth['gross_bps']:.1f} bps a trade before costs, {worth['strongest_bps']:.1f} on the strongest tenth "
-        f"of its signals, against {cost_bps:.0f} bps to go in and out{kept}"
+        f"; {verdict}: {worth['gross_bps']:.1f} bps a trade before costs, {worth['strongest_bps']:.1f} "
+        f"[{worth['strongest_low']:.1f}, {worth['strongest_high']:.1f}] on the strongest tenth of its signals, against "
+        f"{cost_bps:.0f} bps to go in and out{kept}"
     )
 
 

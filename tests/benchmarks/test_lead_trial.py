@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.planted.lead_trial import METHODS, find_edges, leads_in_returns, planted_behind, score_edges
+from benchmarks.planted.lead_trial import METHODS, find_edges, leads_in_returns, leads_named, planted_behind, score_edges
 from benchmarks.planted.markets import planted_suite_market
 
 SMALL = {"model": {"lookback": 48, "layers": 1, "width": 32}, "training": {"epochs": 4}}
@@ -49,5 +49,5 @@ def test_at_most_one_market_without_leads_in_twenty_names_any(name: str) -> None
     for seed in range(60):
         market = planted_suite_market(name, seed)
         if leads_in_returns(market):
-            named += bool(find_edges(market, seed)["gate"])
+            named += bool(leads_named(market, seed))
     assert named <= 3
