@@ -5,9 +5,9 @@
    Groups are leaders of their own: the market, its parts and each sector, without the follower.
 2. It survives beside the follower's other leads (``lead_selection``): a link that a stronger lead explains is not named, and
    an asset that cannot be told apart from a group that leads gives way to the group.
-3. Out of sample, the model's next-bar forecast of the follower beats the same checkpoint with cross-attention cut out: the
-   lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``. Returns are in units of the volatility known
-   before them here as well.
+3. Out of sample, the model's next-bar forecast of the follower knows something beside that of the same checkpoint with
+   cross-attention cut out: the lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``
+   (``forecast_quality.ic_beside``). Returns are in units of the volatility known before them here as well.
 4. The model's attention on the leader, or on a group's members together, exceeds its fair share. All attention lies on the
    market: it passes. Where returns single out members of a group that attention spreads over, the group is named.
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.forecast_quality import compare_ic
+from crossattn_core.analysis.forecast_quality import ic_beside
 from crossattn_core.analysis.lead_lag import LeadLag, lead_lag_of
 from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_leads
 from crossattn_core.analysis.lead_worth import WORTH_COLUMNS, follower_prices, lead_worth
@@ -67,7 +67,7 @@ LEADER_COLUMNS = (
 )
 """Grain: leader and follower; named ones first, then by q-value. ``leader`` an asset's id or a group's name, ``members`` the ids
 of its assets; ``lag`` and ``attention_lag`` in bars; ``weight`` share of the follower's attention on the leader,
-``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast over the same model without cross-attention, with
+``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast beside the same model without cross-attention, with
 its interval; ``conditional_p`` beside the follower's other leads (NaN: not tested). Of named leads alone:
 ``lead_worth``'s columns, ``cost_bps`` of a round trip, and ``tradable``, whether the strongest signals make more than that: the
 whole interval of a rule known beforehand lies above it; missing where unknown."""
@@ -215,7 +215,7 @@ def _verdict_of_model(row: dict[Any, Any], settings: AnalysisSettings, grid: Gri
     if np.isnan(row["ic_gain"]):
         return False, f"{seen}; no out-of-sample forecasts to judge the model by"
     interval = f"[{row['ic_gain_low']:+.3f}, {row['ic_gain_high']:+.3f}]"
-    gain = f"IC {row['ic_gain']:+.3f} {interval} over the same model without cross-attention"
+    gain = f"IC {row['ic_gain']:+.3f} {interval} beside the same model without cross-attention"
     if not row["ic_gain_low"] > settings.minimum_ic_gain:
         return False, f"{seen}, but {gain}: not above {settings.minimum_ic_gain:g}"
     if row["holds_all"]:
@@ -288,7 +288,7 @@ def _gains(next_bar: pd.DataFrame, panel: Panel, labels: Labels, bootstrap: Back
     full_TN[row_K, asset_K], alone_TN[row_K, asset_K] = next_bar["forecast"].to_numpy(), next_bar["alone"].to_numpy()
     full_TN, alone_TN = full_TN / deviation_TN, alone_TN / deviation_TN
     rows = [
-        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap, block_bars=_IC_BLOCK_BARS))
+        (asset_id, *ic_beside(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap, block_bars=_IC_BLOCK_BARS))
         for n, asset_id in enumerate(panel.asset_ids)
     ]
     return pd.DataFrame(rows, columns=columns)

@@ -121,7 +121,7 @@ def test_a_chain_of_leads_is_not_mistaken_for_a_direct_one(tmp_path: Path) -> No
 def test_no_leader_is_named_when_the_model_gains_nothing_from_the_others(tmp_path: Path) -> None:
     table = _found(tmp_path, skill=0.0)
     assert not table["named"].any()
-    assert table["why"].str.contains("over the same model without cross-attention: not above 0").sum() == 3
+    assert table["why"].str.contains("beside the same model without cross-attention: not above 0").sum() == 3
 
 
 def test_no_leader_is_named_where_attention_does_not_look(tmp_path: Path) -> None:

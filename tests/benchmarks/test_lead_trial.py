@@ -36,6 +36,18 @@ def test_leads_of_the_size_of_real_ones_are_found_among_ticks_bounce_schedules_a
     assert score.lag_error == 0.0
 
 
+@pytest.mark.slow
+def test_the_whole_gate_names_most_leads_of_the_size_of_real_ones_and_nothing_else() -> None:
+    found = 0
+    for seed in range(3):
+        market = planted_suite_market("real-like", seed)
+        edges = leads_named(market, seed)
+        score = score_edges(edges, market)
+        assert (score.found, score.lag_error) == (score.named, 0.0)
+        found += len({planted_behind(pair, market) for pair in edges})
+    assert found >= 6
+
+
 def test_none_is_named_on_real_like_markets_without_leads() -> None:
     named = [bool(leads_in_returns(planted_suite_market("real-like null", seed))) for seed in range(5)]
     assert not any(named)
