@@ -10,10 +10,9 @@ import typer
 from rich.table import Table
 
 from crossattn_core.analysis.attribution import VIEWS
-from crossattn_core.analysis.leaders import Leads, in_symbols, why_no_lead
+from crossattn_core.analysis.leaders import Leads, why_no_lead
 from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.errors import CrossattnError, HistoryError
-from crossattn_core.grid import Grid
 from crossattn_core.inspections import attention_overview_of, explain_position, leads_of
 from crossattn_core.line import Line
 from crossattn_core.report.explain import trace_records, trace_tree
@@ -49,7 +48,7 @@ def leaders(
     no_lead = why_no_lead(found, line.experiment.analysis.false_discovery_rate)
     output.event(
         "leaders",
-        _lead_table(found, f"Predictive leads as of {last}", line.experiment.grid),
+        _lead_table(found, f"Predictive leads as of {last}"),
         as_of=last,
         named=int(found["named"].sum()),
         why_none=no_lead or None,
@@ -87,15 +86,15 @@ def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFra
     evidence = stored.evidence[["leader", "follower", *VIEWS]].rename(columns={view: f"{view}_view" for view in VIEWS})
     names = dict(zip(line.experiment.asset_ids, line.experiment.symbols, strict=True))
     beside = leads.table.merge(evidence, how="left", on=["leader", "follower"])
-    return in_symbols(beside, names)
+    return beside.assign(leader=beside["leader"].map(names), follower=beside["follower"].map(names))
 
 
-def _lead_table(found: pd.DataFrame, title: str, grid: Grid) -> Table:
+def _lead_table(found: pd.DataFrame, title: str) -> Table:
     named = int(found["named"].sum())
     rows = []
     for row in found.head(max(named + _SHOWN_BESIDE, _MIN_SHOWN)).to_dict("records"):
         views = ["-" if pd.isna(row[f"{view}_view"]) else f"{row[f'{view}_view']:.0%}" for view in VIEWS]
-        numbers = (grid.label(row["lag"]), f"{row['correlation']:+.3f}", f"{row['q_value']:.3g}", *views)
+        numbers = (f"{row['lag']} h", f"{row['correlation']:+.3f}", f"{row['q_value']:.3g}", *views)
         rows.append((str(row["leader"]), str(row["follower"]), *numbers, "yes" if row["named"] else "no", str(row["why"])))
     columns = ("leader", "follower", "lag", "correlation", "q", "attention", "gradient", "occlusion", "named", "why")
     return table_of(columns, rows, f"{title}: " + (f"{named} named" if named else "no lead found"))
