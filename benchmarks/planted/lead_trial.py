@@ -34,7 +34,16 @@ from crossattn_core.panel.labels import next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.walk_forward.drift import row_weights
 
-__all__ = ["METHODS", "EdgeScore", "days_until_followed", "find_edges", "leads_in_returns", "planted_behind", "score_edges"]
+__all__ = [
+    "METHODS",
+    "EdgeScore",
+    "days_until_followed",
+    "find_edges",
+    "leads_in_returns",
+    "leads_named",
+    "planted_behind",
+    "score_edges",
+]
 
 METHODS = ("attention", "gradient", "occlusion", "gate", "correlation", "granger", "hayashi_yoshida")
 
@@ -63,39 +72,24 @@ def find_edges(
     market: PlantedMarket, seed: int, overrides: Mapping[str, Any] | None = None, *, train_share: float = 0.8
 ) -> dict[str, Edges]:
     """The edges of ``market`` that each of ``METHODS`` finds."""
-    panel, experiment = market.panel, planted_experiment(market.panel, overrides)
-    bars = len(panel.as_of_T)
-    cut_off = int(bars * train_share)
-    model = _fitted(FitRequest(panel, cut_off, np.ones(bars, dtype=np.float32), seed), experiment)
-    held_R = np.arange(cut_off + 1, bars - 1)
-    edges = {view: _above_fair(value_NM, lag_NM) for view, value_NM, lag_NM in _views(model, panel, held_R)}
+    model, held_R, experiment = _trained(market, seed, overrides, train_share)
+    edges = {view: _above_fair(value_NM, lag_NM) for view, value_NM, lag_NM in _views(model, market.panel, held_R)}
+    edges["gate"] = _named(model, market.panel, held_R, experiment)
+    tables = _tables(market.panel, 0)
+    return edges | {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], market.panel) for name, table in tables.items()}
 
-    day = panel.as_of_T[-1].astype("datetime64[D]").item()
-    weights = model.attention(panel, held_R[:: max(1, len(held_R) // 48)])
-    if weights is None:
-        raise TypeError("family 'attention' was fitted without cross-attention; the gate needs its weights")
-    snapshot = summarise(weights, day, model.model_id).to_frame()
-    forecast_RN, alone_RN = model.forecast_next_bar(panel, held_R), model.forecast_without_others(panel, held_R)
-    next_bar = next_bar_frame(panel, held_R, forecast_RN, alone_RN, model.model_id)
-    settings = experiment.analysis
-    tested = lead_lag(
-        scaled_returns(panel),
-        panel.asset_ids,
-        max_lag=settings.max_lag,
-        permutations=settings.permutations,
-        first_lag_NN=first_clean_lags(panel),
-        groups=leader_groups(experiment.assets),
-    )
-    labels = next_bar_labels(panel)
-    found = name_leads(panel, labels, tested, snapshot, next_bar, experiment.assets, settings, experiment.backtest)
-    edges["gate"] = _edges(found[found["named"]], panel)
-    tables = _tables(panel, 0)
-    return edges | {name: _edges(table[table["q_value"] <= _FALSE_DISCOVERY], panel) for name, table in tables.items()}
+
+def leads_named(
+    market: PlantedMarket, seed: int, overrides: Mapping[str, Any] | None = None, *, train_share: float = 0.8
+) -> Edges:
+    """The edges that the whole gate names, a model's forecasts and attention included."""
+    model, held_R, experiment = _trained(market, seed, overrides, train_share)
+    return _named(model, market.panel, held_R, experiment)
 
 
 def leads_in_returns(market: PlantedMarket) -> Edges:
     """The edges that the gate's statistical steps leave: no model, no attention."""
-    panel, experiment = market.panel, planted_experiment(market.panel)
+    panel, experiment = market.panel, planted_experiment(market.panel, market.knobs)
     settings = experiment.analysis
     tested = lead_lag(
         scaled_returns(panel),
@@ -145,7 +139,9 @@ def days_until_followed(
     model = None
     for cut_off in range(switch, len(panel.as_of_T), every_days * panel.grid.bars_per_day):
         known = panel.until(cut_off + 1)
-        weight_T = row_weights(cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain)
+        weight_T = row_weights(
+            cut_off + 1, np.zeros(0, dtype=np.int64), -1, experiment.retrain, bars_per_day=panel.grid.bars_per_day
+        )
         model = _fitted(FitRequest(known, cut_off, weight_T, seed, warm_from=model), experiment)
         if cut_off == switch:
             continue
@@ -159,6 +155,38 @@ def days_until_followed(
         if all(np.isfinite(value) for value in days.values()):
             break
     return days
+
+
+def _trained(
+    market: PlantedMarket, seed: int, overrides: Mapping[str, Any] | None, train_share: float
+) -> tuple[FittedNetwork, NDArray[np.int64], Experiment]:
+    """A model of the rows up to the cut-off, the rows held out behind it, and the experiment."""
+    experiment = planted_experiment(market.panel, market.knobs, overrides)
+    bars = len(market.panel.as_of_T)
+    cut_off = int(bars * train_share)
+    model = _fitted(FitRequest(market.panel, cut_off, np.ones(bars, dtype=np.float32), seed), experiment)
+    return model, np.arange(cut_off + 1, bars - 1), experiment
+
+
+def _named(model: FittedNetwork, panel: Panel, held_R: NDArray[np.int64], experiment: Experiment) -> Edges:
+    weights = model.attention(panel, held_R[:: max(1, len(held_R) // 48)])
+    if weights is None:
+        raise TypeError("family 'attention' was fitted without cross-attention; the gate needs its weights")
+    snapshot = summarise(weights, panel.as_of_T[-1].astype("datetime64[D]").item(), model.model_id).to_frame()
+    forecast_RN, alone_RN = model.forecast_next_bar(panel, held_R), model.forecast_without_others(panel, held_R)
+    next_bar = next_bar_frame(panel, held_R, forecast_RN, alone_RN, model.model_id)
+    settings = experiment.analysis
+    tested = lead_lag(
+        scaled_returns(panel),
+        panel.asset_ids,
+        max_lag=settings.max_lag,
+        permutations=settings.permutations,
+        first_lag_NN=first_clean_lags(panel),
+        groups=leader_groups(experiment.assets),
+    )
+    edges = snapshot[snapshot["quantity"] == "edge"]
+    found = name_leads(panel, next_bar_labels(panel), tested, edges, next_bar, experiment.assets, settings, experiment.backtest)
+    return _edges(found[found["named"]], panel)
 
 
 def _fitted(request: FitRequest, experiment: Experiment) -> FittedNetwork:
@@ -176,7 +204,7 @@ def _views(
     for name, value_NML in (("attention", attention_view(model, panel, few_R)), ("gradient", gradient_view(model, panel, few_R))):
         if value_NML is not None:
             yield name, shares(value_NML.sum(axis=2)), value_NML.argmax(axis=2) + 1.0
-    occluded_NM = shares(occlusion_view(model, panel, few_R, weeks=(4,)))
+    occluded_NM = shares(occlusion_view(model, panel, few_R, seasons=(4,)))
     yield "occlusion", occluded_NM, np.full(occluded_NM.shape, np.nan)
 
 

@@ -4,7 +4,7 @@ Axes: T bars, N assets, F features.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.planted.realistic import COMMON, realistic_returns
 from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.experiment.bar_defaults import BAR_DEFAULTS
 from crossattn_core.panel.panel import Panel
 
 __all__ = [
@@ -52,11 +53,14 @@ class PlantedMarket:
     panel: Panel
     edges: tuple[PlantedEdge, ...]
     """Edges in force at the end of the panel."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """What an experiment on such candles has by default, by section, where it is not the hourly default."""
 
 
 LEADS_OF_TWO = tuple(PlantedEdge(*edge) for edge in ((0, 1, 1), (0, 2, 3), (5, 3, 6), (5, 4, 12), (5, 1, 8)))
 _VOLATILITY = 0.005
 """Standard deviation of an hourly log return."""
+_KNOBS_OF_A_MINUTE = {"model": {"lag_prior": BAR_DEFAULTS["1m"]["model"]["lag_prior"]}}
 _WILDER = 1.6
 """Volatility after the switch of regimes, in multiples of that before it: what a detector can see of the switch."""
 
@@ -72,7 +76,7 @@ def planted_suite_market(name: str, seed: int, *, bars: int | None = None, asset
     bars = bars or (40_000 if name.startswith("real-like") else 8000)
     rng = np.random.default_rng([seed, list(MARKETS).index(name)])
     panel, edges = MARKETS[name](rng, bars, assets)
-    return PlantedMarket(name, panel, edges)
+    return PlantedMarket(name, panel, edges, _KNOBS_OF_A_MINUTE if name.startswith("real-like") else {})
 
 
 def _with(share: float, shape: Literal["linear", "squared"]) -> tuple[PlantedEdge, ...]:
@@ -228,12 +232,17 @@ def _day_sums(value_TN: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([summed_TN[:24], summed_TN[24:] - summed_TN[:-24]])
 
 
-def planted_experiment(panel: Panel, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """The experiment that reads a planted panel: its assets and features, every other knob at its default."""
+def planted_experiment(panel: Panel, *overrides: Mapping[str, Any] | None) -> Experiment:
+    """The experiment that reads a planted panel: its assets and features, every other knob at its default.
+
+    Args:
+        overrides: knobs by section; later ones win.
+    """
     assets = [{"venue": "bybit", "symbol": asset_id.rsplit(":", 1)[1]} for asset_id in panel.asset_ids]
     sections: dict[str, Any] = {"name": "planted", "assets": assets, "features": {"names": list(panel.features)}}
-    for section, knobs in (overrides or {}).items():
-        sections[section] = {**sections.get(section, {}), **knobs}
+    for one in overrides:
+        for section, knobs in (one or {}).items():
+            sections[section] = {**sections.get(section, {}), **knobs}
     return load_experiment(None, sections)
 
 

@@ -113,7 +113,7 @@ def walk_forward_weights(panel: Panel, cut_off: int, experiment: Experiment) -> 
     known = panel.until(cut_off + 1)
     regimes = daily_regimes(known, experiment.regimes)
     newest = int(regimes.regime_D[-1]) if len(regimes.regime_D) else -1
-    return row_weights(cut_off + 1, regimes.regime_D, newest, experiment.retrain)
+    return row_weights(cut_off + 1, regimes.regime_D, newest, experiment.retrain, bars_per_day=panel.grid.bars_per_day)
 
 
 def _pairs(

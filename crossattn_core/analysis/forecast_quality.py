@@ -8,6 +8,7 @@ a block and two families are compared on the same draws.
 Axes: T bars, N assets, W weeks, B bootstrap draws, S sums (n, x, y, xx, yy, xy).
 """
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,7 +21,7 @@ from crossattn_core.panel.labels import Labels
 from crossattn_core.stats.bootstrap import block_counts, percentile_interval
 from crossattn_core.stats.ic import ic_of_sums, mean_over_assets
 
-__all__ = ["ALL_ASSETS", "QUALITY_COLUMNS", "compare_ic", "forecast_arrays", "forecast_quality", "ic_table"]
+__all__ = ["ALL_ASSETS", "QUALITY_COLUMNS", "forecast_arrays", "forecast_quality", "ic_beside", "ic_table"]
 
 ALL_ASSETS = "all"
 """asset_id of the rows that average over assets."""
@@ -114,7 +115,7 @@ def ic_table(
     return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
 
 
-def compare_ic(
+def ic_beside(
     first_TN: NDArray[np.floating],
     second_TN: NDArray[np.floating],
     outcome_TN: NDArray[np.floating],
@@ -122,21 +123,30 @@ def compare_ic(
     *,
     block_bars: int,
 ) -> tuple[float, float, float]:
-    """IC of the first forecast minus IC of the second with its interval: (gain, low, high).
+    """IC of what the first forecast knows beside the second, with its interval: (IC, low, high), over pairs that both forecast.
 
-    Only pairs that both forecast count; blocks of ``block_bars`` rows are drawn, the same for both.
+    The first forecast less its least-squares part on the second, asset by asset: forecast encompassing (Chong and Hendry, 1986).
+    A difference of two ICs would carry the noise of both. 0 where the second holds all of the first; blocks of ``block_bars``
+    rows are drawn.
     """
-    both_TN = np.isfinite(first_TN) & np.isfinite(second_TN)
-    sums_2WNS = [
-        _block_sums(np.where(both_TN, forecast_TN, np.nan), outcome_TN, block_bars) for forecast_TN in (first_TN, second_TN)
-    ]
-    filled_W = sums_2WNS[0][:, :, 0].any(axis=1)
-    sums_2WNS = [sums_WNS[filled_W] for sums_WNS in sums_2WNS]
-    draw_BW = block_counts(len(sums_2WNS[0]), samples=settings.bootstrap_samples, seed=settings.seed)
-    gain_B = np.subtract(*(mean_over_assets(_ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS))) for sums_WNS in sums_2WNS))
-    gain = float(np.subtract(*(mean_over_assets(_ic(sums_WNS.sum(axis=0))) for sums_WNS in sums_2WNS)))
-    blocks = int((sums_2WNS[0][:, :, 0].sum(axis=1) > 0).sum())
-    return gain, *_interval(gain_B, blocks, settings)
+    both_TN = np.isfinite(first_TN) & np.isfinite(second_TN) & np.isfinite(outcome_TN)
+    x_TN, y_TN = (np.where(both_TN, value_TN, np.nan).astype(np.float64) for value_TN in (first_TN, second_TN))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an asset without a forecast has no mean
+        x_TN, y_TN = (value_TN - np.nanmean(value_TN, axis=0) for value_TN in (x_TN, y_TN))
+    slope_N = np.nansum(x_TN * y_TN, axis=0) / np.maximum(np.nansum(y_TN**2, axis=0), 1e-300)
+    left_TN = x_TN - slope_N * y_TN
+    known_N = both_TN.any(axis=0)
+    nothing_N = np.nansum(left_TN**2, axis=0) <= _MIN_SPREAD * np.nansum(x_TN**2, axis=0)
+    sums_WNS = _block_sums(np.where(nothing_N, np.nan, left_TN), outcome_TN, block_bars)
+    filled_W = _block_sums(np.where(both_TN, 0.0, np.nan), outcome_TN, block_bars)[:, :, 0].any(axis=1)
+    draw_BW = block_counts(int(filled_W.sum()), samples=settings.bootstrap_samples, seed=settings.seed)
+
+    def mean_ic(of_XNS: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(mean_over_assets(np.where(known_N & nothing_N, 0.0, _ic(of_XNS))))
+
+    ic_B = mean_ic(np.einsum("bw,wns->bns", draw_BW, sums_WNS[filled_W]))
+    return float(mean_ic(sums_WNS.sum(axis=0))), *_interval(ic_B, int(filled_W.sum()), settings)
 
 
 def _block_sums(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.floating], block_bars: int) -> NDArray[np.float64]:

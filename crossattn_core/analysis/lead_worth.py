@@ -7,10 +7,12 @@ nobody could have traded on it. Two shares say how much of the lagged covariance
     moving_share        bars before which the follower's price stood still (no change in its last bar) are left out
 
 ``gross_bps`` is what following the leader makes a trade, before costs: into the follower at the first trade after the signal
-(at the last close, where no opens are known) and out at that bar's close, in every bar; ``strongest_bps`` in the tenth with the
-largest signals alone. ``cost_bps`` is the venue's cost of going in and out. Nothing here decides whether a lead is proven.
+(at the last close, where no opens are known) and out at that bar's close, in every bar. ``strongest_bps`` is the same for a rule
+that could have been followed: trades in the tenth of bars with the largest signals alone, where which signals are large and which
+way the follower goes are read from the days before, each day anew; ``strongest_low`` and ``strongest_high`` hold its mean by a
+bootstrap of whole days. Every trade pays for going in and out, also where the next one goes the same way.
 
-Axes: T bars, N assets.
+Nothing here decides whether a lead is proven. Axes: T bars, N assets, D days, B draws.
 """
 
 from collections.abc import Sequence
@@ -20,14 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.lead_selection import leader_series
+from crossattn_core.experiment import BacktestSettings
+from crossattn_core.stats.bootstrap import block_counts, percentile_interval
 from crossattn_core.stats.returns import centred
 from crossattn_core.stats.scaled_returns import MAX_DEVIATIONS, trailing_deviation
 
 __all__ = ["WORTH_COLUMNS", "FollowerPrices", "follower_prices", "lead_worth"]
 
-WORTH_COLUMNS = ("next_trade_share", "moving_share", "gross_bps", "strongest_bps")
+WORTH_COLUMNS = ("next_trade_share", "moving_share", "gross_bps", "strongest_bps", "strongest_low", "strongest_high")
 
 _STRONGEST_SHARE = 0.1
+_LEARNING_SHARE = 0.25
+"""Of the rows: days before the first trade of the strongest signals, from which the first rule is read."""
+_MIN_DAYS = 10
+"""With trades; fewer give no interval."""
 _BPS = 1e4
 
 
@@ -71,13 +79,16 @@ def lead_worth(
     lag: int,
     shape: str,
     sign: float,
+    bars_per_day: int,
+    bootstrap: BacktestSettings,
 ) -> dict[str, float]:
     """``WORTH_COLUMNS`` of one lead; NaN where it cannot be told.
 
     Args:
         scaled_TN: ``scaled_returns``, the same rows as ``prices``.
         members: places of the leader's assets.
-        sign: of the lead's correlation: below 0 the follower is traded against the leader.
+        sign: of the lead's correlation: below 0 the follower is traded against the leader, in ``gross_bps`` alone.
+        bootstrap: samples, confidence and seed of the interval.
     """
     filled_TN, known_TN = centred(scaled_TN)
     signal_T, has_T = leader_series(filled_TN, known_TN, members, shape)
@@ -100,14 +111,46 @@ def lead_worth(
         return unknown
     whole = covariance(plain_T, usable_T)
     size_T = np.abs(signal_T)
-    strongest_T = usable_T & (size_T >= np.quantile(size_T[usable_T], 1 - _STRONGEST_SHARE)) & (size_T > 0)
     signals_T, moving_T = usable_T & (size_T > 0), usable_T & moving_T
-    gain_T = _BPS * np.sign(signal_T) * (np.exp(traded_T) - 1)
+    gain_T = np.where(signals_T, _BPS * np.sign(signal_T) * np.expm1(traded_T), 0.0)
+    strongest, strongest_low, strongest_high = _strongest(gain_T, np.where(signals_T, size_T, np.nan), bars_per_day, bootstrap)
     return unknown | {
         "next_trade_share": covariance(open_T, usable_T) / whole if open_T is not None and whole else float("nan"),
         "moving_share": covariance(plain_T, usable_T & moving_T) / whole
         if whole and (usable_T & moving_T).any()
         else float("nan"),
         "gross_bps": float(gain_T[signals_T].mean()) if signals_T.any() else float("nan"),
-        "strongest_bps": float(gain_T[strongest_T].mean()) if strongest_T.any() else float("nan"),
+        "strongest_bps": strongest,
+        "strongest_low": strongest_low,
+        "strongest_high": strongest_high,
     }
+
+
+def _strongest(
+    gain_T: NDArray[np.float64], size_T: NDArray[np.float64], bars_per_day: int, bootstrap: BacktestSettings
+) -> tuple[float, float, float]:
+    """Mean gain of a trade on the strongest signals and its interval, by rules that know the days before alone.
+
+    Args:
+        gain_T: of a trade along the signal, bps.
+        size_T: of the signal, NaN where there is none.
+    """
+    learning = -(-int(_LEARNING_SHARE * len(gain_T)) // bars_per_day) * bars_per_day
+    sums, counts = [], []
+    for start in range(max(learning, bars_per_day), len(gain_T), bars_per_day):
+        day, known_T = slice(start, start + bars_per_day), np.isfinite(size_T[:start])
+        if not known_T.any():
+            continue
+        least = float(np.quantile(size_T[:start][known_T], 1 - _STRONGEST_SHARE))
+        way = np.sign(gain_T[:start][known_T & (np.nan_to_num(size_T[:start]) >= least)].sum())
+        trades_T = np.nan_to_num(size_T[day]) >= least
+        if way and trades_T.any():
+            sums.append(way * float(gain_T[day][trades_T].sum()))
+            counts.append(int(trades_T.sum()))
+    if not counts:
+        return float("nan"), float("nan"), float("nan")
+    mean = float(np.sum(sums) / np.sum(counts))
+    if len(counts) < _MIN_DAYS:
+        return mean, float("nan"), float("nan")
+    draw_BD = block_counts(len(counts), samples=bootstrap.bootstrap_samples, seed=bootstrap.seed)
+    return mean, *percentile_interval((draw_BD @ np.array(sums)) / (draw_BD @ np.array(counts)), bootstrap.confidence)

@@ -5,9 +5,9 @@
    Groups are leaders of their own: the market, its parts and each sector, without the follower.
 2. It survives beside the follower's other leads (``lead_selection``): a link that a stronger lead explains is not named, and
    an asset that cannot be told apart from a group that leads gives way to the group.
-3. Out of sample, the model's next-bar forecast of the follower beats the same checkpoint with cross-attention cut out: the
-   lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``. Returns are in units of the volatility known
-   before them here as well.
+3. Out of sample, the model's next-bar forecast of the follower knows something beside that of the same checkpoint with
+   cross-attention cut out: the lower end of the bootstrap interval of the IC gain lies above ``minimum_ic_gain``
+   (``forecast_quality.ic_beside``). Returns are in units of the volatility known before them here as well.
 4. The model's attention on the leader, or on a group's members together, exceeds its fair share. All attention lies on the
    market: it passes. Where returns single out members of a group that attention spreads over, the group is named.
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.forecast_quality import compare_ic
+from crossattn_core.analysis.forecast_quality import ic_beside
 from crossattn_core.analysis.lead_lag import LeadLag, lead_lag_of
 from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_leads
 from crossattn_core.analysis.lead_worth import WORTH_COLUMNS, follower_prices, lead_worth
@@ -67,10 +67,10 @@ LEADER_COLUMNS = (
 )
 """Grain: leader and follower; named ones first, then by q-value. ``leader`` an asset's id or a group's name, ``members`` the ids
 of its assets; ``lag`` and ``attention_lag`` in bars; ``weight`` share of the follower's attention on the leader,
-``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast over the same model without cross-attention, with
+``fair_multiple`` over the fair share; ``ic_gain`` of the follower's forecast beside the same model without cross-attention, with
 its interval; ``conditional_p`` beside the follower's other leads (NaN: not tested). Of named leads alone:
-``lead_worth``'s columns, ``cost_bps`` of a round trip, and ``tradable``, whether the better gross result exceeds it; missing
-where unknown."""
+``lead_worth``'s columns, ``cost_bps`` of a round trip, and ``tradable``, whether the strongest signals make more than that: the
+whole interval of a rule known beforehand lies above it; missing where unknown."""
 
 _IC_BLOCK_BARS = 168
 """Bars of a block in the bootstrap of the IC gain: seven times the default longest lag."""
@@ -142,7 +142,7 @@ def name_leads(
     gains = _gains(next_bar, panel, labels, bootstrap)
     table = pd.concat([pairs, _attention(edges, pairs)], axis=1).merge(gains, how="left", on="follower")
     table = gate(table, dict(zip(panel.asset_ids, symbols, strict=True)), settings, panel.grid)
-    return _with_worth(table, panel, tested, trading or Trading())
+    return _with_worth(table, panel, tested, trading or Trading(), bootstrap)
 
 
 def gate(table: pd.DataFrame, symbol_by_id: dict[str, str], settings: AnalysisSettings, grid: Grid = HOURLY) -> pd.DataFrame:
@@ -215,7 +215,7 @@ def _verdict_of_model(row: dict[Any, Any], settings: AnalysisSettings, grid: Gri
     if np.isnan(row["ic_gain"]):
         return False, f"{seen}; no out-of-sample forecasts to judge the model by"
     interval = f"[{row['ic_gain_low']:+.3f}, {row['ic_gain_high']:+.3f}]"
-    gain = f"IC {row['ic_gain']:+.3f} {interval} over the same model without cross-attention"
+    gain = f"IC {row['ic_gain']:+.3f} {interval} beside the same model without cross-attention"
     if not row["ic_gain_low"] > settings.minimum_ic_gain:
         return False, f"{seen}, but {gain}: not above {settings.minimum_ic_gain:g}"
     if row["holds_all"]:
@@ -288,13 +288,15 @@ def _gains(next_bar: pd.DataFrame, panel: Panel, labels: Labels, bootstrap: Back
     full_TN[row_K, asset_K], alone_TN[row_K, asset_K] = next_bar["forecast"].to_numpy(), next_bar["alone"].to_numpy()
     full_TN, alone_TN = full_TN / deviation_TN, alone_TN / deviation_TN
     rows = [
-        (asset_id, *compare_ic(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap, block_bars=_IC_BLOCK_BARS))
+        (asset_id, *ic_beside(full_TN[:, [n]], alone_TN[:, [n]], outcome_TN[:, [n]], bootstrap, block_bars=_IC_BLOCK_BARS))
         for n, asset_id in enumerate(panel.asset_ids)
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Trading) -> pd.DataFrame:
+def _with_worth(
+    table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Trading, bootstrap: BacktestSettings
+) -> pd.DataFrame:
     """``table`` with what each named lead is worth, and the verdict on trading it in its reason."""
     place = {asset_id: n for n, asset_id in enumerate(panel.asset_ids)}
     bars, rows = len(panel.as_of_T), slice(-len(tested.return_TN), None)
@@ -311,10 +313,12 @@ def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Tra
             lag=int(row["lag"]),
             shape=str(row["shape"]),
             sign=float(np.sign(row["z"])),
+            bars_per_day=panel.grid.bars_per_day,
+            bootstrap=bootstrap,
         )
         cost_bps = float("nan") if trading.cost_bps_N is None else 2 * float(trading.cost_bps_N[n])
-        best = np.nanmax([worth["gross_bps"], worth["strongest_bps"], -np.inf])
-        tradable = bool(best > cost_bps) if np.isfinite(best) and np.isfinite(cost_bps) else None
+        known = np.isfinite(worth["strongest_low"]) and np.isfinite(cost_bps)
+        tradable = bool(worth["strongest_low"] > cost_bps) if known else None
         table.loc[k, [*worth, "cost_bps"]] = [*worth.values(), cost_bps]
         table.at[k, "tradable"] = tradable
         table.at[k, "why"] = f"{row['why']}{_worth_in_words(worth, cost_bps, tradable)}"
@@ -322,8 +326,13 @@ def _with_worth(table: pd.DataFrame, panel: Panel, tested: LeadLag, trading: Tra
 
 
 def _worth_in_words(worth: dict[str, float], cost_bps: float, tradable: bool | None) -> str:
-    if tradable is None:
+    if not (np.isfinite(worth["gross_bps"]) and np.isfinite(cost_bps)):
         return ""
+    if tradable is None:
+        return (
+            f"; {worth['gross_bps']:.1f} bps a trade before costs, against {cost_bps:.0f} bps to go in and out: too few days "
+            "to say whether it is tradable"
+        )
     verdict = "proven, tradable" if tradable else "proven, not tradable"
     kept = (
         f"; {worth['next_trade_share']:.0%} of it is left from the next trade on"
@@ -331,8 +340,9 @@ def _worth_in_words(worth: dict[str, float], cost_bps: float, tradable: bool | N
         else ""
     )
     return (
-        f"; {verdict}: {worth['gross_bps']:.1f} bps a trade before costs, {worth['strongest_bps']:.1f} on the strongest tenth "
-        f"of its signals, against {cost_bps:.0f} bps to go in and out{kept}"
+        f"; {verdict}: {worth['gross_bps']:.1f} bps a trade before costs, {worth['strongest_bps']:.1f} "
+        f"[{worth['strongest_low']:.1f}, {worth['strongest_high']:.1f}] on the strongest tenth of its signals, against "
+        f"{cost_bps:.0f} bps to go in and out{kept}"
     )
 
 

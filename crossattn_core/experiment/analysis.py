@@ -26,7 +26,7 @@ class AnalysisSettings(Section):
     """Share of attention that may move between two days before it is flagged."""
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
     minimum_ic_gain: float = Field(default=0.0, ge=0)
-    """IC over the model without cross-attention that a named leader needs."""
+    """IC beside the same model without cross-attention that a named leader needs."""
 
 
 class ReportSettings(Section):

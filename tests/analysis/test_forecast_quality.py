@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.analysis.forecast_quality import compare_ic, forecast_arrays, ic_table
+from crossattn_core.analysis.forecast_quality import forecast_arrays, ic_beside, ic_table
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import BacktestSettings
 
@@ -67,14 +67,32 @@ def test_weeks_without_forecasts_widen_nothing() -> None:
     pd.testing.assert_frame_equal(plain, late)
 
 
-def test_a_gain_is_paired_so_a_common_signal_cancels() -> None:
+def test_a_forecast_knows_nothing_beside_itself() -> None:
     forecast_TN, outcome_TN = _pair(0.2)
-    gain, low, high = compare_ic(forecast_TN, forecast_TN, outcome_TN, SETTINGS, block_bars=168)
+    gain, low, high = ic_beside(2 * forecast_TN + 1, forecast_TN, outcome_TN, SETTINGS, block_bars=168)
     assert (gain, low, high) == (0.0, 0.0, 0.0)
     noise_TN = np.random.default_rng(5).standard_normal(forecast_TN.shape)
-    gain, low, _ = compare_ic(forecast_TN, noise_TN, outcome_TN, SETTINGS, block_bars=168)
+    gain, low, _ = ic_beside(forecast_TN, noise_TN, outcome_TN, SETTINGS, block_bars=168)
     assert low > 0.1
     assert gain == pytest.approx(0.2, abs=0.05)
+
+
+def test_what_two_forecasts_share_is_credited_to_neither() -> None:
+    forecast_TN, outcome_TN = _pair(0.2)
+    noisy_TN = forecast_TN + 0.1 * np.random.default_rng(6).standard_normal(forecast_TN.shape)
+    gain, low, high = ic_beside(noisy_TN, forecast_TN, outcome_TN, SETTINGS, block_bars=168)
+    assert low < 0 < high
+    assert abs(gain) < 0.03
+
+
+def test_the_noise_of_the_second_forecast_does_not_widen_the_interval_of_what_the_first_knows() -> None:
+    forecast_TN, outcome_TN = _pair(0.05)
+    own = ic_table({"f": forecast_TN}, outcome_TN, NAMES, 1, SETTINGS, block_bars=168)
+    own = own[(own["asset_id"] == "all") & (own["measure"] == "IC")].iloc[0]
+    noise_TN = np.random.default_rng(5).standard_normal(forecast_TN.shape)
+    gain, low, high = ic_beside(forecast_TN, noise_TN, outcome_TN, SETTINGS, block_bars=168)
+    assert gain == pytest.approx(own["value"], abs=0.005)
+    assert high - low == pytest.approx(own["high"] - own["low"], rel=0.1)
 
 
 def test_too_few_weeks_give_no_interval() -> None:

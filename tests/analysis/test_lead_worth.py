@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from crossattn_core.analysis.lead_worth import WORTH_COLUMNS, follower_prices, lead_worth
+from crossattn_core.experiment import BacktestSettings
 from crossattn_core.stats.returns import log_returns
 from crossattn_core.stats.scaled_returns import volatility_scaled
 
@@ -13,7 +14,17 @@ BARS = 20_000
 def _worth(close_TN: np.ndarray, open_TN: np.ndarray | None, sign: float = 1.0) -> dict[str, float]:
     return_TN = log_returns(close_TN)
     prices = follower_prices(return_TN, close_TN, open_TN, slice(None))
-    return lead_worth(volatility_scaled(return_TN), prices, [0], 1, lag=1, shape="linear", sign=sign)
+    return lead_worth(
+        volatility_scaled(return_TN),
+        prices,
+        [0],
+        1,
+        lag=1,
+        shape="linear",
+        sign=sign,
+        bars_per_day=24,
+        bootstrap=BacktestSettings(),
+    )
 
 
 def _led(share_at_open: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +51,39 @@ def test_gross_basis_points_are_the_mean_signed_move_from_the_next_trade() -> No
     assert found["gross_bps"] == pytest.approx(0.2 * 10 * np.sqrt(2 / np.pi), abs=0.3)
     assert found["strongest_bps"] > 2 * found["gross_bps"]
     assert _worth(*_led(1.0))["gross_bps"] == pytest.approx(0.0, abs=0.25)
+
+
+def test_the_strongest_signals_pay_by_rules_that_know_the_days_before_alone() -> None:
+    close_TN, open_TN = _led(0.0)
+    found = _worth(close_TN, open_TN)
+    # E[|x| | |x| in its largest tenth] of a normal move is 2.06 deviations.
+    assert found["strongest_bps"] == pytest.approx(0.2 * 10 * 2.06, abs=0.7)
+    assert found["strongest_low"] < found["strongest_bps"] < found["strongest_high"]
+    # The way is read from the days before: which sign the whole sample has, future included, does not enter.
+    assert _worth(close_TN, open_TN, -1.0)["strongest_bps"] == pytest.approx(found["strongest_bps"])
+
+
+def test_a_lead_that_turned_round_costs_who_learnt_its_way_before() -> None:
+    # Right from the first to the second quarter, wrong from the second to the fourth.
+    log_close_TN, log_open_TN = (np.log(of_TN) for of_TN in _led(0.0))
+    late = BARS // 2
+    about = log_close_TN[late - 1, 1]
+    for of_TN in (log_close_TN, log_open_TN):
+        of_TN[late:, 1] = 2 * about - of_TN[late:, 1]
+    found = _worth(np.exp(log_close_TN), np.exp(log_open_TN))
+    assert found["strongest_bps"] == pytest.approx(-0.2 * 10 * 2.06 / 3, abs=0.5)
+    assert found["strongest_high"] < 0
+
+
+def test_of_a_lead_that_is_none_the_interval_holds_nothing_and_few_days_give_none() -> None:
+    rng = np.random.default_rng(3)
+    close_TN = np.exp(np.cumsum(0.001 * rng.standard_normal((BARS, 2)), axis=0))
+    open_TN = np.concatenate([close_TN[:1], close_TN[:-1]])
+    found = _worth(close_TN, open_TN)
+    assert found["strongest_low"] < 0 < found["strongest_high"]
+    short = _worth(close_TN[: 24 * 12], open_TN[: 24 * 12])
+    assert np.isfinite(short["strongest_bps"])
+    assert np.isnan(short["strongest_low"])
 
 
 def test_a_lead_of_opposite_sign_is_traded_the_other_way() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from crossattn_core.analysis.leaders import LEADER_COLUMNS, find_leads
+from crossattn_core.analysis.leaders import LEADER_COLUMNS, Trading, find_leads
 from crossattn_core.analysis.snapshot_store import read_attention
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import next_bar_labels
@@ -60,17 +61,17 @@ def _store(home: Home, panel, *, skill: float, looks_at_leader: bool = True, day
         next_bar.to_parquet(home.attention / "next_bar" / f"{day}.parquet", index=False)
 
 
-def _found(tmp_path: Path, leads=LEADS, **stored):
+def _found(tmp_path: Path, leads=LEADS, trading=None, **stored):
     home, panel = Home(tmp_path), synthetic_panel(DAYS, ASSETS, leads=leads)
     if stored:
         _store(home, panel, **stored)
-    return _leaders(home, panel, LAST)
+    return _leaders(home, panel, LAST, trading)
 
 
-def _leaders(home: Home, panel, last) -> pd.DataFrame:
+def _leaders(home: Home, panel, last, trading=None) -> pd.DataFrame:
     experiment = rolling_experiment(ASSETS)
     stored = read_attention(home.attention, last, experiment.analysis.window_days)
-    return find_leads(panel, stored, experiment.assets, experiment.analysis, experiment.backtest).table
+    return find_leads(panel, stored, experiment.assets, experiment.analysis, experiment.backtest, trading).table
 
 
 def test_planted_leaders_are_named_with_their_lags_and_nothing_else_is(tmp_path: Path) -> None:
@@ -83,6 +84,28 @@ def test_planted_leaders_are_named_with_their_lags_and_nothing_else_is(tmp_path:
         (symbol[leader], symbol[follower]): lag
         for leader, follower, lag in zip(named["leader"], named["follower"], named["lag"], strict=True)
     } == TRUTH
+
+
+@pytest.mark.parametrize(("one_way_bps", "tradable"), [(1.0, True), (1e3, False)])
+def test_a_lead_is_tradable_where_the_whole_interval_lies_above_a_round_trip(
+    tmp_path: Path, one_way_bps: float, tradable: bool
+) -> None:
+    table = _found(tmp_path, trading=Trading(cost_bps_N=np.full(ASSETS, one_way_bps)), skill=0.2)
+    named = table[table["named"]]
+    assert (named["cost_bps"] == 2 * one_way_bps).all()
+    assert ((named["strongest_low"] > named["cost_bps"]) == tradable).all()
+    assert (named["tradable"] == tradable).all()
+    assert named["why"].str.contains("proven, tradable" if tradable else "proven, not tradable").all()
+
+
+def test_a_mean_above_the_costs_alone_does_not_make_a_lead_tradable(tmp_path: Path) -> None:
+    named = _found(tmp_path, trading=Trading(cost_bps_N=np.ones(ASSETS)), skill=0.2).query("named")
+    for lead in named.to_dict("records"):
+        between = (lead["strongest_low"] + lead["strongest_bps"]) / 4  # one way: a round trip lies between bound and mean
+        again = _found(tmp_path, trading=Trading(cost_bps_N=np.full(ASSETS, between)), skill=0.2).query("named")
+        same = again[(again["leader"] == lead["leader"]) & (again["follower"] == lead["follower"])].iloc[0]
+        assert same["strongest_bps"] > same["cost_bps"]
+        assert not same["tradable"]
 
 
 def test_a_chain_of_leads_is_not_mistaken_for_a_direct_one(tmp_path: Path) -> None:
@@ -98,7 +121,7 @@ def test_a_chain_of_leads_is_not_mistaken_for_a_direct_one(tmp_path: Path) -> No
 def test_no_leader_is_named_when_the_model_gains_nothing_from_the_others(tmp_path: Path) -> None:
     table = _found(tmp_path, skill=0.0)
     assert not table["named"].any()
-    assert table["why"].str.contains("over the same model without cross-attention: not above 0").sum() == 3
+    assert table["why"].str.contains("beside the same model without cross-attention: not above 0").sum() == 3
 
 
 def test_no_leader_is_named_where_attention_does_not_look(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from benchmarks.planted.markets import PLANTED_FEATURES, planted_experiment
 from crossattn_core.analysis.lead_lag import LeadLag, lead_lag
@@ -57,13 +58,33 @@ def test_at_a_minute_the_market_or_its_members_lead_slow_coins_by_one_bar() -> N
 @pytest.mark.parametrize("seed", range(2))
 def test_none_is_left_when_days_are_shuffled_against_each_other(seed: int) -> None:
     close = _candles("binance_1m")["close"]
-    symbols, generator = tuple(close.columns), np.random.default_rng(seed)
+    symbols = tuple(close.columns)
     scaled_TN = volatility_scaled(log_returns(close.to_numpy()))
-    days = len(scaled_TN) // MINUTES_A_DAY
-    order_D, offset_N = generator.permutation(days), generator.permutation(days)[: len(symbols)]
-    by_day_DXN = scaled_TN[: days * MINUTES_A_DAY].reshape(days, MINUTES_A_DAY, -1)[order_D]
-    shuffled_TN = np.stack([np.roll(by_day_DXN[:, :, n], offset, axis=0).ravel() for n, offset in enumerate(offset_N)], axis=1)
+    order_ND = _orders_without_common_days(len(symbols), len(scaled_TN) // MINUTES_A_DAY, np.random.default_rng(seed))
+    shuffled_TN = _in_order(scaled_TN, order_ND)
     assert _in_returns(_tested(shuffled_TN, symbols, MINUTES_A_DAY), symbols).empty
+
+
+def _orders_without_common_days(assets: int, days: int, generator: np.random.Generator) -> np.ndarray:
+    """(N, D) an order of days for each asset, drawn one place after another so that no two assets meet on their own day.
+
+    Where two orders gave one place the same day, real leads would be left there: of 30 days shuffled independently, one for each
+    pair on average.
+    """
+    order_ND = np.full((assets, days), -1)
+    for n in range(assets):
+        # A random perfect matching of places and days, over the pairs that no earlier asset has taken.
+        cost_DD = generator.random((days, days))
+        for earlier in range(n):
+            cost_DD[np.arange(days), order_ND[earlier]] = days
+        order_ND[n] = linear_sum_assignment(cost_DD)[1]
+    assert all(len(set(of_place)) == assets for of_place in order_ND.T)
+    return order_ND
+
+
+def _in_order(value_TN: np.ndarray, order_ND: np.ndarray) -> np.ndarray:
+    by_day_DXN = value_TN[: order_ND.shape[1] * MINUTES_A_DAY].reshape(order_ND.shape[1], MINUTES_A_DAY, -1)
+    return np.stack([by_day_DXN[order_D, :, n].ravel() for n, order_D in enumerate(order_ND)], axis=1)
 
 
 def test_at_five_minutes_a_coins_own_hourly_schedule_is_no_lead() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.planted.lead_trial import METHODS, find_edges, leads_in_returns, planted_behind, score_edges
+from benchmarks.planted.lead_trial import METHODS, find_edges, leads_in_returns, leads_named, planted_behind, score_edges
 from benchmarks.planted.markets import planted_suite_market
 
 SMALL = {"model": {"lookback": 48, "layers": 1, "width": 32}, "training": {"epochs": 4}}
@@ -36,6 +36,18 @@ def test_leads_of_the_size_of_real_ones_are_found_among_ticks_bounce_schedules_a
     assert score.lag_error == 0.0
 
 
+@pytest.mark.slow
+def test_the_whole_gate_names_most_leads_of_the_size_of_real_ones_and_nothing_else() -> None:
+    found = 0
+    for seed in range(3):
+        market = planted_suite_market("real-like", seed)
+        edges = leads_named(market, seed)
+        score = score_edges(edges, market)
+        assert (score.found, score.lag_error) == (score.named, 0.0)
+        found += len({planted_behind(pair, market) for pair in edges})
+    assert found >= 6
+
+
 def test_none_is_named_on_real_like_markets_without_leads() -> None:
     named = [bool(leads_in_returns(planted_suite_market("real-like null", seed))) for seed in range(5)]
     assert not any(named)
@@ -49,5 +61,5 @@ def test_at_most_one_market_without_leads_in_twenty_names_any(name: str) -> None
     for seed in range(60):
         market = planted_suite_market(name, seed)
         if leads_in_returns(market):
-            named += bool(find_edges(market, seed)["gate"])
+            named += bool(leads_named(market, seed))
     assert named <= 3
