@@ -13,6 +13,7 @@ from rich.table import Table
 
 from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of
+from crossattn_core.candles.lake.rescales import rescale_history
 from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
@@ -142,6 +143,27 @@ def retire(symbol: Symbol, experiment: ExperimentFile = None, home: HomeFolder =
     if not kept_in:
         message = f"nothing of {asset.asset_id} was stored; nothing was set aside"
     Output(as_json).event("retired", message, asset_id=asset.asset_id, kept_in=kept_in)
+
+
+@candles.command()
+def rescale(
+    symbol: Annotated[str, typer.Argument(help="One symbol of the experiment.")],
+    before: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Every stored day before this one.")],
+    factor: Annotated[float | None, typer.Option(help="New price over old: 0.25 after a split of 4 for 1.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the act back: the history reads as it did, bit for bit.")] = False,
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the stored history of an asset to another scale, after a split for instance; what was made from it is stale."""
+    line = open_line(experiment, home)
+    asset = _asset(line, symbol)
+    days = rescale_history(line.lake, asset, factor, before.date(), to_naive(line.clock()), undo=undo)
+    line.receipts.forget(f"candles/{asset.venue}")
+    act = "read as they did before" if undo else f"read with {factor:.10g} times their prices"
+    message = f"{days} days of {asset.asset_id} before {before:%Y-%m-%d} now {act}; run 'crossattn run' to make the rest anew"
+    named = {"asset_id": asset.asset_id, "factor": factor, "before": before.date(), "days": days}
+    Output(as_json).event("undone" if undo else "rescaled", message, **named)
 
 
 @candles.command()

@@ -197,6 +197,7 @@ class YahooFeed(Feed):
             raise PermanentFeedError(
                 f"{asset.asset_id}: Yahoo keeps {words} candles for {reach} days; the request starts on {first_open:%Y-%m-%d}, "
                 f"the earliest now is {earliest + timedelta(days=1):%Y-%m-%d}: set period.start to that or later, "
+                "set feed.skip_beyond_reach to leave older days out, "
                 "choose a longer bar (hourly candles reach back 730 days, daily ones to the listing), "
                 "or bring older candles with feed.kind 'files'"
             )

@@ -28,7 +28,15 @@ from crossattn_core.experiment import FeedSettings
 from crossattn_core.trading_calendar import expected_bars
 from crossattn_core.universe import Asset, Kind
 
-__all__ = ["FetchRequest", "FetchResult", "day_windows", "fetch", "plan_requests", "validate_result"]
+__all__ = [
+    "FetchRequest",
+    "FetchResult",
+    "day_windows",
+    "days_beyond_reach",
+    "fetch",
+    "plan_requests",
+    "validate_result",
+]
 
 _SETTLEMENTS_A_DAY = 3
 """The fewest that a perpetual has: eight hours is the longest funding interval."""
@@ -76,15 +84,19 @@ def plan_requests(
     last: date,
     published: datetime,
     refresh_from: date | None,
-    recheck_days: int,
+    settings: FeedSettings,
 ) -> list[FetchRequest]:
     """What must be fetched to bring the days first..last up to date, in windows of the feed's size.
 
     Args:
         published: the source's clock less the venue's publication lag, naive UTC.
         refresh_from: fetch stored days again from here on.
-        recheck_days: stored days just before new ones that are fetched once more where the source lies across a network.
+        settings: ``recheck_days``, stored days just before new ones that are fetched once more where the source lies across a
+            network; ``skip_beyond_reach``.
+
+    Days that the source no longer has are never asked for where the lake knows them, and with ``skip_beyond_reach`` not at all.
     """
+    recheck_days, reach = settings.recheck_days, _reach(feed, kind, asset)
     version = feed.version(asset, kind)
     if version is not None and lake.ledger.newest_version(kind, asset.asset_id) not in (None, version):
         refresh_from = first
@@ -93,6 +105,8 @@ def plan_requests(
     due: list[date] = []
     for day in days_between(first, min(last, day_of(published))):
         row = known.get(day.isoformat())
+        if reach is not None and day < reach and (row is not None or settings.skip_beyond_reach):
+            continue
         is_new = row is None or not row.is_complete
         has_holes = row is not None and row.gaps > 0 and row.attempts < feed.gap_attempts
         if is_new or has_holes or (refresh_from is not None and day >= refresh_from):
@@ -100,10 +114,27 @@ def plan_requests(
     if due and feed.rechecks_gaps:
         stale = iso(published - _FRESH)
         before = [due[0] - timedelta(days=back) for back in range(recheck_days, 0, -1)]
+        before = [day for day in before if reach is None or day >= reach]
         stored = [known.get(day.isoformat()) for day in before]
         if all(row is not None and row.fetched_at < stale for row in stored):
             due = before + due
     return [FetchRequest(kind, asset, *span) for span in day_windows(due, feed.window_days(asset, kind))]
+
+
+def days_beyond_reach(lake: Lake, kind: Kind, feed: Feed, asset: Asset, first: date, last: date) -> list[date]:
+    """The days that the source no longer has and the lake does not know."""
+    reach = _reach(feed, kind, asset)
+    if reach is None or reach <= first:
+        return []
+    until = min(last, reach - timedelta(days=1))
+    known = {row.day for row in lake.ledger.coverage(kind, first, until, asset_id=asset.asset_id)}
+    return [day for day in days_between(first, until) if day.isoformat() not in known]
+
+
+def _reach(feed: Feed, kind: Kind, asset: Asset) -> date | None:
+    """The first day that the source still has; dividends go with the candles that they are paid on."""
+    reach = feed.reach(asset) if kind != "funding" else None
+    return None if reach is None else reach.date()
 
 
 def fetch(feed: Feed, request: FetchRequest, lag: timedelta, settings: FeedSettings) -> FetchResult:
@@ -231,21 +262,29 @@ def _rescaled(lake: Lake, request: FetchRequest, result: FetchResult) -> str | N
     ratio = float(np.median(ratio_T[np.isfinite(ratio_T)])) if np.isfinite(ratio_T).any() else 1.0
     if ratio <= 0 or abs(ratio - 1) <= _SAME_SCALE:
         return None
-    why = _split_of(ratio, result.splits)
+    factor, why = _split_of(ratio, result.splits)
+    newest = max(row.day for row in days if row.file)
+    after = lake.ledger.nearest_file("candles", request.asset.asset_id, date.max, date.max)
+    newest = max(newest, after[0].day) if after is not None else newest
+    command = f"crossattn candles rescale {request.asset.symbol} --factor {factor:.10g}"
     return (
         f"stored candles now come with {ratio:.4g} times their price: the source has {why} since; "
-        "'crossattn candles rescale' brings the stored history to the new scale, 'crossattn candles retire' sets it aside"
+        f"'{command} --before {date.fromisoformat(newest) + timedelta(days=1)}' brings the stored history to the new scale, "
+        "'crossattn candles retire' sets it aside"
     )
 
 
-def _split_of(ratio: float, splits: Sequence[Split]) -> str:
-    """What such a change of all prices is, as far as can be told."""
+def _split_of(ratio: float, splits: Sequence[Split]) -> tuple[float, str]:
+    """(the factor without rounding of prices, what such a change of all prices is), as far as can be told."""
     for split in splits:
         if abs(ratio * split.ratio - 1) < _SAME_SCALE:
-            return f"adjusted for a split of {split.ratio:g} for 1 on {split.at:%Y-%m-%d}"
+            return 1 / split.ratio, f"adjusted for a split of {split.ratio:g} for 1 on {split.at:%Y-%m-%d}"
     larger = max(ratio, 1 / ratio)
-    is_simple = any(abs(larger * below / round(larger * below) - 1) < 0.002 for below in (1, 2, 3)) and larger > 1.2
-    return "adjusted for a split" if is_simple else "corrected its prices (by no split's ratio)"
+    for below in (1, 2, 3):
+        simple = round(larger * below) / below
+        if larger > 1.2 and abs(larger / simple - 1) < 0.002:
+            return simple if ratio > 1 else 1 / simple, "adjusted for a split"
+    return ratio, "corrected its prices (by no split's ratio)"
 
 
 def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:

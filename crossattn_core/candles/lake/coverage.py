@@ -13,6 +13,9 @@ from crossattn_core.universe import Asset, Kind
 __all__ = ["AssetCoverage", "Hole", "coverage_of"]
 
 
+_LEFT_OUT = "left out: older than the source keeps"
+
+
 @dataclass(frozen=True)
 class Hole:
     """Consecutive days that lack something, for one reason."""
@@ -20,7 +23,7 @@ class Hole:
     first: date
     last: date
     why: str
-    """'never fetched', 'not over when fetched' or 'missing'."""
+    """'never fetched', 'not over when fetched', 'missing' or 'left out: older than the source keeps'."""
     missing: int
     """Rows that the calendar calls for and the source did not give; 0 where nothing was fetched."""
 
@@ -49,7 +52,7 @@ class AssetCoverage:
 
     def is_complete(self, tolerance: float) -> bool:
         """Whether every day was fetched when it was over, and at most ``tolerance`` of the rows are missing."""
-        is_fetched = all(hole.why == "missing" for hole in self.holes)
+        is_fetched = all(hole.why in ("missing", _LEFT_OUT) for hole in self.holes)
         return is_fetched and self.missing <= tolerance * self.expected
 
 
@@ -103,4 +106,6 @@ def _lacks(row: Coverage | None) -> tuple[str, int]:
         return "never fetched", 0
     if not row.is_complete:
         return "not over when fetched", row.gaps
+    if not row.attempts and not row.expected:
+        return _LEFT_OUT, 0
     return ("missing", row.gaps) if row.gaps else ("", 0)

@@ -1,17 +1,18 @@
 """What to do when a source revises a value: nothing by itself, and two explicit acts.
 
 History uses the first closed value. A later different one waits in the ledger until someone adopts it for the days
-that they name. When a whole series moves to another scale (a split that the source adjusted for backwards), the
-asset's history is retired as a whole and fetched again.
+that they name. When a whole series moves to another scale (a split that the source adjusted for backwards), the asset's history
+is rescaled (rescales.py), or retired as a whole and fetched again.
 """
 
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from crossattn_core.candles.lake.day_files import SCHEMAS, asset_folder, content_hash, read_day_files, time_column
+from crossattn_core.candles.lake.day_files import SCHEMAS, asset_folder, content_hash, read_day_files, rescaled, time_column
 from crossattn_core.candles.lake.ledger import Coverage, coverage_rows, iso, put_coverage
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.candles.lake.writer import put_day_file
@@ -60,8 +61,8 @@ def adopt_revisions(lake: Lake, asset: Asset, first: date, last: date, at: datet
             waiting = connection.execute(query, given).fetchall()
             if not waiting:
                 continue
-            table = _with_values(read_day_files(lake.folder, [row], schema), key, waiting)
-            rows.append(put_day_file(lake, row, table, content_hash(table)))
+            table = _with_values(read_day_files(lake.folder, [replace(row, scale=1.0)], schema), key, waiting)
+            rows.append(put_day_file(lake, row, table, content_hash(rescaled(table, row.scale))))
             connection.execute(f"update revisions set adopted_at = ? where {where}", (iso(at), *given))
             adopted += len({(moment, name) for moment, name, _ in waiting})
         put_coverage(connection, rows)
@@ -82,6 +83,7 @@ def retire_history(lake: Lake, asset: Asset, at: datetime, *, kind: Kind = "cand
         connection.execute("delete from coverage where kind = ? and asset_id = ?", given)
         waiting = "kind = ? and asset_id = ? and adopted_at is null"
         connection.execute(f"update revisions set adopted_at = ? where {waiting}", (iso(at), *given))
+        connection.execute("delete from rescaled_days where kind = ? and asset_id = ?", given)
         if not folder.exists():
             return None
         aside.parent.mkdir(parents=True, exist_ok=True)
