@@ -53,17 +53,17 @@ def status(
     """What is stored of each asset, and every hole: days never fetched, days fetched too early, rows missing."""
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
-    found = coverage_of(line.lake, _chosen(line, symbols), first, last)
-    tolerance, output = line.experiment.feed.gap_tolerance, Output(as_json)
+    found = coverage_of(line.lake, _chosen(line, symbols), first, last, line.experiment.feed.gap_tolerance)
+    output = Output(as_json)
     for row in found:
-        output.json_line({"event": "status", **asdict(row), "complete": row.is_complete(tolerance)})
-    output.text(_status_table(found, tolerance, f"{first} .. {last}"))
+        output.json_line({"event": "status", **asdict(row), "complete": row.is_complete})
+    output.text(_status_table(found, f"{first} .. {last}"))
     for row in found:
         for hole in row.holes:
             days = f"{hole.first}" if hole.first == hole.last else f"{hole.first} .. {hole.last}"
             missing = f": {hole.missing} rows" if hole.missing else ""
             output.text(f"{row.asset_id} {row.kind}: {hole.why} {days}{missing}")
-    _end(found, tolerance)
+    _end(found)
 
 
 @candles.command()
@@ -192,7 +192,7 @@ def refetch(
     }
     counted = ", ".join(f"{count} {name}" for name, count in counts.items())
     output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts)
-    _end(coverage_of(line.lake, assets, first, last), settings.gap_tolerance)
+    _end(coverage_of(line.lake, assets, first, last, settings.gap_tolerance))
 
 
 @candles.command()
@@ -226,9 +226,9 @@ def _chosen(line: Line, symbols: str) -> list[Asset]:
     return [_asset(line, name) for name in names] or list(line.experiment.assets)
 
 
-def _end(found: Sequence[AssetCoverage], tolerance: float) -> None:
+def _end(found: Sequence[AssetCoverage]) -> None:
     # As for the assets of the graph: funding that is missing is charged as zero and counted, and stops nobody.
-    if not all(row.is_complete(tolerance) for row in found if row.kind != "funding"):
+    if not all(row.is_complete for row in found if row.kind != "funding"):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -247,14 +247,14 @@ def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Output
     output.text(f"{len(rows)} rows" if rows else none)
 
 
-def _status_table(found: Sequence[AssetCoverage], tolerance: float, title: str) -> Table:
+def _status_table(found: Sequence[AssetCoverage], title: str) -> Table:
     columns = ("asset", "kind", "rows", "expected", "missing", "first", "last", "refused", "revised", "state")
     rows = [
         (
             row.asset_id,
             row.kind,
             *map(_cell, (row.rows, row.expected, row.missing, row.first, row.last, row.quarantined, row.revisions_waiting)),
-            "complete" if row.is_complete(tolerance) else "INCOMPLETE",
+            "complete" if row.is_complete else "INCOMPLETE",
         )
         for row in found
     ]

@@ -68,10 +68,10 @@ def test_days_that_are_gone_are_refused_unless_the_experiment_leaves_them_out(tm
         days = fetched(server, lake, date(2025, 1, 1), date(2025, 4, 30), skip_beyond_reach=True)
     assert all(day.complete for day in days)
     assert sum(day.gaps for day in days) == 0
-    (row,) = [row for row in coverage_of(lake, (AAPL,), date(2025, 1, 1), date(2025, 4, 30)) if row.kind == "candles"]
+    (row,) = [row for row in coverage_of(lake, (AAPL,), date(2025, 1, 1), date(2025, 4, 30), 0.0) if row.kind == "candles"]
     (hole,) = row.holes
     assert (hole.first, hole.last, hole.why) == (date(2025, 1, 1), date(2025, 3, 2), "left out: older than the source keeps")
-    assert row.is_complete(0.0)
+    assert row.is_complete
     noted = [request for (request,) in lake.ledger.rows("windows", ("request",), "kind = 'candles'", ())]
     assert any("left out 2025-01-01 .. 2025-03-02: older than the source keeps" in request for request in noted)
 

@@ -140,7 +140,7 @@ def test_a_history_that_is_retired_takes_its_rescales_along(lake):
     ingest_candles(feed, lake, AAPL, last=date(2025, 3, 19))
     stored = rows_of(lake).set_index("closed_at")["close"]
     assert stored.equals(feed.tables[AAPL.asset_id].set_index("closed_at")["close"].loc[stored.index])
-    assert coverage_of(lake, (AAPL,), FIRST, date(2025, 3, 19))[0].missing == 0
+    assert coverage_of(lake, (AAPL,), FIRST, date(2025, 3, 19), 0.02)[0].missing == 0
 
 
 def test_a_lake_from_before_there_were_rescales_reads_as_it_is_and_can_be_rescaled(lake):

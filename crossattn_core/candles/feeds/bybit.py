@@ -144,6 +144,11 @@ class BybitFeed(Feed):
         row = self._instrument(asset)
         return _instant(row.get("deliveryTime")) if row.get("status") in _ENDED else None
 
+    def funding_interval(self, asset: Asset) -> timedelta | None:
+        """The instrument's ``fundingInterval``, which counts minutes."""
+        minutes = self._instrument(asset).get("fundingInterval")
+        return timedelta(minutes=int(minutes)) if minutes and int(minutes) > 0 else None
+
     def _instrument(self, asset: Asset) -> dict[str, Any]:
         row = self._category(asset.category).get(asset.symbol)
         # Without a filter only what trades is listed.

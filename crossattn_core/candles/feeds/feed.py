@@ -136,6 +136,10 @@ class Feed(ABC):
         """The splits that the source told of with the asset's candles."""
         return ()
 
+    def funding_interval(self, asset: Asset) -> timedelta | None:
+        """How often a perpetual settles funding now, where the source says so."""
+        return None
+
     def reach(self, asset: Asset) -> datetime | None:
         """The oldest instant from which on the source still gives candles; none where it gives them from the listing on."""
         return None

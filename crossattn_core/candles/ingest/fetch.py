@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.candles.feeds.feed import KEYS, Feed
+from crossattn_core.candles.ingest.settlements import MAX_LATE, on_the_hour, settlements_called_for
 from crossattn_core.candles.lake.day_files import CANDLE_SCHEMA, content_hash, read_day_files, to_table
 from crossattn_core.candles.lake.ledger import iso
 from crossattn_core.candles.lake.store import Lake
@@ -38,8 +39,6 @@ __all__ = [
     "validate_result",
 ]
 
-_SETTLEMENTS_A_DAY = 3
-"""The fewest that a perpetual has: eight hours is the longest funding interval."""
 _FRESH = timedelta(hours=6)
 """What was fetched so recently is not fetched again: a resumed ingest repeats nothing."""
 _SAME_SCALE = 0.01
@@ -73,6 +72,7 @@ class FetchResult:
     retries: int
     version: str | None
     splits: tuple[Split, ...]
+    funding_interval: timedelta | None = None
 
 
 def plan_requests(
@@ -145,13 +145,18 @@ def fetch(feed: Feed, request: FetchRequest, lag: timedelta, settings: FeedSetti
     series = {"candles": feed.candles, "funding": feed.funding, "dividends": feed.dividends}[request.kind]
     # Before the candles: a source that lists its instruments knows the nearest name of one that it does not have.
     listed = feed.listed(request.asset)
-    rows = series(request.asset, start, until)
+    rows = series(request.asset, start, until + MAX_LATE if request.kind == "funding" else until)
     key = KEYS[request.kind]
+    interval = None
+    if request.kind == "funding":
+        rows = rows.assign(settled_at=on_the_hour(rows["settled_at"]))
+        interval = feed.funding_interval(request.asset)
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
     listed, delisted = _life(settings, request.asset, listed or feed.listed(request.asset), feed.delisted(request.asset))
     requests, retries = (now - before for now, before in zip(feed.traffic.of_thread, sent_before, strict=True))
+    splits = feed.splits(request.asset)
     return FetchResult(
-        request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries, version, feed.splits(request.asset)
+        request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries, version, splits, interval
     )
 
 
@@ -196,7 +201,7 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedS
         last=request.last,
         rows=validation.accepted,
         refused=validation.refused,
-        expected=_expected(request, result, validation, lake.grid.step),
+        expected=_expected(lake, request, result, validation),
         fetched_until=result.fetched_until,
         fetched_at=result.fetched_at,
         request={
@@ -212,7 +217,7 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedS
 
 
 def _expected(
-    request: FetchRequest, result: FetchResult, validation: ValidationResult, step: timedelta
+    lake: Lake, request: FetchRequest, result: FetchResult, validation: ValidationResult
 ) -> dict[date, tuple[int, int]]:
     """Day -> (rows called for, of these optional)."""
     opened = bounds(request.first)[0]
@@ -226,8 +231,12 @@ def _expected(
         return {}  # no calendar promises any
     if request.kind == "funding":
         is_due = {day: start <= bounds(day)[0] and bounds(day)[1] <= stop for day in days}
-        return {day: (_SETTLEMENTS_A_DAY if is_due[day] else 0, 0) for day in days}
-    bars = expected_bars(request.asset.calendar, start, stop, step)
+        around = lake.ledger.coverage("funding", date.min, date.max, asset_id=request.asset.asset_id)
+        stored = {date.fromisoformat(row.day): row.rows for row in around if row.rows}
+        settled_T = validation.accepted["settled_at"].to_numpy().astype("datetime64[us]")
+        called_for = settlements_called_for(days, settled_T, stored, result.funding_interval)
+        return {day: (called_for[day] if is_due[day] else 0, 0) for day in days}
+    bars = expected_bars(request.asset.calendar, start, stop, lake.grid.step)
     edges = np.array([opened, *(bounds(day)[1] for day in days)], dtype="datetime64[us]")
     cuts = np.searchsorted(bars.closed_T, edges, side="right")
     is_missing_T = ~np.isin(bars.closed_T, validation.accepted["closed_at"].to_numpy().astype("datetime64[us]"))

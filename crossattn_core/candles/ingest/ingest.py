@@ -85,7 +85,7 @@ def ingest(
             refuse_empty(lake, plan, first, last)
     if failures:
         raise combined_error(failures, len(assets))
-    return days_of(kind, lake, assets, first, last, counts)
+    return days_of(kind, lake, assets, first, last, counts, settings.gap_tolerance)
 
 
 def _leave_out(
