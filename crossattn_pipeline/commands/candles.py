@@ -14,7 +14,7 @@ from rich.table import Table
 from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of
 from crossattn_core.candles.lake.rescales import rescale_history
-from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
+from crossattn_core.candles.lake.revisions import adopt_revisions, changed_values, retire_history, revisions_beyond
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line
@@ -192,6 +192,17 @@ def refetch(
     }
     counted = ", ".join(f"{count} {name}" for name, count in counts.items())
     output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts)
+    changed = [
+        message
+        for asset in assets
+        for message in changed_values(
+            line.lake, asset, first, last, settings.max_revision, [d.day for d in days if d.quarantined]
+        )
+    ]
+    for message in changed:
+        output.event("changed", message)
+    if changed:
+        raise typer.Exit(INCOMPLETE)
     _end(coverage_of(line.lake, assets, first, last, settings.gap_tolerance))
 
 

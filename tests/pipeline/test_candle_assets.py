@@ -83,7 +83,9 @@ def test_a_day_that_came_short_later_is_stale_again(line: Line) -> None:
     whole = pd.read_parquet(path)
     whole[~whole["timestamp"].between("2025-03-10 01:00", "2025-03-10 03:00")].to_parquet(path, index=False)
     first, last = line.experiment.period.start, line.last_day
-    loose = Line(line.experiment.model_copy(update={"feed": line.experiment.feed.model_copy(update={"gap_tolerance": 0.1})}), line.home)
+    loose = Line(
+        line.experiment.model_copy(update={"feed": line.experiment.feed.model_copy(update={"gap_tolerance": 0.1})}), line.home
+    )
     data_stages.ingest_candles(loose, "bybit", first, last)
     assert not loose.staleness.stale_days("candles/bybit")
     data_stages.ingest_candles(line, "bybit", first, last)

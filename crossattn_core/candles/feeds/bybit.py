@@ -64,6 +64,7 @@ class BybitFeed(Feed):
     kind = "api"
     gap_attempts = 3
     rechecks_gaps = True
+    infers_listing = True  # spot has no launchTime
     parallel = 4
 
     def __init__(

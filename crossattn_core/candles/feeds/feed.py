@@ -92,6 +92,8 @@ class Feed(ABC):
     """How often a day with holes is fetched, over all calls, before the holes count as the source's own."""
     rechecks_gaps = False
     """Whether holes are fetched once more before an ingest ends: a response over a network can come short."""
+    infers_listing = False
+    """Whether an asset that the source does not date (``listed``) began with its first candle, where a page before has none."""
     parallel = 1
     """How many requests may be in flight at once."""
 

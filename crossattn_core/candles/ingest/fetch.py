@@ -4,7 +4,7 @@ Fetching may run in parallel; validating and storing happen in order, because a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -73,6 +73,8 @@ class FetchResult:
     version: str | None
     splits: tuple[Split, ...]
     funding_interval: timedelta | None = None
+    has_empty_past: bool = False
+    """Whether neither the first day of the request nor a request's length before it has any candle."""
 
 
 def plan_requests(
@@ -153,10 +155,17 @@ def fetch(feed: Feed, request: FetchRequest, lag: timedelta, settings: FeedSetti
         interval = feed.funding_interval(request.asset)
     rows = rows[(rows[key] > start) & (rows[key] <= until)]
     listed, delisted = _life(settings, request.asset, listed or feed.listed(request.asset), feed.delisted(request.asset))
+    has_empty_past = False
+    if request.kind == "candles" and feed.infers_listing and listed is None:
+        begins_late = rows.empty or rows[key].min() > start + timedelta(days=1)
+        span = timedelta(days=feed.window_days(request.asset))
+        has_empty_past = (
+            begins_late and until > start + timedelta(days=1) and feed.candles(request.asset, start - span, start).empty
+        )
     requests, retries = (now - before for now, before in zip(feed.traffic.of_thread, sent_before, strict=True))
     splits = feed.splits(request.asset)
     return FetchResult(
-        request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries, version, splits, interval
+        request, rows, until, listed, delisted, to_naive(feed.now()), requests, retries, version, splits, interval, has_empty_past
     )
 
 
@@ -193,6 +202,8 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedS
         validation = validate_dividends(result.rows, request.asset, result.fetched_at)
     else:
         validation = validate_funding(result.rows, result.fetched_at)
+    began = _first_candle(lake, request, result, validation)
+    result = result if began is None else replace(result, listed=began)
     start, end = bounds(request.first)[0], bounds(request.last)[1]
     return FetchedWindow(
         kind=request.kind,
@@ -210,6 +221,7 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedS
             "until": min(end, result.fetched_until).isoformat(),
             **feed.origin(request.asset),
             **({} if result.version is None else {"version": result.version}),
+            **({} if began is None else {"listed_by_first_candle": began.isoformat()}),
         },
         requests=result.requests,
         retries=result.retries,
@@ -243,6 +255,18 @@ def _expected(
     # A half day's closing bar that the source lacks was never promised; one that is there counts as expected.
     waived = np.concatenate([[0], np.cumsum(bars.is_optional_T & is_missing_T)])[cuts]
     return {day: (int(cuts[place + 1] - cuts[place]), int(waived[place + 1] - waived[place])) for place, day in enumerate(days)}
+
+
+def _first_candle(lake: Lake, request: FetchRequest, result: FetchResult, validation: ValidationResult) -> datetime | None:
+    """When the asset began to trade by its first candle; none where the source says so, or where one may lie before."""
+    if not result.has_empty_past:
+        return None
+    found = lake.ledger.nearest_file("candles", request.asset.asset_id, request.first, request.last)
+    if found is not None and found[1]:
+        return None  # something is stored of before: what is missing here is a hole
+    if len(validation.accepted):
+        return validation.accepted["opened_at"].min().to_pydatetime()
+    return None if found is None else read_day_files(lake.folder, [found[0]], CANDLE_SCHEMA)["opened_at"][0].as_py()
 
 
 def _nearest(lake: Lake, request: FetchRequest) -> Neighbour | None:

@@ -53,7 +53,8 @@ def settlements_called_for(
     called_for: dict[date, int] = {}
     for day in days:
         sides = [
-            [had[near] for back in range(1, _AROUND + 1) if (near := day + sign * timedelta(days=back)) in had] for sign in (-1, 1)
+            [had[near] for back in range(1, _AROUND + 1) if (near := day + sign * timedelta(days=back)) in had]
+            for sign in (-1, 1)
         ]
         called_for[day] = max([own[day], *([min(max(side) for side in sides if side)] if any(sides) else [])])
     if interval is not None:

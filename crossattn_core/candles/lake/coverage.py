@@ -64,9 +64,9 @@ def lacking(days: Sequence[Coverage], tolerance: float) -> set[str]:
     A day is judged by itself: it may lack ``tolerance`` of its candles and three standard deviations of that share more. So are
     the days that pass together, and with them every one with a hole: where each lacks a little too much, or has a single candle.
 
-    >>> hourly = [Coverage("candles", "a", "v", f"2025-03-{day:02}", "", expected=24, gaps=gaps) for day, gaps in ((1, 2), (2, 3))]
-    >>> lacking(hourly, 0.02)
-    {'2025-03-02'}
+    >>> two, three = (Coverage("candles", "a", "v", f"2025-03-0{gaps}", "", expected=24, gaps=gaps) for gaps in (2, 3))
+    >>> lacking([two, three], 0.02)
+    {'2025-03-03'}
     """
     found = {row.day for row in days if row.expected > 1 and row.gaps > _allowed(row.expected, tolerance)}
     others = [row for row in days if row.day not in found]
