@@ -191,16 +191,15 @@ def refetch(
         "retries": sum(day.retries for day in days),
     }
     counted = ", ".join(f"{count} {name}" for name, count in counts.items())
-    output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts)
+    refused_on = [day.day for day in days if day.quarantined]
     changed = [
         message
         for asset in assets
-        for message in changed_values(
-            line.lake, asset, first, last, settings.max_revision, [d.day for d in days if d.quarantined]
-        )
+        for message in changed_values(line.lake, asset, first, last, settings.max_revision, refused_on)
     ]
+    output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts, changed=changed)
     for message in changed:
-        output.event("changed", message)
+        output.text(message)
     if changed:
         raise typer.Exit(INCOMPLETE)
     _end(coverage_of(line.lake, assets, first, last, settings.gap_tolerance))

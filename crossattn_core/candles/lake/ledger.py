@@ -8,9 +8,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from errno import EDQUOT, ENOSPC
+from operator import attrgetter
 from pathlib import Path
 
 from crossattn_core.candles.feeds.feed import KEYS
@@ -276,8 +277,7 @@ def coverage_rows(
 def put_coverage(connection: sqlite3.Connection, rows: Iterable[Coverage]) -> None:
     """Replace the ledger's rows of these asset days."""
     marks = ", ".join("?" * len(_COVERAGE))
-    values = [astuple(row)[: len(_COVERAGE)] for row in rows]
-    connection.executemany(f"insert or replace into coverage values ({marks})", values)
+    connection.executemany(f"insert or replace into coverage values ({marks})", map(attrgetter(*_COVERAGE), rows))
 
 
 def iso(moment: datetime) -> str:

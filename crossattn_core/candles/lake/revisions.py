@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from crossattn_core.candles.lake.day_files import (
     CANDLE_SCHEMA,
@@ -72,7 +71,7 @@ def changed_values(
         if (row["asset_id"], row["reason"]) == (asset.asset_id, "other_scale") and day_of(row["closed_at"]) in refused_on
     ]
     stored = lake.read_candles(asset.venue, first, last) if refused else CANDLE_SCHEMA.empty_table()
-    own = stored.filter(pa.compute.equal(stored["asset_id"], asset.asset_id))
+    own = stored.filter(pa.array([name == asset.asset_id for name in stored["asset_id"].to_pylist()], type=pa.bool_()))
     close_at = dict(zip(own["closed_at"].to_pylist(), own["close"].to_pylist(), strict=True))
     moved = [row for row in refused if abs(row["close"] / close_at.get(row["closed_at"], row["close"]) - 1) > max_revision]
     if moved:

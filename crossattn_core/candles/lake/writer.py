@@ -167,7 +167,8 @@ def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Cove
     # Never over a file that is there: it holds first values, whatever has become of the ledger that named it.
     names = ((at, f"{row.day}.{at}.parquet" if at else f"{row.day}.parquet") for at in count(row.version + 1))
     folder = asset_folder(row.kind, row.asset_id)
-    version, file = next((at, f"{folder}/{name}") for at, name in names if not (lake.folder / folder / name).exists())
+    within = f"{lake.folder}/{folder}"
+    version, file = next((at, f"{folder}/{name}") for at, name in names if not os.path.exists(f"{within}/{name}"))
     digest = write_day_file(lake.folder / file, table)
     keys = table[time_column(table.schema)]
     return replace(
