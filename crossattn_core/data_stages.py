@@ -41,7 +41,9 @@ def ingest_candles(line: Line, venue: VenueName, first: date, last: date) -> lis
     if any(asset.pays_dividends for asset in assets):
         report = _report(line, f"{stage} dividends")
         days = with_dividends(days, ingest("dividends", feed, line.lake, assets, first, last, settings=settings, report=report))
-    _record(line, stage, days)
+    # A day that lacks too much is not done: the next run fetches and judges it again.
+    line.record(stage, {row.day: row.content_hash for row in days if row.complete and not row.lacking})
+    line.receipts.forget(stage, [row.day.isoformat() for row in days if row.lacking])
     return days
 
 
@@ -49,7 +51,8 @@ def ingest_funding(line: Line, venue: VenueName, first: date, last: date) -> lis
     """A feed's funding settlements of one venue -> the lake; one row a day. Errors as ``candles.ingest.ingest``."""
     stage, assets, settings = f"candles/{venue}_funding", line.experiment.assets_on(venue), line.experiment.feed
     days = ingest("funding", line.feed(), line.lake, assets, first, last, settings=settings, report=_report(line, stage))
-    _record(line, stage, days)
+    # No calendar must be met: what is missing is charged as zero and counted in the report.
+    line.record(stage, {row.day: row.content_hash for row in days if row.complete})
     return days
 
 
@@ -113,7 +116,3 @@ def data_quality(line: Line, last: date) -> pd.DataFrame | None:
 
 def _report(line: Line, stage: str) -> Callable[[Progress], None]:
     return lambda step: line.report(replace(step, stage=stage))
-
-
-def _record(line: Line, stage: str, days: list[IngestedDay]) -> None:
-    line.record(stage, {row.day: row.content_hash for row in days if row.complete})

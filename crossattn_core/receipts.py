@@ -112,10 +112,13 @@ class Receipts:
                 [(stage, key, made.code, made.knobs, made.inputs, output) for key, made, output in rows],
             )
 
-    def forget(self, stage: str) -> None:
-        """Drop every receipt of a stage, so that all of it is stale."""
+    def forget(self, stage: str, keys: Iterable[str] | None = None) -> None:
+        """Drop the receipts of a stage (of its partitions ``keys``), so that all of that is stale."""
         with self._open() as connection:
-            connection.execute("delete from receipt where stage = ?", (stage,))
+            if keys is None:
+                connection.execute("delete from receipt where stage = ?", (stage,))
+            else:
+                connection.executemany("delete from receipt where stage = ? and key = ?", [(stage, key) for key in keys])
 
     def content(self, hash_of_content: str) -> dict[str, Any] | None:
         """The code or knobs that have this hash; none where that was not recorded."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from crossattn_core.candles.lake.revisions import changed_values
 from crossattn_core.errors import CrossattnError
 from crossattn_core.line import Line
 from crossattn_core.model_stages import write_report
@@ -138,6 +139,11 @@ def fetch(
             asset = check.asset_key.to_user_string()
             text = f"{asset:<22} {'complete' if check.passed else 'INCOMPLETE'}  {numbers}"
             output.event("fetched", text, asset=asset, passed=check.passed, **numbers)
+        refused = any(check.metadata["quarantined"].value for check in complete)
+        for asset in line.experiment.assets:
+            settings, days = line.experiment.feed, line.staleness.days if refused else []
+            for message in changed_values(line.lake, asset, first, last, settings.max_revision, days):
+                output.event("changed", message)
     if not all(check.passed for check in complete):
         raise typer.Exit(INCOMPLETE)
 

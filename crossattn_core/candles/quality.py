@@ -21,6 +21,7 @@ from crossattn_core.universe import Asset
 
 __all__ = [
     "MAX_FUNDING_RATE",
+    "PRICE_ROUNDING",
     "REASONS",
     "Neighbour",
     "ValidationResult",
@@ -56,6 +57,8 @@ REASONS = {
 
 MAX_FUNDING_RATE = 0.1
 """Of notional, at one settlement; a larger one is a mistake."""
+PRICE_ROUNDING = 1e-9
+"""Relative room between high or low and the other prices: sources that adjust prices round each of the four by itself."""
 _OTHER_SCALE = (
     "prices are {:.4g} times those of the nearest accepted candle (a split, another unit or another instrument): adjust the "
     "source, retire or rescale the stored history, or declare the day in feed.declared_jumps if the price really jumped"
@@ -119,6 +122,8 @@ def validate_candles(
     if "fault" in rows:
         reason_T[:] = rows["fault"].to_numpy()
     refuse(~np.isfinite(prices_T4).all(axis=1) | ~np.isfinite(volume_T) | np.isinf(turnover_T), "not_a_number")
+    with np.errstate(over="ignore", invalid="ignore"):
+        refuse(np.isinf(volume_T * high_T), "not_a_number")
     with np.errstate(invalid="ignore"):
         refuse(np.asarray((prices_T4 <= 0).any(axis=1)), "not_positive")
         refuse((volume_T < 0) | (turnover_T < 0), "negative_volume")
@@ -133,7 +138,9 @@ def validate_candles(
                 refuse(np.ones(count, dtype=bool), "other_calendar")
             refuse(is_shut_T & ~is_print_T, "outside_session")
         refuse(~on_grid_T, "off_grid")
-        refuse((high_T < prices_T4.max(axis=1)) | (low_T > prices_T4.min(axis=1)), "ohlc_order")
+        is_above_T = prices_T4.max(axis=1) > high_T * (1 + PRICE_ROUNDING)
+        is_below_T = prices_T4.min(axis=1) < low_T * (1 - PRICE_ROUNDING)
+        refuse(is_above_T | is_below_T | (low_T > high_T), "ohlc_order")
         mean_price_T = np.divide(turnover_T, volume_T, out=np.full(count, np.nan), where=volume_T > 0)
         is_outside_T = (mean_price_T > high_T * (1 + _ROUNDING)) | (mean_price_T < low_T * (1 - _ROUNDING))
         refuse(is_outside_T, "turnover_outside_range")

@@ -94,8 +94,8 @@ class FeedSettings(Section):
     max_revision: float = Field(default=1e-6, ge=0)
     """Relative change of a stored price beyond which a later revision fails its check."""
     gap_tolerance: float = Field(default=0.02, ge=0, lt=1)
-    """Share of a day's expected candles that may be missing before its check fails."""
-
+    """Share of an asset's expected candles that may be missing, of a day and of all days, before the check fails; three standard
+    deviations of chance are allowed on top: of 24 hours two may be missing at 0.02. Every run does a day that fails anew."""
     declared_jumps: dict[str, tuple[date, ...]] = Field(default={})
     """Symbol -> UTC days on which its price really jumps: the first candle of such a day may be on another scale than the one
     before, which otherwise is held back as an unadjusted split or another unit."""

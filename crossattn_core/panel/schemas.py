@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.candles.quality import MAX_FUNDING_RATE
+from crossattn_core.candles.quality import MAX_FUNDING_RATE, PRICE_ROUNDING
 from crossattn_core.errors import ContractError, LookaheadError
 from crossattn_core.grid import HOURLY, BarName, Grid
 from crossattn_core.panel.panel import Panel
@@ -93,7 +93,10 @@ def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
     finite = pa.Check(_is_finite, name="finite", ignore_na=True)
     price, may_lack_price = pa.Column(float, [positive, finite]), pa.Column(float, [positive, finite], nullable=True)
     age = pa.Column("float32", not_negative, nullable=True)
-    rate = pa.Check.in_range(-MAX_FUNDING_RATE, MAX_FUNDING_RATE, error=f"within {MAX_FUNDING_RATE:.0%}")
+    grid = Grid(bar=bar_name)
+    # A long bar holds the sum of its settlements, of which there is one an hour at most.
+    most = MAX_FUNDING_RATE * max(grid.step.total_seconds() / 3600, 1)
+    rate = pa.Check.in_range(-most, most, error=f"within {most:.0%}")
     flag = pa.Column(bool)
     bar = {
         "as_of": instant,
@@ -108,7 +111,6 @@ def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
         "funding_rate": pa.Column(float, rate, nullable=True),
         "dividend": pa.Column(float, [positive, finite], nullable=True),
     }
-    grid = Grid(bar=bar_name)
     on_the_grid = pa.Check(
         lambda rows: rows["as_of"].dt.floor(grid.step) == rows["as_of"], name=f"as_of on the grid of {grid.words()}"
     )
@@ -133,8 +135,14 @@ def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
                 },
                 checks=[
                     pa.Check(lambda rows: rows["opened_at"] < rows["closed_at"], name="opens before it closes"),
-                    pa.Check(lambda rows: rows["low"] <= rows[["open", "close"]].min(axis=1), name="low is lowest"),
-                    pa.Check(lambda rows: rows["high"] >= rows[["open", "close"]].max(axis=1), name="high is highest"),
+                    pa.Check(
+                        lambda rows: rows["low"] * (1 - PRICE_ROUNDING) <= rows[["open", "close"]].min(axis=1),
+                        name="low is lowest",
+                    ),
+                    pa.Check(
+                        lambda rows: rows["high"] * (1 + PRICE_ROUNDING) >= rows[["open", "close"]].max(axis=1),
+                        name="high is highest",
+                    ),
                 ],
                 unique=["asset_id", "closed_at"],
             )

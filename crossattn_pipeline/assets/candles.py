@@ -58,7 +58,7 @@ def _candle_asset(
                 "complete",
                 asset=key,
                 blocking=must_be_complete,
-                description=f"At most {settings.gap_tolerance:.0%} of the expected candles are missing.",
+                description=f"No asset lacks more than {settings.gap_tolerance:.0%} of a day's expected candles, chance aside.",
             ),
             dg.AssetCheckSpec(
                 "not_revised",
@@ -80,7 +80,7 @@ def _candle_asset(
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
         suspects = zip(severities.items(), data_stages.suspect_candles(line, venue, first, last, kinds), strict=True)
         strange = [check_rows(key, name, rows, severity=severity, rows=len(rows)) for (name, severity), rows in suspects]
-        return dg.MaterializeResult(check_results=[_completeness(key, days, settings.gap_tolerance, must_be_complete), *strange])
+        return dg.MaterializeResult(check_results=[_completeness(key, days, must_be_complete), *strange])
 
     return candles
 
@@ -101,23 +101,28 @@ def _day_metadata(row: IngestedDay) -> dict[str, Any]:
     }
 
 
-def _completeness(key: dg.AssetKey, days: Sequence[IngestedDay], tolerance: float, must_be_complete: bool) -> dg.AssetCheckResult:
+def _completeness(key: dg.AssetKey, days: Sequence[IngestedDay], must_be_complete: bool) -> dg.AssetCheckResult:
     expected, gaps = sum(row.expected_rows for row in days), sum(row.gaps for row in days)
     share = gaps / expected if expected else 0.0
     worst = pd.DataFrame(
-        [(row.day, row.rows, row.expected_rows, row.gaps) for row in sorted(days, key=lambda row: -row.gaps) if row.gaps],
-        columns=["day", "rows", "expected", "gaps"],
+        [
+            (row.day, row.rows, row.expected_rows, row.gaps, ", ".join(row.lacking))
+            for row in sorted(days, key=lambda row: (-len(row.lacking), -row.gaps))
+            if row.gaps
+        ],
+        columns=["day", "rows", "expected", "gaps", "assets beyond the tolerance"],
     )
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="complete",
-        passed=share <= tolerance and all(row.complete for row in days),
+        passed=all(row.complete and not row.lacking for row in days),
         severity=dg.AssetCheckSeverity.ERROR if must_be_complete else dg.AssetCheckSeverity.WARN,
         metadata={
             "expected": expected,
             "missing": gaps,
             "missing_share": share,
             "quarantined": sum(row.quarantined for row in days),
+            "days_lacking": sum(bool(row.lacking) for row in days),
             "days_not_over": sum(not row.complete for row in days),
             "worst_days": table(worst, rows=20),
         },

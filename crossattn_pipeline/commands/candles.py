@@ -13,7 +13,8 @@ from rich.table import Table
 
 from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of
-from crossattn_core.candles.lake.revisions import adopt_revisions, retire_history, revisions_beyond
+from crossattn_core.candles.lake.rescales import rescale_history
+from crossattn_core.candles.lake.revisions import adopt_revisions, changed_values, retire_history, revisions_beyond
 from crossattn_core.days import to_naive
 from crossattn_core.errors import CandleError, UniverseError
 from crossattn_core.line import Line
@@ -54,17 +55,17 @@ def status(
     """What is stored of each asset, and every hole: days never fetched, days fetched too early, rows missing."""
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
-    found = coverage_of(line.lake, _chosen(line, symbols), first, last)
-    tolerance, output = line.experiment.feed.gap_tolerance, Output(as_json)
+    found = coverage_of(line.lake, _chosen(line, symbols), first, last, line.experiment.feed.gap_tolerance)
+    output = Output(as_json)
     for row in found:
-        output.json_line({"event": "status", **asdict(row), "complete": row.is_complete(tolerance)})
-    output.text(_status_table(found, tolerance, f"{first} .. {last}"))
+        output.json_line({"event": "status", **asdict(row), "complete": row.is_complete})
+    output.text(_status_table(found, f"{first} .. {last}"))
     for row in found:
         for hole in row.holes:
             days = f"{hole.first}" if hole.first == hole.last else f"{hole.first} .. {hole.last}"
             missing = f": {hole.missing} rows" if hole.missing else ""
             output.text(f"{row.asset_id} {row.kind}: {hole.why} {days}{missing}")
-    _end(found, tolerance)
+    _end(found)
 
 
 @candles.command()
@@ -147,6 +148,27 @@ def retire(symbol: Symbol, experiment: ExperimentFile = None, home: HomeFolder =
 
 
 @candles.command()
+def rescale(
+    symbol: Annotated[str, typer.Argument(help="One symbol of the experiment.")],
+    before: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Every stored day before this one.")],
+    factor: Annotated[float | None, typer.Option(help="New price over old: 0.25 after a split of 4 for 1.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the act back: the history reads as it did, bit for bit.")] = False,
+    experiment: ExperimentFile = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the stored history of an asset to another scale, after a split for instance; what was made from it is stale."""
+    line = open_line(experiment, home)
+    asset = _asset(line, symbol)
+    days = rescale_history(line.lake, asset, factor, before.date(), to_naive(line.clock()), undo=undo)
+    line.receipts.forget(f"candles/{asset.venue}")
+    act = "read as they did before" if undo else f"read with {factor:.10g} times their prices"
+    message = f"{days} days of {asset.asset_id} before {before:%Y-%m-%d} now {act}; run 'crossattn run' to make the rest anew"
+    named = {"asset_id": asset.asset_id, "factor": factor, "before": before.date(), "days": days}
+    Output(as_json).event("undone" if undo else "rescaled", message, **named)
+
+
+@candles.command()
 def refetch(
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
@@ -171,8 +193,18 @@ def refetch(
         "retries": sum(day.retries for day in days),
     }
     counted = ", ".join(f"{count} {name}" for name, count in counts.items())
-    output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts)
-    _end(coverage_of(line.lake, assets, first, last), settings.gap_tolerance)
+    refused_on = [day.day for day in days if day.quarantined]
+    changed = [
+        message
+        for asset in assets
+        for message in changed_values(line.lake, asset, first, last, settings.max_revision, refused_on)
+    ]
+    output.event("refetched", f"{first} .. {last}: {counted}", first=first, last=last, **counts, changed=changed)
+    for message in changed:
+        output.text(message)
+    if changed:
+        raise typer.Exit(INCOMPLETE)
+    _end(coverage_of(line.lake, assets, first, last, settings.gap_tolerance))
 
 
 @candles.command()
@@ -223,9 +255,9 @@ def _chosen(line: Line, symbols: str) -> list[Asset]:
     return [_asset(line, name) for name in names] or list(line.experiment.assets)
 
 
-def _end(found: Sequence[AssetCoverage], tolerance: float) -> None:
+def _end(found: Sequence[AssetCoverage]) -> None:
     # As for the assets of the graph: funding that is missing is charged as zero and counted, and stops nobody.
-    if not all(row.is_complete(tolerance) for row in found if row.kind != "funding"):
+    if not all(row.is_complete for row in found if row.kind != "funding"):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -244,14 +276,14 @@ def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Output
     output.text(f"{len(rows)} rows" if rows else none)
 
 
-def _status_table(found: Sequence[AssetCoverage], tolerance: float, title: str) -> Table:
+def _status_table(found: Sequence[AssetCoverage], title: str) -> Table:
     columns = ("asset", "kind", "rows", "expected", "missing", "first", "last", "refused", "revised", "state")
     rows = [
         (
             row.asset_id,
             row.kind,
             *map(_cell, (row.rows, row.expected, row.missing, row.first, row.last, row.quarantined, row.revisions_waiting)),
-            "complete" if row.is_complete(tolerance) else "INCOMPLETE",
+            "complete" if row.is_complete else "INCOMPLETE",
         )
         for row in found
     ]

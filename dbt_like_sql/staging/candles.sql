@@ -22,7 +22,7 @@ tests:
   - not_null: [asset_id, closed_at, open, high, low, close]
   - unique: [asset_id, closed_at]
   - relationship: {asset_id: raw.assets.asset_id}
-  - expectation: "low <= least(open, close) and high >= greatest(open, close) and low > 0"
+  - expectation: "low * (1 - 1e-9) <= least(open, close) and high * (1 + 1e-9) >= greatest(open, close) and low <= high and low > 0"
   - expectation: "opened_at < closed_at and closed_at <= known_row"
   - range: {volume: [0, null]}
 */

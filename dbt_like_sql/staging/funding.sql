@@ -12,7 +12,7 @@ columns:
 tests:
   - not_null: [asset_id, settled_at, rate]
   - unique: [asset_id, settled_at]
-  - range: {rate: [-0.05, 0.05]}
+  - range: {rate: [-0.1, 0.1]}
 */
 with funding as (select * from raw.funding),
 assets as (select * from raw.assets)

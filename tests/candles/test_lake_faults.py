@@ -1,5 +1,6 @@
 """What the disk does to a lake is said with its remedy, and never costs a first value."""
 
+import os
 from datetime import date
 
 import pytest
@@ -81,3 +82,49 @@ def test_a_full_disk_is_said_with_what_to_do_and_keeps_what_was_stored(tmp_path,
     days = ingest_candles(feed_of(BTC), lake, BTC)
     assert sum(day.rows for day in days) == 31 * 24
     assert lake.verify() == []
+
+
+def test_a_lake_that_cannot_be_written_to_is_read_and_says_what_to_do_when_it_is_written(lake, monkeypatch):
+    """As on a disk that is mounted read-only: the right to write is not asked for until something is written."""
+    import sqlite3
+    from errno import EROFS
+
+    from crossattn_core.candles.lake import day_files, ledger
+
+    before = lake.read_candles(None, FIRST, LAST).to_pandas()
+    for cache in lake.folder.glob("compact/**/*.parquet"):
+        cache.unlink()
+    connect = sqlite3.connect
+
+    def read_only(path, **options):
+        if str(path) == ":memory:":
+            return connect(path, **options)
+        return connect(f"file:{path}?mode=ro", uri=True, **options)
+
+    def refused(source, target):
+        raise OSError(EROFS, "Read-only file system", str(target))
+
+    monkeypatch.setattr(ledger.sqlite3, "connect", read_only)
+    monkeypatch.setattr(day_files.os, "replace", refused)
+    monkeypatch.setattr(day_files.Path, "mkdir", lambda self, **options: None)
+    assert lake.read_candles(None, FIRST, LAST).to_pandas().equals(before)
+    assert lake.verify() == []
+    with pytest.raises(CandleError, match="give this user the right to write the lake's folder"):
+        ingest_candles(feed_of(BTC), lake, BTC, last=date(2025, 4, 2))
+    monkeypatch.undo()
+    assert sum(day.gaps for day in ingest_candles(feed_of(BTC), lake, BTC, last=date(2025, 4, 2))) == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everything")
+def test_a_folder_without_the_right_to_write_is_read_and_says_what_to_do(lake):
+    before = lake.read_candles(None, FIRST, LAST).to_pandas()
+    folders = [lake.folder, *(path for path in lake.folder.rglob("*") if path.is_dir())]
+    for path in [*folders, lake.ledger._path]:
+        path.chmod(0o555)
+    try:
+        assert lake.read_candles(None, FIRST, LAST).to_pandas().equals(before)
+        with pytest.raises(CandleError, match="give this user the right to write the lake's folder"):
+            ingest_candles(feed_of(BTC), lake, BTC, last=date(2025, 4, 2))
+    finally:
+        for path in [*folders, lake.ledger._path]:
+            path.chmod(0o755)

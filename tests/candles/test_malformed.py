@@ -19,6 +19,7 @@ from crossattn_core.experiment import FeedSettings
 from crossattn_core.universe import Asset
 from tests.candles.scripted import plain_candles
 from tests.servers.bybit import BybitServer, Listing
+from tests.servers.faults import Answer
 from tests.servers.yahoo import YahooServer
 
 BTC, ETH = Asset(venue="bybit", symbol="BTCUSDT"), Asset(venue="bybit", symbol="ETHUSDT")
@@ -170,3 +171,53 @@ def test_funding_that_the_panel_would_refuse_is_refused_on_the_way_in():
     bars = pd.DataFrame({"funding_rate": rates})
     refused = failures("panel_rows", bars)
     assert refused[refused["column"] == "funding_rate"]["value"].tolist() == ["0.11"]
+
+
+BAR = int(datetime(2025, 3, 3, 14, 30, tzinfo=UTC).timestamp())
+META = {"symbol": "AAPL", "currency": "USD", "instrumentType": "EQUITY", "exchangeTimezoneName": "America/New_York"}
+
+
+def _chart(**result) -> dict:
+    return {"chart": {"result": [{"meta": META} | result], "error": None}}
+
+
+def _quote(**columns) -> dict:
+    whole = {name: [100.0] for name in ("open", "high", "low", "close", "volume")} | columns
+    return {"quote": [{name: values for name, values in whole.items() if values != "missing"}]}
+
+
+YAHOO_MALFORMED = {
+    "no chart": {},
+    "null chart": {"chart": None},
+    "missing list": {"chart": {"error": None}},
+    "null list": {"chart": {"result": None, "error": None}},
+    "empty list": {"chart": {"result": [], "error": None}},
+    "list of null": {"chart": {"result": [None], "error": None}},
+    "no meta": {"chart": {"result": [{"timestamp": [BAR], "indicators": _quote()}], "error": None}},
+    "no indicators": _chart(timestamp=[BAR]),
+    "null quotes": _chart(timestamp=[BAR], indicators={"quote": None}),
+    "no close": _chart(timestamp=[BAR], indicators=_quote(close="missing")),
+    "a column too short": _chart(timestamp=[BAR, BAR + 3600], indicators=_quote()),
+    "six candles for five instants": _chart(
+        timestamp=[BAR + 3600 * hour for hour in range(5)], indicators=_quote(close=[1.0] * 6)
+    ),
+    "empty strings": _chart(timestamp=[BAR], indicators=_quote(close=[""])),
+    "words": _chart(timestamp=["soon"], indicators=_quote()),
+    "text": "text",
+    "a list": [],
+}
+
+
+@pytest.mark.parametrize("body", YAHOO_MALFORMED.values(), ids=YAHOO_MALFORMED.keys())
+def test_a_malformed_chart_of_one_symbol_spares_the_others_and_stores_nothing(tmp_path, body):
+    nvda = Asset(venue="yahoo", symbol="NVDA")
+    with yahoo_server() as server:
+        server.tables["NVDA"] = plain_candles(nvda, datetime(2025, 1, 1), datetime(2025, 5, 1))
+        honest, path = server.answer, "/v8/finance/chart/AAPL"
+        malformed = Answer(json.dumps(body).encode())
+        server.answer = lambda asked, query: malformed if asked == path else honest(asked, query)
+        lake = Lake(tmp_path, "api")
+        with pytest.raises(TransientFeedError, match=r"1 of 2 assets failed; .*\n.*AAPL: no response after 4"):
+            ingest("candles", yahoo_feed(server), lake, (AAPL, nvda), FIRST, LAST, settings=FeedSettings())
+    stored = lake.read_candles(None, FIRST, LAST).to_pandas()
+    assert stored["asset_id"].value_counts().to_dict() == {nvda.asset_id: 6 * 7}

@@ -6,11 +6,12 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from crossattn_core import data_stages
 from crossattn_core.errors import CrossattnError, FeedError, PermanentFeedError, TransientFeedError
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
 from crossattn_pipeline.assets.candles import candle_assets
-from crossattn_pipeline.launch import materialize
+from crossattn_pipeline.launch import materialize, materialize_stale
 from tests.small import past, small_experiment, write_market
 
 
@@ -57,3 +58,35 @@ def test_the_check_shows_what_was_refused_with_its_reason(line: Line) -> None:
     assert check.metadata["rows"].value == 1
     assert "high is not the highest" in str(check.metadata["failing_rows"].value)
     assert asset_of(line, "yahoo").op.retry_policy is not None
+
+
+def test_days_that_lack_too_much_block_every_run_until_the_source_has_them(line: Line) -> None:
+    path = Path(line.experiment.feed.folder) / "bybit_1h" / "ETHUSDT.parquet"
+    whole = pd.read_parquet(path)
+    whole[~whole["timestamp"].between("2025-03-10", "2025-03-12")].to_parquet(path, index=False)
+    span = line.experiment.period.start, line.last_day
+    for _ in range(3):
+        with pytest.raises(CrossattnError, match="candles/bybit: complete"):
+            materialize_stale(line, *span, lambda text: None)
+        assert {str(day) for day in line.staleness.stale_days("candles/bybit")} == {"2025-03-10", "2025-03-11"}
+        assert line.staleness.stale_days("feature_windows")
+    whole.to_parquet(path, index=False)
+    result = materialize(line, "data", ["candles/bybit"], list(span), must_pass=False)
+    (check,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "complete"]
+    assert check.passed
+    assert not line.staleness.stale_days("candles/bybit")
+
+
+def test_a_day_that_came_short_later_is_stale_again(line: Line) -> None:
+    """The receipt of an earlier, looser judgement does not let it pass."""
+    path = Path(line.experiment.feed.folder) / "bybit_1h" / "ETHUSDT.parquet"
+    whole = pd.read_parquet(path)
+    whole[~whole["timestamp"].between("2025-03-10 01:00", "2025-03-10 03:00")].to_parquet(path, index=False)
+    first, last = line.experiment.period.start, line.last_day
+    loose = Line(
+        line.experiment.model_copy(update={"feed": line.experiment.feed.model_copy(update={"gap_tolerance": 0.1})}), line.home
+    )
+    data_stages.ingest_candles(loose, "bybit", first, last)
+    assert not loose.staleness.stale_days("candles/bybit")
+    data_stages.ingest_candles(line, "bybit", first, last)
+    assert [str(day) for day in line.staleness.stale_days("candles/bybit")] == ["2025-03-10"]

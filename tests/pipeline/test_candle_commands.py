@@ -132,6 +132,56 @@ def test_a_split_is_refused_shown_and_taken_in_once_the_history_is_retired(user)
     assert new.tolist() == (old / 10).tolist()
 
 
+def test_a_split_is_taken_in_by_the_act_that_the_refusal_names_and_the_act_is_undone(user):
+    def split(table: pd.DataFrame) -> pd.DataFrame:
+        table[["open", "high", "low", "close"]] /= 10
+        table["volume"] *= 10
+        return table
+
+    def closes() -> list[float]:
+        return user.lake.read_candles("yahoo", date(2025, 3, 1), date(2025, 3, 28))["close"].to_pylist()
+
+    old = closes()
+    user.rewrite("yahoo_1h/NVDA.parquet", split)
+    user.events("refetch", "--symbols", "NVDA")
+    command = "rescale NVDA --factor 0.1 --before 2025-03-29"
+    assert f"'crossattn candles {command}'" in user.events("quarantine", "--symbols", "NVDA")[0]["detail"]
+    (event,) = user.events(*command.split())
+    assert (event["event"], event["factor"], event["days"]) == ("rescaled", 0.1, 20)
+    assert user.runs("refetch", "--symbols", "NVDA").exit_code == 0
+    assert closes() == pytest.approx([close / 10 for close in old], rel=1e-12)
+    done = user.runs("rescale", "NVDA", "--before", "2025-03-29", "--undo")
+    assert "20 days of yahoo:equity:NVDA before 2025-03-29 now read as they did before" in done.stdout
+    assert closes() == old
+
+
+def test_a_value_that_changed_ends_refetch_with_three_until_it_is_adopted(user):
+    user.rewrite("bybit_1h/BTCUSDT.parquet", revised)
+    done = user.runs("refetch", "--symbols", "BTCUSDT")
+    assert done.exit_code == 3
+    named = "1 stored values differ from what the source gives now (2025-03-10 .. 2025-03-10)"
+    assert f"{BTC} candles: {named}" in " ".join(done.stdout.split())
+    user.runs("adopt", "--symbol", "BTCUSDT", "--start", "2025-03-10", "--end", "2025-03-10")
+    assert user.runs("refetch", "--symbols", "BTCUSDT").exit_code == 0
+
+
+def test_a_correction_of_all_prices_is_no_split_and_ends_refetch_with_three(user):
+    user.rewrite("bybit_1h/BTCUSDT.parquet", lambda table: table * [1.05, 1.05, 1.05, 1.05, 1.0])
+    done = user.runs("refetch", "--symbols", "BTCUSDT")
+    assert done.exit_code == 3
+    said = " ".join(done.stdout.split())
+    assert "672 were refused: stored candles now come with 1.05 times their price: the source has corrected its prices" in said
+    assert "(by no split's ratio)" in said
+
+
+def test_fetch_says_that_a_file_was_corrected(user):
+    user.rewrite("bybit_1h/BTCUSDT.parquet", revised)
+    done = crossattn("fetch", "--experiment", str(user.file), home=user.home)
+    said = " ".join(done.stdout.split())
+    assert "1 stored values differ from what the source gives now (2025-03-10 .. 2025-03-10)" in said
+    assert "candles adopt --symbol BTCUSDT --start 2025-03-10 --end 2025-03-10" in said
+
+
 def test_verify_names_a_damaged_file_and_otherwise_writes_the_manifest(user):
     (event,) = user.events("verify")
     manifest = json.loads(Path(event["manifest"]).read_text())

@@ -29,6 +29,7 @@ class Listing:
     launched: datetime | None = None
     status: str = "Trading"
     delivered: datetime | None = None
+    funding_minutes: int | None = None
     opened_ms: np.ndarray = field(init=False)
     rows: list[str] = field(init=False)
 
@@ -138,6 +139,8 @@ class BybitServer(FaultyServer):
             launched = listing.launched or listing.candles["opened_at"].iloc[0]
             row = {"symbol": name, "status": listing.status, "launchTime": str(pd.Timestamp(launched).value // 1_000_000)}
             row["deliveryTime"] = str(pd.Timestamp(listing.delivered).value // 1_000_000) if listing.delivered else "0"
+            if listing.funding_minutes is not None:
+                row["fundingInterval"] = listing.funding_minutes
             rows.append(row if query["category"] != "spot" else {"symbol": name, "status": "Trading"})
         more = first + len(page) < len(names)
         return self._said({"category": query["category"], "list": rows, "nextPageCursor": str(first + len(page)) if more else ""})

@@ -64,6 +64,7 @@ class BybitFeed(Feed):
     kind = "api"
     gap_attempts = 3
     rechecks_gaps = True
+    infers_listing = True  # spot has no launchTime
     parallel = 4
 
     def __init__(
@@ -144,6 +145,11 @@ class BybitFeed(Feed):
         """When a closed contract was delivered; none for one that trades."""
         row = self._instrument(asset)
         return _instant(row.get("deliveryTime")) if row.get("status") in _ENDED else None
+
+    def funding_interval(self, asset: Asset) -> timedelta | None:
+        """The instrument's ``fundingInterval``, which counts minutes."""
+        minutes = self._instrument(asset).get("fundingInterval")
+        return timedelta(minutes=int(minutes)) if minutes and int(minutes) > 0 else None
 
     def _instrument(self, asset: Asset) -> dict[str, Any]:
         row = self._category(asset.category).get(asset.symbol)

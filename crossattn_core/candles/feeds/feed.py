@@ -92,6 +92,8 @@ class Feed(ABC):
     """How often a day with holes is fetched, over all calls, before the holes count as the source's own."""
     rechecks_gaps = False
     """Whether holes are fetched once more before an ingest ends: a response over a network can come short."""
+    infers_listing = False
+    """Whether an asset that the source does not date (``listed``) began with its first candle, where a page before has none."""
     parallel = 1
     """How many requests may be in flight at once."""
 
@@ -135,6 +137,10 @@ class Feed(ABC):
     def splits(self, asset: Asset) -> tuple[Split, ...]:
         """The splits that the source told of with the asset's candles."""
         return ()
+
+    def funding_interval(self, asset: Asset) -> timedelta | None:
+        """How often a perpetual settles funding now, where the source says so."""
+        return None
 
     def reach(self, asset: Asset) -> datetime | None:
         """The oldest instant from which on the source still gives candles; none where it gives them from the listing on."""

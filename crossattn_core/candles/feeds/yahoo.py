@@ -91,6 +91,7 @@ class YahooFeed(Feed):
         self._breaker = CircuitBreaker(_BLOCK_REST_SECONDS, self._backoff)
         self._server_time: tuple[datetime, float] | None = None
         self._status = 0
+        self._response: Any = None
         self._first_trade: dict[str, datetime] = {}
         self._fetched_dividends: dict[str, list[_FetchedDividends]] = {}
         self._newest_dividends = _amounts(None)
@@ -198,6 +199,7 @@ class YahooFeed(Feed):
             raise PermanentFeedError(
                 f"{asset.asset_id}: Yahoo keeps {words} candles for {reach} days; the request starts on {first_open:%Y-%m-%d}, "
                 f"the earliest now is {earliest + timedelta(days=1):%Y-%m-%d}: set period.start to that or later, "
+                "set feed.skip_beyond_reach to leave older days out, "
                 "choose a longer bar (hourly candles reach back 730 days, daily ones to the listing), "
                 "or bring older candles with feed.kind 'files'"
             )
@@ -225,7 +227,7 @@ class YahooFeed(Feed):
         # Known from the calendar: saves yfinance a probe per symbol, whose failures it would report as "delisted".
         ticker._tz = exchange_timezone(asset.calendar)
         YfData.cache_get.cache_clear()
-        self._status, self._newest_dividends = 0, _amounts(None)
+        self._status, self._response, self._newest_dividends = 0, None, _amounts(None)
         try:
             with warnings.catch_warnings():
                 # Warnings of pandas about its next version are for yfinance, not for our user.
@@ -255,6 +257,8 @@ class YahooFeed(Feed):
             if self._status == 403:
                 raise self._blocked(asset) from error
             if error.yahoo_reason is None and self._status < 400:
+                if not _is_chart(self._response):
+                    raise RetryableError(f"a response of another shape (HTTP {self._status})") from error
                 return pd.DataFrame()  # the source has nothing there: an empty response, not a failure
             if self._status >= 500 or self._status in _PASSING:
                 raise RetryableError(f"HTTP {self._status}") from error
@@ -293,7 +297,7 @@ class YahooFeed(Feed):
 
     def _received(self, url: str, response: Any) -> None:
         if _CHART in url:
-            self._status = response.status_code
+            self._status, self._response = response.status_code, response
         stamp = response.headers.get("Date")
         if stamp:
             try:
@@ -327,6 +331,14 @@ class _FetchedDividends:
     end: datetime
     amounts: pd.Series
     """By the instant that Yahoo gives, naive UTC."""
+
+
+def _is_chart(response: Any) -> bool:
+    """Whether a response is a chart, be it one without candles."""
+    try:
+        return "symbol" in response.json()["chart"]["result"][0]["meta"]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return False
 
 
 def _amounts(dividends: pd.Series | pd.DataFrame | None, currency: str | None = None) -> pd.Series:

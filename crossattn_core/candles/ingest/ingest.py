@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 
-from crossattn_core.candles.feeds.feed import HasPlantedLeads, VenueFeeds
-from crossattn_core.candles.ingest.fetch import FetchRequest, day_windows, plan_requests
+from crossattn_core.candles.feeds.feed import Feed, HasPlantedLeads, VenueFeeds
+from crossattn_core.candles.ingest.fetch import FetchRequest, day_windows, days_beyond_reach, plan_requests
 from crossattn_core.candles.ingest.outcome import IngestCounts, IngestedDay, VenuePlan, combined_error, days_of, refuse_empty
 from crossattn_core.candles.ingest.workers import run_requests
 from crossattn_core.candles.lake.store import Lake
-from crossattn_core.days import bounds, to_naive
+from crossattn_core.candles.lake.writer import leave_out
+from crossattn_core.days import bounds, day_of, to_naive
 from crossattn_core.errors import FeedError
 from crossattn_core.experiment import FeedSettings
 from crossattn_core.progress import Progress, silent
@@ -61,10 +62,14 @@ def ingest(
         lag = settings.publication_lag(venue)
         published = to_naive(source.now()) - lag
         own = [asset for asset in assets if asset.venue == venue]
+        if settings.skip_beyond_reach:
+            for asset in own:
+                days = days_beyond_reach(lake, kind, source, asset, first, min(last, day_of(published)))
+                _leave_out(lake, kind, source, asset, days, report)
         requests = [
             request
             for asset in own
-            for request in plan_requests(lake, kind, source, asset, first, last, published, refresh_from, settings.recheck_days)
+            for request in plan_requests(lake, kind, source, asset, first, last, published, refresh_from, settings)
         ]
         plans.append(VenuePlan(source, own, requests, published, lag, settings))
     counts.total = sum(len(plan.requests) for plan in plans)
@@ -80,7 +85,18 @@ def ingest(
             refuse_empty(lake, plan, first, last)
     if failures:
         raise combined_error(failures, len(assets))
-    return days_of(kind, lake, assets, first, last, counts)
+    return days_of(kind, lake, assets, first, last, counts, settings.gap_tolerance)
+
+
+def _leave_out(
+    lake: Lake, kind: Kind, source: Feed, asset: Asset, days: Sequence[date], report: Callable[[Progress], None]
+) -> None:
+    """Note days that the source no longer has: in the ledger, and for the user."""
+    if not days:
+        return
+    why = f"left out {days[0]} .. {days[-1]}: older than the source keeps"
+    leave_out(lake, kind, asset, days, to_naive(source.now()), {"feed": source.kind, **source.origin(asset), "left_out": why})
+    report(Progress(kind, 0, 1, "windows", f"{asset.symbol}: {why}"))
 
 
 def with_dividends(candles: Sequence[IngestedDay], dividends: Sequence[IngestedDay]) -> list[IngestedDay]:

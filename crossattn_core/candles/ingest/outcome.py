@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 
 from crossattn_core.candles.feeds.feed import Feed
 from crossattn_core.candles.ingest.fetch import FetchRequest
+from crossattn_core.candles.lake.coverage import lacking
 from crossattn_core.candles.lake.ledger import Coverage
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.candles.lake.writer import FetchedWindow, WriteResult
@@ -44,6 +45,8 @@ class IngestedDay:
     complete: bool
     """Every asset was fetched after the day was over."""
     content_hash: str
+    lacking: tuple[str, ...] = ()
+    """Assets that lack more of the day's candles than ``feed.gap_tolerance`` allows."""
     dividends: int = 0
     """Dividends that the lake holds for the day, where they were ingested with its candles."""
 
@@ -148,13 +151,21 @@ def _trades(feed: Feed, asset: Asset, until: datetime) -> bool:
     return listed is None or listed < until
 
 
-def days_of(kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: date, counts: IngestCounts) -> list[IngestedDay]:
-    """What the lake holds of ``assets`` and what ``counts`` holds of what was done for it: one row a venue and day."""
-    asset_ids = {asset.asset_id for asset in assets}
+def days_of(
+    kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: date, counts: IngestCounts, tolerance: float
+) -> list[IngestedDay]:
+    """What the lake holds of ``assets`` and what ``counts`` holds of what was done for it: one row a venue and day.
+
+    Args:
+        tolerance: ``feed.gap_tolerance``.
+    """
+    by_asset: dict[str, list[Coverage]] = {asset.asset_id: [] for asset in assets}
     by_day: dict[tuple[str, str], list[Coverage]] = {}
     for row in lake.ledger.coverage(kind, first, last):
-        if row.asset_id in asset_ids:
+        if row.asset_id in by_asset:
+            by_asset[row.asset_id].append(row)
             by_day.setdefault((row.venue, row.day), []).append(row)
+    short = {(asset_id, day) for asset_id, rows in by_asset.items() for day in lacking(rows, tolerance)}
     days: list[IngestedDay] = []
     for venue in dict.fromkeys(asset.venue for asset in assets):
         hashes = lake.day_hashes(venue, first, last, kind=kind)
@@ -176,6 +187,7 @@ def days_of(kind: Kind, lake: Lake, assets: Sequence[Asset], first: date, last: 
                     revisions=counts.revisions.get((venue, day), 0),
                     complete=len(rows) == assets_here and all(row.is_complete for row in rows),
                     content_hash=hashes[day],
+                    lacking=tuple(row.asset_id for row in rows if (row.asset_id, row.day) in short),
                 )
             )
     return days

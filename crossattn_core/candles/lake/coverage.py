@@ -10,7 +10,10 @@ from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import days_between
 from crossattn_core.universe import Asset, Kind
 
-__all__ = ["AssetCoverage", "Hole", "coverage_of"]
+__all__ = ["AssetCoverage", "Hole", "coverage_of", "lacking"]
+
+
+_LEFT_OUT = "left out: older than the source keeps"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Hole:
     first: date
     last: date
     why: str
-    """'never fetched', 'not over when fetched' or 'missing'."""
+    """'never fetched', 'not over when fetched', 'missing' or 'left out: older than the source keeps'."""
     missing: int
     """Rows that the calendar calls for and the source did not give; 0 where nothing was fetched."""
 
@@ -41,28 +44,67 @@ class AssetCoverage:
     revisions_waiting: int
     """Values that the source changed later and that are not adopted."""
     holes: tuple[Hole, ...]
+    days_lacking: int
+    """Days that lack more than the tolerance allows, see ``lacking``."""
 
     @property
     def missing(self) -> int:
         """Rows that the source did not give."""
         return sum(hole.missing for hole in self.holes)
 
-    def is_complete(self, tolerance: float) -> bool:
-        """Whether every day was fetched when it was over, and at most ``tolerance`` of the rows are missing."""
-        is_fetched = all(hole.why == "missing" for hole in self.holes)
-        return is_fetched and self.missing <= tolerance * self.expected
+    @property
+    def is_complete(self) -> bool:
+        """Whether every day was fetched when it was over, and none lacks more than the tolerance allows."""
+        return all(hole.why in ("missing", _LEFT_OUT) for hole in self.holes) and not self.days_lacking
 
 
-def coverage_of(lake: Lake, assets: Sequence[Asset], first: date, last: date) -> list[AssetCoverage]:
-    """One row an asset and kind, in the order of ``assets``."""
+def lacking(days: Sequence[Coverage], tolerance: float) -> set[str]:
+    """Of one asset's days those that lack more candles than a source that lacks the share ``tolerance`` of all would by chance.
+
+    A day is judged by itself: it may lack ``tolerance`` of its candles and three standard deviations of that share more. So are
+    the days that pass together, and with them every one with a hole: where each lacks a little too much, or has a single candle.
+
+    >>> two, three = (Coverage("candles", "a", "v", f"2025-03-0{gaps}", "", expected=24, gaps=gaps) for gaps in (2, 3))
+    >>> lacking([two, three], 0.02)
+    {'2025-03-03'}
+    """
+    found = {row.day for row in days if row.expected > 1 and row.gaps > _allowed(row.expected, tolerance)}
+    others = [row for row in days if row.day not in found]
+    if sum(row.gaps for row in others) > _allowed(sum(row.expected for row in others), tolerance):
+        found |= {row.day for row in others if row.gaps}
+    return found
+
+
+def _allowed(expected: int, tolerance: float) -> float:
+    mean = tolerance * expected
+    return mean + 3 * (mean * (1 - tolerance)) ** 0.5
+
+
+def coverage_of(lake: Lake, assets: Sequence[Asset], first: date, last: date, tolerance: float) -> list[AssetCoverage]:
+    """One row an asset and kind, in the order of ``assets``.
+
+    Args:
+        tolerance: ``feed.gap_tolerance``.
+    """
     kinds = dict.fromkeys(kind for asset in assets for kind in asset.series)
     refused = {kind: Counter(lake.read_quarantine(first, last, kind=kind)["asset_id"].to_pylist()) for kind in kinds}
     waiting = {kind: _waiting(lake, kind, first, last) for kind in kinds}
-    return [_of_asset(lake, asset, kind, first, last, refused[kind], waiting[kind]) for asset in assets for kind in asset.series]
+    return [
+        _of_asset(lake, asset, kind, first, last, refused[kind], waiting[kind], tolerance)
+        for asset in assets
+        for kind in asset.series
+    ]
 
 
 def _of_asset(
-    lake: Lake, asset: Asset, kind: Kind, first: date, last: date, refused: Counter[str], waiting: Counter[str]
+    lake: Lake,
+    asset: Asset,
+    kind: Kind,
+    first: date,
+    last: date,
+    refused: Counter[str],
+    waiting: Counter[str],
+    tolerance: float,
 ) -> AssetCoverage:
     known = {row.day: row for row in lake.ledger.coverage(kind, first, last, asset_id=asset.asset_id)}
     return AssetCoverage(
@@ -76,6 +118,7 @@ def _of_asset(
         quarantined=refused[asset.asset_id],
         revisions_waiting=waiting[asset.asset_id],
         holes=tuple(_holes(known, first, last)),
+        days_lacking=len(lacking(list(known.values()), tolerance)),
     )
 
 
@@ -103,4 +146,6 @@ def _lacks(row: Coverage | None) -> tuple[str, int]:
         return "never fetched", 0
     if not row.is_complete:
         return "not over when fetched", row.gaps
+    if not row.attempts and not row.expected:
+        return _LEFT_OUT, 0
     return ("missing", row.gaps) if row.gaps else ("", 0)

@@ -35,6 +35,7 @@ __all__ = [
     "compacted",
     "content_hash",
     "read_day_files",
+    "rescaled",
     "time_column",
     "to_table",
     "write_day_file",
@@ -99,6 +100,19 @@ def content_hash(table: pa.Table) -> str:
     return digest.hexdigest()[:16]
 
 
+def rescaled(table: pa.Table, factor: float) -> pa.Table:
+    """Candles or dividends with prices and amounts times ``factor`` and volume over it; turnover and rates are on no scale."""
+    if factor == 1:
+        return table
+    for name in (*PRICE_COLUMNS, "amount", "volume"):
+        place = table.schema.get_field_index(name)
+        if place >= 0:
+            values = table[name].to_numpy()
+            moved = values / factor if name == "volume" else values * factor
+            table = table.set_column(place, table.schema.field(place), pa.array(moved, type=pa.float64(), from_pandas=False))
+    return table
+
+
 def write_day_file(path: Path, table: pa.Table) -> str:
     """Write and rename, without a sync; returns the sha256 of the bytes."""
     sink = pa.BufferOutputStream()
@@ -118,7 +132,7 @@ def write_day_file(path: Path, table: pa.Table) -> str:
 
 
 def read_day_files(folder: Path, days: Sequence[Coverage], schema: pa.Schema) -> pa.Table:
-    """The rows of those ledger rows that have a file, in the order given.
+    """The rows of those ledger rows that have a file, in the order given, each day on its ``scale``.
 
     Raises:
         CandleError: a file is missing, cannot be read, or is not the bytes that were written.
@@ -135,7 +149,7 @@ def read_day_files(folder: Path, days: Sequence[Coverage], schema: pa.Schema) ->
                     f"{folder / name}: the ledger names this file, but it does not hold the bytes that were written "
                     f"({row.asset_id} {row.day}); restore it, or delete the lake folder and fetch the candles again"
                 )
-            tables.append(pq.ParquetFile(pa.BufferReader(held)).read(use_threads=False))
+            tables.append(rescaled(pq.ParquetFile(pa.BufferReader(held)).read(use_threads=False), row.scale))
         except (OSError, pa.ArrowInvalid) as error:
             raise CandleError(
                 f"{folder / name}: the ledger names this file, but it cannot be read ({error}); "
@@ -195,7 +209,7 @@ def _write(table: pa.Table, sink: Path | pa.BufferOutputStream, *, days: int) ->
 
 
 def _made_of(days: Sequence[Coverage]) -> str:
-    return combined_hash(*(f"{row.day}:{row.sha256}" for row in days))
+    return combined_hash(*(f"{row.day}:{row.sha256}{'' if row.scale == 1 else f' times {row.scale!r}'}" for row in days))
 
 
 def _cache_path(folder: Path, kind: Kind, asset_id: str, month: str) -> Path:

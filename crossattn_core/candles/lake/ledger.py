@@ -8,9 +8,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from errno import EDQUOT, ENOSPC
+from operator import attrgetter
 from pathlib import Path
 
 from crossattn_core.candles.feeds.feed import KEYS
@@ -42,6 +43,12 @@ create table if not exists quarantine (
   turnover real, reason text, detail text, fetched_at text, fingerprint text,
   primary key (kind, asset_id, closed_at, reason, fingerprint)
 ) without rowid;
+create table if not exists rescales (
+  number integer primary key, kind text, asset_id text, before text, factor real, applied_at text, undone_at text
+);
+create table if not exists rescaled_days (
+  number integer, kind text, asset_id text, day text, primary key (kind, asset_id, day, number)
+) without rowid;
 """
 
 
@@ -66,6 +73,8 @@ class Coverage:
     version: int = -1
     attempts: int = 0
     fetched_at: str = ""
+    scale: float = 1.0
+    """What prices of the file are multiplied by when they are read: the product of the rescales that cover the day."""
 
     @property
     def is_complete(self) -> bool:
@@ -73,7 +82,7 @@ class Coverage:
         return self.asked_until > self.day + "T23:59:59.999999"
 
 
-_COVERAGE = tuple(field.name for field in fields(Coverage))
+_COVERAGE = tuple(field.name for field in fields(Coverage) if field.name != "scale")
 
 
 class Ledger:
@@ -136,7 +145,7 @@ class Ledger:
             connection.execute("pragma journal_mode = persist")
             connection.execute("begin immediate")
             try:
-                if not _has_tables(connection):
+                if not _has_tables(connection, "rescaled_days"):
                     for statement in _TABLES.split(";"):
                         connection.execute(statement)
                 yield connection
@@ -170,7 +179,7 @@ class Ledger:
                 query = f"select {', '.join(_COVERAGE)} from coverage where {held} and {where} limit 1"
                 found = connection.execute(query, (kind, asset_id, day)).fetchone()
                 if found is not None:
-                    return Coverage(*found), is_before
+                    return _scaled(connection, [Coverage(*found)])[0], is_before
         return None
 
     def twin(self, kind: Kind, asset_id: str, named: dict[date, str]) -> str | None:
@@ -191,11 +200,13 @@ class Ledger:
         return None if found is None else json.loads(found[0]).get("version")
 
     def rows(self, table: str, columns: Sequence[str], where: str, given: Sequence[object]) -> list[tuple]:
-        """Rows of ``revisions``, ``quarantine`` or ``windows``, ordered by every column."""
-        if table not in ("revisions", "quarantine", "windows"):
+        """Rows of ``revisions``, ``quarantine``, ``windows`` or ``rescales``, ordered by every column."""
+        if table not in ("revisions", "quarantine", "windows", "rescales"):
             raise ValueError(table)
         listed = ", ".join(columns)
         with self.reading() as connection:
+            if not _has_tables(connection, table):
+                return []  # of a version that did not have it
             return connection.execute(f"select {listed} from {table} where {where} order by {listed}", given).fetchall()
 
 
@@ -222,8 +233,25 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("select 1 from sqlite_master where name = 'coverage'").fetchone() is not None
+def _has_tables(connection: sqlite3.Connection, newest: str = "coverage") -> bool:
+    return connection.execute("select 1 from sqlite_master where name = ?", (newest,)).fetchone() is not None
+
+
+def _scaled(connection: sqlite3.Connection, rows: list[Coverage]) -> list[Coverage]:
+    """The rows with their ``scale``: the factors that count, in the order in which they were applied."""
+    if not rows or not _has_tables(connection, "rescaled_days"):
+        return rows
+    span = min(row.day for row in rows), max(row.day for row in rows)
+    query = (
+        "select kind, asset_id, day, factor from rescaled_days join rescales using (number, kind, asset_id) "
+        "where undone_at is null and day between ? and ? order by number"
+    )
+    scales: dict[tuple[str, str, str], float] = {}
+    for *named, factor in connection.execute(query, span):
+        scales[tuple(named)] = scales.get(tuple(named), 1.0) * factor
+    if not scales:
+        return rows
+    return [replace(row, scale=scales.get((row.kind, row.asset_id, row.day), 1.0)) for row in rows]
 
 
 def coverage_rows(
@@ -242,13 +270,14 @@ def coverage_rows(
         query, given = query + " and venue = ?", [*given, venue]
     if asset_id is not None:
         query, given = query + " and asset_id = ?", [*given, asset_id]
-    return [Coverage(*row) for row in connection.execute(query + " order by day, asset_id", given)]
+    rows = [Coverage(*row) for row in connection.execute(query + " order by day, asset_id", given)]
+    return _scaled(connection, rows)
 
 
 def put_coverage(connection: sqlite3.Connection, rows: Iterable[Coverage]) -> None:
     """Replace the ledger's rows of these asset days."""
     marks = ", ".join("?" * len(_COVERAGE))
-    connection.executemany(f"insert or replace into coverage values ({marks})", [astuple(row) for row in rows])
+    connection.executemany(f"insert or replace into coverage values ({marks})", map(attrgetter(*_COVERAGE), rows))
 
 
 def iso(moment: datetime) -> str:

@@ -25,6 +25,7 @@ from crossattn_core.candles.lake.day_files import (
     cache_months,
     content_hash,
     read_day_files,
+    rescaled,
     time_column,
     to_table,
     write_day_file,
@@ -34,7 +35,11 @@ from crossattn_core.candles.lake.store import Lake
 from crossattn_core.days import bounds, days_between
 from crossattn_core.universe import Asset, Kind
 
-__all__ = ["FetchedWindow", "WriteResult", "put_day_file", "write_window"]
+__all__ = ["FetchedWindow", "WriteResult", "leave_out", "put_day_file", "write_window"]
+
+
+_SCALE_ROUNDING = 1e-9
+"""Relative difference that a factor and its inverse may leave."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,13 @@ def write_window(lake: Lake, window: FetchedWindow) -> WriteResult:
         for place, day in enumerate(days):
             fresh = table.slice(cuts[place], cuts[place + 1] - cuts[place])
             before = known.get(day.isoformat())
+            if before is not None:
+                fresh = rescaled(fresh, 1 / before.scale)  # what stands in the ledger and in files is on the scale of the files
             if before is not None and window.is_refused_whole:
                 continue  # nothing is new about a day that is known: it stays as old as it is
             if before is not None and before.file is not None:
-                stored = read_day_files(lake.folder, [before], schema)
-                fresh, changed = _merged(stored, fresh)
+                stored = read_day_files(lake.folder, [replace(before, scale=1.0)], schema)
+                fresh, changed = _merged(stored, fresh, 0.0 if before.scale == 1 else _SCALE_ROUNDING)
                 if changed:
                     revisions[day] = len({closed_at for _, closed_at, *_ in changed})
                     _note_revisions(connection, window, changed)
@@ -110,12 +117,48 @@ def write_window(lake: Lake, window: FetchedWindow) -> WriteResult:
     return WriteResult(rows=table.num_rows, revisions=revisions)
 
 
+def leave_out(lake: Lake, kind: Kind, asset: Asset, days: Sequence[date], at: datetime, request: dict[str, object]) -> None:
+    """Note days (in order) that are not asked for at all, for the reason that ``request`` gives: no candle is expected on them.
+
+    Their rows in the ledger have no ``attempts``.
+    """
+    empty = content_hash(SCHEMAS[kind].empty_table())
+    with lake.ledger.writing() as connection:
+        put_coverage(
+            connection,
+            [
+                Coverage(
+                    kind,
+                    asset.asset_id,
+                    asset.venue,
+                    day.isoformat(),
+                    iso(bounds(day)[1]),
+                    content_hash=empty,
+                    fetched_at=iso(at),
+                )
+                for day in days
+            ],
+        )
+        noted = (
+            kind,
+            asset.asset_id,
+            days[0].isoformat(),
+            days[-1].isoformat(),
+            json.dumps(request, sort_keys=True),
+            0,
+            0,
+            0,
+            iso(at),
+        )
+        connection.execute("insert into windows values (?, ?, ?, ?, ?, ?, ?, ?, ?)", noted)
+
+
 def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Coverage:
     """Write the day's rows to a new file, where they changed; returns the ledger row that points to it.
 
     Args:
         row: the day in the ledger so far; its ``version`` is -1 when it has no file yet.
-        named: ``content_hash`` of the table.
+        named: ``content_hash`` of the table on the row's scale.
     """
     if named == row.content_hash and row.file is not None:
         return row
@@ -124,7 +167,8 @@ def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Cove
     # Never over a file that is there: it holds first values, whatever has become of the ledger that named it.
     names = ((at, f"{row.day}.{at}.parquet" if at else f"{row.day}.parquet") for at in count(row.version + 1))
     folder = asset_folder(row.kind, row.asset_id)
-    version, file = next((at, f"{folder}/{name}") for at, name in names if not (lake.folder / folder / name).exists())
+    within = f"{lake.folder}/{folder}"
+    version, file = next((at, f"{folder}/{name}") for at, name in names if not os.path.exists(f"{within}/{name}"))
     digest = write_day_file(lake.folder / file, table)
     keys = table[time_column(table.schema)]
     return replace(
@@ -154,7 +198,7 @@ def _covered(lake: Lake, window: FetchedWindow, day: date, table: pa.Table, befo
         # A clock that went back knows of fewer bars; what was called for once stays called for.
         expected = max(expected, row.expected)
     return replace(
-        put_day_file(lake, row, table, content_hash(table)),
+        put_day_file(lake, row, table, content_hash(rescaled(table, row.scale))),
         asked_until=max(asked_until, row.asked_until),
         expected=expected,
         gaps=max(expected - table.num_rows, 0),
@@ -167,8 +211,8 @@ Change = tuple[str, str, str, float, float, str]
 """(opened_at, closed_at, field, first value, later value, first fetched_at), instants in ISO form."""
 
 
-def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
-    """The stored rows plus the fresh ones that are new; and what differs where both have a row."""
+def _merged(stored: pa.Table, fresh: pa.Table, rounding: float) -> tuple[pa.Table, list[Change]]:
+    """The stored rows plus the fresh ones that are new; and what differs, by more than ``rounding``, where both have a row."""
     key = time_column(stored.schema)
     key_stored, key_fresh = stored[key].to_numpy(), fresh[key].to_numpy()
     _, at_stored, at_fresh = np.intersect1d(key_stored, key_fresh, assume_unique=True, return_indices=True)
@@ -178,7 +222,8 @@ def _merged(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, list[Change]]:
         if not pa.types.is_floating(column.type):
             continue
         first, later = stored[column.name].to_numpy()[at_stored], fresh[column.name].to_numpy()[at_fresh]
-        for place in np.flatnonzero((first != later) & ~(np.isnan(first) & np.isnan(later))):
+        differs_T = (first != later) & ~(np.isnan(first) & np.isnan(later)) & ~(np.abs(later - first) <= rounding * np.abs(first))
+        for place in np.flatnonzero(differs_T):
             row = int(at_stored[place])
             opened, keyed, fetched = (iso(stored[name][row].as_py()) for name in (opened_at, key, "fetched_at"))
             changes.append((opened, keyed, column.name, float(first[place]), float(later[place]), fetched))
