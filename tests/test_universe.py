@@ -1,12 +1,14 @@
 """Assets are told apart by their key; a symbol names one where no other shares it."""
 
+from datetime import date
+
 import pytest
 from pydantic import ValidationError
 
 from crossattn_core.candles.feeds.simulated import SimulatedFeed
 from crossattn_core.days import bounds
 from crossattn_core.errors import ExperimentError, UniverseError
-from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.experiment import Experiment, FeedSettings, load_experiment
 from crossattn_core.universe import VENUES, Asset
 from crossattn_core.warehouse.sources import asset_rows
 
@@ -94,3 +96,12 @@ def test_every_venue_declares_what_it_is(name: str) -> None:
     assert venue.requests_per_second > 0
     assert venue.units
     assert "candles" in Asset(venue=name, symbol="BTCUSDT").series
+
+
+def test_what_is_declared_of_a_symbol_may_be_declared_of_one_asset_alone() -> None:
+    spot, perpetual = (Asset(venue="bybit", category=category, symbol="BTCUSDT") for category in ("spot", "linear"))
+    days = {"BTCUSDT": date(2025, 1, 1), spot.asset_id: date(2025, 2, 1)}
+    settings = FeedSettings(first_days=days)
+    assert settings.declared(settings.first_days, spot) == date(2025, 2, 1)
+    assert settings.declared(settings.first_days, perpetual) == date(2025, 1, 1)
+    assert settings.declared(settings.last_days, spot) is None

@@ -1,14 +1,17 @@
 """Where candles come from, and which days: the knobs of feeds, the embedded market and the period."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from crossattn_core.experiment.registered import FeedName
 from crossattn_core.experiment.section import Section
 from crossattn_core.grid import BarName
-from crossattn_core.universe import VENUES, VenueName
+from crossattn_core.universe import VENUES, Asset, VenueName
+
+T = TypeVar("T")
 
 __all__ = ["FeedSettings", "Period", "PlantedLead", "SimulatedMarket"]
 
@@ -97,12 +100,12 @@ class FeedSettings(Section):
     """Share of an asset's expected candles that may be missing, of a day and of all days, before the check fails; three standard
     deviations of chance are allowed on top: of 24 hours two may be missing at 0.02. Every run does a day that fails anew."""
     declared_jumps: dict[str, tuple[date, ...]] = Field(default={})
-    """Symbol -> UTC days on which its price really jumps: the first candle of such a day may be on another scale than the one
-    before, which otherwise is held back as an unadjusted split or another unit."""
+    """Symbol (or asset key, where two assets share a symbol) -> UTC days on which its price really jumps: the first candle of
+    such a day may be on another scale than the one before, which otherwise is held back as a split or another unit."""
     first_days: dict[str, date] = Field(default={})
-    """Symbol -> its first day of trade, where the source does not say: before it no candle is expected."""
+    """Symbol or asset key -> its first day of trade, where the source does not say: before it no candle is expected."""
     last_days: dict[str, date] = Field(default={})
-    """Symbol -> its last day of trade, where the source does not say: after it no candle is expected."""
+    """Symbol or asset key -> its last day of trade, where the source does not say: after it no candle is expected."""
     skip_beyond_reach: bool = False
     """Days older than the source keeps candles for are left out, instead of being refused: an open period that goes on for
     years starts where the source does."""
@@ -114,6 +117,10 @@ class FeedSettings(Section):
     def request_rate(self, venue: VenueName) -> float:
         """Requests a second that the venue is asked at most."""
         return min(self.requests_per_second, VENUES.get(venue).requests_per_second)
+
+    def declared(self, by_name: Mapping[str, T], asset: Asset) -> T | None:
+        """What ``by_name`` (one of the knobs by symbol above) says of an asset: under its key, else under its symbol."""
+        return by_name.get(asset.asset_id, by_name.get(asset.symbol))
 
     def publication_lag(self, venue: VenueName) -> timedelta:
         """How long after its close a candle of ``venue`` is known."""

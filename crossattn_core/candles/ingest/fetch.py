@@ -173,13 +173,13 @@ def _life(
     settings: FeedSettings, asset: Asset, listed: datetime | None, delisted: datetime | None
 ) -> tuple[datetime | None, datetime | None]:
     """(listed, delisted): what the experiment declares, or else what the source says."""
-    first, last = settings.first_days.get(asset.symbol), settings.last_days.get(asset.symbol)
+    first, last = settings.declared(settings.first_days, asset), settings.declared(settings.last_days, asset)
     return bounds(first)[0] if first is not None else listed, bounds(last)[1] if last is not None else delisted
 
 
 def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedSettings) -> FetchedWindow:
     """The fetched rows split into what may be stored and what goes to quarantine."""
-    request, symbol = result.request, result.request.asset.symbol
+    request = result.request
     if request.kind == "candles":
         rescaled = _rescaled(lake, request, result)
         validation = validate_candles(
@@ -189,7 +189,7 @@ def validate_result(lake: Lake, feed: Feed, result: FetchResult, settings: FeedS
             nearest=_nearest(lake, request) if rescaled is None else None,
             interval=lake.grid.step,
             splits=result.splits,
-            declared=settings.declared_jumps.get(symbol, ()),
+            declared=settings.declared(settings.declared_jumps, request.asset) or (),
         )
         twin = _twin(lake, request.asset, validation.accepted)
         if rescaled is not None:
