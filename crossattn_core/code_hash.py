@@ -40,6 +40,7 @@ EDGES = {
     "storage": "how bytes reach the disk, not which",
     "candles.importing": "writes a folder of candle files, which enter as those of any other",
     "candles.lake.coverage": "counts holes for 'crossattn candles status'",
+    "candles.lake.rescales": "an explicit act on stored candles, which enters as an input; reads that apply it count",
     "candles.lake.revisions": "two explicit acts on stored candles, which enter as inputs",
     "report.figures.stages": "pictures in the web UI, drawn from what is stored",
     "report.explain": "shows where a number came from and makes none",
