@@ -17,6 +17,7 @@ from pathlib import Path
 
 from crossattn_core import data_stages
 from crossattn_core.candles.feeds.feed import VenueFeeds
+from crossattn_core.candles.feeds.simulated import SimulatedFeed
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
@@ -43,8 +44,9 @@ class OneFeed(Line):
 
     @cached_property
     def opened(self) -> VenueFeeds:
-        """The feed of every call."""
-        return super().feed()
+        """The feed of every call, whose clock stands at the end of the period."""
+        experiment = self.experiment
+        return SimulatedFeed(experiment.feed.simulated, experiment.assets, experiment.period, None, experiment.candle_grid)
 
     def feed(self) -> VenueFeeds:
         return self.opened
