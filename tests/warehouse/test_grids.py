@@ -160,3 +160,13 @@ def test_any_split_of_the_days_gives_the_same_bits(bar: str, days: int) -> None:
     edges = [first, *(first + timedelta(days=n) for n in range(1, days, max(days // 7, 1))), last + timedelta(days=1)]
     parts = [(low, high - timedelta(days=1)) for low, high in pairwise(edges)]
     assert built((first, last)) == built(*parts)
+
+
+def test_days_without_a_candle_break_no_schema() -> None:
+    last = FRIDAY + timedelta(days=2)
+    experiment = with_bar("1m", FRIDAY, last)
+    lake = random_lake(experiment, FRIDAY, FRIDAY)
+    with warehouse_of(experiment, lake, FRIDAY, last) as connection:
+        for name in ("staging.candles", "aligned.bars"):
+            results = build(connection, PROJECT, name, FRIDAY, last, tested=True).tests
+            assert all(result.passed for result in results)
