@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 
 from crossattn_core.candles.feeds.feed import VenueFeeds, newest_complete_day
 from crossattn_core.candles.feeds.registry import open_feed, wall_clock
@@ -56,7 +57,8 @@ class Line:
     @cached_property
     def lake(self) -> Lake:
         """The raw candles of this experiment's feed and candle length."""
-        return Lake(self.home.lake, self.experiment.feed.kind, self.experiment.candle_grid)
+        root = Path(self.experiment.feed.lake) if self.experiment.feed.lake else self.home.lake
+        return Lake(root, self.experiment.feed.kind, self.experiment.candle_grid)
 
     @cached_property
     def project(self) -> Project:

@@ -64,7 +64,17 @@ class FeedSettings(Section):
     """Where each venue's candles come from. Swapping the feed changes no asset."""
 
     not_hashed: ClassVar[frozenset[str]] = frozenset(
-        {"folder", "urls", "bybit_url", "yahoo_url", "requests_per_second", "timeout_seconds", "max_attempts", "recheck_days"}
+        {
+            "folder",
+            "lake",
+            "urls",
+            "bybit_url",
+            "yahoo_url",
+            "requests_per_second",
+            "timeout_seconds",
+            "max_attempts",
+            "recheck_days",
+        }
     )
 
     kind: FeedName = "simulated"
@@ -75,6 +85,8 @@ class FeedSettings(Section):
     interval: BarName | None = None
     """Length of the candles that are fetched and kept; none: the grid's bar. A shorter one that divides the bar is put together
     into bars, exactly, so that one lake serves experiments of several grids."""
+    lake: str = ""
+    """Folder of a lake that several homes share, relative to the experiment file; empty: the home's own."""
     urls: dict[VenueName, str] = Field(default={})
     """'api': another base URL for a venue's API."""
     bybit_url: str = ""

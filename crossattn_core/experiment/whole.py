@@ -120,6 +120,14 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _shared_lake_holds_one_market(self) -> Self:
+        if self.feed.lake and self.feed.kind == "simulated":
+            raise ValueError(
+                "feed.lake: a simulated market is another one for each home; only candles of 'files' and 'api' are shared"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _candles_make_up_bars(self) -> Self:
         if self.feed.interval is not None and self.grid.step % self.candle_grid.step:
             raise ValueError(
@@ -255,11 +263,12 @@ def load_experiment(path: Path | None = None, overrides: Mapping[str, Any] | Non
         where = str(path) if path is not None else "experiment"
         lines = [_explained(detail["loc"], detail["type"], detail["msg"], detail.get("input")) for detail in error.errors()]
         raise ExperimentError(f"{where}: " + "\n".join(lines)) from error
-    if experiment.feed.kind == "files" and path is not None and not Path(experiment.feed.folder).is_absolute():
-        folder = str((path.parent / experiment.feed.folder).resolve())
-        feed = experiment.feed.model_copy(update={"folder": folder})
-        experiment = experiment.model_copy(update={"feed": feed})
-    return experiment
+    if path is None:
+        return experiment
+    # Folders are named from where the file lies.
+    named = {"folder": experiment.feed.folder if experiment.feed.kind == "files" else "", "lake": experiment.feed.lake}
+    moved = {knob: str((path.parent / name).resolve()) for knob, name in named.items() if name and not Path(name).is_absolute()}
+    return experiment.model_copy(update={"feed": experiment.feed.model_copy(update=moved)}) if moved else experiment
 
 
 def _merged(below: Any, above: Any) -> Any:
