@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import FittedModel
+from crossattn_core.families.scaled_outputs import ScaledOutputModel
 from crossattn_core.families.targets import TargetScaler
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import bar_log_returns
@@ -21,7 +21,7 @@ _CLIP = 6.0
 """Deviations beyond which a lagged return is cut."""
 
 
-class LaggedReturnModel(FittedModel):
+class LaggedReturnModel(ScaledOutputModel):
     """A model of scaled lagged returns, one function an asset and output.
 
     Args:
@@ -42,21 +42,9 @@ class LaggedReturnModel(FittedModel):
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"deviation_N": self.deviation_N, **self.target_scaler.arrays()}
 
-    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows)[:, :, 1:]
-
-    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows)[:, :, 0]
-
-    def _returns(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        rows = np.asarray(rows, dtype=np.int64)
-        unit_RNO = self.target_scaler.unit_RNO(panel, rows)
-        if not len(rows):
-            return unit_RNO
-        design_RE = lagged_design(scaled_returns(panel, self.deviation_N), rows, self.experiment.baselines.ridge_lags)
-        with np.errstate(invalid="ignore"):
-            readable_RN = panel.age_hours_TN[rows] <= self.experiment.features.max_age_hours
-        return np.where(readable_RN[..., None], self.scaled_outputs(design_RE) * unit_RNO, np.nan).astype(np.float32)
+    def scaled_at(self, panel: Panel, rows: NDArray[np.int64], readable_RN: NDArray[np.bool_]) -> NDArray[np.float64]:
+        returns_TN = scaled_returns(panel, self.deviation_N)
+        return self.scaled_outputs(lagged_design(returns_TN, rows, self.experiment.baselines.ridge_lags))
 
 
 def lagged_design(return_TN: NDArray[np.float64], rows: NDArray[np.integer], lags: int) -> NDArray[np.float64]:

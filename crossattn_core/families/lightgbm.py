@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.errors import TrainingError
-from crossattn_core.experiment import Experiment
+from crossattn_core.experiment import BaselineSettings, Experiment
 from crossattn_core.families.checkpoint import stamp
 from crossattn_core.families.fitted import Family, FitRequest
 from crossattn_core.families.lagged_returns import LaggedReturnModel, lagged_design, return_deviation, scaled_returns
@@ -22,7 +22,7 @@ from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["BOOSTING_KNOBS", "FittedBoosted", "boosting_parameters", "fit_boosted", "lightgbm_package"]
+__all__ = ["BOOSTING_KNOBS", "FittedBoosted", "boosting_parameters", "fit_boosted", "grown_trees", "lightgbm_package"]
 
 BOOSTING_KNOBS = (
     "baselines.boosted_trees",
@@ -89,7 +89,7 @@ def fit_boosted(
     Raises:
         TrainingError: LightGBM is not installed, or too few rows.
     """
-    lightgbm, settings = lightgbm_package(), experiment.baselines
+    settings = experiment.baselines
     panel = request.known_panel
     labels, weight_T = output_labels(panel, experiment.labels), request.known_weight_T
     split = request.split(labels, experiment.training, first=settings.ridge_lags)
@@ -110,19 +110,16 @@ def fit_boosted(
             if not all(seen_R.any() for seen_R in seen):
                 trees_NO[-1].append("")
                 continue
-            fitted, held_out = (
-                lightgbm.Dataset(
-                    design_RE[seen_R], target_RNO[seen_R, n, o], weight=weight_T[row_R][seen_R], params=knobs, free_raw_data=False
-                )
-                for design_RE, target_RNO, seen_R, (row_R, _) in zip(designs, targets, seen, sides, strict=True)
+            text, found = grown_trees(
+                knobs,
+                *(
+                    (design_RE[seen_R], target_RNO[seen_R, n, o], weight_T[row_R][seen_R])
+                    for design_RE, target_RNO, seen_R, (row_R, _) in zip(designs, targets, seen, sides, strict=True)
+                ),
+                settings=settings,
             )
-            stop = lightgbm.early_stopping(settings.boosted_patience, verbose=False)
-            booster = lightgbm.train(knobs, fitted, settings.boosted_trees, valid_sets=[held_out], callbacks=[stop])
-            found = float(booster.best_score["valid_0"]["l2"])
+            trees_NO[-1].append(text)
             losses.append(found)
-            # Trees that do not beat a forecast of 0 on held-out rows are not kept.
-            loss_of_zero = float(np.average(targets[1][seen[1], n, o] ** 2, weights=weight_T[split.validation_R][seen[1]]))
-            trees_NO[-1].append(booster.model_to_string(num_iteration=booster.best_iteration) if found < loss_of_zero else "")
     loss = float(np.mean(losses)) if losses else None
     record = request.record(split.train_R, validation_rows=len(split.validation_R), loss=loss)
     manifest = {**stamp(family, experiment, KNOBS), **record, "seed": request.seed}
@@ -143,6 +140,30 @@ def boosting_parameters(experiment: Experiment, seed: int) -> dict[str, Any]:
         "seed": seed % 2**31,
         "verbosity": -1,
     }
+
+
+Examples = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]
+"""(X, E) regressors, (X,) targets, (X,) weights."""
+
+
+def grown_trees(knobs: dict[str, Any], fitted: Examples, held_out: Examples, *, settings: BaselineSettings) -> tuple[str, float]:
+    """(LightGBM's text of the trees, mean squared error on ``held_out``), as many trees as the held-out examples ask for.
+
+    The text is empty where no number of trees beats a forecast of 0 there.
+
+    Raises:
+        TrainingError: LightGBM is not installed.
+    """
+    lightgbm = lightgbm_package()
+    train, test = (
+        lightgbm.Dataset(regressor_XE, target_X, weight=weight_X, params=knobs, free_raw_data=False)
+        for regressor_XE, target_X, weight_X in (fitted, held_out)
+    )
+    stop = lightgbm.early_stopping(settings.boosted_patience, verbose=False)
+    booster = lightgbm.train(knobs, train, settings.boosted_trees, valid_sets=[test], callbacks=[stop])
+    found = float(booster.best_score["valid_0"]["l2"])
+    loss_of_zero = float(np.average(held_out[1] ** 2, weights=held_out[2]))
+    return booster.model_to_string(num_iteration=booster.best_iteration) if found < loss_of_zero else "", found
 
 
 def lightgbm_package() -> Any:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import Family, FitRequest, FittedModel
-from crossattn_core.families.lightgbm import BOOSTING_KNOBS, boosting_parameters, lightgbm_package
+from crossattn_core.families.fitted import Family, FitRequest
+from crossattn_core.families.lightgbm import BOOSTING_KNOBS, boosting_parameters, grown_trees, lightgbm_package
 from crossattn_core.families.registry import FAMILIES
+from crossattn_core.families.scaled_outputs import ScaledOutputModel, readable_rows
 from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import bar_log_returns
@@ -31,7 +32,7 @@ KNOBS = (*BOOSTING_KNOBS, "baselines.characteristic_bars")
 _ROWS_AT_ONCE = 256
 
 
-class FittedPooled(FittedModel):
+class FittedPooled(ScaledOutputModel):
     """One text of trees an output; an empty text forecasts 0."""
 
     def __init__(self, trees_O: list[str], target_scaler: TargetScaler, experiment: Experiment, manifest: dict[str, Any]) -> None:
@@ -52,25 +53,14 @@ class FittedPooled(FittedModel):
         trees_O = [arrays[f"trees.{o}"].tobytes().decode() for o in range(scaler.deviation_NO.shape[1])]
         return cls(trees_O, scaler, experiment, manifest)
 
-    def forecast(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows)[:, :, 1:]
-
-    def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows)[:, :, 0]
-
-    def _returns(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        rows = np.asarray(rows, dtype=np.int64)
-        unit_RNO = self.target_scaler.unit_RNO(panel, rows)
-        if not len(rows):
-            return unit_RNO
-        readable_RN = _readable(panel, rows, self.experiment)
+    def scaled_at(self, panel: Panel, rows: NDArray[np.int64], readable_RN: NDArray[np.bool_]) -> NDArray[np.float64]:
         rank_RNK = ranked(characteristics(panel, rows, self.experiment.baselines.characteristic_bars), readable_RN)
-        scaled_RNO = np.zeros(unit_RNO.shape)
+        scaled_RNO = np.zeros((*rank_RNK.shape[:2], len(self._boosters)))
         for o, booster in enumerate(self._boosters):
             if booster is not None:
                 flat = booster.predict(rank_RNK.reshape(-1, rank_RNK.shape[2]), num_threads=1)
                 scaled_RNO[:, :, o] = flat.reshape(rank_RNK.shape[:2])
-        return np.where(readable_RN[..., None], scaled_RNO * unit_RNO, np.nan).astype(np.float32)
+        return scaled_RNO
 
 
 def characteristics(panel: Panel, rows: NDArray[np.integer], windows: tuple[int, ...]) -> NDArray[np.float64]:
@@ -149,11 +139,6 @@ def _ranks(value_RNK: NDArray[np.float64]) -> NDArray[np.float64]:
     return rankdata(value_RNK, axis=1) - 1.0
 
 
-def _readable(panel: Panel, rows: NDArray[np.int64], experiment: Experiment) -> NDArray[np.bool_]:
-    with np.errstate(invalid="ignore"):
-        return panel.age_hours_TN[rows] <= experiment.features.max_age_hours
-
-
 def _beyond_mean(target_RNO: NDArray[np.floating], readable_RN: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Targets less the mean of their row's readable assets; NaN stays NaN."""
     known_RNO = np.isfinite(target_RNO) & readable_RN[..., None]
@@ -170,7 +155,7 @@ def fit_pooled(
     Raises:
         TrainingError: LightGBM is not installed, or too few rows.
     """
-    lightgbm, settings = lightgbm_package(), experiment.baselines
+    settings = experiment.baselines
     panel = request.known_panel
     if len(panel.asset_ids) < 2:
         raise TrainingError(f"{family}: ranks {len(panel.asset_ids)} asset against itself; name more assets")
@@ -180,7 +165,7 @@ def fit_pooled(
     target_scaler = fit_target_scaler(panel, known_TNO, split.train_R)
     sides = []
     for row_R, value_TNO in ((split.train_R, known_TNO), (split.validation_R, labels.value_TNH)):
-        readable_RN = _readable(panel, row_R, experiment)
+        readable_RN = readable_rows(panel, row_R, experiment)
         target_RNO = _beyond_mean(target_scaler.scaled(panel, value_TNO)[row_R], readable_RN)
         rank_RNK = ranked(characteristics(panel, row_R, settings.characteristic_bars), readable_RN)
         weight_RN = np.broadcast_to(weight_T[row_R][:, None], readable_RN.shape)
@@ -193,18 +178,16 @@ def fit_pooled(
         if not all(seen_X.any() for seen_X in seen):
             trees_O.append("")
             continue
-        fitted, held_out = (
-            lightgbm.Dataset(rank_XK[seen_X], target_XO[seen_X, o], weight=weight_X[seen_X], params=knobs, free_raw_data=False)
-            for (rank_XK, target_XO, weight_X), seen_X in zip(sides, seen, strict=True)
+        text, found = grown_trees(
+            knobs,
+            *(
+                (rank_XK[seen_X], target_XO[seen_X, o], weight_X[seen_X])
+                for (rank_XK, target_XO, weight_X), seen_X in zip(sides, seen, strict=True)
+            ),
+            settings=settings,
         )
-        stop = lightgbm.early_stopping(settings.boosted_patience, verbose=False)
-        booster = lightgbm.train(knobs, fitted, settings.boosted_trees, valid_sets=[held_out], callbacks=[stop])
-        found = float(booster.best_score["valid_0"]["l2"])
+        trees_O.append(text)
         losses.append(found)
-        _, target_XO, weight_X = sides[1]
-        # Trees that do not beat a forecast of 0 on held-out rows are not kept.
-        loss_of_zero = float(np.average(target_XO[seen[1], o] ** 2, weights=weight_X[seen[1]]))
-        trees_O.append(booster.model_to_string(num_iteration=booster.best_iteration) if found < loss_of_zero else "")
     loss = float(np.mean(losses)) if losses else None
     record = request.record(split.train_R, validation_rows=len(split.validation_R), loss=loss)
     manifest = {**stamp(family, experiment, KNOBS), **record, "seed": request.seed}

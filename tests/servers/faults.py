@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -36,7 +37,7 @@ class _QuietServer(ThreadingHTTPServer):
         """A client that was killed in mid-answer is what some tests are about."""
 
 
-class FaultyServer:
+class FaultyServer(ABC):
     """A server on 127.0.0.1 whose answers a subclass gives and whose faults a test chooses.
 
     Args:
@@ -65,8 +66,9 @@ class FaultyServer:
         self._server.shutdown()
         self._server.server_close()
 
+    @abstractmethod
     def answer(self, path: str, query: dict[str, str]) -> Answer:
-        raise NotImplementedError
+        """What a subclass says to a request that no fault befalls."""
 
     def is_faulty_path(self, path: str) -> bool:
         """Whether faults apply to this path."""
