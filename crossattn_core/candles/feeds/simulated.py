@@ -109,7 +109,8 @@ class SimulatedFeed(Feed):
             return empty_rows(kind)
         now = to_naive(self.now())
         if self._simulated is None or self._simulated.end < min(end, now):
-            horizon = max(min(end, now), self._end if self._clock is None else self._start)
+            # At once as far as the period and the clock go: a longer market has a shorter one as its prefix.
+            horizon = max(min(end, now), min(self._end, now))
             self._simulated = Market(self._settings, list(self._assets.values()), self._leads, self._start, horizon, self._grid)
         rows = self._simulated.series[asset.asset_id][kind]
         # In time order: a day of a long history costs what a day of a short one does.
