@@ -329,9 +329,11 @@ def _twin(lake: Lake, asset: Asset, rows: pd.DataFrame) -> str | None:
     if not full:
         return None
 
+    table = to_table(rows, CANDLE_SCHEMA)
+
     def named(place: int) -> dict[date, str]:
-        cuts = {day: slice(first_D[day], first_D[day] + count_D[day]) for day in range(place, place + days)}
-        return {day_D[day].item(): content_hash(to_table(rows.iloc[cut], CANDLE_SCHEMA)) for day, cut in cuts.items()}
+        span = range(place, place + days)
+        return {day_D[day].item(): content_hash(table.slice(first_D[day], count_D[day])) for day in span}
 
     samples = {full[0], full[len(full) // 2], full[-1]}
     return next((twin for place in samples if (twin := lake.ledger.twin("candles", asset.asset_id, named(place)))), None)

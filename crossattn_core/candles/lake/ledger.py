@@ -239,7 +239,7 @@ def _has_tables(connection: sqlite3.Connection, newest: str = "coverage") -> boo
 
 def _scaled(connection: sqlite3.Connection, rows: list[Coverage]) -> list[Coverage]:
     """The rows with their ``scale``: the factors that count, in the order in which they were applied."""
-    if not rows or not _has_tables(connection, "rescaled_days"):
+    if not rows:
         return rows
     span = min(row.day for row in rows), max(row.day for row in rows)
     query = (
@@ -247,7 +247,13 @@ def _scaled(connection: sqlite3.Connection, rows: list[Coverage]) -> list[Covera
         "where undone_at is null and day between ? and ? order by number"
     )
     scales: dict[tuple[str, str, str], float] = {}
-    for *named, factor in connection.execute(query, span):
+    try:
+        found = connection.execute(query, span)
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return rows  # a ledger of a version that knew no rescales
+        raise
+    for *named, factor in found:
         scales[tuple(named)] = scales.get(tuple(named), 1.0) * factor
     if not scales:
         return rows

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import sha256
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,17 +154,18 @@ def leave_out(lake: Lake, kind: Kind, asset: Asset, days: Sequence[date], at: da
         connection.execute("insert into windows values (?, ?, ?, ?, ?, ?, ?, ?, ?)", noted)
 
 
-def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Coverage:
+def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str, **noted: Any) -> Coverage:
     """Write the day's rows to a new file, where they changed; returns the ledger row that points to it.
 
     Args:
         row: the day in the ledger so far; its ``version`` is -1 when it has no file yet.
         named: ``content_hash`` of the table on the row's scale.
+        noted: further fields of the row that are new.
     """
     if named == row.content_hash and row.file is not None:
-        return row
+        return replace(row, **noted)
     if not table.num_rows:
-        return replace(row, rows=0, first=None, last=None, content_hash=named)
+        return replace(row, rows=0, first=None, last=None, content_hash=named, **noted)
     # Never over a file that is there: it holds first values, whatever has become of the ledger that named it.
     names = ((at, f"{row.day}.{at}.parquet" if at else f"{row.day}.parquet") for at in count(row.version + 1))
     folder = asset_folder(row.kind, row.asset_id)
@@ -180,6 +182,7 @@ def put_day_file(lake: Lake, row: Coverage, table: pa.Table, named: str) -> Cove
         file=file,
         sha256=digest,
         version=version,
+        **noted,
     )
 
 
@@ -197,8 +200,11 @@ def _covered(lake: Lake, window: FetchedWindow, day: date, table: pa.Table, befo
     if asked_until < row.asked_until:
         # A clock that went back knows of fewer bars; what was called for once stays called for.
         expected = max(expected, row.expected)
-    return replace(
-        put_day_file(lake, row, table, content_hash(rescaled(table, row.scale))),
+    return put_day_file(
+        lake,
+        row,
+        table,
+        content_hash(rescaled(table, row.scale)),
         asked_until=max(asked_until, row.asked_until),
         expected=expected,
         gaps=max(expected - table.num_rows, 0),
