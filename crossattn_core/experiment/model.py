@@ -130,6 +130,9 @@ class TrainingSettings(Section):
     """rank_ic: scaled distance over which one forecast counts as above another."""
     turnover_cost_bps: float = Field(default=10.0, ge=0, le=500)
     """sharpe: one-way cost of turnover in training; costs.* are what the backtest charges."""
+    screening: bool = True
+    """lag_bias, sparse: start the logits at the pairs that lagged correlations tell; learn nothing from before a target's leads
+    changed."""
     entropy_weight: float = Field(default=0.0, ge=0, le=10)
     """Weight of the penalty on attention that collapses onto one asset; 0: none."""
     clip_norm: float = Field(default=1.0, gt=0)

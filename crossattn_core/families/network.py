@@ -17,14 +17,18 @@ from crossattn_core.families.fitted import Family, FitRequest
 from crossattn_core.families.fitted_network import FittedNetwork, forecast_parts, network_shape
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import fit_target_scaler, output_labels
-from crossattn_core.model.network import build_network
+from crossattn_core.model.attention.base import ATTENTION
+from crossattn_core.model.network import build_network, heads_by_output
+from crossattn_core.panel.labels import Labels
 from crossattn_core.panel.schemas import check_cut_off, check_windows
+from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows, fit_scaler
 from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.device import threads
 from crossattn_core.training.epochs import EpochReport
 from crossattn_core.training.loop import Examples, as_tensor, train
 from crossattn_core.training.objective import Objective, class_facts
+from crossattn_core.training.screening import LeadScreen
 
 __all__ = ["fit_network"]
 
@@ -48,6 +52,8 @@ _PRESETS: dict[str, dict[str, str]] = {
 }
 """Family -> the knobs of the model section, and the loss, that make a network one."""
 
+_HELD_OUT_SINCE_CHANGE = 1 / 3
+"""Of the rows since a target's leads changed, at most, are held out."""
 _OWN_BRANCH_STRIDE = 4
 """Without a cross part the own branch is the model: it gets at least every so many rows, whatever drop-path would leave it."""
 
@@ -65,6 +71,11 @@ def fit_network(
     check_cut_off(panel.as_of_T[split.train_end], panel.as_of_T[request.cut_off])
     first = int(split.train_R[0])
     scaler = fit_scaler(panel, first - model.lookback + 1, split.train_end)
+    windows = Windows(panel, scaler, lookback=model.lookback, max_age_hours=experiment.features.max_age_hours, first=first)
+    share_ONLM = None
+    if training.screening and ATTENTION.get(model.cross_attention).starts_from_pairs:
+        with threads(training.threads):
+            labels, split, share_ONLM = _screened(request, labels, split, windows, experiment)
     train_known_TNO = labels.known_at(split.train_end)
     target_scaler = fit_target_scaler(panel, train_known_TNO, split.train_R)
     train_TNO, validation_TNO = (
@@ -78,7 +89,7 @@ def fit_network(
             as_tensor(np.expm1(known_TNO[..., traded : traded + 1])) for known_TNO in (train_known_TNO, labels.value_TNH)
         )
     examples = Examples(
-        Windows(panel, scaler, lookback=model.lookback, max_age_hours=experiment.features.max_age_hours, first=first),
+        windows,
         train_TNO,
         validation_TNO,
         as_tensor(weight_T),
@@ -90,9 +101,16 @@ def fit_network(
     shape = network_shape(experiment)
     network = build_network(shape, model, generator)
     epochs = training.epochs
-    if isinstance(request.warm_from, FittedNetwork) and request.warm_from.family == family:
-        network.load_state_dict(request.warm_from.network.state_dict())
+    warm = request.warm_from if isinstance(request.warm_from, FittedNetwork) and request.warm_from.family == family else None
+    if warm is not None:
+        network.load_state_dict(warm.network.state_dict())
         epochs = training.warm_epochs
+    if share_ONLM is not None:
+        if model.head == "weights":
+            share_ONLM = share_ONLM[1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)][None]
+        serves_OH = heads_by_output(len(share_ONLM), model.heads)
+        share_HNLM = torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM)
+        network.cross.start_from(share_HNLM, learned=warm is not None)
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         history, output = train(network, examples, training, epochs=epochs, generator=generator, report=report)
@@ -124,6 +142,38 @@ def fit_network(
         "parent_id": parent.model_id if parent is not None else None,
     }
     return FittedNetwork(network, scaler, target_scaler, classes, gain_PO, experiment, manifest)
+
+
+def _screened(
+    request: FitRequest, labels: Labels, split: Split, windows: Windows, experiment: Experiment
+) -> tuple[Labels, Split, Tensor]:
+    """Labels since the leads of their target are what they are, the split that they give, and (O, N, L, M) the share of a start's
+    weight for each screened pair."""
+    training, panel = experiment.training, request.known_panel
+    known_TO = np.isfinite(labels.value_TNH).any(axis=1) & (request.known_weight_T > 0)[:, None]
+    row_R = np.flatnonzero(known_TO[:, 0])
+    row_R = row_R[row_R >= split.train_R[0]]
+
+    def screen(labels: Labels) -> LeadScreen:
+        target_scaler = fit_target_scaler(panel, labels.known_at(split.train_end), split.train_R)
+        return LeadScreen(
+            windows,
+            torch.from_numpy(row_R),
+            as_tensor(target_scaler.scaled(panel, labels.value_TNH))[row_R],
+            as_tensor(request.known_weight_T)[row_R],
+            torch.tensor([1, *experiment.labels.horizons]),
+            experiment.model.max_lag,
+        )
+
+    since_N = screen(labels).changed_since().numpy()
+    if since_N.any():
+        labels = labels.since(since_N)
+        # Rows since the newest change are few: most of them have to be learned from.
+        left = np.isfinite(labels.value_TNH[row_R, :, 0]).any(axis=1).sum()
+        newest = _HELD_OUT_SINCE_CHANGE * (row_R >= since_N.max()).sum() / left
+        shorter = training.model_copy(update={"validation_share": min(training.validation_share, float(newest))})
+        split = request.split(labels, shorter, first=int(split.train_R[0]))
+    return labels, split, screen(labels).start()
 
 
 def _output_weights(experiment: Experiment) -> Tensor:

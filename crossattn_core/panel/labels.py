@@ -28,6 +28,12 @@ class Labels:
         """(T, N, H) the values whose exit lies at or before row ``cut_off``, NaN elsewhere."""
         return np.where((self.end_TNH >= 0) & (self.end_TNH <= cut_off), self.value_TNH, np.float32(np.nan))
 
+    def since(self, first_N: NDArray[np.integer]) -> "Labels":
+        """The same without each asset's labels of rows before ``first_N``."""
+        is_kept_TN1 = (np.arange(len(self.value_TNH))[:, None] >= first_N)[..., None]
+        value_TNH = np.where(is_kept_TN1, self.value_TNH, np.float32(np.nan))
+        return Labels(value_TNH, np.where(is_kept_TN1, self.end_TNH, np.int32(-1)))
+
 
 def compute_labels(panel: Panel | NDArray[np.float64], settings: LabelSettings) -> Labels:
     """Label every row: log(trade_price[exit] / trade_price[fill]) for each horizon.

@@ -106,6 +106,11 @@ class Windows:
             self.readable_TN = torch.from_numpy(age_TN <= max_age_hours)
         self._offset_L = torch.arange(-lookback + 1, 1)
 
+    @property
+    def first_bar(self) -> int:
+        """Panel row of the first resident bar."""
+        return self._origin
+
     def to(self, device: torch.device) -> "Windows":
         """Move the resident bars to ``device``; returns self."""
         self.bar_TNC = self.bar_TNC.to(device)

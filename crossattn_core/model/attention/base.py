@@ -58,6 +58,8 @@ class CrossAttention(nn.Module, ABC):
     A variant is built from the network's shape and the model's knobs. The network initialises its linear maps anew.
     """
 
+    starts_from_pairs = False
+    """Whether ``start_from`` does anything: the variant has a learned logit for every (target, source, lag)."""
     reads_others = True
     """Off for the ablation that reads nothing: it has no weights to show."""
 
@@ -97,6 +99,14 @@ class CrossAttention(nn.Module, ABC):
     def logit_parameters(self) -> list[nn.Parameter]:
         """Parameters that are attention logits themselves: trained faster, never decayed."""
         return []
+
+    def start_from(self, share_HNLM: Tensor, *, learned: bool) -> None:
+        """Start with these shares of the weight on screened pairs and the rest as without them, where logits can say so.
+
+        Args:
+            share_HNLM: at most 1 over (L, M) for each head and target (training/screening.py).
+            learned: the logits were learned before: only targets whose screened pairs have hardly any weight start anew.
+        """
 
     def share_values(self, first: int, second: int) -> None:
         """At the start, give head ``second`` of the map ``value`` the rows of head ``first``, where there is such a map."""

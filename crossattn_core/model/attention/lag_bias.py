@@ -23,12 +23,22 @@ _NEVER = -1e9
 """A logit whose weight underflows to exactly 0 beside any other; finite, so that gradients are."""
 
 
+_SMALLEST = 1e-30
+"""A weight whose logit is still a number."""
+_TOLD, _KEPT = 0.4, 0.4
+"""Screening tells a target's pairs when they take so much of a start; learned weights that give them less than this part of
+that begin anew."""
+
+
 @ATTENTION.register("lag_bias")
 class LagBiasAttention(CrossAttention):
     """Learned logits over (target, source, lag), an optional content term, nonlinear values."""
 
+    gain_HN: Tensor
+    """What a context is multiplied by: the inverse root of the sum of squares of the weights that the fit starts from."""
     start_1NLM: Tensor
     """What learned logits are added to: the prior over lags, and never for an asset's own history."""
+    starts_from_pairs = True
     has_value_width = True
     """Whether a head's values are ``model.value_width`` wide; else as wide as everywhere."""
 
@@ -49,9 +59,25 @@ class LagBiasAttention(CrossAttention):
             self._gain = math.sqrt(max(assets - 1, 1) / float((share_L**2).sum()))
         start_1NLM = (never_NM[:, None, :] + prior_L[:, None])[None]
         self.register_buffer("start_1NLM", start_1NLM, persistent=False)
+        self.register_buffer("gain_HN", torch.full((heads, assets), self._gain))
 
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNLM]
+
+    def start_from(self, share_HNLM: Tensor, *, learned: bool) -> None:
+        with torch.no_grad():
+            learned_HNLM, even_HNLM = (
+                logit.flatten(2).softmax(dim=-1).view_as(logit)
+                for logit in (self.logit_HNLM + self.start_1NLM, torch.zeros_like(self.logit_HNLM) + self.start_1NLM)
+            )
+            is_new_HN = torch.ones_like(self.gain_HN, dtype=torch.bool)
+            if learned:
+                told_HN = share_HNLM.sum(dim=(-2, -1))
+                is_new_HN = (told_HN > _TOLD) & (torch.minimum(learned_HNLM, share_HNLM).sum(dim=(-2, -1)) < _KEPT * told_HN)
+            weight_HNLM = share_HNLM + (1 - share_HNLM.sum(dim=(-2, -1), keepdim=True)) * even_HNLM
+            logit_HNLM = weight_HNLM.clamp_min(_SMALLEST).log() - self.start_1NLM.clamp_min(math.log(_SMALLEST))
+            self.logit_HNLM.copy_(torch.where(is_new_HN[..., None, None], logit_HNLM, self.logit_HNLM))
+            self.gain_HN.copy_(torch.where(is_new_HN, (weight_HNLM**2).sum(dim=(-2, -1)).rsqrt(), self.gain_HN))
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         weight_ZHNLM = self._weights(tokens)
@@ -97,6 +123,6 @@ class LagBiasAttention(CrossAttention):
             # One matrix product a head for the whole batch: attention as a convolution over time.
             value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self.head_width)
             context_HNBK = (weight_ZHNLM[0].flatten(2) @ value_HSE).view(heads, assets, batch, self.head_width)
-            return self._gain * context_HNBK.permute(2, 1, 0, 3)
+            return (self.gain_HN[..., None, None] * context_HNBK).permute(2, 1, 0, 3)
         value_BHSK = value_BLMHK.permute(0, 3, 1, 2, 4).reshape(batch, heads, lags * assets, self.head_width)
-        return self._gain * (weight_ZHNLM.flatten(3) @ value_BHSK).transpose(1, 2)
+        return (self.gain_HN[..., None] * (weight_ZHNLM.flatten(3) @ value_BHSK)).transpose(1, 2)
