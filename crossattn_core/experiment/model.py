@@ -1,6 +1,6 @@
 """What a model reads, forecasts and is: the knobs of features, labels, network and one fit."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -111,6 +111,8 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """One fit."""
 
+    not_hashed: ClassVar[frozenset[str]] = frozenset({"device"})
+
     epochs: int = Field(default=6, ge=1, le=1000)
     """Epochs of a cold start: passes over the rows, or more (minimum_batches)."""
     warm_epochs: int = Field(default=2, ge=1, le=1000)
@@ -149,9 +151,10 @@ class TrainingSettings(Section):
     own_branch_stride: int = Field(default=16, ge=1, le=64)
     """In training the own branch takes part on every n-th row of a batch (drop-path)."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
-    """Where a network is fitted; auto: cuda where there is one. Forecasts are made on the CPU."""
+    """Where a network is fitted; auto: cuda where there is one. Forecasts are made on the CPU. The manifest names the device;
+    models that are there are kept when it changes."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 products on cuda, where they pay, float32 on the CPU, where they cost."""
+    """auto: bfloat16 products on cuda from 300 assets on, where they pay, else float32."""
     seed: int = Field(default=11, ge=0)
     threads: int = Field(default=1, ge=0, le=64)
     """Torch threads; 1 gives the same bits everywhere, 0 leaves torch's own."""

@@ -19,6 +19,7 @@ from safetensors.numpy import save as save_arrays
 from crossattn_core import __version__
 from crossattn_core.errors import CheckpointError
 from crossattn_core.experiment import Experiment
+from crossattn_core.experiment.section import Section
 from crossattn_core.storage import sha256_of, write_bytes, write_json
 
 __all__ = ["FORMAT", "check_fits", "model_id_of", "read_checkpoint", "stamp", "write_checkpoint"]
@@ -29,7 +30,7 @@ FORMAT = 1
 _COMPARED = ("family", "universe", "features", "horizons", "execution_lag", "model")
 """Keys of a manifest without which a checkpoint cannot serve an experiment; 'model' where the family has a network."""
 
-_NOT_IDENTITY = ("model_id", "weights_sha256", "code_version")
+_NOT_IDENTITY = ("model_id", "weights_sha256", "code_version", "computed_on")
 """Keys of a manifest that are no part of what the model is."""
 
 _WEIGHTS, _MANIFEST = "weights.safetensors", "manifest.json"
@@ -54,7 +55,8 @@ def stamp(family: str, experiment: Experiment, knobs: Sequence[str]) -> dict[str
     }
     for name in knobs:
         section, _, knob = name.partition(".")
-        values = getattr(experiment, section).model_dump(mode="json")
+        held: Section = getattr(experiment, section)
+        values = {name: value for name, value in held.model_dump(mode="json").items() if name not in held.not_hashed}
         stamped[section] = stamped.get(section, {}) | ({knob: values[knob]} if knob else values)
     return stamped
 

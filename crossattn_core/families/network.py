@@ -24,7 +24,7 @@ from crossattn_core.panel.schemas import check_cut_off, check_windows
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows, fit_scaler
 from crossattn_core.training.calibration import calibrate
-from crossattn_core.training.device import threads
+from crossattn_core.training.device import Computing, threads
 from crossattn_core.training.epochs import EpochReport
 from crossattn_core.training.loop import Examples, as_tensor, train
 from crossattn_core.training.objective import Objective, class_facts
@@ -111,8 +111,8 @@ def fit_network(
         serves_OH = heads_by_output(len(share_ONLM), model.heads)
         share_HNLM = torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM)
         network.cross.start_from(share_HNLM, learned=warm is not None)
-    with threads(training.threads), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.seed)
+    computing = Computing.of(training, shape.assets)
+    with threads(training.threads), computing.seeded(request.seed):
         history, output = train(network, examples, training, epochs=epochs, generator=generator, report=report)
         row_R = split.validation_R
         gain_PO = np.ones((3, len(target_scaler.deviation_NO[0])), dtype=np.float32)
@@ -136,6 +136,7 @@ def fit_network(
         "markets": list(shape.markets),
         **record,
         "seed": request.seed,
+        "computed_on": computing.record,
         "best_epoch": history.best_epoch,
         "training_losses": history.training_loss,
         "validation_losses": history.validation_loss,

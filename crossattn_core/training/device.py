@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
 
 __all__ = ["Computing", "threads"]
+
+_ASSETS_FOR_BFLOAT16 = 300
+"""Below, kernels on a GPU are so short that casting costs more than it saves (1.2 to 1.9 times as long, measured)."""
 
 _KEPT_BLOCK, _KEPT_FREE = 32 << 20, 256 << 20
 """Bytes: blocks up to the first are reused, not mapped anew; so much free memory stays before any is given back."""
@@ -26,10 +30,10 @@ class Computing:
     bfloat16: bool
 
     @classmethod
-    def of(cls, settings: TrainingSettings) -> "Computing":
+    def of(cls, settings: TrainingSettings, assets: int) -> "Computing":
         """What ``training.device`` and ``training.precision`` come to on this machine.
 
-        bfloat16 pays on a GPU; on CPUs it was measured several times slower, so 'auto' keeps float32 there.
+        bfloat16 pays on a GPU with a wide universe; on CPUs it was measured several times slower, so 'auto' keeps float32 there.
 
         Raises:
             TrainingError: cuda is requested and there is none.
@@ -40,7 +44,53 @@ class Computing:
                 "training.device is 'cuda' and torch sees no GPU; set it to 'auto' or 'cpu', or install a torch built for CUDA"
             )
         device = torch.device("cuda" if settings.device != "cpu" and found else "cpu")
-        return cls(device, settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda"))
+        is_wide = device.type == "cuda" and assets >= _ASSETS_FOR_BFLOAT16
+        return cls(device, settings.precision == "bfloat16" or (settings.precision == "auto" and is_wide))
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What a manifest keeps of it: where and how the fit was computed."""
+        return {
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "torch": torch.__version__,
+        }
+
+    @contextlib.contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside, torch draws from ``seed`` and gives the same bits for the same request; the caller's state comes back.
+
+        On a GPU the backward pass of indexing adds up in any order unless deterministic kernels are asked for.
+        """
+        is_cuda = self.device.type == "cuda"
+        before = torch.are_deterministic_algorithms_enabled()
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if is_cuda else []):
+            torch.manual_seed(seed)
+            if is_cuda:
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+                torch.use_deterministic_algorithms(True)
+            try:
+                yield
+            finally:
+                torch.use_deterministic_algorithms(before)
+
+    @contextlib.contextmanager
+    def explained(self, batch_size: int, assets: int) -> Iterator[None]:
+        """Errors of the device as a ``TrainingError`` that says what to turn."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"the device ran out of memory at training.batch_size {batch_size} with {assets} assets; lower batch_size, "
+                "model.width or model.max_lag, take cross_attention 'factorised', or set training.device to 'cpu'"
+            ) from error
+        except RuntimeError as error:
+            if self.bfloat16 and self.device.type == "cpu":
+                raise TrainingError(
+                    f"this CPU's torch cannot compute the network in bfloat16 ({str(error).splitlines()[0]}); set "
+                    "training.precision to 'float32' or 'auto'"
+                ) from error
+            raise
 
     def products(self) -> contextlib.AbstractContextManager[object]:
         """Inside, matrix products are made in the chosen precision."""

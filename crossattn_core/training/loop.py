@@ -76,7 +76,8 @@ def train(
     Raises:
         TrainingError: a loss is not finite; epoch, batch and rows are named.
     """
-    computing = Computing.of(settings)
+    assets = examples.train_target_TNO.shape[1]
+    computing = Computing.of(settings, assets)
     network.to(computing.device)
     examples = examples.to(computing.device)
     row_R = torch.from_numpy(examples.split.train_R)
@@ -96,31 +97,27 @@ def train(
         network.train()
         step = examples.objective.step
         order_R = torch.cat([_shuffled_runs(row_R, settings.contiguous_rows, generator, step=step) for _ in range(passes)])
-        summed = 0.0
+        loss_K: list[Tensor] = []
         for batch in range(batches):
             row_B = order_R[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-            with computing.products():
-                loss = _loss(network, examples, row_B.to(computing.device), settings)
-            value = float(loss.detach())
-            if not np.isfinite(value):
-                raise TrainingError(
-                    f"loss {value} in epoch {epoch}, batch {batch + 1} of {batches}, "
-                    f"rows {int(row_B.min())}..{int(row_B.max())}: "
-                    "look for infinite features there, or lower training.learning_rate"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            with computing.explained(settings.batch_size, assets):
+                with computing.products():
+                    loss = _loss(network, examples, row_B.to(computing.device), settings)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
             nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
             optimiser.step()
             if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 schedule.step()
-            summed += value * len(row_B)
+            loss_K.append(loss.detach())
+        # Read once an epoch: reading a loss waits for the device.
+        mean_loss = _mean_loss(torch.stack(loss_K).cpu().double(), order_R, epoch, settings)
         with computing.products():
             output = validation_output(network, examples)
         validation_loss = loss_on_validation(output, examples)
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
-        history.training_loss.append(summed / len(order_R))
+        history.training_loss.append(mean_loss)
         history.validation_loss.append(validation_loss)
         if validation_loss < best_loss:
             best_loss, history.best_epoch = validation_loss, epoch
@@ -131,6 +128,21 @@ def train(
     # Forecasts are made on the CPU, wherever the fit was.
     network.to("cpu").eval()
     return history, best_output if computing.device.type == "cpu" and not computing.bfloat16 else None
+
+
+def _mean_loss(loss_K: Tensor, order_R: Tensor, epoch: int, settings: TrainingSettings) -> float:
+    """The epoch's mean loss by row."""
+    rows_K = order_R.split(settings.batch_size)
+    wrong_K = (~torch.isfinite(loss_K)).nonzero()
+    if len(wrong_K):
+        batch = int(wrong_K[0])
+        row_B = rows_K[batch]
+        raise TrainingError(
+            f"loss {float(loss_K[batch])} in epoch {epoch}, batch {batch + 1} of {len(rows_K)}, "
+            f"rows {int(row_B.min())}..{int(row_B.max())}: "
+            "look for infinite features there, or lower training.learning_rate"
+        )
+    return sum(float(loss) * len(row_B) for loss, row_B in zip(loss_K, rows_K, strict=True)) / len(order_R)
 
 
 def validation_output(network: CrossAssetNetwork, examples: Examples) -> ValidationOutput:

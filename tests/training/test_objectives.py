@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.planted.markets import PlantedEdge, planted_experiment, planted_market
 from crossattn_core.errors import TrainingError
+from crossattn_core.experiment import TrainingSettings
 from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.families.registry import fit_model
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
@@ -94,6 +95,44 @@ def test_a_gpu_that_is_not_there_is_refused_and_auto_takes_the_cpu() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_fit_on_a_gpu_finds_the_leads_too() -> None:
     assert ic(fitted(device="cuda")[0]) > 0.25
+
+
+def test_the_manifest_says_where_a_fit_was_computed_and_the_device_is_no_part_of_the_request() -> None:
+    on_cpu = fitted(device="cpu", epochs=1)[0]
+    assert on_cpu.manifest["computed_on"] == {"device": "cpu", "precision": "float32", "torch": torch.__version__}
+    assert "device" not in on_cpu.manifest["training"]
+    assert TrainingSettings(device="cuda").content_hash() == TrainingSettings(device="cpu").content_hash()
+
+
+def test_a_fit_leaves_the_callers_random_numbers_as_they_were() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fitted(epochs=1)
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("error", "precision", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "float32", r"batch_size 64 with 5 assets; lower batch_size"),
+        (
+            RuntimeError("could not create a primitive"),
+            "bfloat16",
+            r"\(could not create a primitive\); set training.precision",
+        ),
+    ],
+)
+def test_what_a_device_cannot_do_says_what_to_turn(
+    error: RuntimeError, precision: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr("crossattn_core.training.loop._loss", fail)
+    with pytest.raises(TrainingError, match=told):
+        fitted(precision=precision, epochs=1)
 
 
 def test_a_batch_on_sharpe_holds_decisions_that_follow_each_other() -> None:
