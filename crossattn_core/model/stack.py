@@ -34,6 +34,11 @@ class Heard(NamedTuple):
     readable_BN: Tensor
     """Whether the others may read the asset at the decision row."""
 
+    @classmethod
+    def of(cls, bar_BNLC: Tensor, readable_BN: Tensor, patch: int) -> "Heard":
+        """By the fresh flag, the last channel of each bar."""
+        return cls(bar_BNLC[..., -1].unflatten(2, (-1, patch)).amax(dim=-1), readable_BN)
+
 
 class EncoderStack(nn.Module):
     """Windows of all assets to one summary an asset, and the cross-asset attention of every layer."""

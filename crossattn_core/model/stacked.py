@@ -19,7 +19,7 @@ from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stack import EncoderStack, Heard
 from crossattn_core.panel.windows import RecentBars
 
-__all__ = ["StackedNetwork"]
+__all__ = ["AssetReadout", "StackedNetwork"]
 
 
 class StackedNetwork(nn.Module):
@@ -32,11 +32,8 @@ class StackedNetwork(nn.Module):
         self._shown_lags, self._patch, self._alone = settings.max_lag, settings.patch, settings.dropout
         raw = raw_outputs(settings.head, shape.outputs)
         self.stack = EncoderStack(shape, settings)
-        self.readout = nn.Linear(settings.width, raw)
-        self.own_readout_NOD = nn.Parameter(torch.zeros(shape.assets, raw, settings.width))
         # Scores that are all 0 hold nothing, and nothing would be learnt from them; a return starts at its mean.
-        nn.init.normal_(self.readout.weight, std=0.02 if settings.head == "weights" else 0.0)
-        nn.init.zeros_(self.readout.bias)
+        self.readout = AssetReadout(shape.assets, settings.width, raw, std=0.02 if settings.head == "weights" else 0.0)
 
     @property
     def cross(self) -> EncoderStack:
@@ -54,11 +51,11 @@ class StackedNetwork(nn.Module):
         if self.training and self._alone > 0:
             kept_B = (torch.rand(len(bar_BNLC), device=bar_BNLC.device) >= self._alone).to(bar_BNLC.dtype)
         summary_BND, weights = self.stack(bar_BNLC, heard, kept_B)
-        return self._read_out(summary_BND), torch.cat(weights, dim=1)
+        return self.readout(summary_BND), torch.cat(weights, dim=1)
 
     def own_part(self, bar_BLNC: Tensor) -> Tensor:
         """(B, N, O) from each asset's own window."""
-        return self._read_out(self.stack.alone(bar_BLNC.transpose(1, 2)))
+        return self.readout(self.stack.alone(bar_BLNC.transpose(1, 2)))
 
     def cross_part(self, recent: RecentBars) -> Tensor:
         """(B, N, O) what the others' windows add."""
@@ -68,7 +65,7 @@ class StackedNetwork(nn.Module):
         """(B, N, O) what the others' windows add, and the attention behind it (B, H, N, M, L): every layer's heads in turn."""
         bar_BNLC, heard = self._read(recent)
         summary_BND, weights = self.stack(bar_BNLC, heard)
-        cross_BNO = self._read_out(summary_BND) - self._read_out(self.stack.alone(bar_BNLC))
+        cross_BNO = self.readout(summary_BND) - self.readout(self.stack.alone(bar_BNLC))
         # Where nobody is readable the two are one computation, made in another order: what is left are last bits.
         silent_BN = heard.readable_BN.sum(dim=1, keepdim=True) - heard.readable_BN.long() == 0
         return cross_BNO.masked_fill(silent_BN[..., None], 0.0), self._over_bars(weights)
@@ -83,11 +80,22 @@ class StackedNetwork(nn.Module):
 
     def _read(self, recent: RecentBars) -> tuple[Tensor, Heard]:
         bar_BNLC = recent.spread(recent.bar_UNC).flip(1).transpose(1, 2)
-        fresh_BNP = bar_BNLC[..., -1].unflatten(2, (-1, self._patch)).amax(dim=-1)
-        return bar_BNLC, Heard(fresh_BNP, recent.readable_BN)
-
-    def _read_out(self, summary_BND: Tensor) -> Tensor:
-        return self.readout(summary_BND) + torch.einsum("bnd,nod->bno", summary_BND, self.own_readout_NOD)
+        return bar_BNLC, Heard.of(bar_BNLC, recent.readable_BN, self._patch)
 
     def _over_bars(self, weights: list[Tensor]) -> Tensor:
         return torch.cat([self.stack.over_bars(weight_BHNMW, self._shown_lags) for weight_BHNMW in weights], dim=1)
+
+
+class AssetReadout(nn.Module):
+    """One linear map for all assets, and what each asset's own differs from it."""
+
+    def __init__(self, assets: int, width: int, outputs: int, *, std: float) -> None:
+        super().__init__()
+        self.shared = nn.Linear(width, outputs)
+        self.own_NOD = nn.Parameter(torch.zeros(assets, outputs, width))
+        nn.init.normal_(self.shared.weight, std=std)
+        nn.init.zeros_(self.shared.bias)
+
+    def forward(self, summary_BND: Tensor) -> Tensor:
+        """(B, N, D) to (B, N, O)."""
+        return self.shared(summary_BND) + torch.einsum("bnd,nod->bno", summary_BND, self.own_NOD)

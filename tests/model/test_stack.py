@@ -124,7 +124,7 @@ def test_a_last_layer_that_gives_the_newest_step_alone_gives_what_it_would_give_
 
 
 AXES = {"logit_HNLM": (1, 3), "logit_HNM": (1, 2), "mixture_HNL": (1,), "source_HNM": (1, 2), "time_HMPL": (1,)}
-AXES |= {"assets": (1, 2), "sectors": (1,), "markets": (1,), "identity_ND": (0,), "own_readout_NOD": (0,)}
+AXES |= {"assets": (1, 2), "sectors": (1,), "markets": (1,), "identity_ND": (0,), "own_NOD": (0,)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
