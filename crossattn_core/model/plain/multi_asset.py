@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.heads import DIRECTIONS, WeightShape, portfolio_weights
+from crossattn_core.model.parameters import parameter_groups
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stack import EncoderStack, Heard
 from crossattn_core.model.stacked import AssetReadout
@@ -88,6 +89,15 @@ class CrossAttentionMultiAsset(nn.Module):
         self._expected = (n_assets, n_features)
         self.stack = EncoderStack(shape, settings)
         self.readout = AssetReadout(n_assets, d_model, outputs[output_type], std=0.02)
+
+    def parameter_groups(
+        self, learning_rate: float = 1e-3, attention_lr_multiplier: float = 50.0, weight_decay: float = 1e-2
+    ) -> list[dict]:
+        """Groups for ``torch.optim.AdamW``: learned attention logits run faster than maps and never decay.
+
+        With one rate for all, as in ``Adam(model.parameters())``, forecasts are learnt and the weights hardly move.
+        """
+        return parameter_groups(self, self.stack.logit_parameters(), learning_rate, attention_lr_multiplier, weight_decay)
 
     def forward(
         self, x_BNTF: Tensor, return_attention: bool = False, readable_BN: Tensor | None = None
