@@ -161,7 +161,7 @@ class _EncoderLayer(nn.Module):
 def positions(steps: int, width: int) -> Tensor:
     """(P, D) sines and cosines of the distance to the newest step (Vaswani et al., 2017): any window length has them.
 
-    >>> positions(3, 2).round(decimals=2).tolist()
+    >>> [[round(value, 2) for value in row] for row in positions(3, 2).tolist()]
     [[0.91, -0.42], [0.84, 0.54], [0.0, 1.0]]
     """
     back_P1 = torch.arange(steps - 1, -1, -1, dtype=torch.float32)[:, None]
