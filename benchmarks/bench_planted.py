@@ -40,10 +40,13 @@ _TITLES = {
     "sharpe_attention": "Sharpe-trained, lag_bias",
     "uniform_attention": "uniform",
     "portfolio_transformer": "Portfolio Transformer",
+    "stacked_attention": "encoder stack",
 }
 """Families whose name in the table says more than their own."""
 
 _SPARSE = {"top_sources": 2}
+_KNOBS_OF_FAMILY = {"stacked_attention": {"model": {"patch": 4, "lookback": 48}}}
+"""A stack sees lags in patches: at the default of a day there would be one."""
 
 
 def _variants() -> dict[str, tuple[str, dict]]:
@@ -60,7 +63,7 @@ def _variants() -> dict[str, tuple[str, dict]]:
 
 def _families() -> dict[str, tuple[str, dict]]:
     return {
-        _TITLES.get(name, name): (name, {"labels": _HOUR} if family.gives_weights else {})
+        _TITLES.get(name, name): (name, _KNOBS_OF_FAMILY.get(name, {}) | ({"labels": _HOUR} if family.gives_weights else {}))
         for name, family in FAMILIES.items()
         if name != "attention"
     }

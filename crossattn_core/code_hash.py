@@ -42,6 +42,7 @@ EDGES = {
     "candles.lake.coverage": "counts holes for 'crossattn candles status'",
     "candles.lake.rescales": "an explicit act on stored candles, which enters as an input; reads that apply it count",
     "candles.lake.revisions": "two explicit acts on stored candles, which enter as inputs",
+    "model.plain": "models for notebooks: no stage runs them",
     "report.figures.stages": "pictures in the web UI, drawn from what is stored",
     "report.explain": "shows where a number came from and makes none",
     "tuning": "searches settings before the first test day; what it finds enters as knobs, its trials as an input",

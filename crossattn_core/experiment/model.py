@@ -58,6 +58,8 @@ class LabelSettings(Section):
 class ModelSettings(Section):
     """The network."""
 
+    architecture: Literal["parallel", "stacked"] = "parallel"
+    """parallel: temporal and cross-asset attention side by side, added up; stacked: one after the other in every layer."""
     cross_attention: AttentionName = "lag_bias"
     """How assets read each other: a file of model/attention."""
     own_branch: EncoderName = "attention"
@@ -77,12 +79,12 @@ class ModelSettings(Section):
     patch: int = Field(default=24, ge=1, le=168)
     """Bars in one token of the temporal encoder; divides lookback."""
     max_lag: int = Field(default=24, ge=1, le=336)
-    """Bars back that cross-attention reads, at most lookback."""
+    """Bars back that cross-attention reads, at most lookback; stacked: in whole patches."""
     width: int = Field(default=64, ge=8, le=1024)
     heads: int = Field(default=8, ge=1, le=32)
     """Divides width; dealt out to the outputs in turn."""
     layers: int = Field(default=2, ge=1, le=12)
-    """Layers of causal temporal self-attention."""
+    """Layers of causal temporal self-attention; stacked: each followed by cross-asset attention."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     value_width: int = Field(default=4, ge=1, le=256)
     """lag_bias: width of a head's value of a bar."""
@@ -103,6 +105,10 @@ class ModelSettings(Section):
             raise ValueError(f"lookback {self.lookback} is not a multiple of patch {self.patch}")
         if self.embedding == "convolution" and self.kernel < self.patch:
             raise ValueError(f"kernel {self.kernel} is shorter than patch {self.patch}: bars would be skipped; raise it")
+        if self.architecture == "stacked" and self.own_branch != "attention":
+            raise ValueError(
+                f"own_branch {self.own_branch!r} stands beside cross-attention; with 'stacked' leave it at 'attention'"
+            )
         if self.max_lag > self.lookback:
             raise ValueError(f"max_lag {self.max_lag} exceeds lookback {self.lookback}")
         return self

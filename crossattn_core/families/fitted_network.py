@@ -15,8 +15,9 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
 from crossattn_core.model.heads import expected_move, portfolio_weights
-from crossattn_core.model.network import CrossAssetNetwork, build_network
+from crossattn_core.model.network import Network, build_network
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import Scaler, Windows
 from crossattn_core.training.calibration import Parts, combine
@@ -32,7 +33,7 @@ class FittedNetwork(FittedModel):
 
     def __init__(
         self,
-        network: CrossAssetNetwork,
+        network: Network,
         scaler: Scaler,
         target_scaler: TargetScaler,
         classes: ClassFacts,
@@ -93,7 +94,10 @@ class FittedNetwork(FittedModel):
             return None
         rows = np.asarray(rows, dtype=np.int64)
         settings, assets = self.experiment.model, len(self.scaler.mean_NF)
-        weights = [np.zeros((0, settings.heads, assets, assets, settings.max_lag), dtype=np.float32)]
+        # Of a stack the heads of every layer, the first layer's first; each feeds every output.
+        is_stacked = isinstance(self.network, StackedNetwork)
+        heads = settings.heads * (settings.layers if is_stacked else 1)
+        weights = [np.zeros((0, heads, assets, assets, settings.max_lag), dtype=np.float32)]
         if len(rows):
             windows = self.windows(panel, rows)
             with threads(self.experiment.training.threads), torch.inference_mode():
@@ -101,8 +105,8 @@ class FittedNetwork(FittedModel):
                     recent = windows.gather_recent(row_B, self.network.max_lag)
                     weights.append(self.network.cross_part_and_weights(recent)[1].numpy())
         names = output_names(self.experiment.labels)
-        dealt = settings.heads >= len(names) and settings.head != "weights"
-        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(settings.heads))
+        dealt = heads >= len(names) and settings.head != "weights" and not is_stacked
+        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
         return AttentionWeights(rows, np.concatenate(weights), panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
 
     def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
@@ -129,7 +133,7 @@ class FittedNetwork(FittedModel):
 
 
 def forecast_parts(
-    network: CrossAssetNetwork,
+    network: Network,
     windows: Windows,
     target_scaler: TargetScaler,
     classes: ClassFacts,
@@ -156,7 +160,7 @@ def forecast_parts(
     return Parts(output.own_RNO.numpy(), output.cross_RNO.numpy(), torch.cat(ahead).numpy() * per_unit_NO)
 
 
-def _direction_parts(network: CrossAssetNetwork, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:
+def _direction_parts(network: Network, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:
     """Expected moves: of the own logits alone, and what the others' logits add."""
     own, whole = [], []
     with torch.inference_mode():

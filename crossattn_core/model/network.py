@@ -1,4 +1,4 @@
-"""The network: each asset's own past, and the others' newest bars, side by side.
+"""The network of ``architecture: parallel``: each asset's own past, and the others' newest bars, side by side.
 
     bars -> patches -> causal self-attention -> own summary ----------------> own part  \\
     bars -> one token a bar, last max_lag bars -> cross-attention over others -> cross part  + -> outputs
@@ -9,8 +9,6 @@ Axes: B decision rows, N assets, L bars of a window, C channels, D width, H head
 with head 'returns' one an output of the labels, else as in heads.py).
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -19,26 +17,13 @@ from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAtt
 from crossattn_core.model.encoders.base import ENCODERS
 from crossattn_core.model.encoders.temporal import BarEmbedding
 from crossattn_core.model.heads import raw_outputs
+from crossattn_core.model.output import NetworkOutput
+from crossattn_core.model.parameters import initialise_maps, parameter_groups
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.windows import RecentBars
 
-__all__ = ["CrossAssetNetwork", "NetworkOutput", "build_network", "heads_by_output"]
-
-
-class NetworkOutput(NamedTuple):
-    """Forecasts in scaled units, and the attention behind them."""
-
-    own_BNO: Tensor
-    """The part that the asset's own past gives."""
-    cross_BNO: Tensor
-    """The part that the others give; 0 where nothing was readable."""
-    weight_BHNML: Tensor
-    """Attention as used, before dropout."""
-
-    @property
-    def forecast_BNO(self) -> Tensor:
-        """Own part + cross part."""
-        return self.own_BNO + self.cross_BNO
+__all__ = ["CrossAssetNetwork", "Network", "NetworkOutput", "build_network", "heads_by_output"]
 
 
 class CrossAssetNetwork(nn.Module):
@@ -94,15 +79,7 @@ class CrossAssetNetwork(nn.Module):
 
     def parameter_groups(self, learning_rate: float, attention_lr_multiplier: float, weight_decay: float) -> list[dict]:
         """AdamW groups: matrices decay, vectors do not, attention logits run faster and never decay."""
-        logits = self.cross.logit_parameters()
-        logit_ids = {id(parameter) for parameter in logits}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in logit_ids]
-        groups = [
-            {"params": [p for p in others if p.ndim >= 2], "lr": learning_rate, "weight_decay": weight_decay},
-            {"params": [p for p in others if p.ndim < 2], "lr": learning_rate, "weight_decay": 0.0},
-            {"params": logits, "lr": learning_rate * attention_lr_multiplier, "weight_decay": 0.0},
-        ]
-        return [group for group in groups if group["params"]]
+        return parameter_groups(self, self.cross.logit_parameters(), learning_rate, attention_lr_multiplier, weight_decay)
 
 
 def heads_by_output(outputs: int, heads: int) -> Tensor:
@@ -118,23 +95,22 @@ def heads_by_output(outputs: int, heads: int) -> Tensor:
     return (torch.arange(heads)[None, :] % outputs == torch.arange(outputs)[:, None]).float()
 
 
-def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch.Generator) -> CrossAssetNetwork:
-    """The network that ``settings.cross_attention`` names, initialised from ``generator``."""
+Network = CrossAssetNetwork | StackedNetwork
+"""What ``model.architecture`` can name."""
+
+
+def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch.Generator) -> Network:
+    """The network that ``settings.architecture`` and ``settings.cross_attention`` name, initialised from ``generator``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
+        if settings.architecture == "stacked":
+            return StackedNetwork(shape, settings)
         return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention)(shape, settings))
 
 
 def _initialise(network: CrossAssetNetwork) -> None:
     """All weights are set here, in one place."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    for name, parameter in network.named_parameters():
-        if name.endswith(("identity_ND", "position_PD", "step_query_HPK")):
-            nn.init.normal_(parameter, std=0.02)
+    initialise_maps(network)
     # The own part starts at 0: on hourly returns it has little to forecast and must not learn noise first.
     nn.init.zeros_(network.own_readout.weight)
     nn.init.normal_(network.cross_readout_NOHK, std=0.02)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
-from crossattn_core.model.network import CrossAssetNetwork
+from crossattn_core.model.network import Network
+from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows
 from crossattn_core.progress import silent
@@ -59,7 +60,7 @@ class ValidationOutput:
 
 
 def train(
-    network: CrossAssetNetwork,
+    network: Network,
     examples: Examples,
     settings: TrainingSettings,
     *,
@@ -145,7 +146,7 @@ def _mean_loss(loss_K: Tensor, order_R: Tensor, epoch: int, settings: TrainingSe
     return sum(float(loss) * len(row_B) for loss, row_B in zip(loss_K, rows_K, strict=True)) / len(order_R)
 
 
-def validation_output(network: CrossAssetNetwork, examples: Examples) -> ValidationOutput:
+def validation_output(network: Network, examples: Examples) -> ValidationOutput:
     """Both parts on every validation row, in eval mode."""
     network.eval()
     row_R = torch.from_numpy(examples.split.validation_R).to(examples.weight_T.device)
@@ -179,9 +180,14 @@ def loss_on_validation(output: ValidationOutput, examples: Examples) -> float:
     return float(objective.loss(*rows, examples.windows.readable(row_R[order_R])))
 
 
-def _loss(network: CrossAssetNetwork, examples: Examples, row_B: Tensor, settings: TrainingSettings) -> Tensor:
+def _loss(network: Network, examples: Examples, row_B: Tensor, settings: TrainingSettings) -> Tensor:
     recent = examples.windows.gather_recent(row_B, network.max_lag)
     penalty = torch.zeros((), device=row_B.device)
+    if isinstance(network, StackedNetwork):
+        raw_BNO, attention_BHNML = network.whole(recent)
+        if settings.entropy_weight > 0:
+            penalty = settings.entropy_weight * collapse_penalty(attention_BHNML)
+        return _objective(raw_BNO, examples, row_B, recent.readable_BN) + penalty
     if settings.entropy_weight > 0:
         cross_BNO, attention_BHNML = network.cross_part_and_weights(recent)
         penalty = settings.entropy_weight * collapse_penalty(attention_BHNML)
@@ -197,9 +203,12 @@ def _loss(network: CrossAssetNetwork, examples: Examples, row_B: Tensor, setting
         own_BNO = own_BNO.index_copy(0, place_R, network.own_part(examples.windows.gather(row_B[place_R])).to(own_BNO.dtype))
     else:
         own_BNO = network.own_part(examples.windows.gather(row_B))
-    raw_BNO = (own_BNO + cross_BNO).float()
-    loss = examples.objective.loss(raw_BNO, examples.train_target_TNO[row_B], examples.weight_T[row_B], row_B, recent.readable_BN)
-    return loss + penalty
+    return _objective(own_BNO + cross_BNO, examples, row_B, recent.readable_BN) + penalty
+
+
+def _objective(raw_BNO: Tensor, examples: Examples, row_B: Tensor, readable_BN: Tensor) -> Tensor:
+    target_BNO, weight_B = examples.train_target_TNO[row_B], examples.weight_T[row_B]
+    return examples.objective.loss(raw_BNO.float(), target_BNO, weight_B, row_B, readable_BN)
 
 
 def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator, *, step: int = 1) -> Tensor:

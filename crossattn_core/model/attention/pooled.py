@@ -4,6 +4,7 @@ Axes: B decision rows, U distinct bars, N targets, M sources, L lags, D width, H
 """
 
 from torch import Tensor
+from torch.nn import functional
 
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens
 from crossattn_core.model.attention.content import ContentAttention
@@ -19,10 +20,12 @@ class PooledAttention(ContentAttention):
     """
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        fresh_BLM = tokens.bars.spread(tokens.fresh_UM)
-        count_BM = fresh_BLM.sum(dim=1)
-        summed_BMD = tokens.bars.spread(tokens.token_UMD * tokens.fresh_UM[..., None]).sum(dim=1)
+        place_BL, fresh_UM = tokens.bars.place_BL, tokens.fresh_UM
+        # Sums over a row's bars without writing out (B, L, M, D): weights that are alike over bars need no axis for them.
+        count_BM = functional.embedding_bag(place_BL, fresh_UM, mode="sum")
+        heard_UMD = tokens.token_UMD * fresh_UM[..., None]
+        summed_BMD = functional.embedding_bag(place_BL, heard_UMD.flatten(1), mode="sum").unflatten(1, heard_UMD.shape[1:])
         pooled_BMD = summed_BMD / count_BM.clamp_min(1)[..., None]
         context_BNHK, weight_BHNM = self.attend(pooled_BMD, (count_BM > 0).to(pooled_BMD.dtype), tokens.bars.readable_BN)
-        lags = fresh_BLM.shape[1]
+        lags = place_BL.shape[1]
         return context_BNHK, (weight_BHNM / lags)[..., None].expand(*weight_BHNM.shape, lags)

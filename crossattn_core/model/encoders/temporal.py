@@ -12,7 +12,7 @@ from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.encoders.base import ENCODERS, Encoder
 from crossattn_core.model.shape import NetworkShape, by_head
 
-__all__ = ["BarEmbedding", "CausalConvolution", "TemporalEncoder"]
+__all__ = ["BarEmbedding", "CausalConvolution", "CausalLayer", "LinearPatches", "TemporalEncoder", "window_embedding"]
 
 
 class BarEmbedding(nn.Module):
@@ -27,6 +27,18 @@ class BarEmbedding(nn.Module):
     def forward(self, bar_UNC: Tensor) -> Tensor:
         """(U, N, C) bars to (U, N, D) tokens."""
         return functional.relu(self.mix(functional.relu(self.bar(bar_UNC) + self.identity_ND)))
+
+
+class LinearPatches(nn.Linear):
+    """One token a patch: a linear map of its bars side by side."""
+
+    def __init__(self, channels: int, width: int, patch: int) -> None:
+        super().__init__(patch * channels, width)
+        self._patch = patch
+
+    def forward(self, bar_BNLC: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  # torch says `input`
+        """(B, N, L, C) to (B, N, P, D)."""
+        return super().forward(bar_BNLC.unflatten(2, (-1, self._patch)).flatten(3))
 
 
 class CausalConvolution(nn.Module):
@@ -44,21 +56,24 @@ class CausalConvolution(nn.Module):
         return self.bars(bar_GCL).transpose(1, 2).unflatten(0, (batch, assets))
 
 
+def window_embedding(channels: int, settings: ModelSettings) -> nn.Module:
+    """(B, N, L, C) bars to (B, N, P, D) tokens as ``model.embedding`` says: token p holds bars up to the end of patch p."""
+    if settings.embedding == "convolution":
+        return CausalConvolution(channels, settings.width, settings.kernel, settings.patch)
+    return LinearPatches(channels, settings.width, settings.patch)
+
+
 @ENCODERS.register("attention")
 class TemporalEncoder(Encoder):
     """Causal self-attention over the patches of each asset's window; assets do not meet here."""
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
-        channels, width, patch = shape.channels, settings.width, settings.patch
-        self._patch = patch
-        if settings.embedding == "convolution":
-            self.embed = CausalConvolution(channels, width, settings.kernel, patch)
-        else:
-            self.embed = nn.Linear(patch * channels, width)
-        self.position_PD = nn.Parameter(torch.zeros(settings.lookback // patch, width))
+        width = settings.width
+        self.embed = window_embedding(shape.channels, settings)
+        self.position_PD = nn.Parameter(torch.zeros(settings.lookback // settings.patch, width))
         self.identity_ND = nn.Parameter(torch.zeros(shape.assets, width))
-        self.layers = nn.ModuleList([_Layer(width, settings.heads, settings.dropout) for _ in range(settings.layers)])
+        self.layers = nn.ModuleList([CausalLayer(width, settings.heads, settings.dropout) for _ in range(settings.layers)])
         self.norm = nn.LayerNorm(width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
@@ -66,21 +81,16 @@ class TemporalEncoder(Encoder):
         token_GPD = self.tokens(bar_BNLC).flatten(0, 1)
         for depth, layer in enumerate(self.layers):
             # The last layer gives the newest token only: its other rows would be thrown away.
-            token_GPD = layer(token_GPD, newest=depth == len(self.layers) - 1)
+            token_GPD = layer(token_GPD, newest=int(depth == len(self.layers) - 1))
         return self.norm(token_GPD)[:, -1].unflatten(0, bar_BNLC.shape[:2])
 
     def tokens(self, bar_BNLC: Tensor) -> Tensor:
         """(B, N, L, C) to (B, N, P, D), before any attention: token p holds bars up to the end of patch p and none later."""
-        batch, assets, bars, channels = bar_BNLC.shape
-        patches = bars // self._patch
-        if isinstance(self.embed, CausalConvolution):
-            embedded_BNPD = self.embed(bar_BNLC)
-        else:
-            embedded_BNPD = self.embed(bar_BNLC.reshape(batch, assets, patches, self._patch * channels))
-        return embedded_BNPD + self.position_PD[-patches:] + self.identity_ND[:, None, :]
+        embedded_BNPD = self.embed(bar_BNLC)
+        return embedded_BNPD + self.position_PD[-embedded_BNPD.shape[2] :] + self.identity_ND[:, None, :]
 
 
-class _Layer(nn.Module):
+class CausalLayer(nn.Module):
     """Pre-norm causal attention (fused kernel, so no dropout on the weights) and a feed-forward of twice the width."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -95,13 +105,27 @@ class _Layer(nn.Module):
         self.contract = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, token_GPD: Tensor, *, newest: bool) -> Tensor:
+    def forward(self, token_GPD: Tensor, *, newest: int = 0) -> Tensor:
+        """(G, P, D) to the layer's tokens (G, Q, D): of the ``newest`` so many steps, of all with 0."""
+        return self.feed_forward(self.attend(token_GPD, newest=newest))
+
+    def attend(self, token_GPD: Tensor, *, newest: int = 0) -> Tensor:
+        """The residual attention alone; each step reads itself and those before it."""
+        steps = token_GPD.shape[1]
+        asked = min(newest or steps, steps)
         normed_GPD = self.norm_attention(token_GPD)
-        query_GQD = normed_GPD[:, -1:] if newest else normed_GPD
-        kept_GQD = token_GPD[:, -1:] if newest else token_GPD
+        query_GQD, kept_GQD = normed_GPD[:, steps - asked :], token_GPD[:, steps - asked :]
         parts_GXD = self.query(query_GQD), *self.key_value(normed_GPD).chunk(2, dim=-1)
         query_GHQK, key_GHPK, value_GHPK = (by_head(part_GXD, self._heads) for part_GXD in parts_GXD)
-        mixed_GHQK = functional.scaled_dot_product_attention(query_GHQK, key_GHPK, value_GHPK, is_causal=not newest)
-        kept_GQD = kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).flatten(2)))
-        expanded = functional.gelu(self.expand(self.norm_forward(kept_GQD)))
-        return kept_GQD + self.dropout(self.contract(expanded))
+        seen_QP = None
+        if 1 < asked < steps:
+            seen_QP = torch.ones(asked, steps, dtype=torch.bool, device=token_GPD.device).tril(steps - asked)
+        mixed_GHQK = functional.scaled_dot_product_attention(
+            query_GHQK, key_GHPK, value_GHPK, attn_mask=seen_QP, is_causal=asked == steps > 1
+        )
+        return kept_GQD + self.dropout(self.out(mixed_GHQK.transpose(1, 2).flatten(2)))
+
+    def feed_forward(self, token_GQD: Tensor) -> Tensor:
+        """The residual feed-forward alone."""
+        expanded_GQE = functional.gelu(self.expand(self.norm_forward(token_GQD)))
+        return token_GQD + self.dropout(self.contract(expanded_GQE))

@@ -1,0 +1,246 @@
+"""Four attentions over assets, each an ``nn.Module`` of its own.
+
+    CrossAssetAttention         one asset asks, at every step, the others at that step
+    MultiHeadCrossAttention     assets by their means through time
+    TemporalCrossAttention      assets at 0..max_lag steps back, mixed by learned shares of the lags
+    HierarchicalCrossAttention  assets, sectors and markets
+
+Attention of asset i to asset j is softmax(Q_i K_j^T / sqrt(K)) V_j, with separate maps of query, key, value and output. Three
+rules hold in all of them. No step reads a later one: where the usual form gives every step the newest token, or the mean of
+the window, each step has the newest or the mean *as of that step*; at the newest step both are the same. An asset that
+is not readable has weight 0 and moves nobody else. An asset with nobody to read gets a context of 0, never NaN.
+
+Axes: B batch, N assets that ask, M assets that are read, T steps (oldest first), Q = B * T rows of attention, G groups, D width,
+H heads, K = D / H, L lags (0 is the step itself).
+"""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crossattn_core.model.attention.base import allowed_sources, masked_softmax
+from crossattn_core.model.shape import by_head
+
+__all__ = [
+    "CrossAssetAttention",
+    "HierarchicalCrossAttention",
+    "MultiHeadCrossAttention",
+    "ProjectedAttention",
+    "TemporalCrossAttention",
+]
+
+
+class ProjectedAttention(nn.Module):
+    """Maps of query, key, value and output around one masked softmax; with the same weights ``nn.MultiheadAttention``."""
+
+    def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
+        self.heads = n_heads
+        self.query, self.key, self.value, self.out = (nn.Linear(d_model, d_model) for _ in range(4))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query_QND: Tensor, source_QMD: Tensor, allowed_QNM: Tensor) -> tuple[Tensor, Tensor]:
+        """Context (Q, N, D) and the weights (Q, H, N, M) before dropout, 0 where not ``allowed``."""
+        weight_QHNM = self.weights(self.query(query_QND), self.key(source_QMD), allowed_QNM)
+        mixed_QHNK = self.dropout(weight_QHNM) @ by_head(self.value(source_QMD), self.heads)
+        return self.put_out(mixed_QHNK, allowed_QNM), weight_QHNM
+
+    def weights(self, query_QND: Tensor, key_QMD: Tensor, allowed_QNM: Tensor) -> Tensor:
+        """(Q, H, N, M) softmax over the allowed sources, of queries and keys that are mapped already."""
+        query_QHNK, key_QHMK = by_head(query_QND, self.heads), by_head(key_QMD, self.heads)
+        logit_QHNM = query_QHNK @ key_QHMK.transpose(-2, -1) / math.sqrt(query_QHNK.shape[-1])
+        return masked_softmax(logit_QHNM, allowed_QNM[:, None])
+
+    def put_out(self, mixed_QHNK: Tensor, allowed_QNM: Tensor) -> Tensor:
+        """(Q, N, D) through the output map; 0 where nothing is allowed."""
+        return self.out(mixed_QHNK.transpose(1, 2).flatten(2)) * allowed_QNM.any(dim=-1, keepdim=True)
+
+
+class CrossAssetAttention(nn.Module):
+    """One asset asks the others at each of its steps; keys and values are the others' tokens at that step."""
+
+    def __init__(self, d_model: int, n_heads: int, n_assets: int) -> None:
+        super().__init__()
+        self.n_assets = n_assets
+        self.attention = ProjectedAttention(d_model, n_heads)
+
+    def forward(self, asset_BTD: Tensor, other_BMTD: Tensor, readable_BM: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Context (B, T, D) and weights (B, H, T, M).
+
+        Args:
+            other_BMTD: the other assets, at most ``n_assets``, on the same steps.
+            readable_BM: which of them may be read; none: all.
+
+        Raises:
+            ValueError: more than ``n_assets`` others.
+        """
+        batch, others, steps, _ = other_BMTD.shape
+        if others > self.n_assets:
+            raise ValueError(f"{others} assets to read, made for n_assets {self.n_assets}")
+        allowed_BNM = _allowed(readable_BM, batch, 1, others, asset_BTD.device)
+        context_Q1D, weight_QH1M = self.attention(
+            asset_BTD.flatten(0, 1)[:, None], _by_step(other_BMTD), allowed_BNM.repeat_interleave(steps, dim=0)
+        )
+        return context_Q1D.view_as(asset_BTD), weight_QH1M[:, :, 0].unflatten(0, (batch, steps)).transpose(1, 2)
+
+
+class MultiHeadCrossAttention(nn.Module):
+    """Assets read each other by the mean of their tokens up to each step; residual and LayerNorm behind it.
+
+    A mean through time cannot tell who moved first: for leads take ``TemporalCrossAttention``.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.attention = ProjectedAttention(d_model, n_heads, dropout)
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, asset_BNTD: Tensor, other_BMTD: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, N, T, D) tokens, and the weights at the newest step (B, H, N, M).
+
+        Args:
+            other_BMTD: what is read, on the same steps; none: the assets read each other, and no asset itself.
+            mask: True where an asset may be read, (B, M), or read by whom, (B, N, M); none: all.
+        """
+        allowed_QNM, source_BMTD = _reading(asset_BNTD, other_BMTD, mask)
+        context_QND, weight_QHNM = self.attention(_by_step(_means(asset_BNTD)), _by_step(_means(source_BMTD)), allowed_QNM)
+        out_BNTD = self.norm(asset_BNTD + self.attention.dropout(_by_asset(context_QND, len(asset_BNTD))))
+        return out_BNTD, weight_QHNM.unflatten(0, (len(asset_BNTD), -1))[:, -1]
+
+
+class TemporalCrossAttention(nn.Module):
+    """At each lag an asset's step asks the others' tokens of so many steps before; learned shares mix the lags.
+
+    Before the window's first step there is nothing: a lag that reaches there keeps its share and says 0.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, max_lag: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.attention = ProjectedAttention(d_model, n_heads, dropout)
+        self.lag_logit_L = nn.Parameter(torch.zeros(max_lag + 1))
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, asset_BNTD: Tensor, other_BMTD: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, N, T, D) tokens, and the weights at the newest step by lag (B, L, H, N, M), 0 .. max_lag, the shares of the
+        lags in them: over lags and sources they sum to one. Arguments as ``MultiHeadCrossAttention``.
+        """
+        allowed_QNM, source_BMTD = _reading(asset_BNTD, other_BMTD, mask)
+        attention, batch = self.attention, len(asset_BNTD)
+        query_QND = attention.query(_by_step(asset_BNTD))
+        key_BMTD, value_BMTD = attention.key(source_BMTD), attention.value(source_BMTD)
+        share_L = self.lag_logit_L.softmax(dim=0)
+        newest, mixed_QHNK = [], torch.zeros((), device=asset_BNTD.device)
+        for lag, share in enumerate(share_L):
+            weight_QHNM = share * attention.weights(query_QND, _by_step(_later(key_BMTD, lag)), allowed_QNM)
+            mixed_QHNK = mixed_QHNK + attention.dropout(weight_QHNM) @ by_head(_by_step(_later(value_BMTD, lag)), attention.heads)
+            newest.append(weight_QHNM.unflatten(0, (batch, -1))[:, -1])
+        context_QND = attention.put_out(mixed_QHNK, allowed_QNM)
+        out_BNTD = self.norm(asset_BNTD + attention.dropout(_by_asset(context_QND, batch)))
+        return out_BNTD, torch.stack(newest, dim=1)
+
+
+class HierarchicalCrossAttention(nn.Module):
+    """Assets read assets, sectors read sectors, markets read markets; the three are put side by side and mapped to one.
+
+    A group is the mean of its readable members; what it reads goes back to each of them. A group reads itself too, an asset
+    does not. Assets have all the heads, sectors half and markets a quarter of them.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        sector_mapping: Mapping[int, Hashable] | Sequence[Hashable],
+        market_mapping: Mapping[int, Hashable] | Sequence[Hashable],
+    ) -> None:
+        """The mappings give the sector and the market of each asset, by its place 0 .. N - 1.
+
+        Raises:
+            ValueError: heads that do not divide by 4, or mappings of different assets.
+        """
+        super().__init__()
+        if n_heads % 4:
+            raise ValueError(f"n_heads {n_heads} is not a multiple of 4: sectors have half of the heads, markets a quarter")
+        groups_N = [_places(mapping) for mapping in (sector_mapping, market_mapping)]
+        if len(groups_N[0]) != len(groups_N[1]):
+            raise ValueError(f"sectors of {len(groups_N[0])} assets, markets of {len(groups_N[1])}")
+        for level, group_N in zip(("sectors", "markets"), groups_N, strict=True):
+            self.register_buffer(f"member_{level}_NG", functional.one_hot(group_N).float(), persistent=False)
+        self.levels = nn.ModuleDict(
+            {
+                level: ProjectedAttention(d_model, n_heads // divisor)
+                for level, divisor in (("assets", 1), ("sectors", 2), ("markets", 4))
+            }
+        )
+        self.combine = nn.Linear(3 * d_model, d_model)
+
+    def forward(self, asset_BNTD: Tensor, readable_BN: Tensor | None = None) -> Tensor:
+        """(B, N, T, D) to (B, N, T, D).
+
+        Args:
+            readable_BN: which assets may be read; none: all.
+        """
+        batch, assets, steps, _ = asset_BNTD.shape
+        if readable_BN is None:
+            readable_BN = torch.ones(batch, assets, dtype=torch.bool, device=asset_BNTD.device)
+        token_QND, readable_QN = _by_step(asset_BNTD), readable_BN.repeat_interleave(steps, dim=0)
+        parts_QND = [self.levels["assets"](token_QND, token_QND, allowed_sources(readable_QN))[0]]
+        for level in ("sectors", "markets"):
+            member_NG = self.get_buffer(f"member_{level}_NG")
+            count_QG = readable_QN.to(token_QND.dtype) @ member_NG
+            heard_QND = token_QND.masked_fill(~readable_QN[..., None], 0.0)
+            group_QGD = member_NG.T @ heard_QND / count_QG.clamp_min(1)[..., None]
+            allowed_QGG = (count_QG > 0)[:, None, :].expand(-1, count_QG.shape[1], -1)
+            parts_QND.append(member_NG @ self.levels[level](group_QGD, group_QGD, allowed_QGG)[0])
+        return _by_asset(self.combine(torch.cat(parts_QND, dim=-1)), batch)
+
+
+def _places(mapping: Mapping[int, Hashable] | Sequence[Hashable]) -> Tensor:
+    """(N,) the group of each asset, as a place among the groups in order of appearance."""
+    groups = [mapping[n] for n in range(len(mapping))]
+    order = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    return torch.tensor([order[group] for group in groups])
+
+
+def _reading(asset_BNTD: Tensor, other_BMTD: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(Q, N, M) who may read whom at every step, and the tokens that are read."""
+    batch, assets, steps, _ = asset_BNTD.shape
+    source_BMTD = asset_BNTD if other_BMTD is None else other_BMTD
+    if source_BMTD.shape[2] != steps:
+        raise ValueError(f"assets hold {steps} steps, the others {source_BMTD.shape[2]}; give both on the same steps")
+    allowed_BNM = _allowed(mask, batch, assets, source_BMTD.shape[1], asset_BNTD.device)
+    if other_BMTD is None:
+        allowed_BNM = allowed_BNM & ~torch.eye(assets, dtype=torch.bool, device=asset_BNTD.device)
+    return allowed_BNM.repeat_interleave(steps, dim=0), source_BMTD
+
+
+def _allowed(mask: Tensor | None, batch: int, assets: int, sources: int, device: torch.device) -> Tensor:
+    if mask is None:
+        return torch.ones(batch, assets, sources, dtype=torch.bool, device=device)
+    return (mask[:, None] if mask.ndim == 2 else mask).bool().expand(batch, assets, sources)
+
+
+def _by_step(token_BNTD: Tensor) -> Tensor:
+    """(B, N, T, D) to (Q, N, D): every step a row of its own."""
+    return token_BNTD.transpose(1, 2).flatten(0, 1)
+
+
+def _by_asset(token_QND: Tensor, batch: int) -> Tensor:
+    """(Q, N, D) to (B, N, T, D)."""
+    return token_QND.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def _later(token_BMTD: Tensor, lag: int) -> Tensor:
+    """The tokens ``lag`` steps later, zeros before."""
+    return functional.pad(token_BMTD, (0, 0, lag, 0))[:, :, : token_BMTD.shape[2]]
+
+
+def _means(token_BNTD: Tensor) -> Tensor:
+    """The mean of the tokens up to each step."""
+    count_T = torch.arange(1, token_BNTD.shape[2] + 1, device=token_BNTD.device)
+    return token_BNTD.cumsum(dim=2) / count_T[:, None]
