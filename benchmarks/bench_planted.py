@@ -26,9 +26,9 @@ from crossattn_core.experiment import ModelSettings
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.model.attention.base import ATTENTION
 
-_HOUR = {"horizons": [1], "trade_horizon": 1}
-"""Families that give weights are trained on the one hour after the fill, an hour after the decision: a lead of one hour is
-over by then, the longer ones are not."""
+_NEXT_BAR = {"labels": {"horizons": [1], "trade_horizon": 1}, "training": {"turnover_cost_bps": 0.0}}
+"""Families that give weights are trained to earn the very bar that the others forecast, filled at its open and free of costs:
+at 10 bps a lead of 5% an hour costs more to follow than it is worth, and the best Sharpe ratio is had by holding still."""
 
 _TITLES = {
     "self_attention": "self-attention only",
@@ -40,6 +40,13 @@ _TITLES = {
     "sharpe_attention": "Sharpe-trained, lag_bias",
     "uniform_attention": "uniform",
     "portfolio_transformer": "Portfolio Transformer",
+    "masaat": "MASAAT",
+    "graph_attention_portfolio": "graph-attention portfolio",
+    "adaptive_lasso": "adaptive LASSO",
+    "elastic_net": "elastic net",
+    "local_lead_lag": "local lead-lag",
+    "itransformer": "iTransformer",
+    "patchtst": "PatchTST",
 }
 """Families whose name in the table says more than their own."""
 
@@ -60,7 +67,7 @@ def _variants() -> dict[str, tuple[str, dict]]:
 
 def _families() -> dict[str, tuple[str, dict]]:
     return {
-        _TITLES.get(name, name): (name, {"labels": _HOUR} if family.gives_weights else {})
+        _TITLES.get(name, name): (name, _NEXT_BAR if family.gives_weights else {})
         for name, family in FAMILIES.items()
         if name != "attention"
     }
@@ -180,7 +187,9 @@ def _cell(trials: list[PlantedTrial]) -> str:
         return ""
     ics = [trial.ic for trial in trials]
     cell = f"{np.nanmean(ics):.3f}" if np.isfinite(ics).any() else "-"
-    if len(trials) > 1:
+    if all(trial.constant for trial in trials):
+        cell = "0 (constant)"
+    elif len(trials) > 1:
         cell += f" ± {np.nanstd(ics):.3f}"
     edges = sum(trial.edges for trial in trials)
     if edges and trials[0].edges_found >= 0:

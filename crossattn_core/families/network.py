@@ -19,7 +19,7 @@ from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import fit_target_scaler, output_labels
 from crossattn_core.model.network import build_network
 from crossattn_core.panel.schemas import check_cut_off, check_windows
-from crossattn_core.panel.windows import Windows, fit_scaler
+from crossattn_core.panel.windows import Windows, bar_log_returns, fit_scaler
 from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.device import threads
 from crossattn_core.training.epochs import EpochReport
@@ -45,6 +45,10 @@ _PRESETS: dict[str, dict[str, str]] = {
         "head": "weights",
         "loss": "sharpe",
     },
+    "itransformer": {"cross_attention": "off", "own_branch": "itransformer"},
+    "patchtst": {"cross_attention": "off", "own_branch": "patchtst"},
+    "masaat": {"cross_attention": "off", "own_branch": "multi_agent", "head": "weights", "loss": "sharpe"},
+    "graph_attention_portfolio": {"cross_attention": "off", "own_branch": "graph_attention", "head": "weights", "loss": "sharpe"},
 }
 """Family -> the knobs of the model section, and the loss, that make a network one."""
 
@@ -93,6 +97,7 @@ def fit_network(
     if isinstance(request.warm_from, FittedNetwork) and request.warm_from.family == family:
         network.load_state_dict(request.warm_from.network.state_dict())
         epochs = training.warm_epochs
+    network.temporal.fit_graph(bar_log_returns(panel, first=first, last=split.train_end))
     with threads(training.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         history, output = train(network, examples, training, epochs=epochs, generator=generator, report=report)
