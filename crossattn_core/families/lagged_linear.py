@@ -18,8 +18,8 @@ from crossattn_core.families.targets import TargetScaler, fit_target_scaler, out
 
 __all__ = ["FittedLinear", "Solver", "fit_linear"]
 
-Solver = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-"""(R, E) regressors, (R, N, O) targets with NaN where there is none, (R,) weights -> (E, N, O) coefficients."""
+Solver = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], TargetScaler], NDArray[np.float64]]
+"""(R, E) regressors, (R, N, O) scaled targets, NaN where there is none, (R,) weights, the scaler -> (E, N, O) coefficients."""
 
 
 class FittedLinear(LaggedReturnModel):
@@ -71,6 +71,6 @@ def fit_linear(family: str, request: FitRequest, experiment: Experiment, solver:
     target_scaler = fit_target_scaler(panel, known_TNO, row_R)
     target_RNO = target_scaler.scaled(panel, known_TNO)[row_R].astype(np.float64)
     design_RE = lagged_design(scaled_returns(panel, deviation_N), row_R, settings.ridge_lags)
-    weight_ENO = solver(design_RE, target_RNO, weight_T[row_R])
+    weight_ENO = solver(design_RE, target_RNO, weight_T[row_R], target_scaler)
     manifest = {**stamp(family, experiment, knobs), **request.record(row_R)}
     return FittedLinear(weight_ENO, deviation_N, target_scaler, experiment, manifest)

@@ -5,25 +5,28 @@
     elastic_net      H. Zou, T. Hastie (2005): the LASSO with a ridge term; of regressors that move together it keeps all
 
 On the regressors and rows of ridge_var. Strength is chosen for each asset and output by the extended BIC on the training rows
-(see least_angle.py), so nothing is held out.
+(see least_angle.py), so nothing is held out. A horizon's coefficients are those that the next bar's imply for its bars, and
+what a second fit finds in the rest: a lead that the next bar shows plainly is lost in the noise of a day.
 
-Axes: R rows, N assets, O outputs (the next bar, then each horizon), E regressors, U rows that an output misses.
+Axes: R rows, N assets, O outputs (the next bar, then each horizon), L lags, E = L * N regressors, U rows that an output misses.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.experiment import Experiment
+from crossattn_core.experiment import Experiment, LabelSettings
 from crossattn_core.families.fitted import Family, FitRequest
 from crossattn_core.families.lagged_linear import FittedLinear, fit_linear
 from crossattn_core.families.least_angle import lasso_by_criterion
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.ridge import ridge_weights
+from crossattn_core.families.targets import TargetScaler
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["fit_adaptive_lasso", "fit_elastic_net", "sparse_weights"]
+__all__ = ["fit_adaptive_lasso", "fit_elastic_net", "implied_weights", "sparse_weights"]
 
 LASSO_KNOBS = ("baselines.ridge_lags", "baselines.ridge_penalty", "baselines.lasso_power")
 NET_KNOBS = ("baselines.ridge_lags", "baselines.elastic_net_ridge")
@@ -35,13 +38,11 @@ def fit_adaptive_lasso(
     """Fit on every row whose label is known at the cut-off."""
     settings = experiment.baselines
 
-    def solve(
-        design_RE: NDArray[np.float64], target_RNO: NDArray[np.float64], weight_R: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        size_ENO = np.abs(ridge_weights(design_RE, target_RNO, weight_R, settings.ridge_penalty))
-        return sparse_weights(design_RE, target_RNO, weight_R, size_ENO=size_ENO, power=settings.lasso_power)
+    def solve(x_RE: NDArray[np.float64], y_RNO: NDArray[np.float64], weight_R: NDArray[np.float64]) -> NDArray[np.float64]:
+        size_ENO = np.abs(ridge_weights(x_RE, y_RNO, weight_R, settings.ridge_penalty))
+        return sparse_weights(x_RE, y_RNO, weight_R, size_ENO=size_ENO, power=settings.lasso_power)
 
-    return fit_linear(family, request, experiment, solve, LASSO_KNOBS)
+    return fit_linear(family, request, experiment, partial(_next_bar_first, solve, experiment.labels), LASSO_KNOBS)
 
 
 def fit_elastic_net(
@@ -49,7 +50,41 @@ def fit_elastic_net(
 ) -> FittedLinear:
     """Fit on every row whose label is known at the cut-off."""
     ridge = experiment.baselines.elastic_net_ridge
-    return fit_linear(family, request, experiment, lambda *rows: sparse_weights(*rows, ridge=ridge), NET_KNOBS)
+    solver = partial(_next_bar_first, partial(sparse_weights, ridge=ridge), experiment.labels)
+    return fit_linear(family, request, experiment, solver, NET_KNOBS)
+
+
+def implied_weights(next_bar_EN: NDArray[np.float64], earliest: int, latest: int) -> NDArray[np.float64]:
+    """(E, N) coefficients of the sum of the returns ``earliest`` .. ``latest`` bars ahead (1 is the next bar), given the next
+    bar's: what was ``l`` bars ago when the next bar came is ``l + s - 1`` bars ago when the one ``s`` ahead does.
+
+    >>> implied_weights(np.array([[1.0], [10.0], [100.0]]), 2, 3)[:, 0].tolist()  # one asset, three lags
+    [110.0, 100.0, 0.0]
+    """
+    assets = next_bar_EN.shape[1]
+    by_lag_LMN = next_bar_EN.reshape(-1, assets, assets)
+    lags = len(by_lag_LMN)
+    summed_LMN = np.concatenate([np.zeros_like(by_lag_LMN[:1]), np.cumsum(by_lag_LMN, axis=0)])
+    start_L = np.minimum(np.arange(lags) + earliest - 1, lags)
+    stop_L = np.minimum(np.arange(lags) + latest, lags)
+    return (summed_LMN[stop_L] - summed_LMN[start_L]).reshape(next_bar_EN.shape)
+
+
+def _next_bar_first(
+    solve: Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    labels: LabelSettings,
+    x_RE: NDArray[np.float64],
+    y_RNO: NDArray[np.float64],
+    weight_R: NDArray[np.float64],
+    target_scaler: TargetScaler,
+) -> NDArray[np.float64]:
+    """(E, N, O) the next bar's coefficients, then each horizon's: those implied by them, and what ``solve`` finds in the rest."""
+    next_bar_ENO = solve(x_RE, y_RNO[:, :, :1], weight_R)
+    per_unit_NO = target_scaler.deviation_NO[:, :1].astype(np.float64) / target_scaler.deviation_NO
+    spans = [(labels.execution_lag + 1, labels.execution_lag + horizon) for horizon in labels.horizons]
+    implied_ENO = np.stack([implied_weights(next_bar_ENO[..., 0], *span) for span in spans], axis=-1) * per_unit_NO[:, 1:]
+    rest_RNO = y_RNO[:, :, 1:] - np.einsum("re,eno->rno", x_RE, implied_ENO, optimize=True)
+    return np.concatenate([next_bar_ENO, implied_ENO + solve(x_RE, rest_RNO, weight_R)], axis=-1)
 
 
 def sparse_weights(

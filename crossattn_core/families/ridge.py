@@ -4,7 +4,6 @@ Axes: T bars, R rows, N assets, O outputs (the next bar, then each horizon), E r
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,8 @@ KNOBS = ("baselines.ridge_lags", "baselines.ridge_penalty")
 
 def fit_ridge(family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]) -> FittedLinear:
     """Fit on every row whose label is known at the cut-off; nothing is chosen, so nothing is held out."""
-    return fit_linear(family, request, experiment, partial(ridge_weights, penalty=experiment.baselines.ridge_penalty), KNOBS)
+    penalty = experiment.baselines.ridge_penalty
+    return fit_linear(family, request, experiment, lambda x, y, weight, _: ridge_weights(x, y, weight, penalty), KNOBS)
 
 
 def ridge_weights(

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from benchmarks.planted.markets import planted_suite_market
+from benchmarks.planted.markets import PlantedEdge, planted_experiment, planted_market, planted_suite_market
 from benchmarks.planted.trial import run_trial
+from crossattn_core.families.fitted import FitRequest
+from crossattn_core.families.lagged_linear import FittedLinear
 from crossattn_core.families.lasso import sparse_weights
 from crossattn_core.families.least_angle import lasso_by_criterion, lasso_path
+from crossattn_core.families.registry import fit_model
 
 
 def sums_of(rng: np.random.Generator, rows: int = 300, regressors: int = 12) -> tuple[np.ndarray, ...]:
@@ -100,3 +103,18 @@ def test_sparse_leads_are_found_better_than_by_ridge_and_none_are_invented(famil
     assert ours.named_falsely == 0
     silent = run_trial(family, planted_suite_market("null", 0), 0)
     assert (silent.ic, silent.constant, silent.named) == (0.0, True, 0)
+
+
+def test_a_horizons_coefficients_are_those_that_the_next_bars_imply() -> None:
+    panel = planted_market(4000, edges=(PlantedEdge(0, 1, 9), PlantedEdge(2, 3, 12)), seed=4)
+    experiment = planted_experiment(panel, {"labels": {"horizons": [1, 6], "trade_horizon": 6}})
+    model = fit_model("adaptive_lasso", FitRequest(panel, 3900, np.ones(4000, np.float32), 0), experiment)
+    assert isinstance(model, FittedLinear)
+    by_lag_LMNO = model.weight_ENO.reshape(24, 6, 6, 3)
+    for leader, follower, lag in ((0, 1, 9), (2, 3, 12)):
+        assert np.flatnonzero(by_lag_LMNO[:, leader, follower, 0]).tolist() == [lag - 1]
+        # Filled a bar later, six bars are bars 2 .. 7 ahead: what the leader did lag - 7 .. lag - 2 bars ago.
+        found_L = by_lag_LMNO[:, leader, follower, 2]
+        assert set(range(lag - 7, lag - 1)) <= set(np.flatnonzero(found_L))
+        unit = model.target_scaler.deviation_NO[follower]
+        np.testing.assert_allclose(found_L[lag - 2], by_lag_LMNO[lag - 1, leader, follower, 0] * unit[0] / unit[2], rtol=1e-5)
