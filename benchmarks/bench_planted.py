@@ -26,7 +26,7 @@ from crossattn_core.experiment import ModelSettings
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.model.attention.base import ATTENTION
 
-_NEXT_BAR = {"labels": {"horizons": [1], "trade_horizon": 1}, "training": {"turnover_cost_bps": 0.0}}
+NEXT_BAR = {"labels": {"horizons": [1], "trade_horizon": 1}, "training": {"turnover_cost_bps": 0.0}}
 """Families that give weights are trained to earn the very bar that the others forecast, filled at its open and free of costs:
 at 10 bps a lead of 5% an hour costs more to follow than it is worth, and the best Sharpe ratio is had by holding still."""
 
@@ -67,7 +67,7 @@ def _variants() -> dict[str, tuple[str, dict]]:
 
 def _families() -> dict[str, tuple[str, dict]]:
     return {
-        _TITLES.get(name, name): (name, _NEXT_BAR if family.gives_weights else {})
+        _TITLES.get(name, name): (name, NEXT_BAR if family.gives_weights else {})
         for name, family in FAMILIES.items()
         if name != "attention"
     }
@@ -159,7 +159,7 @@ def main() -> None:
         for column in arguments.markets:
             found = [trials.found(model, column, seed) for seed in range(seeds[model]) if trials.has(model, column, seed)]
             spent += [cost for _, cost in found]
-            cells.append(_cell([trial for trial, _ in found]))
+            cells.append(table_cell([trial for trial, _ in found]))
         seconds += sum(spent)
         lines.append(f"| {model} | " + " | ".join(cells) + f" | {f'{np.mean(spent):.1f}' if spent else ''} |")
     text = _LEGEND + "\n".join(lines) + "\n"
@@ -182,7 +182,8 @@ walk-forward weighs them; in every other column they weigh the same.
 """
 
 
-def _cell(trials: list[PlantedTrial]) -> str:
+def table_cell(trials: list[PlantedTrial]) -> str:
+    """What one model found on one market, of all seeds."""
     if not trials:
         return ""
     ics = [trial.ic for trial in trials]

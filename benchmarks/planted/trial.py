@@ -21,7 +21,7 @@ from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.walk_forward.drift import row_weights
 
-__all__ = ["PlantedTrial", "run_trial", "walk_forward_weights"]
+__all__ = ["PlantedTrial", "at_next_open", "run_trial", "walk_forward_weights"]
 
 _SHIFTS = 400
 """Circular shifts behind each p-value."""
@@ -95,7 +95,8 @@ def run_trial(
             strongest = [(edge.leader, int(pairs_NML[edge.follower, edge.leader].argmax())) for edge in market.edges]
         pairs = [(int(source), int(lag) + 1, edge) for (source, lag), edge in zip(strongest, market.edges, strict=True)]
         reads = pairs_NML.any(axis=(1, 2))
-        edges_found = sum(source == edge.leader and lag == edge.lag and reads[edge.follower] for source, lag, edge in pairs)
+        right = [source == edge.leader and lag == edge.lag for source, lag, edge in pairs]
+        edges_found = sum(found and bool(reads[edge.follower]) for found, edge in zip(right, market.edges, strict=True))
         lag_errors = [abs(lag - edge.lag) for _, lag, edge in pairs]
     named = _named(model, market, row_R, forecast_RN, outcome_RN, pairs_NML)
     planted = {(edge.leader, edge.follower) for edge in market.edges}
@@ -109,7 +110,7 @@ def run_trial(
         float(np.mean(lag_errors)) if lag_errors else float("nan"),
         len(named),
         len(named - planted),
-        all(np.ptp(forecast_RN[:, n]) == 0 for n in tested),
+        all(bool(np.ptp(forecast_RN[:, n]) == 0) for n in tested),
     )
 
 
@@ -123,7 +124,9 @@ def walk_forward_weights(panel: Panel, cut_off: int, experiment: Experiment) -> 
 
 def at_next_open(panel: Panel) -> Panel:
     """The panel traded at the open of each bar, which is the close before: weights earn the very bar that forecasts are of."""
-    open_TN = np.concatenate([panel.trade_price_TN[:1], panel.mark_price_TN[:-1]])
+    close_before_TN = np.concatenate([panel.trade_price_TN[:1], panel.mark_price_TN[:-1]])
+    # An asset's first bar has no close before.
+    open_TN = np.where(np.isfinite(close_before_TN), close_before_TN, panel.trade_price_TN)
     return replace(panel, trade_price_TN=np.where(np.isfinite(panel.trade_price_TN), open_TN, np.nan))
 
 
