@@ -36,6 +36,10 @@ class FittedLinear(LaggedReturnModel):
         self.weight_ENO = weight_ENO
         super().__init__(deviation_N, target_scaler, experiment, manifest)
 
+    @property
+    def found_nothing(self) -> bool:
+        return not self.weight_ENO.any()
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"weight_ENO": self.weight_ENO, **super().arrays()}
 

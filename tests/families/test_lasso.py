@@ -10,6 +10,7 @@ from crossattn_core.families.lagged_linear import FittedLinear
 from crossattn_core.families.lasso import sparse_weights
 from crossattn_core.families.least_angle import lasso_by_criterion, lasso_path
 from crossattn_core.families.registry import fit_model
+from crossattn_core.walk_forward.health import check_health
 
 
 def sums_of(rng: np.random.Generator, rows: int = 300, regressors: int = 12) -> tuple[np.ndarray, ...]:
@@ -118,3 +119,12 @@ def test_a_horizons_coefficients_are_those_that_the_next_bars_imply() -> None:
         assert set(range(lag - 7, lag - 1)) <= set(np.flatnonzero(found_L))
         unit = model.target_scaler.deviation_NO[follower]
         np.testing.assert_allclose(found_L[lag - 2], by_lag_LMNO[lag - 1, leader, follower, 0] * unit[0] / unit[2], rtol=1e-5)
+
+
+def test_a_model_that_chose_no_lead_forecasts_0_and_may_serve() -> None:
+    panel = planted_market(900, edges=(), seed=2)
+    experiment = planted_experiment(panel)
+    model = fit_model("adaptive_lasso", FitRequest(panel, 800, np.ones(900, np.float32), 0), experiment)
+    assert model.found_nothing
+    assert not model.forecast(panel, np.arange(790, 820)).any()
+    assert check_health(model, panel, 800).healthy
