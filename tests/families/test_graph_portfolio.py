@@ -12,7 +12,7 @@ from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.model.encoders.graph_attention import GraphAttention
 from crossattn_core.panel.panel import Panel
 
-BARS, CUT_OFF = 1200, 1000
+BARS, CUT_OFF = 700, 600
 SMALL = {
     "model": {"lookback": 24, "patch": 8, "max_lag": 8, "width": 16, "heads": 4, "layers": 1},
     "training": {"epochs": 1, "minimum_batches": 1, "batch_size": 64, "contiguous_rows": 8, "validation_share": 0.2},
@@ -41,8 +41,8 @@ def test_bars_after_the_training_rows_change_no_neighbour_and_bars_among_them_do
     model = fitted(panel)
     move_TN = np.exp(0.03 * np.random.default_rng(0).standard_normal((BARS, 10)).cumsum(axis=0))
     later_TN, within_TN = panel.mark_price_TN.copy(), panel.mark_price_TN.copy()
-    later_TN[790:] *= move_TN[790:]
-    within_TN[:790] *= move_TN[:790]
+    later_TN[470:] *= move_TN[470:]
+    within_TN[:470] *= move_TN[:470]
     np.testing.assert_array_equal(graph_of(fitted(with_prices(panel, later_TN))), graph_of(model))
     assert not np.array_equal(graph_of(fitted(with_prices(panel, within_TN))), graph_of(model))
 
