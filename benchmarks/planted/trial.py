@@ -4,7 +4,7 @@ Axes: R held-out rows, N assets, M sources, L lags.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from benchmarks.planted.markets import PlantedMarket, planted_experiment
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
-from crossattn_core.families.registry import fit_model
+from crossattn_core.families.local_lead_lag import FittedLocalLeads
+from crossattn_core.families.registry import FAMILIES, fit_model
 from crossattn_core.panel.labels import compute_labels, next_bar_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.regimes.daily import daily_regimes
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.walk_forward.drift import row_weights
 
-__all__ = ["PlantedTrial", "run_trial", "walk_forward_weights"]
+__all__ = ["PlantedTrial", "at_next_open", "run_trial", "walk_forward_weights"]
 
 _SHIFTS = 400
 """Circular shifts behind each p-value."""
@@ -37,8 +38,8 @@ class PlantedTrial:
     family: str
     seed: int
     ic: float
-    """Time-series IC of the next bar on held-out rows, averaged over the followers (all assets where none is planted); of
-    weights and the return over the trade horizon, for a family that gives weights."""
+    """Time-series IC of the next bar on held-out rows, averaged over the followers (all assets where none is planted), 0 for a
+    forecast that is constant; of weights and the return over the trade horizon, for a family that gives weights."""
     edges: int
     edges_found: int
     """Edges whose leader and lag are the strongest pair of their follower; -1 for a family that points at no pair."""
@@ -48,6 +49,8 @@ class PlantedTrial:
     """Leaders that pass the gate."""
     named_falsely: int
     """Of these, pairs (leader, follower) that were not planted."""
+    constant: bool = False
+    """Whether the forecast never moves, on any asset tested."""
 
 
 def run_trial(
@@ -67,7 +70,7 @@ def run_trial(
         label: name in the table, where it is not the family's.
         weigh_rows: weigh training rows by age and regime as the walk-forward does; off: all alike.
     """
-    panel = market.panel
+    panel = at_next_open(market.panel) if FAMILIES.get(family).gives_weights else market.panel
     experiment = planted_experiment(panel, overrides)
     cut_off = int(len(panel.as_of_T) * train_share)
     weight_T = walk_forward_weights(panel, cut_off, experiment) if weigh_rows else np.ones(len(panel.as_of_T), dtype=np.float32)
@@ -77,12 +80,12 @@ def run_trial(
     forecast_RN = model.forecast_next_bar(panel, row_R)
     weight_RN = model.weights(panel, row_R)
     if weight_RN is not None:
-        # Weights are compared with the return that they were trained to earn, which starts at the fill.
+        # Weights are compared with the return that they were trained to earn.
         labels = experiment.labels
         forecast_RN = weight_RN
         outcome_RN = compute_labels(panel, labels).value_TNH[row_R, :, labels.horizons.index(labels.trade_horizon)]
     tested = sorted({edge.follower for edge in market.edges}) or list(range(len(panel.asset_ids)))
-    ic = float(np.mean([_correlation(forecast_RN[:, n], outcome_RN[:, n]) for n in tested]))
+    ic = float(np.mean([_ic(forecast_RN[:, n], outcome_RN[:, n]) for n in tested]))
     pairs_NML = _pairs(model, experiment, market, row_R)
     edges_found, lag_errors = -1, [float("nan")]
     if pairs_NML is not None:
@@ -91,7 +94,9 @@ def run_trial(
             # A follower of two leaders: the edge counts when its pair is the strongest of its own leader.
             strongest = [(edge.leader, int(pairs_NML[edge.follower, edge.leader].argmax())) for edge in market.edges]
         pairs = [(int(source), int(lag) + 1, edge) for (source, lag), edge in zip(strongest, market.edges, strict=True)]
-        edges_found = sum(source == edge.leader and lag == edge.lag for source, lag, edge in pairs)
+        reads = pairs_NML.any(axis=(1, 2))
+        right = [source == edge.leader and lag == edge.lag for source, lag, edge in pairs]
+        edges_found = sum(found and bool(reads[edge.follower]) for found, edge in zip(right, market.edges, strict=True))
         lag_errors = [abs(lag - edge.lag) for _, lag, edge in pairs]
     named = _named(model, market, row_R, forecast_RN, outcome_RN, pairs_NML)
     planted = {(edge.leader, edge.follower) for edge in market.edges}
@@ -105,6 +110,7 @@ def run_trial(
         float(np.mean(lag_errors)) if lag_errors else float("nan"),
         len(named),
         len(named - planted),
+        all(bool(np.ptp(forecast_RN[:, n]) == 0) for n in tested),
     )
 
 
@@ -116,17 +122,31 @@ def walk_forward_weights(panel: Panel, cut_off: int, experiment: Experiment) -> 
     return row_weights(cut_off + 1, regimes.regime_D, newest, experiment.retrain, bars_per_day=panel.grid.bars_per_day)
 
 
+def at_next_open(panel: Panel) -> Panel:
+    """The panel traded at the open of each bar, which is the close before: weights earn the very bar that forecasts are of."""
+    close_before_TN = np.concatenate([panel.trade_price_TN[:1], panel.mark_price_TN[:-1]])
+    # An asset's first bar has no close before.
+    open_TN = np.where(np.isfinite(close_before_TN), close_before_TN, panel.trade_price_TN)
+    return replace(panel, trade_price_TN=np.where(np.isfinite(panel.trade_price_TN), open_TN, np.nan))
+
+
 def _pairs(
     model: FittedModel, experiment: Experiment, market: PlantedMarket, row_R: NDArray[np.int64]
 ) -> NDArray[np.floating] | None:
-    """(N, M, L) strength of each (target, source, lag): mean attention, or the size of ridge's coefficients."""
+    """(N, M, L) strength of each (target, source, lag): mean attention, the size of linear coefficients, or of local leads."""
     weights: AttentionWeights | None = model.attention(market.panel, row_R[::24])
     if weights is not None:
         return weights.heads_serving("next_bar").mean(axis=1).mean(axis=0)
+    assets, lags = len(market.panel.asset_ids), experiment.baselines.ridge_lags
+    if isinstance(model, FittedLocalLeads):
+        strength_NML = np.zeros((assets, assets, lags))
+        for row in row_R[::24].tolist():
+            leads = model.leads_at(market.panel, row)
+            strength_NML[np.arange(assets)[:, None], leads.source_NK, leads.lag_NK - 1] += np.abs(leads.correlation_NK)
+        return strength_NML
     coefficient_ENO = getattr(model, "weight_ENO", None)
     if coefficient_ENO is None:
         return None
-    assets, lags = len(market.panel.asset_ids), experiment.baselines.ridge_lags
     size_NML = np.abs(coefficient_ENO[:, :, 0]).reshape(lags, assets, assets).transpose(2, 1, 0).copy()
     size_NML[np.arange(assets), np.arange(assets)] = 0.0
     return size_NML
@@ -145,7 +165,8 @@ def _named(
     if pairs_NML is None:
         return set()
     alone_RN = model.forecast_without_others(market.panel, row_R)
-    part_RN = forecast_RN - alone_RN if alone_RN is not None else forecast_RN
+    # Weights have no forecast without the others to be taken off.
+    part_RN = forecast_RN - alone_RN if alone_RN is not None and np.isfinite(alone_RN).any() else forecast_RN
     assets = part_RN.shape[1]
     rng = np.random.default_rng(0)
     shift_K = rng.integers(48, len(row_R) - 48, size=_SHIFTS)
@@ -161,6 +182,11 @@ def _named(
         if share_NM[n, leader] >= _FAIR_MULTIPLE / max(assets - 1, 1):
             named.add((leader, int(n)))
     return named
+
+
+def _ic(forecast_R: NDArray[np.floating], outcome_R: NDArray[np.floating]) -> float:
+    """A forecast that never moves says nothing: its IC is 0."""
+    return 0.0 if np.ptp(forecast_R) == 0 else _correlation(forecast_R, outcome_R)
 
 
 def _correlation(a_R: NDArray[np.floating], b_R: NDArray[np.floating]) -> float:

@@ -26,6 +26,14 @@ class BaselineSettings(Section):
     ridge_lags: int = Field(default=24, ge=1, le=336)
     ridge_penalty: float = Field(default=100.0, gt=0)
     """L2 penalty on standardised lagged returns."""
+    lasso_power: float = Field(default=1.0, gt=0, le=4)
+    """adaptive_lasso: power of a ridge coefficient's size that its penalty is divided by."""
+    elastic_net_ridge: float = Field(default=0.1, gt=0, le=10)
+    """elastic_net: the ridge term, as a share of a regressor's own sum of squares."""
+    lead_window_bars: int = Field(default=720, ge=24, le=100_000)
+    """local_lead_lag: bars behind each day's lagged correlations."""
+    leaders: int = Field(default=2, ge=1, le=64)
+    """local_lead_lag: leaders of an asset."""
     characteristic_bars: tuple[Annotated[int, Field(ge=1, le=5000)], ...] = Field(default=(1, 6, 24, 72, 168, 720), min_length=2)
     """lightgbm_pooled: windows of past returns, bars, shortest first."""
     boosted_trees: int = Field(default=100, ge=1, le=10_000)

@@ -110,6 +110,11 @@ class FittedModel(ABC):
     def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """(R, N) log return of the very next bar, close to close: for lead-lag work, never traded."""
 
+    @property
+    def found_nothing(self) -> bool:
+        """Whether the fit chose to forecast 0: an answer, where another model that never moves is broken."""
+        return False
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that a checkpoint holds beside the manifest, by name."""
         return {}

@@ -184,4 +184,5 @@ def network_shape(experiment: Experiment) -> NetworkShape:
         len(output_names(experiment.labels)),
         tuple(sectors.index((asset.market, asset.sector)) for asset in assets),
         tuple(markets.index(asset.market) for asset in assets),
+        names.index("log_return") if "log_return" in (names := experiment.features.names) else None,
     )

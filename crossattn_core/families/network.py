@@ -18,11 +18,11 @@ from crossattn_core.families.fitted_network import FittedNetwork, forecast_parts
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import fit_target_scaler, output_labels
 from crossattn_core.model.attention.base import ATTENTION
-from crossattn_core.model.network import build_network, heads_by_output
+from crossattn_core.model.network import CrossAssetNetwork, build_network, heads_by_output
 from crossattn_core.panel.labels import Labels
 from crossattn_core.panel.schemas import check_cut_off, check_windows
 from crossattn_core.panel.splits import Split
-from crossattn_core.panel.windows import Windows, fit_scaler
+from crossattn_core.panel.windows import Windows, bar_log_returns, fit_scaler
 from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.device import Computing, threads
 from crossattn_core.training.epochs import EpochReport
@@ -34,23 +34,23 @@ __all__ = ["fit_network"]
 
 KNOBS = ("model", "training")
 
+_ALONE = {"architecture": "parallel", "cross_attention": "off"}
+_TRADED = {"head": "weights", "loss": "sharpe"}
 _PRESETS: dict[str, dict[str, str]] = {
     "attention": {},
     "direction_attention": {"head": "direction", "loss": "cross_entropy"},
-    "sharpe_attention": {"head": "weights", "loss": "sharpe"},
+    "sharpe_attention": _TRADED,
     "uniform_attention": {"cross_attention": "uniform"},
     "self_attention": {"cross_attention": "off"},
     "stacked_attention": {"architecture": "stacked", "own_branch": "attention"},
-    "lstm": {"architecture": "parallel", "cross_attention": "off", "own_branch": "lstm"},
-    "gru": {"architecture": "parallel", "cross_attention": "off", "own_branch": "gru"},
-    "dlinear": {"architecture": "parallel", "cross_attention": "off", "own_branch": "dlinear"},
-    "portfolio_transformer": {
-        "architecture": "parallel",
-        "cross_attention": "off",
-        "own_branch": "portfolio_transformer",
-        "head": "weights",
-        "loss": "sharpe",
-    },
+    "lstm": _ALONE | {"own_branch": "lstm"},
+    "gru": _ALONE | {"own_branch": "gru"},
+    "dlinear": _ALONE | {"own_branch": "dlinear"},
+    "itransformer": _ALONE | {"own_branch": "itransformer"},
+    "patchtst": _ALONE | {"own_branch": "patchtst"},
+    "portfolio_transformer": _ALONE | _TRADED | {"own_branch": "portfolio_transformer"},
+    "masaat": _ALONE | _TRADED | {"own_branch": "multi_agent"},
+    "graph_attention_portfolio": _ALONE | _TRADED | {"own_branch": "graph_attention"},
 }
 """Family -> the knobs of the model section, and the loss, that make a network one."""
 
@@ -75,7 +75,8 @@ def fit_network(
     scaler = fit_scaler(panel, first - model.lookback + 1, split.train_end)
     windows = Windows(panel, scaler, lookback=model.lookback, max_age_hours=experiment.features.max_age_hours, first=first)
     share_ONLM = None
-    if training.screening and ATTENTION.get(model.cross_attention).starts_from_pairs:
+    is_stacked = model.architecture == "stacked"
+    if training.screening and not is_stacked and ATTENTION.get(model.cross_attention).starts_from_pairs:
         with threads(training.threads):
             labels, split, share_ONLM = _screened(request, labels, split, windows, experiment)
     train_known_TNO = labels.known_at(split.train_end)
@@ -113,6 +114,8 @@ def fit_network(
         serves_OH = heads_by_output(len(share_ONLM), model.heads)
         share_HNLM = torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM)
         network.cross.start_from(share_HNLM, learned=warm is not None)
+    if isinstance(network, CrossAssetNetwork):
+        network.temporal.fit_graph(bar_log_returns(panel, first=first, last=split.train_end))
     computing = Computing.of(training, shape.assets)
     with threads(training.threads), computing.seeded(request.seed):
         history, output = train(network, examples, training, epochs=epochs, generator=generator, report=report)

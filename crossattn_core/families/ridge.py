@@ -3,74 +3,26 @@
 Axes: T bars, R rows, N assets, O outputs (the next bar, then each horizon), E regressors.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.checkpoint import stamp
 from crossattn_core.families.fitted import Family, FitRequest
-from crossattn_core.families.lagged_returns import LaggedReturnModel, lagged_design, return_deviation, scaled_returns
+from crossattn_core.families.lagged_linear import FittedLinear, fit_linear
 from crossattn_core.families.registry import FAMILIES
-from crossattn_core.families.targets import TargetScaler, fit_target_scaler, output_labels
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["FittedRidge", "fit_ridge", "ridge_weights"]
+__all__ = ["fit_ridge", "ridge_weights"]
 
 KNOBS = ("baselines.ridge_lags", "baselines.ridge_penalty")
 
 
-class FittedRidge(LaggedReturnModel):
-    """Coefficients on standardised lagged returns."""
-
-    def __init__(
-        self,
-        weight_ENO: NDArray[np.float64],
-        deviation_N: NDArray[np.float64],
-        target_scaler: TargetScaler,
-        experiment: Experiment,
-        manifest: dict[str, Any],
-    ) -> None:
-        self.weight_ENO = weight_ENO
-        super().__init__(deviation_N, target_scaler, experiment, manifest)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        return {"weight_ENO": self.weight_ENO, **super().arrays()}
-
-    @classmethod
-    def from_checkpoint(
-        cls, arrays: Mapping[str, NDArray[Any]], manifest: dict[str, Any], experiment: Experiment
-    ) -> "FittedRidge":
-        """Rebuild from what ``save`` wrote."""
-        return cls(arrays["weight_ENO"], arrays["deviation_N"], TargetScaler.from_arrays(arrays), experiment, manifest)
-
-    def scaled_outputs(self, design_RE: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.einsum("re,eno->rno", design_RE, self.weight_ENO)
-
-
-def fit_ridge(family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]) -> FittedRidge:
+def fit_ridge(family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]) -> FittedLinear:
     """Fit on every row whose label is known at the cut-off; nothing is chosen, so nothing is held out."""
-    settings = experiment.baselines
-    panel = request.known_panel
-    known_TNO = output_labels(panel, experiment.labels).known_at(request.cut_off)
-    weight_T = np.asarray(request.row_weight_T[: request.cut_off + 1], dtype=np.float64)
-    row_R = np.flatnonzero(np.isfinite(known_TNO).any(axis=(1, 2)) & (weight_T > 0))
-    row_R = row_R[row_R >= settings.ridge_lags]
-    if not len(row_R):
-        raise TrainingError(
-            f"{family}: no row with weight and a known label between rows {settings.ridge_lags} and {request.cut_off}; "
-            "give the model more history"
-        )
-    deviation_N = return_deviation(panel)
-    target_scaler = fit_target_scaler(panel, known_TNO, row_R)
-    target_RNO = target_scaler.scaled(panel, known_TNO)[row_R].astype(np.float64)
-    design_RE = lagged_design(scaled_returns(panel, deviation_N), row_R, settings.ridge_lags)
-    weight_ENO = ridge_weights(design_RE, target_RNO, weight_T[row_R], settings.ridge_penalty)
-    manifest = {**stamp(family, experiment, KNOBS), **request.record(row_R)}
-    return FittedRidge(weight_ENO, deviation_N, target_scaler, experiment, manifest)
+    penalty = experiment.baselines.ridge_penalty
+    return fit_linear(family, request, experiment, lambda x, y, weight, _: ridge_weights(x, y, weight, penalty), KNOBS)
 
 
 def ridge_weights(
@@ -105,4 +57,4 @@ def ridge_weights(
     return solved_ENO
 
 
-FAMILIES.add("ridge_var", Family(fit_ridge, FittedRidge.from_checkpoint, KNOBS))
+FAMILIES.add("ridge_var", Family(fit_ridge, FittedLinear.from_checkpoint, KNOBS))

@@ -19,6 +19,8 @@ class NetworkShape:
     """Sector of each asset, as small integers, each in one market; hierarchical attention needs them."""
     markets: tuple[int, ...] = ()
     """Market of each asset, likewise."""
+    return_channel: int | None = 0
+    """Channel that holds a bar's log return, where there is one."""
 
 
 def by_head(value_BXD: Tensor, heads: int) -> Tensor:

@@ -31,7 +31,8 @@ def check_health(
     """Check ``model`` on the newest rows that it was allowed to know.
 
     Unhealthy: newest features too far from the rows that it was fitted on, a validation loss or a forecast that is not finite,
-    nothing forecast at all, forecasts that never move, or attention on a single source and lag for every target.
+    nothing forecast at all, forecasts that never move where the fit did not choose to forecast nothing, or attention on a single
+    source and lag for every target.
 
     Args:
         drift: population-stability index of the newest features against the training rows; NaN where nothing can be compared.
@@ -51,7 +52,8 @@ def check_health(
     known_RN = np.isfinite(forecast_RNH).all(axis=-1)
     if not known_RN.any():
         return Health(False, f"no asset has a forecast in the newest {len(rows)} rows")
-    if len(rows) > 1 and float(np.nanmax(np.nanstd(forecast_RNH[:, known_RN.any(axis=0)], axis=0))) == 0.0:
+    largest_move = float(np.nanmax(np.nanstd(forecast_RNH[:, known_RN.any(axis=0)], axis=0)))
+    if len(rows) > 1 and largest_move == 0.0 and not model.found_nothing:
         return Health(False, f"forecasts of the newest {len(rows)} rows never move")
     attention = model.attention(panel, rows[-24:])
     if attention is not None:

@@ -1,8 +1,12 @@
 """The quick cut of the planted suite: known leads are found, none are invented, a leak is seen at once."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
+from benchmarks.bench_planted import NEXT_BAR, table_cell
 from benchmarks.planted.markets import (
     LEADS_OF_ONE,
     MARKETS,
@@ -11,7 +15,8 @@ from benchmarks.planted.markets import (
     planted_market,
     planted_suite_market,
 )
-from benchmarks.planted.trial import run_trial, walk_forward_weights
+from benchmarks.planted.trial import PlantedTrial, at_next_open, run_trial, walk_forward_weights
+from crossattn_core.panel.labels import compute_labels, next_bar_labels
 from crossattn_core.panel.windows import bar_log_returns
 
 BARS = 5000
@@ -58,6 +63,37 @@ def test_nobody_is_named_where_nobody_leads() -> None:
     trial = run_trial("attention", planted_suite_market("null", 1, bars=BARS // 2), 0, QUICK)
     assert trial.named == 0
     assert abs(trial.ic) < 0.06
+
+
+@pytest.mark.parametrize("name", ["null", "leaked label"])
+def test_trees_have_an_ic_where_they_have_nothing_to_grow_on(name: str) -> None:
+    trial = run_trial("lightgbm", planted_suite_market(name, 1, bars=2000), 0, {"baselines": {"boosted_trees": 20}})
+    assert abs(trial.ic) < 0.1
+    assert table_cell([trial]) != "-"
+
+
+def test_a_forecast_that_never_moves_has_an_ic_of_0_and_finds_no_edge() -> None:
+    silent = run_trial("adaptive_lasso", planted_suite_market("squared 1%", 1, bars=1000), 0)
+    assert (silent.ic, silent.constant, silent.edges_found) == (0.0, True, 0)
+    assert table_cell([silent]) == "0 (constant); 0/4; 0 named, 0 false"
+    assert PlantedTrial(**json.loads(json.dumps(asdict(silent)))).edges_found == 0
+
+
+def test_weights_are_filled_at_the_open_of_the_bar_that_is_forecast() -> None:
+    market = planted_suite_market("sessions", 1, bars=400)
+    panel = at_next_open(market.panel)
+    labels = planted_experiment(panel, {"labels": {"horizons": [1], "trade_horizon": 1}}).labels
+    earned_TN, next_bar_TN = compute_labels(panel, labels).value_TNH[..., 0], next_bar_labels(market.panel).value_TNH[..., 0]
+    always_open = [0, 1, 2]
+    np.testing.assert_allclose(earned_TN[:-2, always_open], next_bar_TN[:-2, always_open], rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(np.isfinite(panel.trade_price_TN), np.isfinite(market.panel.trade_price_TN))
+
+
+@pytest.mark.slow
+def test_weights_trained_on_the_sharpe_ratio_find_leads_that_pay() -> None:
+    trial = run_trial("sharpe_attention", planted_suite_market("linear 5%", 1, bars=BARS), 0, QUICK | NEXT_BAR)
+    assert trial.ic >= 0.1
+    assert trial.edges_found >= 3
 
 
 def test_a_leaked_label_is_seen_at_once() -> None:

@@ -81,5 +81,6 @@ def test_a_family_from_outside_comes_back_from_the_store(tmp_path: Path) -> None
         again = load_model(folder, experiment)
     assert again.model_id == model.model_id
     np.testing.assert_array_equal(again.forecast(PANEL, np.arange(3)), model.forecast(PANEL, np.arange(3)))
-    with pytest.raises(CheckpointError, match=r"no model family is called 'constant'; did you mean .* Known: attention, "):
+    known = r"no model family is called 'constant'; did you mean .* Known: adaptive_lasso, attention, "
+    with pytest.raises(CheckpointError, match=known):
         load_model(folder, rolling_experiment())

@@ -14,7 +14,7 @@ from crossattn_core.walk_forward.store import read_plan
 from tests.small import run_line, small_experiment, write_market
 
 FAMILIES = REGISTRY.names()
-GIVES_WEIGHTS = ("sharpe_attention", "portfolio_transformer")
+GIVES_WEIGHTS = ("sharpe_attention", "portfolio_transformer", "masaat", "graph_attention_portfolio")
 
 
 def everything(folder: Path) -> Experiment:

@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_is_refused(panel: Panel, tmp_path) -> None:
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(panel: Panel) -> None:
-    with pytest.raises(ExperimentError, match=r"Known: attention, .*ridge_var"):
+    with pytest.raises(ExperimentError, match=r"Known: adaptive_lasso, attention, .*ridge_var"):
         fit_model("oracle", request_on(panel), planted_experiment(panel, SMALL))
 
 

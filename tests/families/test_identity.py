@@ -17,7 +17,9 @@ SMALL = {
     "training": {"epochs": 1, "minimum_batches": 1, "batch_size": 64, "contiguous_rows": 8},
     "baselines": {"ridge_lags": 6, "boosted_trees": 5},
 }
-ONE_OF_EACH_KIND = pytest.mark.parametrize("family", ["attention", "ridge_var", "lightgbm", "lightgbm_pooled"])
+ONE_OF_EACH_KIND = pytest.mark.parametrize(
+    "family", ["attention", "ridge_var", "adaptive_lasso", "local_lead_lag", "lightgbm", "lightgbm_pooled"]
+)
 
 
 def changed(experiment: Experiment, section: str, **knobs: object) -> Experiment:

@@ -5,6 +5,8 @@ Axes: B decision rows, N assets, L bars of a window, C channels of a bar, D widt
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
@@ -19,6 +21,10 @@ class Encoder(nn.Module, ABC):
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__()
+
+    def fit_graph(self, return_TN: NDArray[np.float64]) -> None:
+        """Take which assets are neighbours from the log returns of the training bars, before the weights are learnt; an encoder
+        without a graph takes nothing."""
 
     @abstractmethod
     def forward(self, bar_BNLC: Tensor) -> Tensor:
