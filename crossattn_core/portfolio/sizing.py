@@ -127,7 +127,7 @@ def size_forecasts(
     if experiment.costs.funding:
         carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, grid.bars(settings.carry_hours)) * labels.trade_horizon
     edge_DN = np.where(shrinkage_DN > 0, shrinkage_DN * forecast_DN - carry_DN, 0.0 * forecast_DN)
-    closed_DN = (shrinkage_DN == 0) & (settings.rule == "long_short")
+    closed_DN = (shrinkage_DN == 0) & (not long_only)
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN) & open_at_fill(past_panel, rows_D, experiment)
 
@@ -202,11 +202,11 @@ def no_trade_zone(
 def score_weights(
     edge_N: NDArray[np.float64], variance_N: NDArray[np.float64], settings: PortfolioSettings
 ) -> NDArray[np.float64]:
-    """(N,) unconstrained weights of ``softmax``, ``tanh`` or ``rank`` over the usable assets.
+    """(N,) unconstrained weights of ``softmax``, ``tanh`` or ``rank`` over the usable assets; an edge of exactly 0 is no view.
 
     softmax: long only, fully invested (up to 1), shares in proportion to exp(score / temperature).
-    tanh: tanh(score / temperature), scaled to the gross limit where it exceeds it, centred first if dollar-neutral.
-    rank: the best ``bucket_share`` of assets long, the worst short, equal sizes, at the gross limit.
+    tanh: tanh(score / temperature), scaled to the gross limit where it exceeds it, the views centred first if dollar-neutral.
+    rank: the best ``bucket_share`` of assets long, the worst short, equal sizes, at the gross limit where there are enough views.
     """
     assets = len(edge_N)
     if not assets:
@@ -217,15 +217,17 @@ def score_weights(
         return min(1.0, settings.gross) * power_N / power_N.sum()
     if settings.rule == "rank":
         bucket = max(1, int(settings.bucket_share * assets))
-        order = np.argsort(score_N, kind="stable")
+        view = np.flatnonzero(score_N)
+        order, filled = view[np.argsort(score_N[view], kind="stable")], min(bucket, len(view) // 2)
         weight_N = np.zeros(assets)
-        if assets >= 2 * bucket:
-            weight_N[order[-bucket:]] = settings.gross / (2 * bucket)
-            weight_N[order[:bucket]] = -settings.gross / (2 * bucket)
+        if filled and assets >= 2 * bucket:
+            weight_N[order[-filled:]] = settings.gross / (2 * bucket)
+            weight_N[order[:filled]] = -settings.gross / (2 * bucket)
         return weight_N
     weight_N = np.tanh(score_N / settings.temperature)
     if settings.dollar_neutral:
-        weight_N = weight_N - weight_N.mean()
+        view_N = score_N != 0
+        weight_N = np.where(view_N, weight_N - weight_N.sum() / max(int(view_N.sum()), 1), 0.0)
     return weight_N * min(1.0, settings.gross / max(float(np.abs(weight_N).sum()), 1e-300))
 
 

@@ -216,7 +216,7 @@ def test_softmax_is_long_only_and_fully_invested_when_everything_trades():
 
 def test_rank_buckets_are_equal_and_opposite():
     target_DN = weights("attention", story.experiment(rule="rank", no_trade_band=0.0)).target_DN
-    monday_N = target_DN[2]
+    monday_N = target_DN[2 + 7 * 8]
     assert (np.unique(np.round(monday_N[np.isfinite(monday_N)], 9)).tolist()) == [-0.166666667, 0.0, 0.166666667]
 
 
