@@ -5,7 +5,7 @@
 Three tables. Money: each seed's market through the line up to the forecasts, then every strategy beside the oracle, the true
 conditional mean under the same rule. Nothing to find: a year of ridge, refitted every 28 days, on null markets. Size: forecasts
 of a known IC over 20 assets, and how much of each is believed after so many days. Run again with the same ``--scratch``, no model
-is fitted anew. Writes benchmarks/results_money.md. Never tune on the demo's own seed.
+is fitted anew, whatever changed in the code. Writes benchmarks/results_money.md. Never tune on the demo's own seed.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from crossattn_core.portfolio.decisions import decide_all, decision_rows, target
 from crossattn_core.portfolio.target_weights import Targets
 from crossattn_core.walk_forward.predictions import as_forecasts
 from crossattn_core.walk_forward.store import read_predictions
+from crossattn_core.walk_forward.walk import walk
 
 HERE = Path(__file__).parent
 STRATEGIES = ("attention", "ridge_var", "oracle", "equal_weight")
@@ -59,9 +60,9 @@ def planted_simulations(seed: int, scratch: Path) -> dict[str, Simulation]:
             data_stages.build_table(line, name, first, last)
         data_stages.export_windows(line, first, last)
         model_stages.find_regimes(line)
-    for _ in model_stages.walk_forward(line, first, last):
-        pass
     panel = line.panel()
+    for _ in walk(line.home, experiment, panel, first, last):
+        pass
     predictions = read_predictions(line.home, first, last)
     targets = decide_all(panel, as_forecasts(predictions), predictions[predictions["kind"] == "weight"], experiment)
     market = market_of(panel, experiment.assets, experiment.costs, experiment.backtest)

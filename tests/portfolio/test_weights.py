@@ -121,6 +121,12 @@ def test_forecasts_that_turn_out_worthless_are_shrunk():
     assert not honest.shrinkage_DN[0].any(), "before anything is realised luck is as likely as skill"
 
 
+@pytest.mark.parametrize("rule", ["long_short", "tanh", "rank"])
+def test_no_rule_trades_forecasts_that_are_never_right(rule):
+    of = story.experiment(rule=rule)
+    assert not simulated(weights("attention", of, forecast=-FORECAST), of).turnover_T.any()
+
+
 def test_an_asset_that_is_forecast_well_is_shrunk_less_than_one_that_is_not():
     half_right_TN = FORECAST.copy()
     half_right_TN[:, 0], half_right_TN[:, 1] = 2 * FORECAST[:, 0], -2 * FORECAST[:, 1]
