@@ -220,7 +220,9 @@ FORECAST_KNOBS = (
 _TRADE = (
     "assets",
     "grid.bar",
+    "feed.kind",
     "feed.interval",
+    "feed.simulated",
     "features.max_age_hours",
     "portfolio",
     "baselines",

@@ -63,20 +63,26 @@ class PortfolioSettings(Section):
     """Largest |weight| of one asset."""
     no_trade_band: float = Field(default=0.02, ge=0, lt=1)
     """A weight change smaller than this is not traded."""
-    shrinkage: float = Field(default=0.5, gt=0, le=1)
-    """A forecast is multiplied by this before it is traded: weak forecasts take small positions."""
+    shrinkage: float = Field(default=1.0, gt=0, le=1)
+    """What forecasts with skill are worth of what they say, before any is realised: a slope, 1 where they are right in size."""
     risk_aversion: float = Field(default=5.0, gt=0)
     """Larger: smaller positions for the same forecast and risk."""
     volatility_hours: int = Field(default=720, ge=24)
     """Trailing hours of the risk estimate."""
     cost_multiple: float = Field(default=2.0, ge=0)
     """Opening must promise this multiple of its one-way cost over the trade horizon; 2 pays for in and out."""
-    shrinkage_confidence: float = Field(default=0.5, ge=0, le=3)
-    """Standard deviations of its own uncertainty that are taken off the shrinkage, so that luck counts for less."""
+    prior_skill: float = Field(default=0.5, gt=0, lt=1)
+    """Probability that a family's forecasts are worth anything, before any is realised."""
+    shrinkage_confidence: float = Field(default=0.5, ge=0, le=10)
+    """Odds for skill, by realised forecasts, up to which nothing is traded; a forecast is shrunk by this over the odds."""
+    skill_half_life_days: float = Field(default=180.0, gt=0)
+    """A realised forecast counts half as much at this age: skill comes and goes."""
     holding_horizons: float = Field(default=5.0, ge=1, le=100)
-    """A position without edge is closed when its risk over this many trade horizons outweighs the cost of closing."""
-    shrinkage_prior_sd: float = Field(default=0.35, ge=0, le=10)
-    """Standard deviation of the prior around 'shrinkage', which realised forecasts update; 0 keeps it fixed."""
+    """A position without edge is closed when its risk over this many trade horizons outweighs the cost of closing; one whose
+    forecasts have no skill is closed at once."""
+    shrinkage_prior_sd: float = Field(default=0.3, ge=0, le=10)
+    """Standard deviation of slopes around 'shrinkage', which realised forecasts move; 0: every forecast is multiplied by
+    'shrinkage', whatever is realised."""
     temperature: float = Field(default=0.2, gt=0, le=100)
     """softmax, tanh: scores are divided by this."""
     dollar_neutral: bool = False

@@ -19,7 +19,7 @@ from crossattn_core.portfolio.sizing import size_forecasts, size_weights
 from crossattn_core.portfolio.strategies.registry import BASELINES, is_baseline
 from crossattn_core.portfolio.target_weights import Targets
 
-__all__ = ["decide_all", "decision_rows", "target_weights", "traded_strategies"]
+__all__ = ["decide_all", "decision_rows", "short_forecast_array", "target_weights", "traded_strategies"]
 
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "us")
 
@@ -81,12 +81,24 @@ def decide_all(panel: Panel, forecasts: pd.DataFrame, model_weights: pd.DataFram
     rows_D = decision_rows(panel.as_of_T, experiment.portfolio, first=min(starts).to_datetime64())
     targets: dict[str, Targets] = {}
     for strategy in traded_strategies(experiment):
-        forecast_TN = weight_TN = None
+        forecast_TN = weight_TN = short_TN = None
         if not is_baseline(strategy):
             weight_TN = weight_array(model_weights, panel, strategy)
             forecast_TN = forecast_array(forecasts, panel, strategy, experiment.labels.trade_horizon)
-        targets[strategy] = target_weights(strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN)
+            short_TN = short_forecast_array(forecasts, panel, strategy, experiment)
+        targets[strategy] = target_weights(
+            strategy, panel, forecast_TN, rows_D, experiment, past_weight_TN=weight_TN, past_short_TN=short_TN
+        )
     return targets
+
+
+def short_forecast_array(
+    forecasts: pd.DataFrame, panel: Panel, strategy: str, experiment: Experiment
+) -> NDArray[np.float32] | None:
+    """(T, N) forecasts of one family over the shortest of ``labels.horizons``, NaN where there is none; None where that is the
+    traded one."""
+    shortest = experiment.labels.horizons[0]
+    return None if shortest == experiment.labels.trade_horizon else forecast_array(forecasts, panel, strategy, shortest)
 
 
 def target_weights(
@@ -97,6 +109,7 @@ def target_weights(
     experiment: Experiment,
     *,
     past_weight_TN: NDArray[np.floating] | None = None,
+    past_short_TN: NDArray[np.floating] | None = None,
 ) -> Targets:
     """The target weights of ``strategy`` at each decision; row d reads nothing after ``rows_D[d]``.
 
@@ -107,6 +120,7 @@ def target_weights(
             none; only for forecast families (see ``forecast_array``).
         rows_D: decision rows, increasing (see ``decision_rows``).
         past_weight_TN: (T, N) weights that the family gives, in place of forecasts (see ``weight_array``).
+        past_short_TN: (T, N) forecasts over a shorter horizon (see ``short_forecast_array``).
 
     Raises:
         BacktestError: a forecast family without forecasts, or forecasts of another shape.
@@ -117,7 +131,7 @@ def target_weights(
     elif past_weight_TN is not None:
         target_DN = size_weights(past_panel, past_weight_TN, rows_D, experiment)
     elif past_forecast_TN is not None:
-        sized = size_forecasts(past_panel, past_forecast_TN, rows_D, experiment)
+        sized = size_forecasts(past_panel, past_forecast_TN, rows_D, experiment, past_short_TN=past_short_TN)
         target_DN, shrinkage_DN = sized.target_DN, sized.shrinkage_DN
     else:
         known = ", ".join(BASELINES.names())

@@ -1,73 +1,104 @@
-"""Forecast shrinkage: a factor on each forecast, a prior moved by what earlier forecasts turned out to be worth.
+"""Forecast shrinkage: a factor on each forecast, 0 until realised forecasts make skill likely.
 
-Outcome = factor x forecast + noise, both in units of the asset's trailing risk over the horizon, so that the noise has
-variance one. With a normal prior the posterior mean of the slope is
+Outcome = slope x forecast + noise. Two groups of assets (Efron, 2008): those whose forecasts say nothing, slope 0, and a share
+of them whose forecasts do, slopes normal around a common one. Neither the share nor the common slope is known: both are
+averaged over a grid, and with probability 1 - ``prior_skill`` the share is 0, the family knows nothing at all. What earlier
+forecasts turned out to be worth (realised_slope.py) says by Bayes' rule how likely each asset's skill is, and how large its
+slope:
 
-    (prior mean / prior sd^2 + sum forecast * outcome) / (1 / prior sd^2 + sum forecast^2)
+    factor = slope, given skill x max(0, 1 - shrinkage_confidence / odds for skill)
 
-first over all assets together, around ``shrinkage``; then for each asset, around that of all assets, with half the
-prior deviation: assets are more alike than families. A family that is wrong, or whose forecasts are too large, soon trades
-nothing; an asset that it does forecast well keeps a factor of its own. A factor below zero is cut to zero, which would make luck
-look like skill: ``shrinkage_confidence`` posterior deviations are taken off first.
+Where there is no skill, the ratio of the odds to the prior's is a martingale: it doubles at some time in at most half of all
+such markets (Ville's inequality), so most of them are never traded. Evidence adds up over assets, and grows with the size of
+forecasts and with time.
+
+A short horizon is realised sooner and far oftener: where a forecast over one is stored as well, what it turned out to be worth
+moves the prior odds of each asset and of the family, by a factor of ``MAX_SHORT_ODDS`` at most, since a bounce that is forecast
+for an hour need not be there over a day.
+
+Axes: D decisions, T rows, N assets, S slopes and P shares of the grid.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossattn_core.experiment import PortfolioSettings
+from crossattn_core.portfolio.realised_slope import RealisedSlope
 
 __all__ = ["forecast_shrinkage"]
 
+MAX_SHORT_ODDS = 12.0
+"""Largest factor, either way, by which a shorter horizon moves the prior odds."""
+_SLOPES = np.array([0.25, 0.5, 0.75, 1.0])
+_SHARES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+class _Skill(NamedTuple):
+    """The posterior of one horizon."""
+
+    likely_DN: NDArray[np.float64]
+    """(D, N) probability that the asset's forecasts are worth anything."""
+    family_D: NDArray[np.float64]
+    """(D,) probability that any of the family's are."""
+    slope_DN: NDArray[np.float64]
+    """(D, N) mean slope where they are, in [0, 1]."""
+
 
 def forecast_shrinkage(
-    past_forecast_DN: NDArray[np.float64],
-    past_mark_TN: NDArray[np.float64],
-    past_tradable_TN: NDArray[np.bool_],
-    risk_DN: NDArray[np.float64],
-    rows_D: NDArray[np.int64],
-    *,
-    execution_lag: int,
-    horizon: int,
-    rebalance_bars: int,
-    settings: PortfolioSettings,
+    realised: RealisedSlope, settings: PortfolioSettings, *, short: RealisedSlope | None = None
 ) -> NDArray[np.float64]:
     """(D, N) factor on the forecast of each decision, in [0, 1].
 
-    The forecast of decision j counts for decision i only when its whole horizon, row_j + ``execution_lag`` + ``horizon``,
-    lies at or before row_i, and only where the fill could have happened. ``risk_DN`` is the standard deviation of a log
-    return over the horizon, as known at each decision; ``rebalance_bars`` lie between two decisions.
+    Args:
+        realised: of the traded horizon's forecasts.
+        short: of the same family's forecasts over a shorter horizon; none where there are none.
     """
-    shape = past_forecast_DN.shape
     if settings.shrinkage_prior_sd == 0:
-        return np.full(shape, settings.shrinkage)
-    fill_D = rows_D + execution_lag
-    exit_D = fill_D + horizon
-    realised_D = exit_D < len(past_mark_TN)
-    product_DN, square_DN = np.zeros(shape), np.zeros(shape)
-    if realised_D.any():
-        fill, exit_ = fill_D[realised_D], exit_D[realised_D]
-        outcome = np.log(past_mark_TN[exit_] / past_mark_TN[fill])
-        outcome[~past_tradable_TN[fill]] = np.nan
-        z_forecast = past_forecast_DN[realised_D] / risk_DN[realised_D]
-        # One wild outcome must not decide the factor for a year.
-        z_outcome = np.clip(outcome / risk_DN[realised_D], -5.0, 5.0)
-        known = np.isfinite(z_forecast) & np.isfinite(z_outcome)
-        product_DN[realised_D] = np.where(known, z_forecast * z_outcome, 0.0)
-        square_DN[realised_D] = np.where(known, z_forecast**2, 0.0)
-    # Overlapping horizons repeat the same news: a decision more often than once a horizon counts less.
-    overlap = min(1.0, rebalance_bars / horizon)
-    known_D = np.searchsorted(exit_D, rows_D, side="right")
-    product_DN = _sums_before(product_DN * overlap)[known_D]
-    square_DN = _sums_before(square_DN * overlap)[known_D]
-    prior = settings.shrinkage_prior_sd**-2
-    pooled_D1 = (prior * settings.shrinkage + product_DN.sum(axis=1, keepdims=True)) / (
-        prior + square_DN.sum(axis=1, keepdims=True)
+        return np.full(realised.slope_DN.shape, settings.shrinkage)
+    asset_odds_DN, family_odds_D = np.ones(realised.slope_DN.shape), np.ones(len(realised.slope_DN))
+    if short is not None:
+        seen, nothing = _skill(short, settings, asset_odds_DN, family_odds_D), 1.0 / MAX_SHORT_ODDS
+        unseen = settings.prior_skill * _SHARES.mean()
+        asset_odds_DN = np.clip(_odds(seen.likely_DN) / _odds(unseen), nothing, MAX_SHORT_ODDS)
+        family_odds_D = np.clip(_odds(seen.family_D) / _odds(settings.prior_skill), nothing, MAX_SHORT_ODDS)
+    skill = _skill(realised, settings, asset_odds_DN, family_odds_D)
+    doubt_DN = settings.shrinkage_confidence / np.maximum(_odds(skill.likely_DN), 1e-12)
+    return skill.slope_DN * np.maximum(0.0, 1.0 - doubt_DN)
+
+
+def _skill(
+    realised: RealisedSlope, settings: PortfolioSettings, asset_odds_DN: NDArray[np.float64], family_odds_D: NDArray[np.float64]
+) -> _Skill:
+    """The average over the grid, each point weighed by how well it explains the slopes; the odds multiply the prior's."""
+    estimate_DN, information_DN = realised
+    spread = (settings.shrinkage_prior_sd / 2) ** 2  # assets are more alike than families
+    slope_S11 = _SLOPES[:, None, None]
+    ahead_SDN = (slope_S11 / spread + information_DN * estimate_DN) / (1.0 / spread + information_DN)
+    # Log ratio of the densities of the estimate, with skill and without.
+    evidence_SDN = 0.5 * (
+        information_DN * estimate_DN**2
+        - np.log1p(spread * information_DN)
+        - information_DN * (estimate_DN - slope_S11) ** 2 / (1.0 + spread * information_DN)
     )
-    precision_DN = 4.0 * prior + square_DN
-    own_DN = (4.0 * prior * np.clip(pooled_D1, 0.0, 1.0) + product_DN) / precision_DN
-    return np.clip(own_DN - settings.shrinkage_confidence * precision_DN**-0.5, 0.0, 1.0)
+    ratio_SDN = np.exp(np.clip(evidence_SDN, -200.0, 200.0))
+    share_PDN = _SHARES[:, None, None] * asset_odds_DN
+    share_PDN /= 1.0 - _SHARES[:, None, None] + share_PDN
+    with_skill_SPDN = share_PDN * ratio_SDN[:, None]
+    mixed_SPDN = 1.0 - share_PDN + with_skill_SPDN
+    prior_S = np.exp(-0.5 * ((_SLOPES - settings.shrinkage) / settings.shrinkage_prior_sd) ** 2)
+    weight_SPD = np.log(mixed_SPDN).sum(axis=3) + np.log(prior_S / prior_S.sum() / len(_SHARES))[:, None, None]
+    largest_D = np.maximum(weight_SPD.max(axis=(0, 1)), 0.0)
+    odds_D = _odds(settings.prior_skill) * family_odds_D
+    weight_SPD = np.exp(weight_SPD - largest_D) * odds_D / (1.0 + odds_D)
+    total_D = weight_SPD.sum(axis=(0, 1))
+    weight_SPD /= total_D + np.exp(-largest_D) / (1.0 + odds_D)
+    member_SDN = np.einsum("spd,spdn->sdn", weight_SPD, with_skill_SPDN / mixed_SPDN)
+    likely_DN = member_SDN.sum(axis=0)
+    slope_DN = (member_SDN * np.clip(ahead_SDN, 0.0, 1.0)).sum(axis=0) / np.maximum(likely_DN, 1e-300)
+    return _Skill(likely_DN, weight_SPD.sum(axis=(0, 1)), slope_DN)
 
 
-def _sums_before(value_DN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(D + 1, N) sums over the first 0, 1, ..., D rows."""
-    return np.concatenate([np.zeros((1, value_DN.shape[1])), np.cumsum(value_DN, axis=0)])
+def _odds(probability: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return np.asarray(probability) / np.maximum(1.0 - np.asarray(probability), 1e-12)

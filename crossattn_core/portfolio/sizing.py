@@ -1,6 +1,7 @@
 """Forecasts to target weights: forecast -> edge -> unconstrained weights -> limits -> no-trade band.
 
-The edge is the forecast times its shrinkage (see forecast_shrinkage.py), less the funding that a long is expected to pay.
+The edge is the forecast times its shrinkage (see forecast_shrinkage.py), less the funding that a long is expected to pay. Where
+the shrinkage is 0 there is no edge: funding is a cost of positions that forecasts call for, and no reason for one.
 
 ``long_short`` and ``long_only`` have the cost of trading inside. Each asset's weight w weighs
 edge * w - risk_aversion / 2 * variance * w^2 over one trade horizon against the cost of moving from what is held. The solution
@@ -10,7 +11,8 @@ the risk would be carried on: its cost is spread over ``holding_horizons`` horiz
 
     [(edge - cost_multiple * cost) / (risk_aversion * variance), (edge + cost / holding_horizons) / (risk_aversion * variance)]
 
-cut at zero from below, and the mirror image of it for a negative one. ``long_short`` measures positions from zero. ``long_only``
+cut at zero from below, and the mirror image of it for a negative one. ``long_short`` measures positions from zero, and closes
+those whose shrinkage is 0 whatever the zone and the no-trade band: no later forecast is expected to want them. ``long_only``
 measures them from the equal-weight share, and so falls back to equal weight when the forecasts are about zero.
 
 ``softmax``, ``tanh`` and ``rank`` follow scores = edge / standard deviation, whatever it costs to get there.
@@ -32,6 +34,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.portfolio.forecast_shrinkage import forecast_shrinkage
 from crossattn_core.portfolio.limits import Group, groups_of, project_free
 from crossattn_core.portfolio.positions import Positions
+from crossattn_core.portfolio.realised_slope import RealisedSlope, realised_slope
 from crossattn_core.portfolio.risk import annual_volatility, bar_variance
 from crossattn_core.portfolio.tradability import open_at_fill, readable
 
@@ -61,7 +64,7 @@ class SizedForecasts:
     carry_DN: NDArray[np.float64]
     """(D, N) funding that a long is expected to pay over the trade horizon."""
     edge_DN: NDArray[np.float64]
-    """(D, N) shrinkage * forecast - carry."""
+    """(D, N) shrinkage * forecast - carry; 0 where the shrinkage is 0."""
     variance_DN: NDArray[np.float64]
     """(D, N) variance of a log return over the trade horizon, from trailing returns."""
     usable_DN: NDArray[np.bool_]
@@ -73,39 +76,58 @@ class SizedForecasts:
 
 
 def size_forecasts(
-    past_panel: Panel, past_forecast_TN: NDArray[np.floating], rows_D: NDArray[np.int64], experiment: Experiment
+    past_panel: Panel,
+    past_forecast_TN: NDArray[np.floating],
+    rows_D: NDArray[np.int64],
+    experiment: Experiment,
+    *,
+    past_short_TN: NDArray[np.floating] | None = None,
 ) -> SizedForecasts:
     """Decide at each of ``rows_D`` (increasing), reading nothing after it.
 
-    ``past_forecast_TN``: log return over ``labels.trade_horizon`` as forecast at each row of the panel; NaN: none, and the
-    position is left alone.
+    Args:
+        past_forecast_TN: log return over ``labels.trade_horizon`` as forecast at each row of the panel; NaN: none, and the
+            position is left alone.
+        past_short_TN: the same over the shortest of ``labels.horizons``, where that is another: it is not traded, but says
+            sooner what the family is worth.
 
     Raises:
         BacktestError: the forecasts do not match the panel, or a cap names a group that does not exist.
     """
-    _check_shape("forecasts", past_forecast_TN, past_panel)
+    for forecasts_TN in (past_forecast_TN, past_short_TN):
+        if forecasts_TN is not None:
+            _check_shape("forecasts", forecasts_TN, past_panel)
     settings, labels = experiment.portfolio, experiment.labels
     long_only = settings.rule in ("long_only", "softmax")
     gross = min(1.0, settings.gross) if long_only else settings.gross
     cost_N = trade_cost(past_panel.asset_ids, experiment.costs)
     grid = past_panel.grid
-    variance_DN = bar_variance(past_panel.mark_price_TN, rows_D, grid.bars(settings.volatility_hours)) * labels.trade_horizon
+    bar_variance_DN = bar_variance(past_panel.mark_price_TN, rows_D, grid.bars(settings.volatility_hours))
+    variance_DN = bar_variance_DN * labels.trade_horizon
     forecast_DN = past_forecast_TN[rows_D].astype(np.float64)
+
+    def realised(forecasts_TN: NDArray[np.floating], horizon: int) -> RealisedSlope:
+        return realised_slope(
+            forecasts_TN,
+            past_panel.mark_price_TN,
+            past_panel.is_tradable_TN,
+            np.sqrt(bar_variance_DN),
+            rows_D,
+            execution_lag=labels.execution_lag,
+            horizon=horizon,
+            half_life_bars=settings.skill_half_life_days * grid.bars_per_day,
+        )
+
     shrinkage_DN = forecast_shrinkage(
-        forecast_DN,
-        past_panel.mark_price_TN,
-        past_panel.is_tradable_TN,
-        np.sqrt(variance_DN),
-        rows_D,
-        execution_lag=labels.execution_lag,
-        horizon=labels.trade_horizon,
-        rebalance_bars=grid.bars(settings.rebalance_every),
-        settings=settings,
+        realised(past_forecast_TN, labels.trade_horizon),
+        settings,
+        short=None if past_short_TN is None else realised(past_short_TN, labels.horizons[0]),
     )
     carry_DN = np.zeros(forecast_DN.shape)
     if experiment.costs.funding:
         carry_DN = expected_carry(past_panel.funding_rate_TN, rows_D, grid.bars(settings.carry_hours)) * labels.trade_horizon
-    edge_DN = shrinkage_DN * forecast_DN - carry_DN
+    edge_DN = np.where(shrinkage_DN > 0, shrinkage_DN * forecast_DN - carry_DN, 0.0 * forecast_DN)
+    closed_DN = (shrinkage_DN == 0) & (not long_only)
     readable_DN = readable(past_panel, rows_D, experiment)
     usable_DN = readable_DN & np.isfinite(edge_DN) & np.isfinite(variance_DN) & open_at_fill(past_panel, rows_D, experiment)
 
@@ -119,13 +141,14 @@ def size_forecasts(
             # A position that was never opened has no history to protect: it starts from the anchor.
             from_N = np.where(filled_N, held_N, anchor)[usable_N]
             weight_N[usable_N] = np.clip(from_N, anchor + low_N, anchor + high_N)
+            weight_N[usable_N & closed_DN[decision]] = 0.0
         else:
             weight_N[usable_N] = score_weights(edge_N, variance_N, settings)
         if long_only:
             weight_N[usable_N] = np.maximum(weight_N[usable_N], 0.0)
         return weight_N
 
-    held_DN, target_DN = _decide(past_panel, rows_D, usable_DN, gross, experiment, unconstrained)
+    held_DN, target_DN = _decide(past_panel, rows_D, usable_DN, gross, experiment, unconstrained, closed_DN)
     return SizedForecasts(forecast_DN, shrinkage_DN, carry_DN, edge_DN, variance_DN, usable_DN, held_DN, target_DN)
 
 
@@ -179,11 +202,11 @@ def no_trade_zone(
 def score_weights(
     edge_N: NDArray[np.float64], variance_N: NDArray[np.float64], settings: PortfolioSettings
 ) -> NDArray[np.float64]:
-    """(N,) unconstrained weights of ``softmax``, ``tanh`` or ``rank`` over the usable assets.
+    """(N,) unconstrained weights of ``softmax``, ``tanh`` or ``rank`` over the usable assets; an edge of exactly 0 is no view.
 
     softmax: long only, fully invested (up to 1), shares in proportion to exp(score / temperature).
-    tanh: tanh(score / temperature), scaled to the gross limit where it exceeds it, centred first if dollar-neutral.
-    rank: the best ``bucket_share`` of assets long, the worst short, equal sizes, at the gross limit.
+    tanh: tanh(score / temperature), scaled to the gross limit where it exceeds it, the views centred first if dollar-neutral.
+    rank: the best ``bucket_share`` of assets long, the worst short, equal sizes, at the gross limit where there are enough views.
     """
     assets = len(edge_N)
     if not assets:
@@ -194,15 +217,17 @@ def score_weights(
         return min(1.0, settings.gross) * power_N / power_N.sum()
     if settings.rule == "rank":
         bucket = max(1, int(settings.bucket_share * assets))
-        order = np.argsort(score_N, kind="stable")
+        view = np.flatnonzero(score_N)
+        order, filled = view[np.argsort(score_N[view], kind="stable")], min(bucket, len(view) // 2)
         weight_N = np.zeros(assets)
-        if assets >= 2 * bucket:
-            weight_N[order[-bucket:]] = settings.gross / (2 * bucket)
-            weight_N[order[:bucket]] = -settings.gross / (2 * bucket)
+        if filled and assets >= 2 * bucket:
+            weight_N[order[-filled:]] = settings.gross / (2 * bucket)
+            weight_N[order[:filled]] = -settings.gross / (2 * bucket)
         return weight_N
     weight_N = np.tanh(score_N / settings.temperature)
     if settings.dollar_neutral:
-        weight_N = weight_N - weight_N.mean()
+        view_N = score_N != 0
+        weight_N = np.where(view_N, weight_N - weight_N.sum() / max(int(view_N.sum()), 1), 0.0)
     return weight_N * min(1.0, settings.gross / max(float(np.abs(weight_N).sum()), 1e-300))
 
 
@@ -213,8 +238,10 @@ def _decide(
     gross: float,
     experiment: Experiment,
     unconstrained: Callable[[int, NDArray[np.float64], NDArray[np.bool_]], NDArray[np.float64]],
+    closed_DN: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(held_DN, target_DN), where ``unconstrained(decision, held_N, filled_N)`` gives the weights before limits."""
+    """(held_DN, target_DN), where ``unconstrained(decision, held_N, filled_N)`` gives the weights before limits and ``closed_DN``
+    says which positions no band keeps."""
     settings, groups = experiment.portfolio, groups_of(experiment)
     window = past_panel.grid.bars(settings.volatility_hours)
     positions = Positions(past_panel, experiment)
@@ -223,7 +250,9 @@ def _decide(
         held_N = held_DN[decision] = positions.weights_at(row)
         weight_N = unconstrained(decision, held_N, positions.filled_N)
         trailing_TN = past_panel.mark_price_TN[max(0, row - window) : row + 1]
-        target_DN[decision] = _constrained(weight_N, usable_DN[decision], held_N, trailing_TN, gross, groups, experiment)
+        kept_N = np.ones(len(held_N), dtype=bool) if closed_DN is None else ~closed_DN[decision] | (held_N == 0)
+        usable_N = usable_DN[decision]
+        target_DN[decision] = _constrained(weight_N, usable_N, kept_N, held_N, trailing_TN, gross, groups, experiment)
         positions.order(row, target_DN[decision])
     return held_DN, target_DN
 
@@ -231,13 +260,16 @@ def _decide(
 def _constrained(
     weight_N: NDArray[np.float64],
     usable_N: NDArray[np.bool_],
+    kept_N: NDArray[np.bool_],
     held_N: NDArray[np.float64],
     trailing_mark_TN: NDArray[np.float64],
     gross: float,
     groups: tuple[Group, ...],
     experiment: Experiment,
 ) -> NDArray[np.float64]:
-    """The weights to trade to, after volatility target, limits, no-trade band and turnover limit; NaN: left alone."""
+    """The weights to trade to, after volatility target, limits, no-trade band and turnover limit; NaN: left alone.
+
+    ``kept_N``: where the no-trade band holds."""
     settings, bars_per_year = experiment.portfolio, experiment.grid.bars_per_year
     if settings.volatility_target > 0:
         expected = annual_volatility(trailing_mark_TN, weight_N, bars_per_year)
@@ -248,7 +280,7 @@ def _constrained(
         limited_N[usable_N] *= min(1.0, settings.volatility_limit / expected) if expected > 0 else 1.0
     # The band yields to a limit: a position over its cap or over the gross limit is cut even by little.
     over_limit = np.abs(held_N).sum() > gross * (1 + settings.no_trade_band)
-    small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= settings.max_weight)
+    small_N = (np.abs(limited_N - held_N) < settings.no_trade_band) & (np.abs(held_N) <= settings.max_weight) & kept_N
     stay_N = ~usable_N | (small_N & ~over_limit)
     step_N = np.where(stay_N, 0.0, settings.trade_share * (limited_N - held_N))
     if settings.turnover_limit > 0:

@@ -17,6 +17,7 @@ from crossattn_core.errors import BacktestError, UniverseError
 from crossattn_core.experiment import Experiment
 from crossattn_core.panel.align import forecast_array
 from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.decisions import short_forecast_array
 from crossattn_core.portfolio.sizing import COST_AWARE_RULES, no_trade_zone, size_forecasts, trade_cost
 from crossattn_core.portfolio.strategies.registry import is_baseline
 from crossattn_core.portfolio.target_weights import Targets
@@ -154,7 +155,8 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     settings = experiment.portfolio
     forecast_TN = forecast_array(forecasts, panel, targets.strategy, experiment.labels.trade_horizon)
     rows_D = targets.rows(panel.as_of_T)[: decision + 1]
-    made = size_forecasts(panel, forecast_TN, rows_D, experiment)
+    short_TN = short_forecast_array(forecasts, panel, targets.strategy, experiment)
+    made = size_forecasts(panel, forecast_TN, rows_D, experiment, past_short_TN=short_TN)
     cost = float(trade_cost(panel.asset_ids, experiment.costs)[asset])
     facts = {
         "rule": settings.rule,
@@ -166,6 +168,8 @@ def _decision(targets: Targets, forecasts: pd.DataFrame, panel: Panel, experimen
     }
     if not made.usable_DN[decision, asset]:
         facts["not decided"] = "no forecast or no risk estimate, a candle too old, or a venue closed at the fill"
+    elif settings.rule == "long_short" and made.shrinkage_DN[decision, asset] == 0:
+        facts["closed"] = "realised forecasts show no skill here: nothing is opened, what is held is closed"
     elif settings.rule in COST_AWARE_RULES:
         pick = np.array([asset])
         low, high = no_trade_zone(made.edge_DN[decision, pick], made.variance_DN[decision, pick], np.array([cost]), settings)

@@ -82,7 +82,6 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
         headline_lines=list(zip(numbers["order"], tables.headline_rows(numbers), strict=True)),
         horizon=spelled(grid.label(experiment.labels.trade_horizon)),
         bar=_bar_words(experiment),
-        prior=f"{experiment.portfolio.shrinkage:.0%}",
         shrunk=shrunk,
         simulated=inputs.planted is not None,
         svg=_figures(inputs, numbers["order"], shrunk),

@@ -22,7 +22,7 @@ __all__ = ["FLOOR", "Parts", "calibrate", "combine"]
 FLOOR = 0.05
 """The smallest gain: the direction stays visible, the size does not matter."""
 
-_PRIOR_SPREAD = 0.3
+_PRIOR_SPREAD = 0.1
 """Standard deviation of the ahead part's gain around the next bar's, before any validation row is seen."""
 
 

@@ -106,7 +106,7 @@ def test_a_stock_is_open_at_fills_in_its_session_alone_at_every_bar():
 def test_a_decision_reads_nothing_after_its_row_at_every_bar(bar):
     of = story.experiment(bar, volatility_hours=24 * 30, volatility_target=0.2)
     on = story.panel(of, last=date(2025, 3, 1) if bar != "5m" else date(2025, 2, 5))
-    forecast_TN = 0.01 * np.random.default_rng(1).standard_normal(on.mark_price_TN.shape)
+    forecast_TN = story.forecasts(of, on, ic=0.8)
     rows_D = decision_rows(on.as_of_T, of.portfolio, first=on.as_of_T[len(on.as_of_T) // 2])
     cut = int(rows_D[len(rows_D) // 2]) + 1
     before = size_forecasts(on.until(cut), forecast_TN[:cut], rows_D[rows_D < cut], of).target_DN

@@ -118,8 +118,13 @@ def test_forecasts_that_turn_out_worthless_are_shrunk():
     upside_down = weights("attention", forecast=-5 * FORECAST)
     honest = weights("attention", forecast=FORECAST)
     assert upside_down.shrinkage_D[-1] < 0.15 < honest.shrinkage_D[-1]
-    first = OF.portfolio.shrinkage - OF.portfolio.shrinkage_confidence * OF.portfolio.shrinkage_prior_sd / 2
-    np.testing.assert_allclose(upside_down.shrinkage_DN[0], first)
+    assert not honest.shrinkage_DN[0].any(), "before anything is realised luck is as likely as skill"
+
+
+@pytest.mark.parametrize("rule", ["long_short", "tanh", "rank"])
+def test_no_rule_trades_forecasts_that_are_never_right(rule):
+    of = story.experiment(rule=rule)
+    assert not simulated(weights("attention", of, forecast=-FORECAST), of).turnover_T.any()
 
 
 def test_an_asset_that_is_forecast_well_is_shrunk_less_than_one_that_is_not():
@@ -140,9 +145,11 @@ def test_perfect_foresight_earns_a_huge_sharpe_and_the_same_shifted_later_does_n
     seen = simulated(weights("attention", of, forecast=foresight_TN), of)
     late_TN = np.full_like(foresight_TN, np.nan)
     late_TN[48:] = foresight_TN[:-48]
-    late = simulated(weights("attention", of, forecast=late_TN), of)
+    believed = story.experiment(shrinkage=1.0, shrinkage_prior_sd=0.0)
+    late = simulated(weights("attention", believed, forecast=late_TN), believed)
     assert sharpe(seen.return_T[1:], 8760) > 15
     assert sharpe(late.return_T[1:], 8760) < 3
+    assert not simulated(weights("attention", of, forecast=late_TN), of).turnover_T.any()
 
 
 def test_positions_see_what_the_simulator_holds():
@@ -215,7 +222,7 @@ def test_softmax_is_long_only_and_fully_invested_when_everything_trades():
 
 def test_rank_buckets_are_equal_and_opposite():
     target_DN = weights("attention", story.experiment(rule="rank", no_trade_band=0.0)).target_DN
-    monday_N = target_DN[2]
+    monday_N = target_DN[2 + 7 * 8]
     assert (np.unique(np.round(monday_N[np.isfinite(monday_N)], 9)).tolist()) == [-0.166666667, 0.0, 0.166666667]
 
 

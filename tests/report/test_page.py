@@ -85,7 +85,8 @@ def test_gross_less_costs_is_net(paths):
 
 
 def test_noise_is_called_not_distinguishable(tmp_path):
-    report = json.loads(build_report(story.inputs(ic=0.0), tmp_path).json.read_text())
+    believed = story.experiment(shrinkage=0.5, shrinkage_prior_sd=0.0)
+    report = json.loads(build_report(story.inputs(believed, ic=0.0), tmp_path).json.read_text())
     assert report["verdict"]["stance"] == "open"
     assert "not distinguishable from equal weight" in report["verdict"]["headline"]
 

@@ -86,13 +86,21 @@ class Market:
         self._settings, self._start, self._grid = settings, np.datetime64(start, "us"), grid
         self._is_stress_G = is_stress(settings, hours)
         self._bars = {calendar: expected_bars(calendar, start, self.end, grid.step) for calendar in {a.calendar for a in assets}}
-        self._named = assets_by_name(assets)
-        z_by_asset: dict[str, tuple[str, Floats]] = {}
+        self._named, self._leads = assets_by_name(assets), leads
+        self.moves: dict[str, tuple[str, Floats]] = {}
+        """Asset key -> its calendar and the unit-variance moves of its bars; leaders before their followers."""
         self.series: dict[str, Series] = {}
         for asset in _leaders_first(assets, leads):
-            z_T = self._moves(asset, [lead for lead in leads if self._named[lead.follower] == asset], z_by_asset)
-            z_by_asset[asset.asset_id] = (asset.calendar, z_T)
+            z_T = self._moves(asset, [lead for lead in leads if self._named[lead.follower] == asset], self.moves)
+            self.moves[asset.asset_id] = (asset.calendar, z_T)
             self.series[asset.asset_id] = self._traded(asset, z_T)
+
+    def calm_volatility(self, asset: Asset) -> float:
+        """Standard deviation of an hourly log return of the asset in the calm regime."""
+        return self._settings.calm_hourly_volatility * (0.7 + 0.8 * float(self._scale(asset)[0]))
+
+    def _scale(self, asset: Asset) -> Floats:
+        return _stream(self._settings.seed, f"scale {asset.asset_id}").random(3)
 
     def _moves(self, asset: Asset, leads: Sequence[PlantedLead], moves: dict[str, tuple[str, Floats]]) -> Floats:
         """Unit-variance moves of the asset's bars."""
@@ -150,8 +158,7 @@ class Market:
         """Candles and funding around the moves."""
         settings, bars = self._settings, self._bars[asset.calendar]
         count = len(bars)
-        scale = _stream(settings.seed, f"scale {asset.asset_id}").random(3)
-        calm = settings.calm_hourly_volatility * (0.7 + 0.8 * scale[0])
+        scale, calm = self._scale(asset), self.calm_volatility(asset)
         length_T = (bars.closed_T - bars.opened_T) / _HOUR
         hourly_T = calm * np.where(self._stress_during(bars), settings.stress_multiple, 1.0)
         sigma_T = hourly_T * np.sqrt(length_T)
