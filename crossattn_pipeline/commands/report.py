@@ -1,14 +1,16 @@
 """What ``run``, ``backtest`` and ``report`` end with: the headline, the leads and where the page is."""
 
+from __future__ import annotations
+
 import json
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossattn_core.errors import CrossattnError
-from crossattn_core.grid import Grid
-from crossattn_core.line import Line
-from crossattn_core.report.tables import headline
 from crossattn_pipeline.commands.terminal import Output, table_of
+
+if TYPE_CHECKING:
+    from crossattn_core.line import Line
 
 __all__ = ["show_report"]
 
@@ -19,6 +21,8 @@ def show_report(line: Line, output: Output, day: date | None = None) -> None:
     Raises:
         CrossattnError: there is no such report.
     """
+    from crossattn_core.report.tables import headline
+
     folder = line.home.reports / str(day or line.last_day)
     page, numbers = folder / "report.html", folder / "report.json"
     if not numbers.is_file():
@@ -37,6 +41,8 @@ def _show_leads(found: dict[str, Any], output: Output) -> None:
     if not leads:
         output.text("Predictive leads: no lead found.")
         return
+    from crossattn_core.grid import Grid
+
     rows = []
     for lead in leads:
         grid = Grid(bar=lead["bar"])
