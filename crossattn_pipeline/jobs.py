@@ -5,14 +5,15 @@ An override is launched in the web UI with a line of config; it is dated, and ev
 """
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # not exported by dagster
 
 from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 from crossattn_pipeline.assets.from_table import asset_key
+from crossattn_pipeline.stale import run_stale_job
 
 __all__ = ["RetrainConfig", "RollbackConfig", "all_jobs"]
 
@@ -20,8 +21,11 @@ _IN_BOTH_HALVES = ("regime_windows", "monitoring")
 """A closed day is monitored before the models see it, and again after."""
 
 
-def all_jobs(stages: StageTable) -> list[UnresolvedAssetJobDefinition | dg.JobDefinition]:
-    """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report."""
+def all_jobs(stages: StageTable) -> list[Any]:
+    """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report; and op jobs.
+
+    Dagster's type of an asset job before it is resolved has no public name.
+    """
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets("trained_model")
     keys = [asset_key(key) for stage in stages if stage.job == "data" and stage.is_asset for key in stage.keys]
     data = dg.AssetSelection.assets(*keys)
@@ -35,7 +39,7 @@ def all_jobs(stages: StageTable) -> list[UnresolvedAssetJobDefinition | dg.JobDe
         "freshness": (fresh, "Is the newest day that should be there, there?"),
     }
     asset_jobs = [dg.define_asset_job(name, selection, description=text) for name, (selection, text) in selected.items()]
-    return [*asset_jobs, _retrain_job(), _rollback_job()]
+    return [*asset_jobs, run_stale_job(), _retrain_job(), _rollback_job()]
 
 
 class RetrainConfig(dg.Config):

@@ -16,7 +16,9 @@ from crossattn_core.staleness import StaleStage
 from crossattn_pipeline.commands.faults import remedy
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import adopt_instance
+from crossattn_pipeline.origin import name_origin
 from crossattn_pipeline.partitions import range_tags
+from crossattn_pipeline.schedules import COMMAND_LINE, TRIGGER
 
 __all__ = ["materialize", "materialize_stale"]
 
@@ -68,10 +70,11 @@ def materialize(
     definitions = build_defs(line.experiment, line.home.root, {"line": line})
     with warnings.catch_warnings(), dg.DagsterInstance.get() as instance:
         warnings.simplefilter("ignore")
+        name_origin(instance, job)
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(key.split("/")) for key in dict.fromkeys(keys)],
-            tags=(range_tags(days) if days else {}) | _NO_RETRY,
+            tags=(range_tags(days) if days else {}) | _NO_RETRY | {TRIGGER: COMMAND_LINE},
             run_config=(run_config or {}) | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -13,6 +13,7 @@ from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.universe import Kind, VenueName
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
+from crossattn_pipeline.data_versions import content_version
 from crossattn_pipeline.metadata import check_rows, table
 from crossattn_pipeline.partitions import day_range
 
@@ -82,7 +83,10 @@ def _candle_asset(
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
         suspects = zip(severities.items(), data_stages.suspect_candles(line, venue, first, last, kinds), strict=True)
         strange = [check_rows(key, name, rows, severity=severity, rows=len(rows)) for (name, severity), rows in suspects]
-        return dg.MaterializeResult(check_results=[_completeness(key, days, must_be_complete), *strange])
+        versions = {row.day.isoformat(): row.content_hash for row in days}
+        return dg.MaterializeResult(
+            data_version=content_version(context, versions), check_results=[_completeness(key, days, must_be_complete), *strange]
+        )
 
     return candles
 

@@ -15,6 +15,7 @@ from crossattn_core.warehouse.checks import RejectedError, TestResult
 from crossattn_core.warehouse.project import Column, Model
 from crossattn_core.warehouse.run import BuildResult
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
+from crossattn_pipeline.data_versions import content_version
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import day_range
 
@@ -71,7 +72,10 @@ def _stored_by_day(stages: StageTable, model: Model) -> dg.AssetsDefinition:
             if day == last:
                 shown["dagster/column_lineage"] = _column_lineage(stages, model)
             context.add_asset_metadata(shown, partition_key=day.isoformat())
-        yield dg.MaterializeResult(check_results=[_check_result(test) for test in result.tests])
+        versions = {day.isoformat(): value for day, value in result.content_hash_by_day.items()}
+        yield dg.MaterializeResult(
+            data_version=content_version(context, versions), check_results=[_check_result(test) for test in result.tests]
+        )
 
     return stored_model
 

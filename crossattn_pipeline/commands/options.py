@@ -113,7 +113,9 @@ def day_of(line: Line, day: datetime | None) -> date:
     first, last = line.experiment.period.start, line.last_day
     chosen = day.date() if day else last
     if not first <= chosen <= last:
-        raise CrossattnError(f"--day {chosen} lies outside the experiment's complete days {first} .. {last}; choose a day in it")
+        raise CrossattnError(
+            f"--day {chosen} does not lie within the experiment's complete days {first} .. {last}; choose a day in it"
+        )
     return chosen
 
 

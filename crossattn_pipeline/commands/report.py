@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossattn_core.errors import CrossattnError
@@ -22,6 +24,8 @@ def show_report(line: Line, output: Output, day: date | None = None) -> None:
         CrossattnError: there is no such report.
     """
     from crossattn_core.report.tables import headline
+    from crossattn_pipeline.metadata import REPORTS_PATH
+    from crossattn_pipeline.ui import HOST, served_port
 
     folder = line.home.reports / str(day or line.last_day)
     page, numbers = folder / "report.html", folder / "report.json"
@@ -34,6 +38,11 @@ def show_report(line: Line, output: Output, day: date | None = None) -> None:
     output.event("report", headline(report), page=str(page), verdict=report["verdict"], strategies=report["strategies"])
     _show_leads(json.loads((folder / "leads.json").read_text(encoding="utf-8")), output)
     output.text(f"Report: {page}")
+    served = served_port(Path(os.environ.get("DAGSTER_HOME") or line.home.dagster))
+    where = (
+        f"http://{HOST}:{served}{REPORTS_PATH}/{folder.name}/{page.name}" if served else "the web UI ('crossattn ui') serves it"
+    )
+    output.text(f"In the browser: {where}")
 
 
 def _show_leads(found: dict[str, Any], output: Output) -> None:

@@ -265,7 +265,7 @@ def test_a_day_is_called_day_and_one_outside_the_period_is_refused(ready_folder:
     small, home = str(ready_folder / "small.yaml"), ready_folder / "home"
     for command in (("leaders",), ("report",), ("explain", "--symbol", "BTCUSDT")):
         done = crossattn(*command, "--experiment", small, "--day", "2025-04-01", home=home)
-        refused(done, "--day 2025-04-01 lies outside the experiment's complete days 2025-03-01 .. 2025-03-28")
+        refused(done, "--day 2025-04-01 does not lie within the experiment's complete days 2025-03-01 .. 2025-03-28")
 
 
 def _commands() -> dict[str, set[str]]:
