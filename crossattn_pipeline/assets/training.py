@@ -8,8 +8,10 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
 from crossattn_core import model_stages
+from crossattn_core.experiment.registered import families
 from crossattn_core.line import Line
 from crossattn_core.report.figures.stages import loss_figure
 from crossattn_core.report.figures.style import png
@@ -18,18 +20,11 @@ from crossattn_core.training.epochs import EpochReport
 from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay, sampled_days
 from crossattn_core.walk_forward.store import predictions_of, read_predictions
 from crossattn_core.walk_forward.walk import DayResult
-from crossattn_pipeline.assets.from_table import output_specs, partition_settings, stage_asset
+from crossattn_pipeline.assets.from_table import closed_choice, output_specs, partition_settings, stage_asset
 from crossattn_pipeline.metadata import check_rows, figure, made_because, number, table
 from crossattn_pipeline.partitions import day_range
 
-__all__ = ["TrainRequest", "training_assets"]
-
-
-class TrainRequest(dg.Config):
-    """Which checkpoint to fit: family, and the last day that it knows (empty: the newest)."""
-
-    family: str = "attention"
-    last_day: str = ""
+__all__ = ["training_assets"]
 
 
 _OUTPUTS = {
@@ -45,6 +40,13 @@ _OF_FIRST_FAMILY = {"cut_off": "cut_off", "rows": "rows", "train_start": "train_
 
 def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``trained_model``, and the multi-asset ``walk_forward``."""
+    kinds = closed_choice("Trained", families().names())
+
+    class TrainRequest(dg.Config):
+        """Which checkpoint to fit."""
+
+        family: kinds = Field(default=kinds["attention"], description="The model family.")  # pyright: ignore[reportInvalidTypeForm]
+        last_day: str = Field(default="", description="The last day that it knows (UTC, YYYY-MM-DD); empty: the newest.")
 
     @stage_asset(
         stages,
@@ -67,12 +69,12 @@ def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 )
             )
 
-        model = model_stages.train(line, config.family, last, report=on_epoch)
+        model = model_stages.train(line, config.family.value, last, report=on_epoch)
         return dg.MaterializeResult(
             metadata={
                 "model_id": model.model_id,
                 "manifest": dg.MetadataValue.json(model.manifest),
-                "loss": figure(png(loss_figure({config.family: epochs})), "loss curve"),
+                "loss": figure(png(loss_figure({config.family.value: epochs})), "loss curve"),
             }
         )
 

@@ -21,6 +21,14 @@ from crossattn_pipeline.partitions import day_range
 
 __all__ = ["warehouse_assets"]
 
+_NUMBER = r"(-?[\d.]+)"
+_BOUNDS = (
+    (rf"\[{_NUMBER}, None\]", r"at_least \1"),
+    (rf"\[None, {_NUMBER}\]", r"at_most \1"),
+    (rf"\[{_NUMBER}, {_NUMBER}\]", r"\1 to \2"),
+    (r"(?<![\w.])-(?=\d)", "minus_"),
+)
+
 Made = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
@@ -58,7 +66,13 @@ def _table_column(column: Column) -> dg.TableColumn:
 
 
 def _check_name(test_name: str) -> str:
-    """A test's name in the letters that Dagster allows: ``unique(asset_id, as_of)`` -> ``unique_asset_id_as_of``."""
+    """A test's name in the letters that Dagster allows: ``unique(asset_id, as_of)`` -> ``unique_asset_id_as_of``.
+
+    >>> _check_name("range(volume: [0, None], rate: [-0.1, 0.1])")
+    'range_volume_at_least_0_rate_minus_0_1_to_0_1'
+    """
+    for pattern, words in _BOUNDS:
+        test_name = re.sub(pattern, words, test_name)
     return re.sub(r"[^A-Za-z0-9]+", "_", test_name).strip("_")
 
 

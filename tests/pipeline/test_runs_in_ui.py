@@ -12,6 +12,7 @@ import pytest
 
 from crossattn_core.candles.ingest.ingest import ingest
 from crossattn_core.candles.lake.revisions import adopt_revisions
+from crossattn_core.errors import ContractError, CrossattnError, TransientFeedError
 from crossattn_core.experiment import load_experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
@@ -152,3 +153,38 @@ def test_a_day_made_before_shows_what_it_holds_when_it_is_materialized_again(lin
     manifest = json.loads((line.home.models / str(row["trained_id"]) / "manifest.json").read_text(encoding="utf-8"))
     assert model["data_hash/attention"] == manifest["panel_hash"]
     assert carried["cut_off/attention"] == model["cut_off"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_launched_again"), [(ContractError("rows break a rule"), "false"), (TransientFeedError("time-out"), "true")]
+)
+def test_only_what_a_later_try_may_cure_is_launched_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch, error: CrossattnError, is_launched_again: str
+) -> None:
+    from crossattn_pipeline.instance import adopt_instance
+    from crossattn_pipeline.partitions import range_tags
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("crossattn_core.data_stages.ingest_candles", fails)
+    monkeypatch.setattr("crossattn_pipeline.assets.candles._RETRY_SECONDS", 0.0)
+    adopt_instance(line.home)
+    job = build_defs(line.experiment, line.home.root, {"line": line}).resolve_job_def("data")
+    with dg.DagsterInstance.get() as instance:
+        chosen = {"asset_selection": [dg.AssetKey(["candles", "yahoo"])], "tags": range_tags([line.last_day])}
+        job.execute_in_process(instance=instance, run_config=SILENT, raise_on_error=False, **chosen)
+        (run,) = instance.get_runs()
+    assert run.tags["dagster/will_retry"] == is_launched_again
+
+
+def test_the_launchpad_describes_each_field_and_offers_the_families(line: Line) -> None:
+    definitions = build_defs(line.experiment, line.home.root)
+    for job, op, choices in (
+        ("rollback", "record_rollback", {"all", "attention", "ridge_var"}),
+        ("train", "trained_model", {"attention", "ridge_var"}),
+    ):
+        schema = definitions.resolve_job_def(job).run_config_schema.config_type
+        fields = schema.fields["ops"].config_type.fields[op].config_type.fields["config"].config_type.fields
+        assert all(field.description for field in fields.values()), job
+        assert choices <= {value.config_value for value in fields["family"].config_type.inner_type.enum_values}
