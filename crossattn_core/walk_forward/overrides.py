@@ -166,8 +166,6 @@ def _path(home: Home) -> Path:
 
 def _dated(home: Home, experiment: Experiment, day: date | None, rewrite: bool) -> date:
     free, period = next_day(home, experiment), experiment.period
-    if day is None and period.end is not None and free > period.end:
-        raise HistoryError(f"every day of the period up to {period.end} is stepped; name a day of it and allow the rewrite")
     if day is None:
         return free
     if day < period.start or (period.end is not None and day > period.end):

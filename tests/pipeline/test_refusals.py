@@ -258,7 +258,6 @@ def test_an_override_of_a_stepped_day_is_withdrawn_only_with_leave_to_step_again
     withdraw = ("overrides", "withdraw", "1", "--experiment", small)
     refused(crossattn(*withdraw, home=home), "9 days are stepped again")
     assert crossattn(*withdraw, "--rewrite", home=home).returncode == 0
-    refused(crossattn("retrain", "--experiment", small, "--note", "n", home=home), "every day of the period up to 2025-03-28")
 
 
 def test_a_day_is_called_day_and_one_outside_the_period_is_refused(ready_folder: Path) -> None:
