@@ -14,7 +14,9 @@ receipts.sqlite   what each partition was made from (see receipts.py)
 dagster/          Dagster's own storage
 """
 
+import errno
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_json
 
-__all__ = ["Home", "open_home"]
+__all__ = ["Home", "check_writable", "open_home"]
 
 
 class Home:
@@ -47,9 +49,42 @@ def open_home(root: Path, experiment: Experiment) -> Home:
     """Open (or found) the home at ``root`` for ``experiment``.
 
     Raises:
-        HomeError: the home holds another feed, universe or grid; the message lists each difference.
+        HomeError: the home holds another feed, universe or grid; the message lists each difference. Or it is no folder, or
+            cannot be made or read.
     """
-    home = Home(root)
+    try:
+        return _open(Home(root), experiment)
+    except OSError as error:
+        raise HomeError(_refused(root, error)) from error
+
+
+def check_writable(home: Home) -> None:
+    """Refuse a home that cannot be written to, before any work is done in it.
+
+    Raises:
+        HomeError: rights, or the disk, do not let a file be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=home.root, prefix=".writable.") as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+    except OSError as error:
+        raise HomeError(_refused(home.root, error)) from error
+
+
+def _refused(root: Path, error: OSError) -> str:
+    part = next((folder for folder in (root, *root.parents) if folder.exists() and not folder.is_dir()), None)
+    if part is not None:
+        return f"home {root}: {part} is a file, not a folder; choose another folder with --home or CROSSATTN_HOME"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"home {root} cannot be written to ({error.strerror}); free some space and run the same command again"
+    return (
+        f"home {root} cannot be written to ({error.strerror}); give this user the right to read and write there, or choose "
+        "another folder with --home or CROSSATTN_HOME"
+    )
+
+
+def _open(home: Home, experiment: Experiment) -> Home:
     identity = _identity(experiment)
     stamp = home.root / "home.json"
     if not stamp.exists():
@@ -58,7 +93,7 @@ def open_home(root: Path, experiment: Experiment) -> Home:
     try:
         # Homes of before bars could differ hold hours.
         stored = {"bar": "1h"} | json.loads(stamp.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise HomeError(f"{stamp}: damaged ({error}); restore it or choose another folder with CROSSATTN_HOME") from error
     differences = [
         f"{key}: here {stored.get(key)!r}, experiment {identity.get(key)!r}"

@@ -1,12 +1,13 @@
 """Atomic writes: a reader sees the old file or the new one, never a part of one.
 
-Order: temporary file beside the target, fsync, rename, fsync of the folder.
+Order: temporary file beside the target, fsync, rename, fsync of the folder. Rights are what the process's umask leaves: files are
+handed over to others.
 """
 
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,8 @@ __all__ = ["sha256_of", "write_atomic", "write_bytes", "write_json", "write_parq
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     """Let ``write`` fill a temporary file, then move it to ``path``; on any error ``path`` stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:
             write(stream)
@@ -28,7 +30,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
     return path

@@ -4,24 +4,34 @@ An override is launched in the web UI with a line of config; it is dated, and ev
 ``crossattn retrain`` and ``rollback`` record the same.
 """
 
+import sqlite3
 from datetime import date
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # not exported by dagster
+import duckdb
+from pydantic import Field
 
+from crossattn_core.errors import FeedError, HistoryError
 from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
-from crossattn_pipeline.assets.from_table import asset_key
+from crossattn_pipeline.assets.from_table import asset_key, closed_choice
+from crossattn_pipeline.stale import run_stale_job
 
-__all__ = ["RetrainConfig", "RollbackConfig", "all_jobs"]
+__all__ = ["RetrainConfig", "all_jobs"]
+
+_ALL = "all"
 
 _IN_BOTH_HALVES = ("regime_windows", "monitoring")
 """A closed day is monitored before the models see it, and again after."""
 
 
-def all_jobs(stages: StageTable) -> list[UnresolvedAssetJobDefinition | dg.JobDefinition]:
-    """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report."""
+def all_jobs(stages: StageTable) -> list[Any]:
+    """``line`` from candles to report; ``data`` up to the panel; ``models`` from the walk-forward to the report; and op jobs.
+
+    Dagster's type of an asset job before it is resolved has no public name.
+    """
     everything = dg.AssetSelection.all() - dg.AssetSelection.assets("trained_model")
     keys = [asset_key(key) for stage in stages if stage.job == "data" and stage.is_asset for key in stage.keys]
     data = dg.AssetSelection.assets(*keys)
@@ -34,28 +44,28 @@ def all_jobs(stages: StageTable) -> list[UnresolvedAssetJobDefinition | dg.JobDe
         "train": (dg.AssetSelection.assets("trained_model"), "One checkpoint over a chosen range."),
         "freshness": (fresh, "Is the newest day that should be there, there?"),
     }
-    asset_jobs = [dg.define_asset_job(name, selection, description=text) for name, (selection, text) in selected.items()]
-    return [*asset_jobs, _retrain_job(), _rollback_job()]
+    hooks = {_retry_only_what_may_pass}
+    asset_jobs = [
+        dg.define_asset_job(name, selection, description=text, hooks=hooks) for name, (selection, text) in selected.items()
+    ]
+    return [*asset_jobs, run_stale_job(), _retrain_job(), _rollback_job(stages)]
 
 
 class RetrainConfig(dg.Config):
-    """Why, and from which day on (empty: the first day not stepped yet)."""
+    """Why, and from which day on."""
 
-    note: str
-    day: str = ""
-    rewrite: bool = False
-    """Allow a day that was stepped already; it and all after it are stepped again."""
+    note: str = Field(description="Why; the plan shows it.")
+    day: str = Field(default="", description="Day (UTC, YYYY-MM-DD); empty: the first that was not stepped yet.")
+    rewrite: bool = Field(
+        default=False, description="Allow a day that was stepped already; it and all after it are stepped again."
+    )
 
     def dated(self) -> date | None:
         """The day, none where it is empty."""
-        return date.fromisoformat(self.day) if self.day else None
-
-
-class RollbackConfig(RetrainConfig):
-    """As a retrain, with the family that goes back (empty: all) and the model to serve (empty: the one before)."""
-
-    family: str = ""
-    model_id: str = ""
+        try:
+            return date.fromisoformat(self.day) if self.day else None
+        except ValueError as error:
+            raise HistoryError(f"day {self.day!r} is no date ({error}); write YYYY-MM-DD") from error
 
 
 def _retrain_job() -> dg.JobDefinition:
@@ -71,10 +81,18 @@ def _retrain_job() -> dg.JobDefinition:
     return job
 
 
-def _rollback_job() -> dg.JobDefinition:
+def _rollback_job(stages: StageTable) -> dg.JobDefinition:
+    families = closed_choice("RolledBack", (_ALL, *stages.experiment.retrain.families))
+
+    class RollbackConfig(RetrainConfig):
+        """As a retrain, with what goes back to what."""
+
+        family: families = Field(default=families[_ALL], description="The model family that goes back.")  # pyright: ignore[reportInvalidTypeForm]
+        model_id: str = Field(default="", description="The model to serve, with one family; empty: the one before.")
+
     @dg.op(name="record_rollback", description="Record a rollback.")
     def record(context: dg.OpExecutionContext, config: RollbackConfig, line: dg.ResourceParam[Line]) -> None:
-        model = {"family": config.family, "model_id": config.model_id}
+        model = {"family": "" if config.family.value == _ALL else config.family.value, "model_id": config.model_id}
         override = roll_back(line.home, line.experiment, config.note, day=config.dated(), rewrite=config.rewrite, **model)
         context.log.info(f"{override.kind} at {override.day}: {override.family or 'all families'}, {override.note}")
 
@@ -83,3 +101,14 @@ def _rollback_job() -> dg.JobDefinition:
         record()
 
     return job
+
+
+@dg.failure_hook(name="retry_only_what_may_pass")
+def _retry_only_what_may_pass(context: dg.HookContext) -> None:
+    """A run whose failure a later try repeats (a check that failed, rows that break a rule) is not launched again."""
+    error, chain = context.op_exception, []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    if chain and not any(isinstance(found, FeedError | OSError | sqlite3.Error | duckdb.IOException) for found in chain):
+        context.instance.add_run_tags(context.run_id, {"dagster/max_retries": "0"})

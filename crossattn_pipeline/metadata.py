@@ -10,7 +10,10 @@ import pandas as pd
 
 from crossattn_core.line import Line
 
-__all__ = ["MAX_IMAGE_BYTES", "check_rows", "figure", "made_because", "number", "table"]
+__all__ = ["MAX_IMAGE_BYTES", "REPORTS_PATH", "check_rows", "figure", "made_because", "number", "table"]
+
+REPORTS_PATH = "/reports"
+"""Where the web UI serves the home's reports (webserver.py)."""
 
 MAX_IMAGE_BYTES = 60_000
 """A larger picture swells the instance: each is stored several times over."""

@@ -9,10 +9,20 @@ from crossattn_core.candles.feeds.feed import newest_complete_day
 from crossattn_core.experiment import Experiment
 from crossattn_pipeline.partitions import RANGE_END, range_tags
 
-__all__ = ["TRIGGER", "daily_data", "daily_freshness"]
+__all__ = ["COMMAND_LINE", "PENDING", "TRIGGER", "daily_data", "daily_freshness"]
 
 TRIGGER = "crossattn/trigger"
 """Run tag: why a run exists."""
+
+COMMAND_LINE = "command line"
+"""Trigger of a run whose caller waits for it and reads its message."""
+
+PENDING = [
+    status
+    for status in dg.DagsterRunStatus
+    if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+]
+"""What a run that has not ended may be."""
 
 
 def daily_data(

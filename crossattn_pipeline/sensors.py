@@ -13,8 +13,6 @@ from pathlib import Path
 
 import dagster as dg
 import requests
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES  # not exported by dagster
-from dagster._core.storage.tags import WILL_RETRY_TAG  # not exported by dagster
 
 from crossattn_core.candles.feeds.feed import newest_complete_day
 from crossattn_core.candles.feeds.registry import wall_clock
@@ -23,10 +21,13 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_json
 from crossattn_pipeline.monitoring_sensors import drift_or_degradation, new_complete_day, regime_change
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
-from crossattn_pipeline.schedules import TRIGGER
+from crossattn_pipeline.schedules import COMMAND_LINE, PENDING, TRIGGER
+from crossattn_pipeline.stale import what_is_stale
 
 __all__ = ["all_sensors", "failure_alert", "missing_days", "missing_forecasts"]
 
+_WILL_RETRY = "dagster/will_retry"
+"""Dagster's tag of a failed run that it launches again."""
 _PANEL = dg.AssetKey("feature_windows")
 _FORECASTS = dg.AssetKey("forecasts")
 
@@ -37,7 +38,7 @@ def all_sensors(
     """Every sensor of the graph; they start stopped, since a recorded experiment needs none."""
     launching = [new_complete_day(clock), regime_change(), drift_or_degradation()]
     filling = [missing_days(experiment, clock=clock), missing_forecasts(experiment, clock=clock)]
-    return [*launching, *filling, failure_alert(home_root, webhook)]
+    return [*launching, *filling, what_is_stale(experiment, home_root, clock), failure_alert(home_root, webhook)]
 
 
 def missing_days(experiment: Experiment, *, clock: Callable[[], datetime] = wall_clock) -> dg.SensorDefinition:
@@ -101,7 +102,9 @@ def failure_alert(home_root: Path, webhook: str) -> dg.SensorDefinition:
     @dg.run_failure_sensor(name="failure_alert", description="Write an alert record; call the webhook where one is set.")
     def sensor(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         run = context.dagster_run
-        if run.tags.get(WILL_RETRY_TAG) == "true":
+        if run.tags.get(TRIGGER) == COMMAND_LINE:
+            return dg.SkipReason(f"run {run.run_id} was started by hand, and whoever started it was told")
+        if run.tags.get(_WILL_RETRY) == "true":
             return dg.SkipReason(f"run {run.run_id} failed and is launched again; an alert follows if that fails too")
         alert = {
             "run_id": run.run_id,
@@ -119,7 +122,7 @@ def failure_alert(home_root: Path, webhook: str) -> dg.SensorDefinition:
 
 def _under_way(instance: dg.DagsterInstance, job_name: str) -> set[date]:
     """Days that a run of ``job_name`` which has not ended is to make."""
-    pending = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=list(NOT_FINISHED_STATUSES)))
+    pending = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=PENDING))
     spans = [(run.tags.get(RANGE_START), run.tags.get(RANGE_END)) for run in pending]
     return {
         day

@@ -1,22 +1,119 @@
-"""The web UI and the daemons on 127.0.0.1, over one home."""
+"""The web UI and the daemons on 127.0.0.1, over one home: two processes of Dagster's, watched by this one.
 
+While either of them lives, a lock beside Dagster's storage keeps a second set away from the same instance.
+"""
+
+import fcntl
+import json
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from crossattn_core.home import open_home
+from crossattn_core.errors import CrossattnError, HomeError
+from crossattn_core.home import check_writable, open_home
+from crossattn_core.storage import write_json
 from crossattn_pipeline.instance import EXPERIMENT_VARIABLE, HOME_VARIABLE, PROJECT, adopt_instance, experiment_from, home_from
 
-__all__ = ["serve"]
+__all__ = ["HOST", "is_free", "serve", "served_port"]
+
+HOST = "127.0.0.1"
+_SECONDS_TO_STOP = 30.0
 
 
 def serve(experiment_file: Path | None, home_root: Path | None, port: int) -> None:
-    """Replace this process by ``dagster dev`` (web server, daemons, code location) over the experiment's home."""
+    """Run web server and daemons until Ctrl-C, a termination signal, or the end of one of them.
+
+    Raises:
+        HomeError: the home's daemons run already.
+        CrossattnError: the port is taken, or one of the two ended by itself.
+    """
     experiment = experiment_from(os.environ, experiment_file)
     home = open_home(home_from(os.environ, home_root), experiment)
-    adopt_instance(home)
+    check_writable(home)
+    instance = adopt_instance(home)
     os.environ[HOME_VARIABLE] = str(home.root)
     if experiment_file is not None:
         os.environ[EXPERIMENT_VARIABLE] = str(experiment_file.resolve())
-    arguments = ["dagster", "dev", "--host", "127.0.0.1", "--port", str(port), "--workspace", str(PROJECT / "workspace.yaml")]
-    os.execv(sys.executable, [sys.executable, "-m", *arguments])
+    workspace = ("--workspace", str(PROJECT / "workspace.yaml"))
+    with _only_one(instance, port) as lock:
+        if not is_free(port):
+            raise CrossattnError(f"port {port} on {HOST} is taken by another program; choose another, as in --port {port + 1}")
+        commands = {
+            "web server": ("crossattn_pipeline.webserver", "--host", HOST, "--port", str(port), *workspace),
+            "daemon": ("dagster._daemon", "run", *workspace),
+        }
+        _watch(commands, lock)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def served_port(instance: Path) -> int | None:
+    """The port of the web UI that runs over a Dagster instance's folder; none where none runs."""
+    lock = instance / "ui.lock"
+    if not lock.exists():
+        return None
+    with lock.open() as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(json.loads((instance / "ui.json").read_text(encoding="utf-8"))["port"])
+    return None
+
+
+@contextmanager
+def _only_one(instance: Path, port: int) -> Iterator[int]:
+    """The lock's descriptor, held as long as this process or one that inherits it lives."""
+    lock = os.open(instance / "ui.lock", os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            there = f"http://{HOST}:{served_port(instance)}"
+            raise HomeError(f"the web UI and daemons of {instance} run already: {there}; use that one, or end it first") from None
+        write_json(instance / "ui.json", {"port": port})
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _watch(commands: dict[str, tuple[str, ...]], lock: int) -> None:
+    """Start a process for each command (``python -m``), wait for the end of one or of this one, and end the others."""
+    # In a session of their own: Ctrl-C reaches this process alone, which passes it on once.
+    running = {
+        name: subprocess.Popen((sys.executable, "-m", *command), start_new_session=True, pass_fds=(lock,))
+        for name, command in commands.items()
+    }
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while all(process.poll() is None for process in running.values()):
+            time.sleep(0.2)
+        ended = next(name for name, process in running.items() if process.poll() is not None)
+        raise CrossattnError(f"the {ended} ended by itself (code {running[ended].returncode}); its last lines above say why")
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for process in running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _SECONDS_TO_STOP
+        for process in running.values():
+            try:
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()

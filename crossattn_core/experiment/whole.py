@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from crossattn_core.errors import ExperimentError, UniverseError
@@ -22,6 +21,7 @@ from crossattn_core.experiment.model import (
 from crossattn_core.experiment.registered import families
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
+from crossattn_core.experiment.sections_file import read_sections
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
 from crossattn_core.experiment.tuning import TuningSettings
 from crossattn_core.grid import Grid
@@ -246,15 +246,7 @@ def load_experiment(path: Path | None = None, overrides: Mapping[str, Any] | Non
     """
     settings: dict[str, Any] = {}
     if path is not None:
-        if not path.is_file():
-            raise ExperimentError(f"{path}: no such experiment file; see experiments/ for examples")
-        try:
-            read = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ExperimentError(f"{path}: not YAML: {error}") from error
-        if read is not None and not isinstance(read, dict):
-            raise ExperimentError(f"{path}: holds a {type(read).__name__}; an experiment file is a mapping of sections")
-        settings = read or {}
+        settings = read_sections(path)
     for section, value in (overrides or {}).items():
         settings[section] = _merged(settings.get(section), value)
     try:

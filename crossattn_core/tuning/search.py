@@ -9,7 +9,7 @@ Axes: R scored rows, N assets, O outputs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
 from crossattn_core.training.loss import sharpe_loss
 from crossattn_core.tuning.ledger import Trial, read_trials, record_trial
+from crossattn_core.walk_forward.plan import first_served_day
 
 __all__ = ["Tuned", "first_test_day", "score_settings", "search", "study_name", "with_settings"]
 
@@ -47,7 +48,7 @@ class Tuned:
 
 def first_test_day(experiment: Experiment) -> date:
     """The first day that the walk-forward forecasts: nothing from here on may choose a setting."""
-    return experiment.period.start + timedelta(days=experiment.retrain.minimum_days)
+    return first_served_day(experiment)
 
 
 def with_settings(experiment: Experiment, settings: Settings) -> Experiment:

@@ -19,7 +19,16 @@ from crossattn_core.storage import write_json
 from crossattn_core.walk_forward.state import State
 from crossattn_core.walk_forward.store import linked_days
 
-__all__ = ["Override", "force_retrain", "next_day", "read_overrides", "record_override", "roll_back", "with_rollbacks"]
+__all__ = [
+    "Override",
+    "force_retrain",
+    "next_day",
+    "read_overrides",
+    "record_override",
+    "roll_back",
+    "with_rollbacks",
+    "withdraw_override",
+]
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,28 @@ def record_override(home: Home, override: Override) -> Override:
     """Append an override (the same one twice counts once) and return it."""
     overrides = read_overrides(home)
     if override not in overrides:
-        write_json(_path(home), [asdict(row) | {"day": row.day.isoformat()} for row in (*overrides, override)])
+        _write(home, [*overrides, override])
     return override
+
+
+def withdraw_override(home: Home, experiment: Experiment, number: int, *, rewrite: bool = False) -> Override:
+    """Take the ``number``-th recorded override (from 1) back and return it.
+
+    Raises:
+        HistoryError: there is no such override; or its day was stepped already and ``rewrite`` is off.
+    """
+    overrides = read_overrides(home)
+    if not 1 <= number <= len(overrides):
+        there = f"there are {len(overrides)}" if overrides else "none is recorded"
+        raise HistoryError(f"no override {number}: {there}; 'crossattn overrides list' shows their numbers")
+    withdrawn, free = overrides[number - 1], next_day(home, experiment)
+    if withdrawn.day < free and not rewrite:
+        raise HistoryError(
+            f"{withdrawn.day} was stepped with this override: without it {(free - withdrawn.day).days} days are stepped again; "
+            "allow the rewrite"
+        )
+    _write(home, [row for row in overrides if row is not withdrawn])
+    return withdrawn
 
 
 def next_day(home: Home, experiment: Experiment) -> date:
@@ -64,7 +93,7 @@ def force_retrain(home: Home, experiment: Experiment, note: str, *, day: date | 
         rewrite: allow a day that was stepped already; that day and all after it are stepped again.
 
     Raises:
-        HistoryError: the day was stepped already and ``rewrite`` is off, or lies before the period.
+        HistoryError: the day was stepped already and ``rewrite`` is off, or lies outside the period.
     """
     return record_override(home, Override(_dated(home, experiment, day, rewrite), "forced", note))
 
@@ -127,16 +156,20 @@ def with_rollbacks(state: State, overrides: Iterable[Override], families: tuple[
     return state, "; ".join(reasons)
 
 
+def _write(home: Home, overrides: Iterable[Override]) -> None:
+    write_json(_path(home), [asdict(row) | {"day": row.day.isoformat()} for row in overrides])
+
+
 def _path(home: Home) -> Path:
     return home.walk_forward / "events.json"
 
 
 def _dated(home: Home, experiment: Experiment, day: date | None, rewrite: bool) -> date:
-    free = next_day(home, experiment)
+    free, period = next_day(home, experiment), experiment.period
     if day is None:
         return free
-    if day < experiment.period.start:
-        raise HistoryError(f"{day} lies before the period's first day {experiment.period.start}")
+    if day < period.start or (period.end is not None and day > period.end):
+        raise HistoryError(f"{day} lies outside the period {period.start} .. {period.end or 'open'}; choose a day in it")
     if day < free and not rewrite:
         raise HistoryError(
             f"{day} was stepped already: an override there would rewrite {(free - day).days} days; date it {free} or later, "

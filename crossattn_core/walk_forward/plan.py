@@ -6,12 +6,13 @@ same decision from the same facts.
 
 import math
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
-from crossattn_core.experiment import RetrainSettings
+from crossattn_core.errors import HistoryError
+from crossattn_core.experiment import Experiment, RetrainSettings
 
-__all__ = ["Action", "Decision", "Known", "Reason", "decide"]
+__all__ = ["Action", "Decision", "Known", "Reason", "check_period", "decide", "first_served_day"]
 
 Action = Literal["retrain", "carry", "wait"]
 Reason = Literal["history", "first", "forced", "scheduled", "regime_change", "drift", "degraded", "rollback", "none"]
@@ -52,6 +53,25 @@ class Decision:
     reason: Reason
     why: str
     """One sentence with the numbers that decided."""
+
+
+def first_served_day(experiment: Experiment) -> date:
+    """The first day that a model can serve: before it there is too little history."""
+    return experiment.period.start + timedelta(days=experiment.retrain.minimum_days)
+
+
+def check_period(experiment: Experiment) -> None:
+    """Refuse a period that is over before a model can serve: there would be nothing to forecast, trade or report.
+
+    Raises:
+        HistoryError: names the first day that a model serves.
+    """
+    period, served = experiment.period, first_served_day(experiment)
+    if period.end is not None and period.end < served:
+        raise HistoryError(
+            f"the period {period.start} .. {period.end} is over before the first model serves, on {served} (retrain.minimum_days "
+            f"is {experiment.retrain.minimum_days}); extend the period to {served} or later, or lower retrain.minimum_days"
+        )
 
 
 def decide(known: Known, settings: RetrainSettings) -> Decision:

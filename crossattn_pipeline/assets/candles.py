@@ -8,17 +8,19 @@ import pandas as pd
 
 from crossattn_core import data_stages
 from crossattn_core.candles.ingest.ingest import IngestedDay
-from crossattn_core.errors import FeedBlockedError, PermanentFeedError
+from crossattn_core.errors import FeedBlockedError, PermanentFeedError, TransientFeedError
 from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.universe import Kind, VenueName
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
+from crossattn_pipeline.data_versions import content_version
 from crossattn_pipeline.metadata import check_rows, table
 from crossattn_pipeline.partitions import day_range
 
 __all__ = ["candle_assets"]
 
-_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+_RETRIES, _RETRY_SECONDS = 2, 10.0
+"""Of a source that failed in a way that a later try may not; the pause doubles. No other failure is tried again."""
 
 
 def candle_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
@@ -52,7 +54,6 @@ def _candle_asset(
         stage,
         description=f"{description} Feed: {settings.kind}.",
         kinds={"parquet"},
-        retry_policy=_RETRY,
         check_specs=[
             dg.AssetCheckSpec(
                 "complete",
@@ -76,11 +77,16 @@ def _candle_asset(
         except (PermanentFeedError, FeedBlockedError) as error:
             # Another request would not help, or make it worse.
             raise dg.Failure(description=str(error), allow_retries=False) from error
+        except TransientFeedError as error:
+            raise dg.RetryRequested(_RETRIES, _RETRY_SECONDS * 2**context.retry_number) from error
         for row in days:
             context.add_asset_metadata(_day_metadata(row), partition_key=row.day.isoformat())
         suspects = zip(severities.items(), data_stages.suspect_candles(line, venue, first, last, kinds), strict=True)
         strange = [check_rows(key, name, rows, severity=severity, rows=len(rows)) for (name, severity), rows in suspects]
-        return dg.MaterializeResult(check_results=[_completeness(key, days, must_be_complete), *strange])
+        versions = {row.day.isoformat(): row.content_hash for row in days}
+        return dg.MaterializeResult(
+            data_version=content_version(context, versions), check_results=[_completeness(key, days, must_be_complete), *strange]
+        )
 
     return candles
 

@@ -1,6 +1,7 @@
 """Asset specs from the table of stages: key, deps, group, owners, code version, partitions and backfill policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Any, cast
 
 import dagster as dg
@@ -8,12 +9,17 @@ import dagster as dg
 from crossattn_core.stages import Output, Stage, StageTable
 from crossattn_pipeline.partitions import daily_partitions
 
-__all__ = ["asset_key", "output_specs", "partition_settings", "stage_asset"]
+__all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset"]
 
 
 def asset_key(key: str) -> dg.AssetKey:
     """``candles/bybit`` -> the asset key."""
     return dg.AssetKey(key.split("/"))
+
+
+def closed_choice(name: str, choices: Iterable[str]) -> Any:
+    """An enumeration of the choices, which the launchpad offers and checks; each member's value is its name."""
+    return Enum(name, {choice: choice for choice in choices})
 
 
 def stage_asset(stages: StageTable, name: str, **settings: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:

@@ -15,6 +15,7 @@ from crossattn_core.report.figures.stages import regime_figure
 from crossattn_core.report.figures.style import png
 from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.from_table import stage_asset
+from crossattn_pipeline.data_versions import content_version
 from crossattn_pipeline.metadata import figure, made_because, table
 from crossattn_pipeline.partitions import day_range
 
@@ -63,7 +64,11 @@ def panel_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
             if day == last:
                 shown |= {"coverage": table(coverage), **why}
             context.add_asset_metadata(shown, partition_key=day.isoformat())
-        yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="contract", passed=True)])
+        versions = {day.isoformat(): content_hash for day, content_hash in hashes.items()}
+        yield dg.MaterializeResult(
+            data_version=content_version(context, versions),
+            check_results=[dg.AssetCheckResult(check_name="contract", passed=True)],
+        )
 
     @stage_asset(
         stages,

@@ -20,7 +20,7 @@ from crossattn_core.selection.follow import CHAMPION
 from crossattn_core.selection.handover import champion_note, check_handover, read_handover
 from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.from_table import stage_asset
-from crossattn_pipeline.metadata import check_rows, figure, made_because, number, table
+from crossattn_pipeline.metadata import REPORTS_PATH, check_rows, figure, made_because, number, table
 
 __all__ = ["portfolio_assets"]
 
@@ -104,7 +104,7 @@ def portfolio_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
         simulations, plan = inputs.simulations, inputs.plan
         metadata: dict[str, Any] = {
             **why,
-            "page": dg.MetadataValue.url(paths.html.as_uri()),
+            "page": dg.MetadataValue.url(f"{REPORTS_PATH}/{paths.html.parent.name}/{paths.html.name}"),
             "path": dg.MetadataValue.path(paths.html),
             "verdict": report["verdict"]["headline"],
             "headline": dg.MetadataValue.md(headline_markdown(report)),

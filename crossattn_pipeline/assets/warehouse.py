@@ -15,10 +15,19 @@ from crossattn_core.warehouse.checks import RejectedError, TestResult
 from crossattn_core.warehouse.project import Column, Model
 from crossattn_core.warehouse.run import BuildResult
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
+from crossattn_pipeline.data_versions import content_version
 from crossattn_pipeline.metadata import table
 from crossattn_pipeline.partitions import day_range
 
 __all__ = ["warehouse_assets"]
+
+_NUMBER = r"(-?[\d.]+)"
+_BOUNDS = (
+    (rf"\[{_NUMBER}, None\]", r"at_least \1"),
+    (rf"\[None, {_NUMBER}\]", r"at_most \1"),
+    (rf"\[{_NUMBER}, {_NUMBER}\]", r"\1 to \2"),
+    (r"(?<![\w.])-(?=\d)", "minus_"),
+)
 
 Made = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -57,7 +66,13 @@ def _table_column(column: Column) -> dg.TableColumn:
 
 
 def _check_name(test_name: str) -> str:
-    """A test's name in the letters that Dagster allows: ``unique(asset_id, as_of)`` -> ``unique_asset_id_as_of``."""
+    """A test's name in the letters that Dagster allows: ``unique(asset_id, as_of)`` -> ``unique_asset_id_as_of``.
+
+    >>> _check_name("range(volume: [0, None], rate: [-0.1, 0.1])")
+    'range_volume_at_least_0_rate_minus_0_1_to_0_1'
+    """
+    for pattern, words in _BOUNDS:
+        test_name = re.sub(pattern, words, test_name)
     return re.sub(r"[^A-Za-z0-9]+", "_", test_name).strip("_")
 
 
@@ -71,7 +86,10 @@ def _stored_by_day(stages: StageTable, model: Model) -> dg.AssetsDefinition:
             if day == last:
                 shown["dagster/column_lineage"] = _column_lineage(stages, model)
             context.add_asset_metadata(shown, partition_key=day.isoformat())
-        yield dg.MaterializeResult(check_results=[_check_result(test) for test in result.tests])
+        versions = {day.isoformat(): value for day, value in result.content_hash_by_day.items()}
+        yield dg.MaterializeResult(
+            data_version=content_version(context, versions), check_results=[_check_result(test) for test in result.tests]
+        )
 
     return stored_model
 

@@ -3,29 +3,38 @@
 Exit codes as for every command: 0 complete, 1 failed, 2 wrong usage, 3 incomplete.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from crossattn_core.candles.ingest.ingest import ingest
-from crossattn_core.candles.lake.coverage import AssetCoverage, coverage_of
-from crossattn_core.candles.lake.rescales import rescale_history
-from crossattn_core.candles.lake.revisions import adopt_revisions, changed_values, retire_history, revisions_beyond
-from crossattn_core.days import to_naive
-from crossattn_core.errors import CandleError, UniverseError
-from crossattn_core.line import Line
-from crossattn_core.universe import VENUES, Asset
+from crossattn_core.errors import CandleError
 from crossattn_pipeline.commands.import_candles import import_candles
-from crossattn_pipeline.commands.options import AsJson, End, ExperimentFile, HomeFolder, Start, Symbols, open_line, reporting_line
-from crossattn_pipeline.commands.terminal import Output, table_of
+from crossattn_pipeline.commands.options import (
+    AsJson,
+    End,
+    ExperimentFile,
+    HomeFolder,
+    Start,
+    Symbols,
+    chosen_assets,
+    named_asset,
+    open_line,
+    reporting_line,
+)
+from crossattn_pipeline.commands.terminal import INCOMPLETE, Output, table_of
+
+if TYPE_CHECKING:
+    from crossattn_core.candles.lake.coverage import AssetCoverage
+    from crossattn_core.line import Line
+    from crossattn_core.universe import Asset
 
 __all__ = ["add_candle_commands"]
-
-INCOMPLETE = 3
 
 # Dividends after candles: the responses that bring the one bring the other.
 _KINDS = ("candles", "dividends", "funding")
@@ -53,9 +62,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """What is stored of each asset, and every hole: days never fetched, days fetched too early, rows missing."""
+    from crossattn_core.candles.lake.coverage import coverage_of
+
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
-    found = coverage_of(line.lake, _chosen(line, symbols), first, last, line.experiment.feed.gap_tolerance)
+    found = coverage_of(line.lake, chosen_assets(line, symbols), first, last, line.experiment.feed.gap_tolerance)
     output = Output(as_json)
     for row in found:
         output.json_line({"event": "status", **asdict(row), "complete": row.is_complete})
@@ -80,7 +91,7 @@ def quarantine(
     """Every row that was refused, with the rule that it broke."""
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
-    rows = _events(_chosen(line, symbols), lambda kind: line.lake.read_quarantine(first, last, kind=kind).to_pylist())
+    rows = _events(chosen_assets(line, symbols), lambda kind: line.lake.read_quarantine(first, last, kind=kind).to_pylist())
     _show(rows, ("kind", "asset_id", "closed_at", "close", "reason", "detail"), Output(as_json), "nothing was refused")
 
 
@@ -95,6 +106,8 @@ def revisions(
     as_json: AsJson = False,
 ) -> None:
     """Every stored value that the source changed later; history uses the first one until it is adopted."""
+    from crossattn_core.candles.lake.revisions import revisions_beyond
+
     line = open_line(experiment, home)
     first, last = _span(line, start, end)
 
@@ -103,7 +116,7 @@ def revisions(
         return (revisions_beyond(found, line.experiment.feed.max_revision) if beyond else found).to_pylist()
 
     columns = ("kind", "asset_id", "closed_at", "field", "first_value", "later_value", "later_fetched_at", "adopted_at")
-    _show(_events(_chosen(line, symbols), of_kind), columns, Output(as_json), "nothing was revised")
+    _show(_events(chosen_assets(line, symbols), of_kind), columns, Output(as_json), "nothing was revised")
 
 
 @candles.command()
@@ -116,8 +129,11 @@ def adopt(
     as_json: AsJson = False,
 ) -> None:
     """Let history use the later values of the days named. Both values stay on record; what was made from them is stale."""
+    from crossattn_core.candles.lake.revisions import adopt_revisions
+    from crossattn_core.days import to_naive
+
     line = open_line(experiment, home)
-    asset = _asset(line, symbol)
+    asset = named_asset(line, symbol)
     first, last = start.date(), end.date()
     if first > last:
         raise CandleError(f"--start {first} lies after --end {last}; swap them")
@@ -133,8 +149,11 @@ def adopt(
 @candles.command()
 def retire(symbol: Symbol, experiment: ExperimentFile = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Set an asset's whole history aside, so that the next fetch brings all of it: after a split, for instance."""
+    from crossattn_core.candles.lake.revisions import retire_history
+    from crossattn_core.days import to_naive
+
     line = open_line(experiment, home)
-    asset = _asset(line, symbol)
+    asset = named_asset(line, symbol)
     at = to_naive(line.clock())
     # Dividends are on the scale of the prices and go with them; funding rates are fractions and stay.
     kinds = [kind for kind in asset.series if kind != "funding"]
@@ -158,8 +177,11 @@ def rescale(
     as_json: AsJson = False,
 ) -> None:
     """Bring the stored history of an asset to another scale, after a split for instance; what was made from it is stale."""
+    from crossattn_core.candles.lake.rescales import rescale_history
+    from crossattn_core.days import to_naive
+
     line = open_line(experiment, home)
-    asset = _asset(line, symbol)
+    asset = named_asset(line, symbol)
     days = rescale_history(line.lake, asset, factor, before.date(), to_naive(line.clock()), undo=undo)
     line.receipts.forget(f"candles/{asset.venue}")
     act = "read as they did before" if undo else f"read with {factor:.10g} times their prices"
@@ -178,10 +200,16 @@ def refetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch days that are stored once more: holes are filled, later values are noted next to the first ones."""
+    from crossattn_core.candles.ingest.absent import refuse_absent
+    from crossattn_core.candles.ingest.ingest import ingest
+    from crossattn_core.candles.lake.coverage import coverage_of
+    from crossattn_core.candles.lake.revisions import changed_values
+
     output = Output(as_json)
     with reporting_line(output, experiment, home) as line:
         first, last = _span(line, start, end)
-        assets, settings, feed = _chosen(line, symbols), line.experiment.feed, line.feed()
+        assets, settings, feed = chosen_assets(line, symbols), line.experiment.feed, line.feed()
+        refuse_absent(feed, line.lake, assets, first, last, settings.gap_tolerance, refresh=True)
         options: dict[str, Any] = {"settings": settings, "report": line.report, "refresh_from": first}
         days = [day for kind in _KINDS for day in ingest(kind, feed, line.lake, assets, first, last, **options)]
     counts = {
@@ -221,6 +249,8 @@ def verify(experiment: ExperimentFile = None, home: HomeFolder = None, as_json: 
 @candles.command()
 def venues(as_json: AsJson = False) -> None:
     """What each venue declares: classes with their series, costs, limits, reach and units."""
+    from crossattn_core.universe import VENUES
+
     output, rows = Output(as_json), []
     for name, venue in VENUES.items():
         classes = ", ".join(f"{category} ({', '.join(series)})" for category, series in venue.categories.items())
@@ -240,19 +270,6 @@ def _span(line: Line, start: datetime | None, end: datetime | None) -> tuple[dat
     if first > last:
         raise CandleError(f"the range {first} .. {last} holds no day; choose --start and --end in order")
     return first, last
-
-
-def _asset(line: Line, symbol: str) -> Asset:
-    named = [asset for asset in line.experiment.assets if symbol in (asset.symbol, asset.asset_id)]
-    if len(named) != 1:
-        known = ", ".join(asset.asset_id for asset in (named or line.experiment.assets))
-        raise UniverseError(f"{symbol!r} names {len(named)} assets of the experiment; choose from {known}")
-    return named[0]
-
-
-def _chosen(line: Line, symbols: str) -> list[Asset]:
-    names = [name.strip() for name in symbols.split(",") if name.strip()]
-    return [_asset(line, name) for name in names] or list(line.experiment.assets)
 
 
 def _end(found: Sequence[AssetCoverage]) -> None:

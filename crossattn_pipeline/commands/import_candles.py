@@ -1,16 +1,18 @@
 """``crossattn candles import``: a user's own files as a folder for ``feed.kind: files``."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossattn_core.candles.feeds.registry import wall_clock
-from crossattn_core.candles.importing.asset_rows import ImportSettings
-from crossattn_core.candles.importing.import_files import Understood, understand, write_understood
 from crossattn_core.errors import CandleError
 from crossattn_pipeline.commands.options import AsJson
 from crossattn_pipeline.commands.terminal import Output, table_of
+
+if TYPE_CHECKING:
+    from crossattn_core.candles.importing.import_files import Understood
 
 __all__ = ["import_candles"]
 
@@ -38,6 +40,10 @@ def import_candles(
     as_json: AsJson = False,
 ) -> None:
     """Turn candle files as people have them into a folder for feed.kind 'files'. Shows what was understood before it writes."""
+    from crossattn_core.candles.feeds.registry import wall_clock
+    from crossattn_core.candles.importing.asset_rows import ImportSettings
+    from crossattn_core.candles.importing.import_files import understand, write_understood
+
     pairs = [given.partition("=") for given in mapping or ()]
     if wrong := [name for name, equals, column in pairs if not (name and equals and column)]:
         raise CandleError(f"--map {wrong[0]}: write FIELD=COLUMN, for instance --map close=Last")

@@ -1,28 +1,26 @@
 """``crossattn leaders`` and ``explain``: who leads whom as of a day, and the way back from a position to its candle."""
 
+from __future__ import annotations
+
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.table import Table
 
-from crossattn_core.analysis.attribution import VIEWS
-from crossattn_core.analysis.leaders import Leads, in_symbols, why_no_lead
-from crossattn_core.analysis.snapshot_store import StoredAttention
-from crossattn_core.errors import CrossattnError, HistoryError
-from crossattn_core.grid import Grid
-from crossattn_core.inspections import attention_overview_of, explain_position, leads_of
-from crossattn_core.line import Line
-from crossattn_core.report.explain import trace_records, trace_tree
-from crossattn_core.report.figures.overview import attention_pictures
-from crossattn_core.report.figures.style import png
-from crossattn_core.selection.follow import CHAMPION
-from crossattn_core.storage import write_bytes
-from crossattn_pipeline.commands.options import AsJson, ExperimentFile, HomeFolder, open_line
+from crossattn_core.errors import HistoryError
+from crossattn_pipeline.commands.options import AsJson, Day, ExperimentFile, HomeFolder, day_of, open_line
 from crossattn_pipeline.commands.terminal import Output, table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from crossattn_core.analysis.leaders import Leads
+    from crossattn_core.analysis.snapshot_store import StoredAttention
+    from crossattn_core.grid import Grid
+    from crossattn_core.line import Line
 
 __all__ = ["explain", "leaders"]
 
@@ -33,17 +31,16 @@ _MIN_SHOWN = 10
 def leaders(
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
-    as_of: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) at whose end to look; else the newest.")
-    ] = None,
+    day: Day = None,
     as_json: AsJson = False,
     pictures: Annotated[Path | None, typer.Option(help="Folder for the pictures of attention and leads, as PNG.")] = None,
 ) -> None:
     """Who leads whom as of a day: named pairs first, then the strongest others, each with the reason for its verdict."""
+    from crossattn_core.analysis.leaders import why_no_lead
+    from crossattn_core.inspections import leads_of
+
     line, output = open_line(experiment, home), Output(as_json)
-    last = as_of.date() if as_of else line.last_day
-    if not line.experiment.period.start <= last <= line.last_day:
-        raise CrossattnError(f"--as-of {last} lies outside {line.experiment.period.start} .. {line.last_day}; choose a day in it")
+    last = day_of(line, day)
     stored, leads = leads_of(line, last)
     found = _with_views(line, stored, leads)
     no_lead = why_no_lead(found, line.experiment.analysis.false_discovery_rate)
@@ -63,19 +60,24 @@ def leaders(
 
 
 def explain(
-    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision (UTC).")],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day of the decision (UTC).")],
     symbol: Annotated[str, typer.Option(help="Symbol of the position.")],
-    strategy: Annotated[str, typer.Option(help="Strategy that holds it; champion: the one that is followed.")] = CHAMPION,
+    strategy: Annotated[str | None, typer.Option(help="Strategy that holds it; else the champion, which is followed.")] = None,
     experiment: ExperimentFile = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Walk from a position to weight, forecast, model, training range, features and candle."""
-    steps = explain_position(open_line(experiment, home), date.date(), symbol, strategy)
+    from crossattn_core.inspections import explain_position
+    from crossattn_core.report.explain import trace_records, trace_tree
+    from crossattn_core.selection.follow import CHAMPION
+
+    line, strategy = open_line(experiment, home), strategy or CHAMPION
+    steps = explain_position(line, day_of(line, day), symbol, strategy)
     Output(as_json).event(
         "explained",
-        trace_tree(steps, f"{strategy} {symbol} on {date:%Y-%m-%d}"),
-        day=date.date(),
+        trace_tree(steps, f"{strategy} {symbol} on {day:%Y-%m-%d}"),
+        day=day.date(),
         symbol=symbol,
         strategy=strategy,
         steps=trace_records(steps),
@@ -84,6 +86,9 @@ def explain(
 
 def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFrame:
     """The table with symbols in place of keys, and the views of the newest model beside each pair."""
+    from crossattn_core.analysis.attribution import VIEWS
+    from crossattn_core.analysis.leaders import in_symbols
+
     evidence = stored.evidence[["leader", "follower", *VIEWS]].rename(columns={view: f"{view}_view" for view in VIEWS})
     names = dict(zip(line.experiment.asset_ids, line.experiment.symbols, strict=True))
     beside = leads.table.merge(evidence, how="left", on=["leader", "follower"])
@@ -91,6 +96,10 @@ def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFra
 
 
 def _lead_table(found: pd.DataFrame, title: str, grid: Grid) -> Table:
+    import pandas as pd
+
+    from crossattn_core.analysis.attribution import VIEWS
+
     named = int(found["named"].sum())
     rows = []
     for row in found.head(max(named + _SHOWN_BESIDE, _MIN_SHOWN)).to_dict("records"):
@@ -102,6 +111,11 @@ def _lead_table(found: pd.DataFrame, title: str, grid: Grid) -> Table:
 
 
 def _write_pictures(line: Line, stored: StoredAttention, leads: Leads, folder: Path) -> list[Path]:
+    from crossattn_core.inspections import attention_overview_of
+    from crossattn_core.report.figures.overview import attention_pictures
+    from crossattn_core.report.figures.style import png
+    from crossattn_core.storage import write_bytes
+
     overview = attention_overview_of(line, stored, leads)
     if overview is None:
         raise HistoryError(

@@ -1,14 +1,18 @@
 """What ``run``, ``backtest`` and ``report`` end with: the headline, the leads and where the page is."""
 
+from __future__ import annotations
+
 import json
+import os
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from crossattn_core.errors import CrossattnError
-from crossattn_core.grid import Grid
-from crossattn_core.line import Line
-from crossattn_core.report.tables import headline
 from crossattn_pipeline.commands.terminal import Output, table_of
+
+if TYPE_CHECKING:
+    from crossattn_core.line import Line
 
 __all__ = ["show_report"]
 
@@ -19,6 +23,10 @@ def show_report(line: Line, output: Output, day: date | None = None) -> None:
     Raises:
         CrossattnError: there is no such report.
     """
+    from crossattn_core.report.tables import headline
+    from crossattn_pipeline.metadata import REPORTS_PATH
+    from crossattn_pipeline.ui import HOST, served_port
+
     folder = line.home.reports / str(day or line.last_day)
     page, numbers = folder / "report.html", folder / "report.json"
     if not numbers.is_file():
@@ -30,6 +38,11 @@ def show_report(line: Line, output: Output, day: date | None = None) -> None:
     output.event("report", headline(report), page=str(page), verdict=report["verdict"], strategies=report["strategies"])
     _show_leads(json.loads((folder / "leads.json").read_text(encoding="utf-8")), output)
     output.text(f"Report: {page}")
+    served = served_port(Path(os.environ.get("DAGSTER_HOME") or line.home.dagster))
+    where = (
+        f"http://{HOST}:{served}{REPORTS_PATH}/{folder.name}/{page.name}" if served else "the web UI ('crossattn ui') serves it"
+    )
+    output.text(f"In the browser: {where}")
 
 
 def _show_leads(found: dict[str, Any], output: Output) -> None:
@@ -37,6 +50,8 @@ def _show_leads(found: dict[str, Any], output: Output) -> None:
     if not leads:
         output.text("Predictive leads: no lead found.")
         return
+    from crossattn_core.grid import Grid
+
     rows = []
     for lead in leads:
         grid = Grid(bar=lead["bar"])

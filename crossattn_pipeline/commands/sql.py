@@ -6,9 +6,6 @@ from typing import Annotated
 import typer
 
 from crossattn_core.errors import WarehouseError
-from crossattn_core.warehouse.docs import lineage_text, write_docs
-from crossattn_core.warehouse.examples import load_examples, run_example
-from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.commands.terminal import Output
 
 __all__ = ["add_sql_commands"]
@@ -24,6 +21,9 @@ def add_sql_commands(app: typer.Typer) -> None:
 @sql.command("test")
 def run_examples() -> None:
     """Run every example of the SQL models: given rows, expected rows."""
+    from crossattn_core.warehouse.examples import load_examples, run_example
+    from crossattn_core.warehouse.models import load_project
+
     project, output = load_project(), Output()
     failed = 0
     for example in load_examples(project):
@@ -40,10 +40,16 @@ def show_lineage(
     column: Annotated[str, typer.Argument(help="schema.model.column, or schema.column where that is unique")],
 ) -> None:
     """The path from a column down to candle columns."""
+    from crossattn_core.warehouse.docs import lineage_text
+    from crossattn_core.warehouse.models import load_project
+
     Output().text(lineage_text(load_project(), column))
 
 
 @sql.command("docs")
 def write_page(path: Annotated[Path, typer.Argument(help="HTML file to write")] = Path("sql.html")) -> None:
     """One static page: graph, search, columns, tests."""
+    from crossattn_core.warehouse.docs import write_docs
+    from crossattn_core.warehouse.models import load_project
+
     Output().text(f"{write_docs(load_project(), path.resolve())}")

@@ -19,7 +19,10 @@ from rich.text import Text
 
 from crossattn_core.progress import Progress, Report
 
-__all__ = ["Output", "own_output", "reporting", "table_of"]
+__all__ = ["COMPLETE", "FAILED", "INCOMPLETE", "INTERRUPTED", "Output", "own_output", "reporting", "table_of"]
+
+COMPLETE, FAILED, INCOMPLETE, INTERRUPTED = 0, 1, 3, 130
+"""Exit codes; 2, wrong usage, is the parser's."""
 
 _SECONDS_BETWEEN_LINES = 5.0
 _WIDTH = 160

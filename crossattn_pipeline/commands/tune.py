@@ -1,19 +1,19 @@
 """``crossattn tune``: search hyper-parameters before the first test day, and print the best as an experiment file."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
 
-from crossattn_core import model_stages
-from crossattn_core.experiment import Experiment
-from crossattn_core.storage import write_text
-from crossattn_core.tuning.ledger import Trial, ledger_path, trials_counted
-from crossattn_core.tuning.search import first_test_day
 from crossattn_pipeline.commands.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.commands.terminal import Output
+
+if TYPE_CHECKING:
+    from crossattn_core.experiment import Experiment
+    from crossattn_core.tuning.ledger import Trial
 
 __all__ = ["as_experiment_file", "tune"]
 
@@ -29,6 +29,11 @@ def tune(
 
     A search that was stopped goes on; every trial counts in the deflated Sharpe ratio of this home's reports.
     """
+    from crossattn_core import model_stages
+    from crossattn_core.storage import write_text
+    from crossattn_core.tuning.ledger import ledger_path, trials_counted
+    from crossattn_core.tuning.search import first_test_day
+
     line = open_line(experiment, home, overrides={"tuning": {"trials": trials}} if trials else None)
     output, before = Output(as_json, people=sys.stderr), first_test_day(line.experiment)
 
@@ -60,6 +65,8 @@ def tune(
 
 def as_experiment_file(experiment: Experiment, note: str) -> str:
     """YAML of what differs from the defaults, with where it came from on top."""
+    import yaml
+
     differences = experiment.model_dump(mode="json", exclude_defaults=True)
     head = f"# {note}.\n# Their ledger lies in the home; in another home add them to backtest.trials.\n"
     return head + yaml.safe_dump(differences, sort_keys=False, allow_unicode=True)

@@ -75,7 +75,8 @@ def test_rows_that_fail_a_test_are_shown_and_not_stored(line: Line) -> None:
     assert stored(line) == before
     assert newest("features/bar") == downstream
     assert line.panel().content_hash == panel
-    positive = evaluation("aligned/bars", "range_age_hours_0_None_trade_price_0_None_mark_price_0_None_quote_volume_0_None")
+    bounded = ("age_hours", "trade_price", "mark_price", "quote_volume")
+    positive = evaluation("aligned/bars", "_".join(["range", *(f"{name}_at_least_0" for name in bounded)]))
     assert not positive.passed
     assert "mark_price" in str(positive.metadata["failing_rows"].value)
     schema = evaluation("aligned/bars", "schema_aligned")

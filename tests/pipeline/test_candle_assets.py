@@ -40,7 +40,7 @@ def test_what_is_permanent_is_requested_once_and_what_is_transient_again(
         raise error
 
     monkeypatch.setattr("crossattn_core.data_stages.ingest_candles", fails)
-    monkeypatch.setattr("crossattn_pipeline.assets.candles._RETRY", dg.RetryPolicy(max_retries=2))  # the same, without pauses
+    monkeypatch.setattr("crossattn_pipeline.assets.candles._RETRY_SECONDS", 0.0)
     with pytest.raises(CrossattnError, match=str(error)):
         materialize(line, "data", ["candles/bybit"], [line.experiment.period.start])
     assert len(attempts) == attempts_made
@@ -57,7 +57,6 @@ def test_the_check_shows_what_was_refused_with_its_reason(line: Line) -> None:
     assert not check.passed
     assert check.metadata["rows"].value == 1
     assert "high is not the highest" in str(check.metadata["failing_rows"].value)
-    assert asset_of(line, "yahoo").op.retry_policy is not None
 
 
 def test_days_that_lack_too_much_block_every_run_until_the_source_has_them(line: Line) -> None:

@@ -127,7 +127,7 @@ def test_leaders_are_shown_as_a_table_for_machines_and_as_pictures(ready_folder:
     from crossattn_core.report.figures.overview import PICTURES
 
     home, drawn, experiment_file = ready_folder / "home", tmp_path / "drawn", ready_folder / "small.yaml"
-    options = ("leaders", "--experiment", str(experiment_file), "--as-of", "2025-03-27")
+    options = ("leaders", "--experiment", str(experiment_file), "--day", "2025-03-27")
     table = crossattn(*options, home=home)
     assert table.returncode == 0, table.stderr
     assert "Predictive leads as of 2025-03-27: no lead found" in table.stdout  # nothing is planted in the small market
@@ -148,7 +148,7 @@ def test_leaders_are_shown_as_a_table_for_machines_and_as_pictures(ready_folder:
     assert all(0 <= row["attention_view"] <= 1 for row in pairs)
     assert {path.stem for path in drawn.glob("*.png")} <= set(PICTURES)
     assert {"attention", "predictive_leads", "three_views"} <= {path.stem for path in drawn.glob("*.png")}
-    early = crossattn("leaders", "--experiment", str(experiment_file), "--as-of", "2024-01-01", home=home)
+    early = crossattn("leaders", "--experiment", str(experiment_file), "--day", "2024-01-01", home=home)
     assert early.returncode == 1
     assert "choose a day in it" in early.stderr
 

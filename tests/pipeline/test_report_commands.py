@@ -35,7 +35,7 @@ def returns_of(home: Path, day: str):
 
 def test_explain_walks_from_the_champions_position_down_to_the_candle(options: tuple[Path, list[str]]) -> None:
     _, chosen = options
-    (event,) = events_of("explain", "--date", AS_OF, "--symbol", "ETHUSDT", "--json", *chosen)
+    (event,) = events_of("explain", "--day", AS_OF, "--symbol", "ETHUSDT", "--json", *chosen)
     titles = [step["step"].split()[0] for step in event["steps"]]
     assert titles[:3] == ["position", "target", "followed"]
     assert titles[-2:] == ["features", "candle"]
@@ -43,7 +43,7 @@ def test_explain_walks_from_the_champions_position_down_to_the_candle(options: t
 
 def test_explain_shows_forecast_model_and_training_range_of_a_family(options: tuple[Path, list[str]]) -> None:
     _, chosen = options
-    (event,) = events_of("explain", "--date", AS_OF, "--symbol", "BTCUSDT", "--strategy", "attention", "--json", *chosen)
+    (event,) = events_of("explain", "--day", AS_OF, "--symbol", "BTCUSDT", "--strategy", "attention", "--json", *chosen)
     steps = {step["step"].split()[0]: step["facts"] for step in event["steps"]}
     assert "24 h ahead" in steps["forecast"]
     assert ".." in steps["model"]["trained on"]
@@ -52,7 +52,7 @@ def test_explain_shows_forecast_model_and_training_range_of_a_family(options: tu
 
 def test_a_report_as_of_a_day_is_the_beginning_of_the_newest_one(options: tuple[Path, list[str]]) -> None:
     home, chosen = options
-    event = events_of("report", "--as-of", AS_OF, "--json", *chosen)[-1]
+    event = events_of("report", "--day", AS_OF, "--json", *chosen)[-1]
     assert Path(event["page"]) == home / "reports" / AS_OF / "report.html"
     early, whole = returns_of(home, AS_OF), returns_of(home, LAST)
     assert early.index.get_level_values("as_of").max().date() == date(2025, 3, 25)
@@ -61,7 +61,7 @@ def test_a_report_as_of_a_day_is_the_beginning_of_the_newest_one(options: tuple[
 
 def test_a_report_as_of_a_day_outside_the_period_is_refused(options: tuple[Path, list[str]]) -> None:
     _, chosen = options
-    done = CliRunner().invoke(app, ["report", "--as-of", "2024-01-01", *chosen])
+    done = CliRunner().invoke(app, ["report", "--day", "2024-01-01", *chosen])
     assert done.exit_code != 0
     assert "does not lie within" in str(done.exception)
 

@@ -134,6 +134,10 @@ class Feed(ABC):
     def origin(self, asset: Asset) -> dict[str, object]:
         """Where the asset's candles come from (host, folder, interval, adjustment), for the ledger; ready for JSON."""
 
+    def absent(self, asset: Asset) -> str:
+        """Why the source cannot have the asset's candles, where that is known without a request; '' otherwise."""
+        return ""
+
     def splits(self, asset: Asset) -> tuple[Split, ...]:
         """The splits that the source told of with the asset's candles."""
         return ()

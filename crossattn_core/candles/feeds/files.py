@@ -97,12 +97,32 @@ class FilesFeed(Feed):
         path = self._path(asset, kind)
         return None if path is None else _version(path)
 
+    def absent(self, asset: Asset) -> str:
+        """What is not where the asset's file should be: the root, the folder or the file itself; '' where it is there."""
+        if self._path(asset, "candles") is not None:
+            return ""
+        if not self._folder.is_dir():
+            return (
+                f"{self._folder}: no such folder; feed.folder must name the root of the candle files "
+                f"(<venue>_{self._grid.bar}/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
+            )
+        folder = self._folder / f"{_prefix(asset)}_{self._grid.bar}"
+        if not folder.is_dir():
+            return (
+                f"{folder}: no such folder, so there are no candles of {asset.asset_id}; put {asset.symbol}.parquet or "
+                f"{asset.symbol}.csv there, or drop the symbol"
+            )
+        present = sorted({path.stem for path in folder.iterdir() if path.suffix in SUFFIXES})
+        near = difflib.get_close_matches(asset.symbol, present, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]}? Present: {', '.join(present)}. " if near else "the folder holds no candle file. "
+        return f"{folder}: no file for {asset.symbol}; {hint}Add {asset.symbol}.parquet or drop the symbol"
+
     def candles(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
         """Candles with closed_at in (start, end] that are closed by the clock, as they are in the file."""
         self.traffic.count_request()
         path = self._path(asset, "candles")
         if path is None:
-            raise PermanentFeedError(self._absent(asset))
+            raise PermanentFeedError(self.absent(asset))
         return self._known("candles", self._cached(path, asset, self._candle_rows), asset, start, end)
 
     def funding(self, asset: Asset, start: datetime, end: datetime) -> pd.DataFrame:
@@ -151,23 +171,6 @@ class FilesFeed(Feed):
         series = self._grid.bar if kind == "candles" else kind
         folder = self._folder / f"{_prefix(asset)}_{series}"
         return next((path for suffix in SUFFIXES if (path := folder / f"{asset.symbol}{suffix}").is_file()), None)
-
-    def _absent(self, asset: Asset) -> str:
-        if not self._folder.is_dir():
-            return (
-                f"{self._folder}: no such folder; feed.folder must name the root of the candle files "
-                f"(<venue>_{self._grid.bar}/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
-            )
-        folder = self._folder / f"{_prefix(asset)}_{self._grid.bar}"
-        if not folder.is_dir():
-            return (
-                f"{folder}: no such folder, so there are no candles of {asset.asset_id}; put {asset.symbol}.parquet or "
-                f"{asset.symbol}.csv there, or drop the symbol"
-            )
-        present = sorted({path.stem for path in folder.iterdir() if path.suffix in SUFFIXES})
-        near = difflib.get_close_matches(asset.symbol, present, n=1, cutoff=0.0)
-        hint = f"did you mean {near[0]}? Present: {', '.join(present)}. " if near else "the folder holds no candle file. "
-        return f"{folder}: no file for {asset.symbol}; {hint}Add {asset.symbol}.parquet or drop the symbol"
 
     def _cached(self, path: Path, asset: Asset, read: Callable[[Path, Asset], FileRows]) -> FileRows:
         key, version = (path, asset.asset_id), _version(path)

@@ -1,0 +1,125 @@
+"""Reports beside the web UI: their files, read-only, and nothing else."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from crossattn_pipeline.ui import is_free
+from crossattn_pipeline.webserver import ReportFiles, WebServer
+from tests.forks import PROJECT
+from tests.pipeline.commands import crossattn, environment_of
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    (tmp_path / "secret.txt").write_text("secret")
+    folder = tmp_path / "reports"
+    (folder / "2025-03-28").mkdir(parents=True)
+    (folder / "2025-03-28" / "report.html").write_text("<h1>report</h1>")
+    (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
+    return folder
+
+
+def asked(folder: Path, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of one request, as a server hands it to the application."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    sent: list[dict] = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async def receive() -> dict:
+        await asyncio.Event().wait()  # nobody hangs up
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
+    asyncio.run(Starlette(routes=[Mount("/reports", ReportFiles(folder))])(scope, receive, send))
+    head = next(message for message in sent if message["type"] == "http.response.start")
+    body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
+    return head["status"], {name.decode(): value.decode() for name, value in head["headers"]}, body
+
+
+def test_a_report_is_served_into_a_sandbox(reports: Path) -> None:
+    status, headers, body = asked(reports, "/reports/2025-03-28/report.html")
+    assert (status, body) == (200, b"<h1>report</h1>")
+    assert headers["content-type"].startswith("text/html")
+    policy = headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in policy
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    "path", ["/../secret.txt", "/2025-03-28/../../secret.txt", "//etc/passwd", "/out.txt", "/", "/2025-03-28"]
+)
+def test_nothing_outside_the_folder_and_no_listing_is_served(reports: Path, path: str) -> None:
+    status, _, body = asked(reports, f"/reports{path}")
+    assert status in (400, 404, 405)
+    assert b"secret" not in body
+    assert b"root:" not in body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_reports_are_read_only(reports: Path, method: str) -> None:
+    assert asked(reports, "/reports/2025-03-28/report.html", method)[0] == 405
+
+
+def test_a_home_without_a_report_answers_not_found(tmp_path: Path) -> None:
+    assert asked(tmp_path / "none", "/reports/2025-03-28/report.html")[0] == 404
+
+
+def test_the_command_makes_its_server_from_the_name_that_is_replaced() -> None:
+    import inspect
+
+    import dagster_webserver.app
+
+    assert "DagsterWebserver(" in inspect.getsource(dagster_webserver.app.create_app_from_workspace_process_context)
+    assert issubclass(WebServer, vars(dagster_webserver.app)["DagsterWebserver"])
+
+
+@pytest.mark.slow
+def test_the_ui_serves_the_report_refuses_a_second_set_and_ends_with_its_processes(ready_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    home, small = tmp_path / "home", str(ready_folder / "small.yaml")
+    shutil.copytree(ready_folder / "home", home)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = (sys.executable, "-m", "crossattn_pipeline.cli", "ui", "--experiment", small, "--port", str(port))
+    with (tmp_path / "log").open("w") as log:
+        running = subprocess.Popen(command, cwd=PROJECT, env=environment_of(home), stdout=log, stderr=log)
+    try:
+        page = f"http://127.0.0.1:{port}/reports/2025-03-28/report.html"
+        assert b"<html" in _fetched(page, running)
+        assert b"<html" in _fetched(f"http://127.0.0.1:{port}/", running)
+        second = crossattn("ui", "--experiment", small, "--port", str(port + 1), home=home)
+        assert (second.returncode, f"http://127.0.0.1:{port}" in second.stderr) == (1, True)
+        shown = crossattn("report", "--experiment", small, home=home)
+        assert f"In the browser: {page}" in shown.stdout
+    finally:
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=120) == 0
+    assert is_free(port)
+    assert "Traceback" not in (tmp_path / "log").read_text(encoding="utf-8")
+    assert os.path.exists(home / "dagster" / "ui.lock")
+
+
+def _fetched(address: str, running: subprocess.Popen) -> bytes:
+    for _ in range(240):
+        assert running.poll() is None, "the web UI ended"
+        try:
+            with urllib.request.urlopen(address, timeout=10) as response:
+                return response.read()
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"{address} did not answer")
