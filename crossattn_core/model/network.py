@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
-from crossattn_core.model.encoders.base import ENCODERS
+from crossattn_core.model.encoders.base import ENCODERS, Encoder
 from crossattn_core.model.encoders.temporal import BarEmbedding
 from crossattn_core.model.heads import raw_outputs
 from crossattn_core.model.output import NetworkOutput
@@ -30,6 +30,7 @@ class CrossAssetNetwork(nn.Module):
     """Own temporal branch and cross-asset branch, added up per output."""
 
     serves_OH: Tensor
+    temporal: Encoder
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings, cross: CrossAttention) -> None:
         super().__init__()
