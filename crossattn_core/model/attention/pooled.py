@@ -19,10 +19,16 @@ class PooledAttention(ContentAttention):
     """
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        fresh_BLM = tokens.bars.spread(tokens.fresh_UM)
-        count_BM = fresh_BLM.sum(dim=1)
+        context_BNHK, weight_BHNM = self.attend(*self._pooled(tokens))
+        lags = tokens.bars.place_BL.shape[1]
+        return context_BNHK, (weight_BHNM / lags)[..., None].expand(*weight_BHNM.shape, lags)
+
+    def context(self, tokens: AssetTokens) -> Tensor:
+        return self.context_of(*self._pooled(tokens))
+
+    def _pooled(self, tokens: AssetTokens) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean tokens over the fresh bars, whether there is one, whether the asset may be read."""
+        count_BM = tokens.bars.spread(tokens.fresh_UM).sum(dim=1)
         summed_BMD = tokens.bars.spread(tokens.token_UMD * tokens.fresh_UM[..., None]).sum(dim=1)
         pooled_BMD = summed_BMD / count_BM.clamp_min(1)[..., None]
-        context_BNHK, weight_BHNM = self.attend(pooled_BMD, (count_BM > 0).to(pooled_BMD.dtype), tokens.bars.readable_BN)
-        lags = fresh_BLM.shape[1]
-        return context_BNHK, (weight_BHNM / lags)[..., None].expand(*weight_BHNM.shape, lags)
+        return pooled_BMD, (count_BM > 0).to(pooled_BMD.dtype), tokens.bars.readable_BN
