@@ -3,22 +3,24 @@
 Axes: T bars of the panel, R rows, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
+from crossattn_core.model.attention.base import AssetTokens
 from crossattn_core.model.heads import expected_move, portfolio_weights
 from crossattn_core.model.network import CrossAssetNetwork, build_network
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.windows import Scaler, Windows
+from crossattn_core.panel.windows import RecentBars, Scaler, Windows
 from crossattn_core.training.calibration import Parts, combine
 from crossattn_core.training.device import threads
 from crossattn_core.training.loop import INFERENCE_BATCH, ValidationOutput
@@ -116,6 +118,32 @@ class FittedNetwork(FittedModel):
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
 
+    def next_bar_without_each(self, panel: Panel, rows: NDArray[np.int64], shift: int) -> Iterator[NDArray[np.float64]]:
+        """(R, N) next-bar forecasts with source 0, 1, ... ``shift`` bars in the past, as if its features and ages were those of
+        then; what it would forecast of itself is not looked at. Head 'returns' alone; the lookback lies behind ``shift``.
+
+        A source's history moves nothing but the others' cross part: own parts are made once, and no panel is copied.
+        """
+        max_lag, gain_PO = self.network.max_lag, self.gain_PO[:, :1]
+        windows, then = self.windows(panel, rows), self.windows(panel, rows - shift)
+        unit_RN = self.target_scaler.unit_RNO(panel, rows)[..., 0]
+        readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
+        batches: list[tuple[AssetTokens, AssetTokens]] = []
+        own: list[Tensor] = []
+        with threads(self.experiment.training.threads), torch.inference_mode():
+            for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+                recents = windows.gather_recent(row_B, max_lag), then.gather_recent(row_B - shift, max_lag)
+                now, past = (AssetTokens(self.network.bar_token(recent.bar_UNC), recent) for recent in recents)
+                batches.append((now, past))
+                own.append(self.network.own_part(windows.gather(row_B))[..., :1])
+        own_RN1 = torch.cat(own).numpy()
+        for m in range(len(panel.asset_ids)):
+            with threads(self.experiment.training.threads), torch.inference_mode():
+                cross = [self.network.cross_part_of(_with_source_of(now, past, m))[..., :1] for now, past in batches]
+                cross_RN1 = torch.cat(cross).numpy()
+            forecast_RN = combine(Parts(own_RN1, cross_RN1, np.zeros_like(own_RN1)), gain_PO)[..., 0] * unit_RN
+            yield np.where(readable_RN, forecast_RN, np.float32(np.nan)).astype(np.float64)
+
     def windows(self, panel: Panel, rows: NDArray[np.int64]) -> Windows:
         """The bars that the network reads at ``rows``, scaled."""
         return Windows(
@@ -126,6 +154,14 @@ class FittedNetwork(FittedModel):
             first=int(rows.min()),
             last=int(rows.max()),
         )
+
+
+def _with_source_of(now: AssetTokens, past: AssetTokens, source: int) -> AssetTokens:
+    """``now`` with one asset's bars and readability taken from ``past``, of equally many rows as far apart."""
+    token_UMD, bar_UNC, readable_BN = (of.clone() for of in (now.token_UMD, now.bars.bar_UNC, now.bars.readable_BN))
+    token_UMD[:, source], bar_UNC[:, source] = past.token_UMD[:, source], past.bars.bar_UNC[:, source]
+    readable_BN[:, source] = past.bars.readable_BN[:, source]
+    return AssetTokens(token_UMD, RecentBars(bar_UNC, now.bars.place_BL, readable_BN))
 
 
 def forecast_parts(
