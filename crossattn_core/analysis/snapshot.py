@@ -52,8 +52,8 @@ QUANTITIES = {
 """Quantity -> its key columns and meaning."""
 
 _TOP = 32
-_MAX_WEIGHTS = 2**25
-"""Weights of a few rows that are held at once, 128 MB of them; one row's where that is more."""
+_MAX_WEIGHTS, _MAX_ASKED = 2**25, 2**29
+"""Weights that are summed up at once, 128 MB of them, and that a model is asked for at once, 2 GB; or one row's."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,22 @@ def snapshot_of_rows(model: FittedModel, panel: Panel, rows: NDArray[np.int64], 
     shape = model.attention(panel, rows[:0])
     if shape is None:
         return None
-    at_once = max(1, _MAX_WEIGHTS // max(int(np.prod(shape.weight_RHNML.shape[1:])), 1))
+    a_row = max(int(np.prod(shape.weight_RHNML.shape[1:])), 1)
     sums: _Sums | None = None
-    for start in range(0, len(rows), at_once):
-        weights = model.attention(panel, rows[start : start + at_once])
-        if weights is not None:
-            sums = _Sums.of(weights, "next_bar") if sums is None else sums.plus(_Sums.of(weights, "next_bar"))
+    for start in range(0, len(rows), max(1, _MAX_ASKED // a_row)):
+        weights = model.attention(panel, rows[start : start + max(1, _MAX_ASKED // a_row)])
+        if weights is None:
+            continue
+        weight_RHNML = weights.weight_RHNML
+        count, at_once = len(weight_RHNML), max(1, _MAX_WEIGHTS // a_row)
+        if count > at_once and weight_RHNML.strides[0] == 0:
+            # All rows read alike: one speaks for them.
+            parts = [_Sums.of(replace(weights, weight_RHNML=weight_RHNML[:1]), "next_bar").times(count)]
+        else:
+            chunks = (weight_RHNML[first : first + at_once] for first in range(0, count, at_once))
+            parts = (_Sums.of(replace(weights, weight_RHNML=chunk), "next_bar") for chunk in chunks)
+        for part in parts:
+            sums = part if sums is None else sums.plus(part)
     return (_Sums.of(shape, "next_bar") if sums is None else sums).snapshot(shape, day, model.model_id)
 
 
@@ -198,6 +208,10 @@ class _Sums:
         known_RHN = np.isfinite(share_RHN)
         entropy_H = np.where(known_RHN, share_RHN, 0.0).sum(axis=(0, 2))
         return cls(weight_RHNML.sum(axis=(0, 1)), rows_N, entropy_H, known_RHN.sum(axis=(0, 2)))
+
+    def times(self, rows: int) -> "_Sums":
+        """Of so many rows like these."""
+        return _Sums(rows * self.weight_NML, rows * self.rows_N, rows * self.entropy_H, rows * self.known_H)
 
     def plus(self, other: "_Sums") -> "_Sums":
         """Of the rows of both."""

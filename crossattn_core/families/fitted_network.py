@@ -70,10 +70,10 @@ class FittedNetwork(FittedModel):
         return self._returns(panel, rows, others=True)[:, :, 1:]
 
     def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, others=True)[:, :, 0]
+        return self._returns(panel, rows, others=True, ahead=False)[:, :, 0]
 
     def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, others=False)[:, :, 0]
+        return self._returns(panel, rows, others=False, ahead=False)[:, :, 0]
 
     def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
         if self.experiment.model.head != "weights":
@@ -105,16 +105,18 @@ class FittedNetwork(FittedModel):
         names = output_names(self.experiment.labels)
         dealt = settings.heads >= len(names) and settings.head != "weights"
         serves = tuple(names[h % len(names)] if dealt else "all" for h in range(settings.heads))
-        return AttentionWeights(rows, np.concatenate(weights), panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
+        # Of one batch as it is: rows that read alike share their weights, and copies of them would be most of the memory.
+        weight_RHNML = weights[1] if len(weights) == 2 else np.concatenate(weights)
+        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
 
-    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
+    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool, ahead: bool = True) -> NDArray[np.float32]:
         rows = np.asarray(rows, dtype=np.int64)
         unit_RNO = self.target_scaler.unit_RNO(panel, rows)
         if not len(rows) or self.experiment.model.head == "weights":
             return np.full_like(unit_RNO, np.nan)
         windows = self.windows(panel, rows)
         with threads(self.experiment.training.threads):
-            parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows)
+            parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows, ahead=ahead)
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
 
@@ -172,24 +174,32 @@ def forecast_parts(
     experiment: Experiment,
     rows: NDArray[np.int64],
     output: ValidationOutput | None = None,
+    *,
+    ahead: bool = True,
 ) -> Parts:
-    """The parts of the forecasts at ``rows``, in eval mode; ``output``: the network's on these rows, where there is one."""
+    """The parts of the forecasts at ``rows``, in eval mode.
+
+    Args:
+        output: the network's on these rows, where there is one.
+        ahead: off leaves 0 what later bars are known to bring, which the next bar itself does not need.
+    """
     labels = experiment.labels
     if experiment.model.head == "direction":
         return _direction_parts(network, windows, classes, rows)
     spans = tuple((labels.execution_lag, labels.execution_lag + horizon - 1) for horizon in labels.horizons)
-    own, cross, ahead = [], [], []
+    own, cross, later = [], [], []
     with torch.inference_mode():
         for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
             recent = windows.gather_recent(row_B, network.max_lag)
             if output is None:
                 own.append(network.own_part(windows.gather(row_B)))
                 cross.append(network.cross_part(recent))
-            ahead.append(functional.pad(network.ahead_part(recent, spans), (1, 0)))
+            none_BNO = recent.bar_UNC.new_zeros(len(row_B), recent.bar_UNC.shape[1], len(spans))
+            later.append(functional.pad(network.ahead_part(recent, spans) if ahead else none_BNO, (1, 0)))
     # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
     per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
     output = ValidationOutput(torch.cat(own), torch.cat(cross)) if output is None else output
-    return Parts(output.own_RNO.numpy(), output.cross_RNO.numpy(), torch.cat(ahead).numpy() * per_unit_NO)
+    return Parts(output.own_RNO.numpy(), output.cross_RNO.numpy(), torch.cat(later).numpy() * per_unit_NO)
 
 
 def _direction_parts(network: CrossAssetNetwork, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:

@@ -1,5 +1,7 @@
 """Three views of one trained model find the planted leader and agree on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,8 +100,13 @@ def test_what_a_source_is_worth_is_the_same_without_copying_the_panel(trained) -
 def test_attention_of_rows_a_few_at_a_time_is_that_of_all_of_them(trained, monkeypatch: pytest.MonkeyPatch) -> None:
     model, _, panel = trained
     day = panel.as_of_T[-1].astype("datetime64[D]").item()
-    at_once = snapshot.snapshot_of_rows(model, panel, ROWS, day)
-    monkeypatch.setattr(snapshot, "_MAX_WEIGHTS", 1)
-    one_by_one = snapshot.snapshot_of_rows(model, panel, ROWS, day)
-    np.testing.assert_allclose(one_by_one.weight_NML, at_once.weight_NML, rtol=1e-6)
-    np.testing.assert_allclose(one_by_one.entropy_H, at_once.entropy_H, rtol=1e-12)
+    age_TN = np.array(panel.age_hours_TN)
+    age_TN[ROWS[10] : ROWS[15], 2] = 1e6
+    for given in (panel, replace(panel, age_hours_TN=age_TN)):
+        at_once = snapshot.snapshot_of_rows(model, given, ROWS, day)
+        for name in ("_MAX_WEIGHTS", "_MAX_ASKED"):
+            with monkeypatch.context() as patched:
+                patched.setattr(snapshot, name, 1)
+                one_by_one = snapshot.snapshot_of_rows(model, given, ROWS, day)
+            np.testing.assert_allclose(one_by_one.weight_NML, at_once.weight_NML, rtol=1e-6)
+            np.testing.assert_allclose(one_by_one.entropy_H, at_once.entropy_H, rtol=1e-12)
