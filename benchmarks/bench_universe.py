@@ -151,9 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assets", nargs="*", type=int, default=[10, 30, 100])
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument(
-        "--max-fit-seconds", type=float, default=600.0, help="a model whose fit took a fifth of this is not run at more"
-    )
+    parser.add_argument("--most", type=float, default=120.0, help="CPU s of a fit beyond which a model is not run at more assets")
     parser.add_argument("--trials", type=Path, default=Path("universe_trials.jsonl"), help="file of trials, read and appended to")
     parser.add_argument("--stored", action="store_true", help="run nothing: make the table of what was run so far")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_universe.md"))
