@@ -25,12 +25,13 @@ BENCHMARKS = {
     "pooled": ("The pooled layer and ours on planted leads", ["-m", "benchmarks.bench_pooled"]),
     "growth": ("A training step as assets and lookback grow", ["-m", "benchmarks.bench_attention", "--growth"]),
     "planted": ("Markets whose leaders are known", ["-m", "benchmarks.bench_planted"]),
+    "universe": ("Large universes", ["-m", "benchmarks.bench_universe"]),
     "rolling": ("What retraining costs and is worth", ["-m", "benchmarks.bench_rolling", "HOME", "experiments/recorded.yaml"]),
     "money": ("What forecasts earn where the truth is known", ["-m", "benchmarks.bench_money"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["-m", "benchmarks.bench_leads"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),
 }
-WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "money"}
+WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money"}
 
 HEAD = """\
 # Benchmarks

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import pair_evidence
 from crossattn_core.analysis.snapshot import Snapshot, take_snapshot
@@ -51,6 +53,7 @@ from crossattn_core.walk_forward.walk import DayResult, EpochOfDay, walk
 
 __all__ = [
     "Decided",
+    "TakenSnapshot",
     "check_attention",
     "decide_weights",
     "find_regimes",
@@ -129,16 +132,26 @@ def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
     line.record("walk_forward", hashes)
 
 
-def snapshot_attention(line: Line, first: date, last: date) -> list[Snapshot]:
-    """Who attended to whom on each day; days without an attention model in force have no snapshot."""
+class TakenSnapshot(NamedTuple):
+    """What a caller shows of a day's snapshot: the whole of it is stored, and a range of them would not fit in memory."""
+
+    day: date
+    model_id: str
+    net_N: NDArray[np.float64]
+    """Net leadership."""
+    entropy_H: NDArray[np.float64]
+
+
+def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapshot]:
+    """Who attended to whom on each day, stored day by day; days without an attention model in force have no snapshot."""
     panel, days = line.panel(last), list(days_between(first, last))
     models: dict[str, FittedModel] = {}
-    taken: list[Snapshot] = []
+    taken: list[TakenSnapshot] = []
     hashes = dict.fromkeys(days, "")
     for done, day in enumerate(days, start=1):
         snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models)
         if snapshot is not None:
-            taken.append(snapshot)
+            taken.append(TakenSnapshot(day, snapshot.model_id, snapshot.net_N, snapshot.entropy_H))
             hashes[day] = combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes()))
         line.report(Progress("attention_snapshot", done, len(days), "days"))
     line.record("attention_snapshot", hashes)

@@ -25,6 +25,7 @@ __all__ = [
     "planted_experiment",
     "planted_market",
     "planted_suite_market",
+    "wide_market",
 ]
 
 PLANTED_FEATURES = ("log_return", "intraday_return", "range_share", "relative_volume", "volatility", "momentum")
@@ -69,6 +70,13 @@ def planted_market(bars: int = 8000, assets: int = 6, edges: tuple[PlantedEdge, 
     """Independent normal returns with ``edges`` planted; each follower keeps its variance."""
     rng = np.random.default_rng(seed)
     return panel_of_returns(_VOLATILITY * _moves(rng.standard_normal((bars, assets)), edges), rng)
+
+
+def wide_market(bars: int, assets: int, *, share: float = 0.05, seed: int = 0) -> PlantedMarket:
+    """Many assets, few leaders each: every fifth asset leads the four after it, at the lags of ``LEADS_OF_ONE``."""
+    lags = [edge.lag for edge in LEADS_OF_ONE]
+    edges = tuple(PlantedEdge(n - n % 5, n, lags[n % 5 - 1], share) for n in range(assets) if n % 5)
+    return PlantedMarket("wide", planted_market(bars, assets, edges, seed=seed), edges)
 
 
 def planted_suite_market(name: str, seed: int, *, bars: int | None = None, assets: int = 6) -> PlantedMarket:

@@ -11,6 +11,7 @@ one.
 Axes: R decision rows, N targets, M sources, L lags, U distinct bars, C channels.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +19,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.snapshot import summarise
+from crossattn_core.analysis.snapshot import snapshot_of_rows
 from crossattn_core.errors import HistoryError
+from crossattn_core.families.ensemble import FittedEnsemble
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.panel.panel import Panel
@@ -38,6 +40,9 @@ __all__ = [
     "shares",
     "with_other_history",
 ]
+
+_MAX_BACKWARD = 600
+"""Backward passes of a gradient view, about: all of two dozen rows for 25 assets, two of them for 300."""
 
 VIEWS = ("attention", "gradient", "occlusion")
 
@@ -59,8 +64,8 @@ def attribution(
 ) -> Attribution | None:
     """All views at ``rows`` (panel rows, each with enough history behind it); none for a model without cross-attention.
 
-    Cost: one backward pass a target and one forecast a source and week; some dozens of rows spread over weeks show as much
-    as a whole day of neighbours.
+    Cost: one backward pass a target and one pass of the cross part a source and week; some dozens of rows spread over weeks
+    show as much as a whole day of neighbours.
 
     Args:
         weeks: see ``occlusion_view``; none leaves occlusion unknown.
@@ -81,19 +86,19 @@ def attribution(
 
 def attention_view(model: FittedModel, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64] | None:
     """(N, M, L) mean over rows and heads of the weights that the next-bar forecast uses; none for a family without."""
-    weights = model.attention(panel, rows)
-    if weights is None:
-        return None
     day = panel.as_of_T[rows[-1]].astype("datetime64[D]").item()
-    return summarise(weights, day, model.model_id).weight_NML.astype(np.float64)
+    snapshot = snapshot_of_rows(model, panel, np.asarray(rows, dtype=np.int64), day)
+    return None if snapshot is None else snapshot.weight_NML.astype(np.float64)
 
 
 def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float64]:
     """(N, M, L) mean over rows of |sum over channels of gradient x input| of target n's next-bar cross part.
 
-    In scaled units, before calibration (which multiplies a target's whole cross part by one number).
+    In scaled units, before calibration (which multiplies a target's whole cross part by one number). A backward pass a target and
+    row: of a large universe every few rows are enough.
     """
     rows = np.asarray(rows, dtype=np.int64)
+    rows = rows[:: -(-len(rows) * len(panel.asset_ids) // _MAX_BACKWARD)]
     network, windows = model.network, model.windows(panel, rows)
     assets = len(panel.asset_ids)
     total_NML = np.zeros((assets, assets, network.max_lag))
@@ -129,13 +134,25 @@ def occlusion_view(
         usual_N = np.sqrt(np.nanmean(plain_RN**2, axis=0))
     moved_NM = np.zeros((len(panel.asset_ids),) * 2)
     for season in seasons:
-        for m in range(len(panel.asset_ids)):
-            elsewhere = with_other_history(known, m, season * panel.grid.season_bars)
-            other_RN = model.forecast_next_bar(elsewhere, rows).astype(np.float64)
+        for m, other_RN in enumerate(_without_each(model, known, rows, season * panel.grid.season_bars)):
             with np.errstate(invalid="ignore", divide="ignore"):
                 moved_NM[:, m] += np.sqrt(np.nanmean((other_RN - plain_RN) ** 2, axis=0)) / usual_N / len(seasons)
     np.fill_diagonal(moved_NM, 0.0)
     return moved_NM
+
+
+def _without_each(model: FittedModel, panel: Panel, rows: NDArray[np.int64], shift: int) -> Iterator[NDArray[np.float64]]:
+    """(R, N) next-bar forecasts with source 0, 1, ... ``shift`` bars in the past; those of the source itself mean nothing."""
+    if isinstance(model, FittedEnsemble):
+        members = zip(*(_without_each(member, panel, rows, shift) for member in model.members), strict=True)
+        yield from (np.mean(np.stack(of_members), axis=0).astype(np.float32).astype(np.float64) for of_members in members)
+        return
+    reach = model.experiment.model.lookback if isinstance(model, FittedNetwork) else 0
+    if isinstance(model, FittedNetwork) and model.experiment.model.head == "returns" and rows.min() - reach + 1 >= shift:
+        yield from model.next_bar_without_each(panel, rows, shift)
+        return
+    for m in range(len(panel.asset_ids)):
+        yield model.forecast_next_bar(with_other_history(panel, m, shift), rows).astype(np.float64)
 
 
 def with_other_history(panel: Panel, asset: int, shift: int) -> Panel:

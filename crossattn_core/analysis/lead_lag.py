@@ -16,14 +16,17 @@ A pair's score is the largest log prior of a lag + z^2 / 2 over lags and shapes;
 short (weighted tests: Genovese, Roeder and Wasserman, 2006). Its null comes from the leader's history shifted in time by
 far more than the lags (circularly), which keeps each series' own autocorrelation and the pattern of open hours, and destroys
 what links the two; the p-value is the larger of those under the plain and the partial statistic's null. Every circular shift
-is had from one FFT; no p-value falls below the normal one. Groups (``leader_groups``) are leaders
+is had from one FFT; no p-value falls below the normal one. In a large universe most pairs need no null (``lead_screen``). Groups
+(``leader_groups``) are leaders
 like any asset, each without the follower.
 
 Axes: T bars, N assets (followers), M leaders (assets, then groups), L lags 1..L, S shifts, K shapes (linear, squared), G groups.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +34,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.fft import irfft, next_fast_len, rfft
 
+from crossattn_core.analysis.lead_screen import MIN_PAIRS, plain_statistics, smallest_normal_p, z_statistic
 from crossattn_core.analysis.leader_groups import LeaderGroup, group_returns, members_beside
 from crossattn_core.analysis.scaled_returns import scaled_returns
 from crossattn_core.experiment import AnalysisSettings
@@ -58,9 +62,23 @@ PAIR_COLUMNS = ("leader", "follower", "lag", "shape", "correlation", "z", "pairs
 partial one, ``pairs`` of bars that it rests on; ``p_value`` of the score over all lags and shapes, ``q_value`` after
 Benjamini-Hochberg over all leaders and followers."""
 
-_MIN_PAIRS = 100
+_ALL_SHIFTED = 50
+"""Leaders up to which every pair is shifted."""
 _LEAST_LOG_PRIOR = 7.0
 """Added to scores, so that none is below 0: at 168 lags the last has a log prior of -6.9."""
+
+_REMEMBERED = 2
+"""With groups and without."""
+_NEWEST: dict[str, "LeadLag"] = {}
+
+
+@dataclass(frozen=True)
+class _Nulls:
+    """Scores of shifted histories, and which pairs have any."""
+
+    shifted_MN: NDArray[np.bool_]
+    null_SMN: tuple[NDArray[np.float32], NDArray[np.float32]]
+    """Plain and partial."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,7 @@ def lead_lag(
     first_lag_NN: NDArray[np.integer] | None = None,
     groups: Sequence[LeaderGroup] = (),
     bars_per_day: int = 24,
+    screen_p: float = 0.1,
 ) -> LeadLag:
     """Test every ordered pair, and every group before each follower, for a lead of 1..max_lag bars.
 
@@ -101,6 +120,9 @@ def lead_lag(
             keeps open hours against open hours, where the sample is long enough for that many; else whole days, else whole
             hours (bars, where a bar is no shorter), which keeps a schedule within the hour.
         first_lag_NN: (leader, follower) smallest lag that is tested; none for 1. See ``first_clean_lags``.
+        screen_p: over 50 leaders only pairs whose plain statistic alone has at most this p-value are shifted and taken beside own
+            lags. That statistic bounds the pair's from above, so no other pair can pass at a rate up to this; its ``z`` is the
+            plain one, its p-value a lower bound.
     """
     bars, assets = return_TN.shape
     leaders = assets + len(groups)
@@ -116,11 +138,27 @@ def lead_lag(
     pairs_LMN = np.zeros(shape[1:])
     null_SMN, partial_null_SMN = (np.full((len(shift_S), leaders, assets), -1.0, dtype=np.float32) for _ in range(2))
     near_L = np.arange(1, max_lag + 1)
+    shifted_MN = np.ones((leaders, assets), dtype=bool)
+    square_TN = shaped(centred_TN, known_TN, "squared") if leaders > _ALL_SHIFTED else None
     for n in range(assets):
         leader_TM, has_TM = _leaders_of(centred_TN, known_TN, groups, n)
-        count_XM = _crossed(has_TM.astype(float), known_TN[:, [n]].astype(float), circle)
-        pairs_LMN[:, :, n] = count_XM[near_L].round()
         y_T, own_T, known_T = centred_TN[:, n], own_TN[:, n], known_TN[:, n]
+        chosen: slice | NDArray[np.int64] = slice(None)
+        if square_TN is not None:
+            squares_TM = np.concatenate([square_TN, shaped(leader_TM[:, assets:], has_TM[:, assets:], "squared")], axis=1)
+            for k, x_TM in enumerate((leader_TM, squares_TM)):
+                z_KLMN[k, :, :, n], correlation_KLMN[k, :, :, n], pairs_LMN[:, :, n] = plain_statistics(
+                    x_TM, has_TM, y_T, known_T, max_lag
+                )
+            partial_KLMN[..., n] = z_KLMN[..., n]
+            shifted_MN[:, n] = smallest_normal_p(z_KLMN[..., n], prior_LMN[..., n]) <= screen_p
+            shifted_MN[n, n] = False
+            chosen = np.flatnonzero(shifted_MN[:, n])
+            leader_TM, has_TM = leader_TM[:, chosen], has_TM[:, chosen]
+        if not leader_TM.shape[1]:
+            continue
+        count_XM = _crossed(has_TM.astype(float), known_TN[:, [n]].astype(float), circle)
+        pairs_LMN[:, chosen, n] = count_XM[near_L].round()
         same_bar_M = leader_TM.T @ own_T / np.maximum((known_T[:, None] * leader_TM**2).sum(axis=0), 1e-12)
         left_TM = np.where(known_T[:, None], own_T[:, None] - same_bar_M * leader_TM, 0.0)
         for k in range(len(SHAPES)):
@@ -132,35 +170,45 @@ def lead_lag(
                 (rest_TM, left_TM, partial_null_SMN, partial_KLMN),
             ):
                 product_XM = _crossed(value_TM, of_TX, circle)
-                z_XM = _z(product_XM, _crossed(value_TM**2, of_TX**2, circle), count_XM)
-                z[k, :, :, n] = z_XM[near_L]
+                z_XM = z_statistic(product_XM, _crossed(value_TM**2, of_TX**2, circle), count_XM)
+                z[k][:, chosen, n] = z_XM[near_L]
                 null_LSM = z_XM[(shift_S[None, :] + near_L[:, None]) % circle]
-                null[:, :, n] = np.maximum(null[:, :, n], _score(null_LSM, prior_LMN[:, None, :, n]))
+                null[:, chosen, n] = np.maximum(null[:, chosen, n], _score(null_LSM, prior_LMN[:, None, chosen, n]))
                 if value_TM is x_TM:
-                    correlation_KLMN[k, :, :, n] = _correlation(
+                    correlation_KLMN[k][:, chosen, n] = _correlation(
                         product_XM[near_L], x_TM, y_T[:, None], has_TM, known_T[:, None], circle, near_L
                     )
-        for of_KLMN in (z_KLMN, partial_KLMN, correlation_KLMN):
-            of_KLMN[:, :, n, n] = np.nan
-    untested_LMN = prior_LMN == 0
+    untested_LMN, own_N = prior_LMN == 0, np.arange(assets)
+    untested_LMN[:, own_N, own_N] = True
     for of_KLMN in (z_KLMN, partial_KLMN, correlation_KLMN):
         of_KLMN[:, untested_LMN] = np.nan
     ids = (*asset_ids, *(group.name for group in groups))
-    table = _table(z_KLMN, partial_KLMN, correlation_KLMN, pairs_LMN, prior_LMN, (null_SMN, partial_null_SMN), ids, asset_ids)
+    nulls = _Nulls(shifted_MN, (null_SMN, partial_null_SMN))
+    table = _table(z_KLMN, partial_KLMN, correlation_KLMN, pairs_LMN, prior_LMN, nulls, ids, asset_ids)
     return LeadLag(return_TN, ids, tuple(groups), z_KLMN, partial_KLMN, correlation_KLMN, table)
 
 
 def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup] = ()) -> LeadLag:
-    """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap."""
-    return lead_lag(
-        scaled_returns(panel)[-settings.window_days * panel.grid.bars_per_day :],
-        panel.asset_ids,
-        max_lag=settings.max_lag,
-        permutations=settings.permutations,
-        first_lag_NN=first_clean_lags(panel),
-        groups=groups,
-        bars_per_day=panel.grid.bars_per_day,
-    )
+    """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap.
+
+    The newest results are remembered: evidence, pictures and page of one run ask for the same test.
+    """
+    return_TN = scaled_returns(panel)[-settings.window_days * panel.grid.bars_per_day :]
+    first_lag_NN = first_clean_lags(panel)
+    asked: dict[str, Any] = {
+        "max_lag": settings.max_lag,
+        "permutations": settings.permutations,
+        "groups": tuple(groups),
+        "bars_per_day": panel.grid.bars_per_day,
+        "screen_p": max(0.1, settings.false_discovery_rate),
+    }
+    arrays = hashlib.sha256(np.ascontiguousarray(return_TN).tobytes() + first_lag_NN.tobytes()).hexdigest()
+    key = repr((arrays, return_TN.shape, panel.asset_ids, sorted(asked.items())))
+    if key not in _NEWEST:
+        _NEWEST[key] = lead_lag(return_TN, panel.asset_ids, first_lag_NN=first_lag_NN, **asked)
+        while len(_NEWEST) > _REMEMBERED:
+            del _NEWEST[next(iter(_NEWEST))]
+    return _NEWEST[key]
 
 
 def lag_prior(first_lag_XX: NDArray[np.integer], max_lag: int) -> NDArray[np.float64]:
@@ -248,13 +296,7 @@ def _correlation(
     leader_LM, follower_LM = _crossed(x_TM**2, known_T1.astype(float), circle), _crossed(has_TM.astype(float), y_T1**2, circle)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation_LM = product_LM / np.sqrt(np.maximum(leader_LM[near_L] * follower_LM[near_L], 0.0))
-    return np.where(count_LM >= _MIN_PAIRS - 0.5, correlation_LM, np.nan)
-
-
-def _z(product: NDArray[np.float64], square: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = product / np.sqrt(np.maximum(square, 0.0))
-    return np.where((count >= _MIN_PAIRS - 0.5) & np.isfinite(z), z, np.nan)
+    return np.where(count_LM >= MIN_PAIRS - 0.5, correlation_LM, np.nan)
 
 
 def _score(z_LX: NDArray[np.float64], prior_LX: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -280,7 +322,7 @@ def _table(
     correlation_KLMN: NDArray[np.float64],
     pairs_LMN: NDArray[np.float64],
     prior_LMN: NDArray[np.float64],
-    nulls: Sequence[NDArray[np.float32]],
+    nulls: "_Nulls",
     leaders: tuple[str, ...],
     followers: tuple[str, ...],
 ) -> pd.DataFrame:
@@ -297,8 +339,10 @@ def _table(
     # by the prior over lags, bounds them.
     weight_P = prior_LMN[lag_P, leader_P, follower_P] / len(SHAPES)
     by_normal_P = np.minimum(2 * stats.norm.sf(least_KLMN[at]) / weight_P, 1.0)
-    by_shifts_P = (pooled_p_values(score_MN, null_SMN, leader_P, follower_P) for null_SMN in nulls)
-    p_P = np.maximum(by_normal_P, np.maximum(*by_shifts_P))
+    p_P, shifted_P = by_normal_P, nulls.shifted_MN[leader_P, follower_P]
+    for null_SMN in nulls.null_SMN:
+        by_shifts_K = pooled_p_values(score_MN, null_SMN, leader_P[shifted_P], follower_P[shifted_P])
+        p_P[shifted_P] = np.maximum(p_P[shifted_P], by_shifts_K)
     table = pd.DataFrame(
         {
             "leader": np.array(leaders)[leader_P],

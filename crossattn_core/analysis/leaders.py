@@ -260,17 +260,31 @@ def _attention(edges: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     read_FL = weight_FL.where(weight_FL > 0)
     total_F, sources_F = read_FL.sum(axis=1), read_FL.notna().sum(axis=1)
     by_lag = edges.groupby(["target", "source", "lag"])["value"].sum()
+    # Of the lags that a pair's strongest weight had, the one with most of it; the shorter of two alike.
+    strongest = by_lag.sort_values(ascending=False, kind="stable").reset_index().drop_duplicates(["target", "source"])
+    lag_FL = strongest.pivot(index="target", columns="source", values="lag").reindex_like(read_FL).to_numpy(dtype=float)
+    place_F, place_L = ({name: place for place, name in enumerate(of)} for of in (read_FL.index, read_FL.columns))
+    weight, total, sources = read_FL.to_numpy(), total_F.to_numpy(), sources_F.to_numpy()
     rows = []
     for follower, members in zip(pairs["follower"], pairs["members"], strict=True):
-        if follower not in read_FL.index:
+        f = place_F.get(follower)
+        if f is None:
             rows.append((np.nan, np.nan, np.nan, False))
             continue
+        if len(members) == 1:
+            m = place_L.get(members[0])
+            known = m is not None and np.isfinite(weight[f, m])
+            fair = total[f] / max(sources[f], 1) * known
+            of_pair = weight[f, m] if known else np.nan
+            over = (of_pair if known else 0.0) / fair if fair > 0 else np.nan
+            rows.append((of_pair, over, np.nan if m is None else lag_FL[f, m], False))
+            continue
         read_M = read_FL.loc[follower].reindex(list(members)).dropna()
-        fair = total_F[follower] / max(sources_F[follower], 1) * len(read_M)
+        fair = total[f] / max(sources[f], 1) * len(read_M)
         at_lag = by_lag[follower].reindex(list(members), level="source").groupby("lag").sum()
-        strongest = float(at_lag.idxmax()) if len(at_lag) else np.nan
-        whole = len(members) > 1 and len(read_M) == sources_F[follower]
-        rows.append((read_M.sum() if len(read_M) else np.nan, read_M.sum() / fair if fair > 0 else np.nan, strongest, whole))
+        of_group = float(at_lag.idxmax()) if len(at_lag) else np.nan
+        whole = len(read_M) == sources[f]
+        rows.append((read_M.sum() if len(read_M) else np.nan, read_M.sum() / fair if fair > 0 else np.nan, of_group, whole))
     return pd.DataFrame(rows, columns=columns, index=pairs.index)
 
 

@@ -3,23 +3,25 @@
 Axes: T bars of the panel, R rows, N assets, O outputs (the next bar, then each horizon), H heads, L lags.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
+from crossattn_core.model.attention.base import AssetTokens
 from crossattn_core.model.heads import expected_move, portfolio_weights
 from crossattn_core.model.network import Network, build_network
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.panel import Panel
-from crossattn_core.panel.windows import Scaler, Windows
+from crossattn_core.panel.windows import RecentBars, Scaler, Windows
 from crossattn_core.training.calibration import Parts, combine
 from crossattn_core.training.device import threads
 from crossattn_core.training.loop import INFERENCE_BATCH, ValidationOutput
@@ -69,10 +71,10 @@ class FittedNetwork(FittedModel):
         return self._returns(panel, rows, others=True)[:, :, 1:]
 
     def forecast_next_bar(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, others=True)[:, :, 0]
+        return self._returns(panel, rows, others=True, ahead=False)[:, :, 0]
 
     def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        return self._returns(panel, rows, others=False)[:, :, 0]
+        return self._returns(panel, rows, others=False, ahead=False)[:, :, 0]
 
     def weights(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:
         if self.experiment.model.head != "weights":
@@ -107,18 +109,46 @@ class FittedNetwork(FittedModel):
         names = output_names(self.experiment.labels)
         dealt = heads >= len(names) and settings.head != "weights" and not is_stacked
         serves = tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
-        return AttentionWeights(rows, np.concatenate(weights), panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
+        # Of one batch as it is: rows that read alike share their weights, and copies of them would be most of the memory.
+        weight_RHNML = weights[1] if len(weights) == 2 else np.concatenate(weights)
+        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
 
-    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool) -> NDArray[np.float32]:
+    def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool, ahead: bool = True) -> NDArray[np.float32]:
         rows = np.asarray(rows, dtype=np.int64)
         unit_RNO = self.target_scaler.unit_RNO(panel, rows)
         if not len(rows) or self.experiment.model.head == "weights":
             return np.full_like(unit_RNO, np.nan)
         windows = self.windows(panel, rows)
         with threads(self.experiment.training.threads):
-            parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows)
+            parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows, ahead=ahead)
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
+
+    def next_bar_without_each(self, panel: Panel, rows: NDArray[np.int64], shift: int) -> Iterator[NDArray[np.float64]]:
+        """(R, N) next-bar forecasts with source 0, 1, ... ``shift`` bars in the past, as if its features and ages were those of
+        then; what it would forecast of itself is not looked at. Head 'returns' alone; the lookback lies behind ``shift``.
+
+        A source's history moves nothing but the others' cross part: own parts are made once, and no panel is copied.
+        """
+        max_lag, gain_PO = self.network.max_lag, self.gain_PO[:, :1]
+        windows, then = self.windows(panel, rows), self.windows(panel, rows - shift)
+        unit_RN = self.target_scaler.unit_RNO(panel, rows)[..., 0]
+        readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
+        batches: list[tuple[AssetTokens, AssetTokens]] = []
+        own: list[Tensor] = []
+        with threads(self.experiment.training.threads), torch.inference_mode():
+            for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+                recents = windows.gather_recent(row_B, max_lag), then.gather_recent(row_B - shift, max_lag)
+                now, past = (AssetTokens(self.network.bar_token(recent.bar_UNC), recent) for recent in recents)
+                batches.append((now, past))
+                own.append(self.network.own_part(windows.gather(row_B))[..., :1])
+        own_RN1 = torch.cat(own).numpy()
+        for m in range(len(panel.asset_ids)):
+            with threads(self.experiment.training.threads), torch.inference_mode():
+                cross = [self.network.cross_part_of(_with_source_of(now, past, m))[..., :1] for now, past in batches]
+                cross_RN1 = torch.cat(cross).numpy()
+            forecast_RN = combine(Parts(own_RN1, cross_RN1, np.zeros_like(own_RN1)), gain_PO)[..., 0] * unit_RN
+            yield np.where(readable_RN, forecast_RN, np.float32(np.nan)).astype(np.float64)
 
     def windows(self, panel: Panel, rows: NDArray[np.int64]) -> Windows:
         """The bars that the network reads at ``rows``, scaled."""
@@ -132,6 +162,14 @@ class FittedNetwork(FittedModel):
         )
 
 
+def _with_source_of(now: AssetTokens, past: AssetTokens, source: int) -> AssetTokens:
+    """``now`` with one asset's bars and readability taken from ``past``, of equally many rows as far apart."""
+    token_UMD, bar_UNC, readable_BN = (of.clone() for of in (now.token_UMD, now.bars.bar_UNC, now.bars.readable_BN))
+    token_UMD[:, source], bar_UNC[:, source] = past.token_UMD[:, source], past.bars.bar_UNC[:, source]
+    readable_BN[:, source] = past.bars.readable_BN[:, source]
+    return AssetTokens(token_UMD, RecentBars(bar_UNC, now.bars.place_BL, readable_BN))
+
+
 def forecast_parts(
     network: Network,
     windows: Windows,
@@ -140,24 +178,32 @@ def forecast_parts(
     experiment: Experiment,
     rows: NDArray[np.int64],
     output: ValidationOutput | None = None,
+    *,
+    ahead: bool = True,
 ) -> Parts:
-    """The parts of the forecasts at ``rows``, in eval mode; ``output``: the network's on these rows, where there is one."""
+    """The parts of the forecasts at ``rows``, in eval mode.
+
+    Args:
+        output: the network's on these rows, where there is one.
+        ahead: off leaves 0 what later bars are known to bring, which the next bar itself does not need.
+    """
     labels = experiment.labels
     if experiment.model.head == "direction":
         return _direction_parts(network, windows, classes, rows)
     spans = tuple((labels.execution_lag, labels.execution_lag + horizon - 1) for horizon in labels.horizons)
-    own, cross, ahead = [], [], []
+    own, cross, later = [], [], []
     with torch.inference_mode():
         for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
             recent = windows.gather_recent(row_B, network.max_lag)
             if output is None:
                 own.append(network.own_part(windows.gather(row_B)))
                 cross.append(network.cross_part(recent))
-            ahead.append(functional.pad(network.ahead_part(recent, spans), (1, 0)))
+            none_BNO = recent.bar_UNC.new_zeros(len(row_B), recent.bar_UNC.shape[1], len(spans))
+            later.append(functional.pad(network.ahead_part(recent, spans) if ahead else none_BNO, (1, 0)))
     # Sums of next-bar returns come in next-bar units; each horizon is measured in its own.
     per_unit_NO = target_scaler.deviation_NO[:, :1] / target_scaler.deviation_NO
     output = ValidationOutput(torch.cat(own), torch.cat(cross)) if output is None else output
-    return Parts(output.own_RNO.numpy(), output.cross_RNO.numpy(), torch.cat(ahead).numpy() * per_unit_NO)
+    return Parts(output.own_RNO.numpy(), output.cross_RNO.numpy(), torch.cat(later).numpy() * per_unit_NO)
 
 
 def _direction_parts(network: Network, windows: Windows, classes: ClassFacts, rows: NDArray[np.int64]) -> Parts:

@@ -43,8 +43,11 @@ class LaggedReturnModel(ScaledOutputModel):
         return {"deviation_N": self.deviation_N, **self.target_scaler.arrays()}
 
     def scaled_at(self, panel: Panel, rows: NDArray[np.int64], readable_RN: NDArray[np.bool_]) -> NDArray[np.float64]:
-        returns_TN = scaled_returns(panel, self.deviation_N)
-        return self.scaled_outputs(lagged_design(returns_TN, rows, self.experiment.baselines.ridge_lags))
+        lags = self.experiment.baselines.ridge_lags
+        # Only the bars that are read: a day's forecast must not cost more with every year of history.
+        first = max(int(rows.min()) - lags + 1, 0)
+        returns_TN = scaled_returns(panel, self.deviation_N, first=first, last=int(rows.max()))
+        return self.scaled_outputs(lagged_design(returns_TN, rows - first, lags))
 
 
 def lagged_design(return_TN: NDArray[np.float64], rows: NDArray[np.integer], lags: int) -> NDArray[np.float64]:
@@ -61,6 +64,8 @@ def return_deviation(panel: Panel) -> NDArray[np.float64]:
     return np.where(deviation_N > 0, deviation_N, 1.0)
 
 
-def scaled_returns(panel: Panel, deviation_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T, N) log returns in deviations, cut at a few of them."""
-    return np.clip(bar_log_returns(panel) / deviation_N, -_CLIP, _CLIP)
+def scaled_returns(
+    panel: Panel, deviation_N: NDArray[np.float64], *, first: int = 0, last: int | None = None
+) -> NDArray[np.float64]:
+    """(last - first + 1, N) log returns in deviations, cut at a few of them."""
+    return np.clip(bar_log_returns(panel, first=first, last=last) / deviation_N, -_CLIP, _CLIP)

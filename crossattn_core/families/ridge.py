@@ -1,12 +1,14 @@
 """The family 'ridge_var': ridge on lagged returns of every asset (a vector autoregression), the linear baseline to beat.
 
-Axes: T bars, R rows, N assets, O outputs (the next bar, then each horizon), E regressors.
+Axes: T bars, R rows, N assets, O outputs (the next bar, then each horizon), E regressors,
+C columns (asset, output), U rows that a column misses, K those that one misses.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import Family, FitRequest
@@ -31,30 +33,59 @@ def ridge_weights(
     """(E, N, O) weighted ridge solutions without intercept; a NaN target leaves its row out of that column.
 
     Minimises sum_r weight_r (y_r - x_r . b)^2 + penalty |b|^2 for each (asset, output).
+
+    A column that misses a few of the rows of a decomposition takes them off by the Woodbury identity: with thousands of
+    regressors every asset has missing candles of its own, and a decomposition for each column would grow with the fourth power of
+    the assets.
     """
-    regressors = design_RE.shape[1]
     seen_RNO = np.isfinite(target_RNO)
-    filled_RNO = np.where(seen_RNO, target_RNO, 0.0)
-    solved_ENO = np.zeros((regressors, *target_RNO.shape[1:]))
-    # Columns that miss the same rows share one decomposition; on a 24/7 market that is all of them.
-    columns: dict[bytes, list[tuple[int, int]]] = {}
-    for n, o in np.ndindex(target_RNO.shape[1:]):
-        columns.setdefault(np.packbits(seen_RNO[:, n, o]).tobytes(), []).append((n, o))
-    weighted_RE = design_RE * weight_R[:, None]
-    gram_EE = weighted_RE.T @ design_RE
-    for members in columns.values():
-        n0, o0 = members[0]
-        seen_R = seen_RNO[:, n0, o0]
-        # Take off the few rows that are missing, or add up the few that are there: whichever is less work.
-        if 2 * seen_R.sum() > len(seen_R):
-            seen_gram_EE = gram_EE - weighted_RE[~seen_R].T @ design_RE[~seen_R]
-        else:
-            seen_gram_EE = weighted_RE[seen_R].T @ design_RE[seen_R]
-        targets_RC = np.stack([filled_RNO[:, n, o] for n, o in members], axis=1)
-        solution_EC = np.linalg.solve(seen_gram_EE + penalty * np.eye(regressors), weighted_RE.T @ targets_RC)
-        for c, (n, o) in enumerate(members):
-            solved_ENO[:, n, o] = solution_EC[:, c]
+    root_R = np.sqrt(weight_R)
+    scaled_RE = design_RE * root_R[:, None]
+    scaled_RNO = np.where(seen_RNO, target_RNO, 0.0) * root_R[:, None, None]
+    solved_ENO = np.zeros((design_RE.shape[1], *target_RNO.shape[1:]))
+    for rows_R, columns in _shared_rows(seen_RNO, at_most=design_RE.shape[1] // 2):
+        row_K, (n_C, o_C) = np.flatnonzero(rows_R), np.array(columns).T
+        solved_ENO[:, n_C, o_C] = _solve(scaled_RE[row_K], scaled_RNO[row_K][:, n_C, o_C], seen_RNO[row_K][:, n_C, o_C], penalty)
     return solved_ENO
+
+
+def _shared_rows(seen_RNO: NDArray[np.bool_], at_most: int) -> list[tuple[NDArray[np.bool_], list[tuple[int, int]]]]:
+    """Sets of rows, each with the (asset, output) columns that are solved from it: those that miss ``at_most`` rows of it."""
+    shared: list[tuple[NDArray[np.bool_], list[tuple[int, int]]]] = [(np.ones(len(seen_RNO), dtype=bool), [])]
+    for n, o in np.ndindex(seen_RNO.shape[1:]):
+        seen_R = seen_RNO[:, n, o]
+        for rows_R, columns in shared:
+            if not (seen_R & ~rows_R).any() and (rows_R & ~seen_R).sum() <= at_most:
+                columns.append((n, o))
+                break
+        else:
+            # An asset that was listed late or sleeps at night: its outputs miss almost the same rows.
+            rows_R = np.any(seen_RNO[:, n], axis=1)
+            shared.append((rows_R if (rows_R & ~seen_R).sum() <= at_most else seen_R, [(n, o)]))
+    return [(rows_R, columns) for rows_R, columns in shared if columns]
+
+
+def _solve(
+    x_RE: NDArray[np.float64], y_RC: NDArray[np.float64], seen_RC: NDArray[np.bool_], penalty: float
+) -> NDArray[np.float64]:
+    """(E, C) ridge solutions of each column on the rows that it has, all from one Cholesky decomposition A = L L' of all rows.
+
+    With V = L^-1 x_missing' a column's solution is L'^-1 (I + V (I - V'V)^-1 V') L^-1 x'y. ``y_RC`` is 0 where it is missing.
+    """
+    # Fortran order is what LAPACK works in: nothing is copied.
+    (syrk,) = linalg.get_blas_funcs(("syrk",), (x_RE,))
+    gram_EE = syrk(1.0, x_RE.T, lower=True)
+    gram_EE[np.diag_indices_from(gram_EE)] += penalty
+    factor_EE = linalg.cholesky(gram_EE, lower=True, overwrite_a=True, check_finite=False)
+    half_EC = linalg.solve_triangular(factor_EE, x_RE.T @ y_RC, lower=True, check_finite=False)
+    missing_U = np.flatnonzero(~seen_RC.all(axis=1))
+    taken_EU = linalg.solve_triangular(factor_EE, x_RE[missing_U].T, lower=True, check_finite=False)
+    for c, seen_U in enumerate(seen_RC[missing_U].T):
+        if not seen_U.all():
+            v_EK = taken_EU[:, ~seen_U]
+            left_KK = np.eye(v_EK.shape[1]) - v_EK.T @ v_EK
+            half_EC[:, c] += v_EK @ linalg.solve(left_KK, v_EK.T @ half_EC[:, c], assume_a="pos", check_finite=False)
+    return linalg.solve_triangular(factor_EE, half_EC, lower=True, trans=1, check_finite=False)
 
 
 FAMILIES.add("ridge_var", Family(fit_ridge, FittedLinear.from_checkpoint, KNOBS))

@@ -65,7 +65,11 @@ class CrossAssetNetwork(nn.Module):
 
     def cross_part(self, recent: RecentBars) -> Tensor:
         """(B, N, O) from the other assets' newest bars, the attention not spelled out."""
-        return self._read_out(self.cross.context(AssetTokens(self.bar_token(recent.bar_UNC), recent)))
+        return self.cross_part_of(AssetTokens(self.bar_token(recent.bar_UNC), recent))
+
+    def cross_part_of(self, tokens: AssetTokens) -> Tensor:
+        """(B, N, O) of tokens that ``bar_token`` made."""
+        return self._read_out(self.cross.context(tokens))
 
     def _read_out(self, context_BNHK: Tensor) -> Tensor:
         readout_NOHK = self.cross_readout_NOHK * self.serves_OH[:, :, None]

@@ -1,8 +1,11 @@
 """Three views of one trained model find the planted leader and agree on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from crossattn_core.analysis import snapshot
 from crossattn_core.analysis.attribution import agreement, attribution, gradient_view, occlusion_view, with_other_history
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import FitRequest
@@ -82,3 +85,28 @@ def test_agreement_knows_equal_and_reversed_orders() -> None:
     table = agreement({"a": value_NM, "b": value_NM * 3, "c": -value_NM})
     assert table["rank_correlation"].tolist() == pytest.approx([1.0, -1.0, -1.0])
     assert table["within_target"].tolist() == pytest.approx([1.0, -1.0, -1.0])
+
+
+def test_what_a_source_is_worth_is_the_same_without_copying_the_panel(trained) -> None:
+    model, _, panel = trained
+    rows, shift = ROWS, 4 * panel.grid.season_bars
+    known = panel.until(int(rows.max()) + 1)
+    for m, found_RN in enumerate(model.next_bar_without_each(known, rows, shift)):
+        others = [n for n in range(4) if n != m]
+        expected_RN = model.forecast_next_bar(with_other_history(known, m, shift), rows)
+        np.testing.assert_array_equal(found_RN[:, others], expected_RN[:, others])
+
+
+def test_attention_of_rows_a_few_at_a_time_is_that_of_all_of_them(trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _, panel = trained
+    day = panel.as_of_T[-1].astype("datetime64[D]").item()
+    age_TN = np.array(panel.age_hours_TN)
+    age_TN[ROWS[10] : ROWS[15], 2] = 1e6
+    for given in (panel, replace(panel, age_hours_TN=age_TN)):
+        at_once = snapshot.snapshot_of_rows(model, given, ROWS, day)
+        for name in ("_MAX_WEIGHTS", "_MAX_ASKED"):
+            with monkeypatch.context() as patched:
+                patched.setattr(snapshot, name, 1)
+                one_by_one = snapshot.snapshot_of_rows(model, given, ROWS, day)
+            np.testing.assert_allclose(one_by_one.weight_NML, at_once.weight_NML, rtol=1e-6)
+            np.testing.assert_allclose(one_by_one.entropy_H, at_once.entropy_H, rtol=1e-12)

@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from crossattn_core.analysis import lead_lag as lead_lag_module
 from crossattn_core.analysis.lead_lag import _shifts, first_clean_lags, lag_prior, lead_lag
 from crossattn_core.analysis.lead_lag_tests import granger
+from crossattn_core.analysis.leader_groups import LeaderGroup
 from crossattn_core.regimes.market_days import fresh_returns
 from crossattn_core.stats.scaled_returns import volatility_scaled
 from tests.walk_forward.fakes import synthetic_panel
@@ -149,3 +151,28 @@ def test_shifts_are_whole_days_or_hours_where_weeks_are_too_few() -> None:
     assert (shift_S % 60 == 0).all()
     assert (_shifts(24 * 365 * 5, 24, 200, 24) % 168 == 0).all()
     assert (_shifts(24 * 365, 24, 200, 24) % 24 == 0).all()
+
+
+def test_in_a_large_universe_pairs_that_cannot_pass_are_not_shifted_and_every_verdict_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    return_TN = rng.standard_normal((1200, 12))
+    for n in (1, 2, 3, 7, 8):
+        return_TN[n:, n] += 0.3 * return_TN[:-n, 5 * (n // 5)]
+    return_TN[rng.random(return_TN.shape) < 0.01] = np.nan
+    return_TN[:600, 4] = np.nan
+    ids, keys = tuple(f"A{n}" for n in range(12)), ["leader", "follower"]
+    groups = (LeaderGroup("market", tuple(range(12))),)
+    every = lead_lag(return_TN, ids, max_lag=8, permutations=100, groups=groups)
+    monkeypatch.setattr(lead_lag_module, "_ALL_SHIFTED", 5)
+    screened = lead_lag(return_TN, ids, max_lag=8, permutations=100, groups=groups)
+    np.testing.assert_allclose(screened.z_KLMN, every.z_KLMN, atol=1e-9)
+    np.testing.assert_allclose(screened.correlation_KLMN, every.correlation_KLMN, atol=1e-9)
+    both = every.pairs.merge(screened.pairs, on=keys, suffixes=("", "_screened"))
+    assert len(both) == len(every.pairs) == len(screened.pairs)
+    assert ((both["q_value"] <= 0.05) == (both["q_value_screened"] <= 0.05)).all()
+    passed = both[both["q_value"] <= 0.05]
+    assert len(passed) >= 5
+    np.testing.assert_allclose(passed["z_screened"], passed["z"], atol=1e-9)
+    assert (passed["lag"] == passed["lag_screened"]).all()

@@ -1,7 +1,9 @@
 """Ridge: the closed form, whatever is missing."""
 
 import numpy as np
+import pytest
 
+from crossattn_core.families import ridge
 from crossattn_core.families.lagged_returns import lagged_design
 from crossattn_core.families.ridge import ridge_weights
 
@@ -26,3 +28,38 @@ def test_the_design_holds_the_newest_return_first_and_nothing_before_the_first_b
     return_TN = np.arange(10.0)[:, None] * np.array([1.0, 10.0])
     design_RE = lagged_design(return_TN, np.array([1, 5]), lags=3)
     np.testing.assert_array_equal(design_RE, [[1, 10, 0, 0, 0, 0], [5, 50, 4, 40, 3, 30]])
+
+
+def sparse_gaps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """60 regressors, 8 assets x 2 outputs: candles missing here and there, one asset listed late, one that mostly sleeps."""
+    rng = np.random.default_rng(1)
+    design_RE = rng.standard_normal((400, 60)) * np.exp(rng.standard_normal(60))
+    target_RNO, weight_R = rng.standard_normal((400, 8, 2)), rng.random(400)
+    target_RNO[rng.random(target_RNO.shape) < 0.01] = np.nan
+    target_RNO[:200, 3] = np.nan
+    target_RNO[rng.random(400) < 0.8, 5] = np.nan
+    target_RNO[:, 6] = np.nan
+    weight_R[::9] = 0.0
+    return design_RE, target_RNO, weight_R
+
+
+def test_columns_that_miss_a_few_rows_are_solved_as_if_each_had_a_decomposition_of_its_own() -> None:
+    design_RE, target_RNO, weight_R = sparse_gaps()
+    for penalty in (0.1, 100.0):
+        solved_ENO = ridge_weights(design_RE, target_RNO, weight_R, penalty)
+        for n, o in np.ndindex(8, 2):
+            seen_R = np.isfinite(target_RNO[:, n, o])
+            scaled_RE = design_RE[seen_R] * weight_R[seen_R, None]
+            expected_E = np.linalg.solve(
+                scaled_RE.T @ design_RE[seen_R] + penalty * np.eye(60), scaled_RE.T @ target_RNO[seen_R, n, o]
+            )
+            np.testing.assert_allclose(solved_ENO[:, n, o], expected_E, rtol=0, atol=1e-10)
+
+
+def test_decompositions_grow_with_kinds_of_gaps_and_not_with_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+    design_RE, target_RNO, weight_R = sparse_gaps()
+    decompose, calls = ridge.linalg.cholesky, []
+    monkeypatch.setattr(ridge.linalg, "cholesky", lambda *given, **how: calls.append(1) or decompose(*given, **how))
+    ridge_weights(design_RE, target_RNO, weight_R, 1.0)
+    # All rows; the late asset; the sleeping one; the one without a label.
+    assert len(calls) == 4

@@ -1,11 +1,15 @@
 """Every cross-attention keeps the same promises, whatever it computes."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import ATTENTION
+from crossattn_core.model.attention import row_chunks
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens
+from crossattn_core.model.attention.hierarchical import HierarchicalAttention, head_levels
 from crossattn_core.model.network import CrossAssetNetwork, build_network
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.panel.windows import RecentBars
@@ -174,3 +178,42 @@ def test_gradients_reach_every_parameter_under_every_head(head: str, own_branch:
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_rows_a_few_at_a_time_give_the_same_context_and_gradients(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[0, 3] = readable_BN[2, 1] = False
+    _, recent = bars_with(readable_BN)
+    found = []
+    for at_most in (row_chunks.MAX_LOGITS, 1):
+        monkeypatch.setattr(row_chunks, "MAX_LOGITS", at_most)
+        network = network_of(kind, content=True)
+        cross_BNO = network.cross_part(recent)
+        cross_BNO.square().sum().backward()
+        found.append([cross_BNO, *(p.grad for p in network.cross.parameters() if p.grad is not None)])
+    for at_once, in_chunks in zip(*found, strict=True):
+        torch.testing.assert_close(in_chunks, at_once)
+
+
+def test_a_hierarchys_group_speaks_by_the_mean_of_its_readable_members_without_the_target() -> None:
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[0, 3] = readable_BN[1, :2] = readable_BN[2, 1] = False
+    network = network_of("hierarchical")
+    _, recent = bars_with(readable_BN)
+    weight_BHNML = network.cross_part_and_weights(recent)[1]
+    tokens = AssetTokens(network.bar_token(recent.bar_UNC), recent)
+    cross = network.cross
+    assert isinstance(cross, HierarchicalAttention)
+    group_by_level = {"assets": range(ASSETS), "sectors": (0, 0, 1, 1, 2), "markets": (0, 0, 0, 0, 1)}
+    spoken = {level: list(of_BHNGL.unbind(dim=1)) for level, of_BHNGL in cross.by_level(tokens).items()}
+    for head, level in enumerate(head_levels(6)):
+        of_BNGL, group_M = spoken[level].pop(0), group_by_level[level]
+        for b, n in itertools.product(range(BATCH), range(ASSETS)):
+            for group in set(group_M):
+                members = [m for m in range(ASSETS) if group_M[m] == group and m != n and readable_BN[b, m]]
+                for m in members:
+                    torch.testing.assert_close(weight_BHNML[b, head, n, m], of_BNGL[b, n, group] / len(members))
+                assert members or (of_BNGL[b, n, group] == 0).all()
+        unreadable_BNM = (~readable_BN)[:, None, :].expand(-1, ASSETS, -1)
+        assert (weight_BHNML[:, head][unreadable_BNM] == 0).all()

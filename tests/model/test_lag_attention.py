@@ -76,7 +76,7 @@ def test_the_softmax_shared_by_rows_agrees_with_row_by_row() -> None:
     attention = attention_with(content=False)
     tokens = tokens_with(fresh_share=0.7)
     shared_BNHK, weight_BHNML = attention(tokens)
-    rows_BHNLM = attention._weights(tokens).expand(BATCH, -1, -1, -1, -1)
+    rows_BHNLM = attention._weights_by_mask(tokens)[0].expand(BATCH, -1, -1, -1, -1)
     torch.testing.assert_close(attention._context(rows_BHNLM, tokens), shared_BNHK)
     torch.testing.assert_close(rows_BHNLM.transpose(-2, -1), weight_BHNML)
 
@@ -138,3 +138,48 @@ def test_without_a_prior_over_lags_logits_and_gain_are_those_of_all_lags_alike()
     assert attention._gain == math.sqrt((ASSETS - 1) * LAGS)
     others_NM = ~torch.eye(ASSETS, dtype=torch.bool)
     assert (attention.start_1NLM.transpose(2, 3)[0][others_NM] == 0).all()
+
+
+def scattered_mask() -> Tensor:
+    """A late asset, a row of one readable asset and one of none."""
+    readable_BN = torch.ones(BATCH, ASSETS, dtype=torch.bool)
+    readable_BN[:3, 1] = False
+    readable_BN[3, 1:] = False
+    readable_BN[4] = False
+    return readable_BN
+
+
+def row_by_row(attention: LagBiasAttention, tokens: AssetTokens) -> Tensor:
+    """The context by a softmax for every row, as the definition says it."""
+    readable_BM = tokens.bars.readable_BN
+    may_BNM = readable_BM[:, None, :] & ~torch.eye(ASSETS, dtype=torch.bool)
+    may_BNS = may_BNM[:, :, None, :].expand(-1, -1, LAGS, -1).flatten(2)[:, None]
+    logit_HNS = (attention.logit_HNLM + attention.start_1NLM).flatten(2)
+    weight_BHNS = torch.where(may_BNS, logit_HNS, -math.inf).softmax(dim=-1).nan_to_num(0.0)
+    value_BLMD = tokens.bars.spread(tokens.values_UMD(attention.value))
+    value_BHSK = value_BLMD.unflatten(-1, (HEADS, -1)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    return attention._gain * (weight_BHNS @ value_BHSK).transpose(1, 2)
+
+
+@pytest.mark.parametrize("masked_logit", [0.0, 60.0, 300.0])
+def test_masks_that_differ_by_row_give_the_softmax_of_each_row_and_its_gradients(masked_logit: float) -> None:
+    attention, tokens = attention_with(content=False), tokens_with(scattered_mask(), fresh_share=0.8)
+    with torch.no_grad():
+        # What most rows cannot read would hold nearly all weight: its exponential must not drown the others'.
+        attention.logit_HNLM[..., 1] += masked_logit
+    found, expected = attention.context(tokens), row_by_row(attention, tokens)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(attention(tokens)[0], found, rtol=0, atol=0)
+    size_BNHK = torch.randn(found.shape, generator=torch.Generator().manual_seed(7))
+    parameters = [attention.logit_HNLM, attention.value.weight]
+    of_found, of_expected = (torch.autograd.grad((size_BNHK * given).sum(), parameters) for given in (found, expected))
+    for first, second in zip(of_found, of_expected, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-5, atol=2e-6)
+
+
+def test_rows_under_one_mask_share_one_softmax_and_an_unreadable_asset_gets_exactly_nothing() -> None:
+    attention, readable_BN = attention_with(content=False), scattered_mask()
+    weight_ZHNLM, place_B = attention._weights_by_mask(tokens_with(readable_BN))
+    assert len(weight_ZHNLM) == 4
+    assert place_B is not None
+    assert (weight_ZHNLM[place_B].movedim(-1, 1)[~readable_BN] == 0).all()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.regime_correlation import correlation_by_regime
 from crossattn_core.report.figures.attention import LINES, attention_figure, order_by, time_figure, views_figure
 from crossattn_core.report.figures.leads import edge_graph_figure, lag_profile_figure, stress_figure
+from crossattn_core.report.figures.strongest import strongest_of
 from crossattn_core.report.figures.style import frame, png, svg
 from tests.report.attention_stories import attention_story, summary
 
@@ -23,6 +25,28 @@ DRAWN: dict[str, Callable[[AttentionOverview], Figure]] = {
     "profile": lag_profile_figure,
     "stress": stress_figure,
 }
+
+
+@pytest.fixture(scope="module")
+def wide_story() -> Callable[[int], AttentionOverview]:
+    return cache(attention_story)
+
+
+@pytest.mark.parametrize("assets", [150, 300])
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_of_a_large_universe_stays_small_and_says_what_it_leaves_out(
+    name: str, assets: int, wide_story: Callable[[int], AttentionOverview]
+) -> None:
+    story = wide_story(assets)
+    figure = DRAWN[name](story)
+    assert len(png(figure)) < 60_000
+    assert max(figure.get_size_inches()) < 20
+    if name in ("attention", "views", "graph", "stress"):
+        assert figure.get_suptitle().startswith(f"50 of {assets} assets")
+        shown = strongest_of(story)
+        drawn = svg(figure, name)
+        if name != "attention":
+            assert all(f">{story.symbols[n]}<" in drawn for n in shown)
 
 
 @pytest.mark.parametrize("assets", [5, 50])

@@ -4,10 +4,11 @@ Attention over a time mean cannot see a lead: permuting time leaves it unchanged
 logit per (target, source, lag); a content term lets the target's newest token raise or lower pairs by what they hold.
 
 Axes: B decision rows, U distinct bars, N targets, M sources, L lags, S = L * M pairs,
-Z batch or 1, E batch * head width, D width, H heads, K head width.
+Z batch or 1 or G, G distinct masks, E batch * head width, D width, H heads, K head width.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,17 @@ from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
+from crossattn_core.model.attention.row_chunks import in_row_chunks
+from crossattn_core.model.attention.row_masks import distinct_masks, mix_by_mask
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.panel.windows import RecentBars
 
 __all__ = ["LagBiasAttention"]
 
 _NEVER = -1e9
 """A logit whose weight underflows to exactly 0 beside any other; finite, so that gradients are."""
+_MIN_TOTAL = 1e-20
+"""Share of the largest weight that what a row may read must sum to: far above the smallest normal single-precision number."""
 
 
 _SMALLEST = 1e-30
@@ -41,6 +47,8 @@ class LagBiasAttention(CrossAttention):
     starts_from_pairs = True
     has_value_width = True
     """Whether a head's values are ``model.value_width`` wide; else as wide as everywhere."""
+    shares_exponential = True
+    """Whether the weights of two rows differ by what is readable alone, so that one exponential serves both."""
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
@@ -80,49 +88,105 @@ class LagBiasAttention(CrossAttention):
             self.gain_HN.copy_(torch.where(is_new_HN, (weight_HNLM**2).sum(dim=(-2, -1)).rsqrt(), self.gain_HN))
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        weight_ZHNLM = self._weights(tokens)
+        weight_ZHNLM, place_B = self._weights_by_mask(tokens)
+        by_row_ZHNLM = weight_ZHNLM if place_B is None else weight_ZHNLM[place_B]
+        context_BNHK = self._context(weight_ZHNLM, tokens) if place_B is None else self.context(tokens)
         batch = len(tokens.bars.place_BL)
-        return self._context(weight_ZHNLM, tokens), weight_ZHNLM.transpose(-2, -1).expand(batch, -1, -1, -1, -1)
+        return context_BNHK, by_row_ZHNLM.transpose(-2, -1).expand(batch, -1, -1, -1, -1)
+
+    def context(self, tokens: AssetTokens) -> Tensor:
+        if self.query is None and bool(tokens.bars.readable_BN.all()):
+            # One softmax for all rows: the weights are there anyway, and what watches the module's calls sees them.
+            return self(tokens)[0]
+        return self._summed_context(tokens, lambda weight_ZHNLM: weight_ZHNLM)
 
     def ahead(self, tokens: AssetTokens, first: int, last: int) -> Tensor:
         if self.query is not None:
             return super().ahead(tokens, first, last)
-        # Without content the weights at later rows are known today: a bar that is l back now is l + j back then.
-        weight_ZHNLM = self._weights(tokens)
-        lags = weight_ZHNLM.shape[-2]
-        tail_ZHNLM = functional.pad(weight_ZHNLM.flip(-2).cumsum(-2).flip(-2), (0, 0, 0, last + 1))
-        summed_ZHNLM = tail_ZHNLM[..., first : first + lags, :] - tail_ZHNLM[..., last + 1 : last + 1 + lags, :]
-        return self._context(summed_ZHNLM, tokens)
 
-    def _weights(self, tokens: AssetTokens) -> Tensor:
-        """(Z, H, N, L, M): Z is 1 where every row shares one softmax (no content, every asset readable), else B."""
+        # Without content the weights at later rows are known today: a bar that is l back now is l + j back then.
+        def summed(weight_ZHNLM: Tensor) -> Tensor:
+            lags = weight_ZHNLM.shape[-2]
+            tail_ZHNLM = functional.pad(weight_ZHNLM.flip(-2).cumsum(-2).flip(-2), (0, 0, 0, last + 1))
+            return tail_ZHNLM[..., first : first + lags, :] - tail_ZHNLM[..., last + 1 : last + 1 + lags, :]
+
+        return self._summed_context(tokens, summed)
+
+    def _summed_context(self, tokens: AssetTokens, over_lags: Callable[[Tensor], Tensor]) -> Tensor:
+        """(B, N, H, K) weighted values under ``over_lags`` of the weights, a linear map along L."""
         bars = tokens.bars
+        if self.query is not None:
+
+            def attend(place_BL: Tensor, readable_BN: Tensor) -> Tensor:
+                rows = AssetTokens(tokens.token_UMD, RecentBars(bars.bar_UNC, place_BL, readable_BN))
+                return self._context(over_lags(self._weights_by_mask(rows)[0]), rows)
+
+            return in_row_chunks(attend, bars.place_BL, bars.readable_BN, logits_per_row=self.logit_HNLM.numel())
+        if self.shares_exponential and not bool(bars.readable_BN.all()):
+            context_BNHK = self._masked_context(tokens, over_lags)
+            if context_BNHK is not None:
+                return context_BNHK
+        weight_ZHNLM, place_B = self._weights_by_mask(tokens)
+        return self._context(over_lags(weight_ZHNLM), tokens, place_B)
+
+    def _logits(self, tokens: AssetTokens) -> Tensor:
+        """(Z, H, N, S) as if every asset were readable: Z is 1 without content, else B."""
         heads, assets, lags, _ = self.logit_HNLM.shape
-        batch, pairs = len(bars.place_BL), lags * assets
-        logit_ZHNS = (self.logit_HNLM + self.start_1NLM).view(1, heads, assets, pairs)
+        logit_ZHNS = (self.logit_HNLM + self.start_1NLM).view(1, heads, assets, lags * assets)
         if self.query is not None and self.key is not None:
             query_BHNK = self.by_head(self.query(tokens.newest_BND))
-            key_BHSK = self.by_head(bars.spread(self.key(tokens.token_UMD)).flatten(1, 2))
+            key_BHSK = self.by_head(tokens.bars.spread(self.key(tokens.token_UMD)).flatten(1, 2))
             logit_ZHNS = logit_ZHNS + query_BHNK @ key_BHSK.transpose(-2, -1) / math.sqrt(key_BHSK.shape[-1])
-        if bool(bars.readable_BN.all()):
+        return logit_ZHNS
+
+    def _weights_by_mask(self, tokens: AssetTokens) -> tuple[Tensor, Tensor | None]:
+        """(Z, H, N, L, M) weights, and (B,) which of them a row uses; none where Z is 1, alike for all, or B.
+
+        Rows that may read the same assets share one softmax, unless content gives each row logits of its own.
+        """
+        heads, assets, lags, _ = self.logit_HNLM.shape
+        readable_BM, logit_ZHNS, place_B = tokens.bars.readable_BN, self._logits(tokens), None
+        if bool(readable_BM.all()):
             weight_ZHNS = logit_ZHNS.softmax(dim=-1)
         else:
-            never_BM = (~bars.readable_BN).float() * _NEVER
-            logit_ZHNS = logit_ZHNS + never_BM[:, None, :].expand(batch, lags, assets).reshape(batch, 1, 1, pairs)
-            others_BN = bars.readable_BN.sum(dim=1, keepdim=True) - bars.readable_BN.long()
-            weight_ZHNS = logit_ZHNS.softmax(dim=-1).masked_fill((others_BN == 0)[:, None, :, None], 0.0)
-        return weight_ZHNS.view(-1, heads, assets, lags, assets)
+            readable_GM, place_B = (readable_BM, None) if self.query is not None else distinct_masks(readable_BM)
+            never_GM = (~readable_GM).float() * _NEVER
+            never_GS = never_GM[:, None, :].expand(-1, lags, assets).reshape(-1, 1, 1, lags * assets)
+            weight_ZHNS = (logit_ZHNS + never_GS).softmax(dim=-1)
+            weight_ZHNS = weight_ZHNS.masked_fill(~_reads(readable_GM)[:, None, :, None], 0.0)
+        return weight_ZHNS.view(-1, heads, assets, lags, assets), place_B
 
-    def _context(self, weight_ZHNLM: Tensor, tokens: AssetTokens) -> Tensor:
-        """(B, N, H, K) weighted values of the pairs."""
-        heads, assets, lags = weight_ZHNLM.shape[1:4]
-        batch = len(tokens.bars.place_BL)
+    def _masked_context(self, tokens: AssetTokens, over_lags: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """The context where rows may read different assets, from one exponential for all of them; none where it would underflow.
+
+        A row's softmax differs from that of all assets by its normaliser alone: an unreadable asset's values are set to 0, and
+        its share is left out of the sum. Where what a row cannot read holds nearly all, the rest is too small to divide by.
+        """
+        heads, assets, lags, _ = self.logit_HNLM.shape
+        readable_BM, reads_BN = tokens.bars.readable_BN, _reads(tokens.bars.readable_BN)
+        logit_HNS = self._logits(tokens)[0]
+        power_HNLM = (logit_HNS - logit_HNS.amax(dim=-1, keepdim=True).detach()).exp().view(heads, assets, lags, assets)
+        with torch.autocast(power_HNLM.device.type, enabled=False):
+            total_BNH = (power_HNLM.sum(dim=-2) @ readable_BM.to(power_HNLM.dtype).T).permute(2, 1, 0)
+        if bool((reads_BN[..., None] & (total_BNH < _MIN_TOTAL)).any()):
+            return None
+        value_BLMHK = self._values(tokens) * readable_BM[:, None, :, None, None]
+        weight_1HNS = over_lags(power_HNLM[None]).flatten(3)
+        mixed_BNHK = self.gain_HN.T[..., None] * mix_by_mask(weight_1HNS, None, value_BLMHK.flatten(1, 2))
+        return mixed_BNHK / total_BNH.masked_fill(~reads_BN[..., None], 1.0)[..., None]
+
+    def _context(self, weight_ZHNLM: Tensor, tokens: AssetTokens, place_B: Tensor | None = None) -> Tensor:
+        """(B, N, H, K) weighted values of the pairs; ``place_B`` as in ``_weights_by_mask``."""
+        value_BSHK = self._values(tokens).flatten(1, 2)
+        if place_B is None and len(weight_ZHNLM) > 1:
+            return self.gain_HN.T[..., None] * (weight_ZHNLM.flatten(3) @ value_BSHK.transpose(1, 2)).transpose(1, 2)
+        return self.gain_HN.T[..., None] * mix_by_mask(weight_ZHNLM.flatten(3), place_B, value_BSHK)
+
+    def _values(self, tokens: AssetTokens) -> Tensor:
         # A bar without a candle keeps its place in the softmax, lest weights jump as sessions open and close; its value is 0.
-        value_BLMHK = tokens.bars.spread(tokens.values_UMD(self.value)).unflatten(-1, (heads, self.head_width))
-        if len(weight_ZHNLM) == 1:
-            # One matrix product a head for the whole batch: attention as a convolution over time.
-            value_HSE = value_BLMHK.permute(3, 1, 2, 0, 4).reshape(heads, lags * assets, batch * self.head_width)
-            context_HNBK = (weight_ZHNLM[0].flatten(2) @ value_HSE).view(heads, assets, batch, self.head_width)
-            return (self.gain_HN[..., None, None] * context_HNBK).permute(2, 1, 0, 3)
-        value_BHSK = value_BLMHK.permute(0, 3, 1, 2, 4).reshape(batch, heads, lags * assets, self.head_width)
-        return (self.gain_HN[..., None] * (weight_ZHNLM.flatten(3) @ value_BHSK)).transpose(1, 2)
+        return tokens.bars.spread(tokens.values_UMD(self.value)).unflatten(-1, (-1, self.head_width))
+
+
+def _reads(readable_BM: Tensor) -> Tensor:
+    """(B, N) whether there is another asset to read."""
+    return readable_BM.sum(dim=1, keepdim=True) > readable_BM.long()

@@ -20,12 +20,19 @@ class PooledAttention(ContentAttention):
     """
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
+        context_BNHK, weight_BHNM = self.attend(*self._pooled(tokens))
+        lags = tokens.bars.place_BL.shape[1]
+        return context_BNHK, (weight_BHNM / lags)[..., None].expand(*weight_BHNM.shape, lags)
+
+    def context(self, tokens: AssetTokens) -> Tensor:
+        return self.context_of(*self._pooled(tokens))
+
+    def _pooled(self, tokens: AssetTokens) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean tokens over the fresh bars, whether there is one, whether the asset may be read."""
         place_BL, fresh_UM = tokens.bars.place_BL, tokens.fresh_UM
         # Sums over a row's bars without writing out (B, L, M, D): weights that are alike over bars need no axis for them.
         count_BM = functional.embedding_bag(place_BL, fresh_UM, mode="sum")
         heard_UMD = tokens.token_UMD * fresh_UM[..., None]
         summed_BMD = functional.embedding_bag(place_BL, heard_UMD.flatten(1), mode="sum").unflatten(1, heard_UMD.shape[1:])
         pooled_BMD = summed_BMD / count_BM.clamp_min(1)[..., None]
-        context_BNHK, weight_BHNM = self.attend(pooled_BMD, (count_BM > 0).to(pooled_BMD.dtype), tokens.bars.readable_BN)
-        lags = place_BL.shape[1]
-        return context_BNHK, (weight_BHNM / lags)[..., None].expand(*weight_BHNM.shape, lags)
+        return pooled_BMD, (count_BM > 0).to(pooled_BMD.dtype), tokens.bars.readable_BN

@@ -1,6 +1,6 @@
 """Lag-bias attention that reads only its k strongest sources: every other weight is exactly zero.
 
-Axes: N targets, M sources, L lags, H heads, Z batch or 1.
+Axes: N targets, M sources, L lags, H heads, Z batch or 1 or distinct masks.
 """
 
 import torch
@@ -19,13 +19,14 @@ class SparseLagAttention(LagBiasAttention):
     """Each head keeps, per target, the ``top_sources`` assets with the largest learned mass over all lags."""
 
     has_value_width = False
+    shares_exponential = False
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
         self._sources = min(settings.top_sources, max(shape.assets - 1, 1))
 
-    def _weights(self, tokens: AssetTokens) -> Tensor:
-        weight_ZHNLM = super()._weights(tokens)
+    def _weights_by_mask(self, tokens: AssetTokens) -> tuple[Tensor, Tensor | None]:
+        weight_ZHNLM, place_B = super()._weights_by_mask(tokens)
         # Chosen by mass among what is readable.
         mass_ZHNM = weight_ZHNLM.detach().sum(dim=-2)
         chosen_ZHNS = mass_ZHNM.topk(self._sources, dim=-1).indices
@@ -33,4 +34,4 @@ class SparseLagAttention(LagBiasAttention):
         kept_ZHNLM = weight_ZHNLM * kept_ZHNM.unsqueeze(-2)
         sparse_ZHNLM = kept_ZHNLM / kept_ZHNLM.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
         # Straight through: used sparse, learnt dense, or a source that was dropped early could never come back.
-        return weight_ZHNLM + (sparse_ZHNLM - weight_ZHNLM).detach() if self.training else sparse_ZHNLM
+        return (weight_ZHNLM + (sparse_ZHNLM - weight_ZHNLM).detach() if self.training else sparse_ZHNLM), place_B

@@ -1,8 +1,9 @@
 """Figures of attention itself: heatmaps, three views beside three statistics, attention through time.
 
 Readable from 5 to 50 assets: figures grow with the universe, and where not every cell has room for its value the largest
-of each row has. Colours hold for colour-blind readers: one hue by lightness, blue against orange where signs matter, and lines
-that differ in dash as well. Panels that are compared share one scale.
+of each row has. Of more assets the strongest are shown, and the picture says so. Colours hold for colour-blind readers: one hue
+by lightness, blue against orange where signs matter, and lines that differ in dash as well. Panels that are compared share one
+scale.
 
 Axes: D days, N targets, M sources, L lags.
 """
@@ -22,11 +23,23 @@ from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
 from crossattn_core.report.figures.models import shade_regimes
+from crossattn_core.report.figures.strongest import say_how_many, strongest, strongest_of
 from crossattn_core.report.figures.style import DARK, MUTED, date_axis, dates, drawing, frame, legend_right
 from crossattn_core.report.html import bars_in_words
 from crossattn_core.report.inputs import AttentionSummary
 
-__all__ = ["HEAT", "LINES", "Order", "attention_figure", "label_cells", "order_by", "tick_symbols", "time_figure", "views_figure"]
+__all__ = [
+    "HEAT",
+    "LINES",
+    "Order",
+    "attention_figure",
+    "by_sector",
+    "label_cells",
+    "order_by",
+    "tick_symbols",
+    "time_figure",
+    "views_figure",
+]
 
 HEAT = LinearSegmentedColormap.from_list("heat", ["#f7f9fb", "#9dc3e6", "#0b5cad", "#062a52"])
 LINES = (
@@ -68,13 +81,20 @@ def order_by(order: Order, sectors: Sequence[str], net_N: NDArray[np.float64]) -
             return np.arange(len(net_N))
 
 
+def by_sector(story: AttentionOverview) -> NDArray[np.int64]:
+    """Places of the assets that a picture shows (``strongest_of``), by sector, net leaders first within."""
+    shown_N = strongest_of(story)
+    return shown_N[order_by("sector", [story.sectors[n] for n in shown_N], story.net_N[shown_N])]
+
+
 @drawing()
 def attention_figure(
     attention: AttentionSummary, *, order: Order = "panel", sectors: Sequence[str] = (), net_N: NDArray[np.float64] | None = None
 ) -> Figure:
     """Who reads whom, and how far back: target x source, and source x lag."""
-    assets = len(attention.symbols)
-    place_N = order_by(order, sectors, np.zeros(assets) if net_N is None else net_N)
+    shown_N = strongest(attention.weight_NM)
+    assets, net_N = len(shown_N), np.zeros(len(attention.symbols)) if net_N is None else net_N
+    place_N = shown_N[order_by(order, [str(sectors[n]) for n in shown_N] if len(sectors) else [], net_N[shown_N])]
     symbols = [attention.symbols[n] for n in place_N]
     size = _cell(assets) * assets
     figure, (pairs, lags) = frame(width=size + 5.2, height=size + 1.2, columns=2, width_ratios=[size, 3.2])
@@ -99,15 +119,15 @@ def attention_figure(
     lags.set_title("By source and lag")
     figure.colorbar(image, ax=lags, format=PercentFormatter(1.0, decimals=1), shrink=0.8, pad=0.02)
     _bare(lags)
+    say_how_many(figure, assets, len(attention.symbols))
     return figure
 
 
 @drawing()
 def views_figure(story: AttentionOverview) -> Figure:
     """Three views of the model in the upper row on one scale, three statistics in the lower on one, and their agreement."""
-    assets = len(story.symbols)
-    place_N = order_by("sector", story.sectors, story.net_N)
-    symbols = [story.symbols[n] for n in place_N]
+    place_N = by_sector(story)
+    assets, symbols = len(place_N), [story.symbols[n] for n in place_N]
     size = min(max(0.2 * assets, 2.1), 4.6)
     figure = Figure(figsize=(3 * size + 4.6, 2 * size + 1.5), layout="constrained")
     grid = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 1.15])
@@ -133,6 +153,7 @@ def views_figure(story: AttentionOverview) -> Figure:
         if names is VIEWS:
             bar.formatter = PercentFormatter(1.0, decimals=0)
     _agreement(figure.add_subplot(grid[:, 3]), story.agreement)
+    say_how_many(figure, assets, len(story.symbols))
     return figure
 
 

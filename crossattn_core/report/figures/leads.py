@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.leaders import why_no_lead
-from crossattn_core.report.figures.attention import LINES, label_cells, order_by, tick_symbols
+from crossattn_core.report.figures.attention import LINES, by_sector, label_cells, tick_symbols
+from crossattn_core.report.figures.strongest import say_how_many
 from crossattn_core.report.figures.style import DARK, MUTED, drawing, frame
 
 __all__ = ["edge_graph_figure", "lag_profile_figure", "stress_figure"]
@@ -24,26 +25,27 @@ __all__ = ["edge_graph_figure", "lag_profile_figure", "stress_figure"]
 _NAMED, _NOT_NAMED = LINES[0][0], "#9aa2ab"
 _MAX_PROFILES = 6
 _MAX_UNNAMED = 12
+_MAX_NAMED = 120
 _Z_95 = 1.96
 
 
 @drawing()
 def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) -> Figure:
     """Arrows from leader to follower: named leads solid with their lag, links that only the returns show dashed."""
-    assets = len(story.symbols)
-    place_N = order_by("sector", story.sectors, story.net_N)
-    angle_N = np.empty(assets)
-    angle_N[place_N] = np.pi / 2 - 2 * np.pi * np.arange(assets) / assets
+    place_N = by_sector(story)
+    assets, symbols = len(place_N), [story.symbols[n] for n in place_N]
+    angle_N = np.pi / 2 - 2 * np.pi * np.arange(assets) / assets
     figure, (axis,) = frame(width=8.2, height=6.4 if assets <= 20 else 7.6)
-    at = dict(zip(story.symbols, np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1), strict=True))
+    at = dict(zip(symbols, np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1), strict=True))
     # A group stands inside the circle, on the side of its members.
     groups = _groups(story)
     for name, members in groups.items():
-        centre = np.mean([at[symbol] for symbol in members], axis=0)
+        centre = np.mean([at[symbol] for symbol in members if symbol in at] or [np.zeros(2)], axis=0)
         at[name] = 0.45 * centre
-    named = story.leaders[story.leaders["named"].astype(bool)]
+    every = story.leaders[story.leaders["named"].astype(bool)]
+    named = every[every["leader"].isin(list(at)) & every["follower"].isin(list(at))].head(_MAX_NAMED)
     only_returns = story.leaders[~story.leaders["named"].astype(bool) & (story.leaders["q_value"] <= false_discovery_rate)]
-    only_returns = only_returns[only_returns["leader"].isin(story.symbols)]
+    only_returns = only_returns[only_returns["leader"].isin(symbols) & only_returns["follower"].isin(symbols)]
     drawn = set(named["leader"]) | set(named["follower"])
     for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
         _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), story.grid.label(row["lag"]))
@@ -51,13 +53,13 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     for row in named.to_dict("records"):
         colour, width = _NAMED if row["z"] > 0 else LINES[1][0], 1.2 + 2.2 * abs(row["z"]) / largest
         _arrow(axis, at[row["leader"]], at[row["follower"]], colour, width, "-", story.grid.label(row["lag"]))
-    net_N = story.net_N
+    net_N = story.net_N[place_N]
     size_N = 60 + 340 * np.maximum(net_N, 0.0) / max(float(np.abs(net_N).max(initial=0.0)), 1e-9)
     size_N = size_N if assets <= 20 else size_N / 3
-    edges = [_NAMED if symbol in drawn else _NOT_NAMED for symbol in story.symbols]
+    edges = [_NAMED if symbol in drawn else _NOT_NAMED for symbol in symbols]
     # One call for all: each call is a collection of its own, and ids of many collections collide in the SVG.
     axis.scatter(np.cos(angle_N), np.sin(angle_N), s=size_N, color="white", edgecolor=edges, lw=1.4, zorder=3)
-    for symbol in story.symbols:
+    for symbol in symbols:
         x, y = at[symbol]
         turn = np.degrees(np.arctan2(y, x))
         left = abs(turn) > 90
@@ -86,7 +88,9 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     axis.set_ylim(-1.25, 1.3)
     axis.axis("off")
     no_lead = textwrap.fill(why_no_lead(story.leaders, false_discovery_rate), 93, break_long_words=False, break_on_hyphens=False)
-    axis.set_title("Predictive leads" if len(named) else no_lead, loc="left")
+    left_out = f": {len(named)} of {len(every)} named" if len(named) < len(every) else ""
+    axis.set_title(f"Predictive leads{left_out}" if len(every) else no_lead, loc="left")
+    say_how_many(figure, assets, len(story.symbols))
     axis.legend(
         handles=[
             Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = lag, width = |z|"),
@@ -134,13 +138,13 @@ def lag_profile_figure(story: AttentionOverview) -> Figure:
 @drawing()
 def stress_figure(story: AttentionOverview) -> Figure:
     """Correlation of bars' returns by regime (one at least), calm first, and what stress adds; one scale for all panels."""
-    regimes, assets = story.regime_correlations, len(story.symbols)
-    place_N = order_by("sector", story.sectors, story.net_N)
+    regimes, place_N = story.regime_correlations, by_sector(story)
+    assets = len(place_N)
     symbols = [story.symbols[n] for n in place_N]
     panels = [(f"{regime.name}: mean {regime.mean:+.2f}, {regime.bars:,} bars", regime.correlation_NN) for regime in regimes[:3]]
     if len(regimes) > 1:
         change_NN = regimes[-1].correlation_NN - regimes[0].correlation_NN
-        pairs = change_NN[~np.eye(assets, dtype=bool)]
+        pairs = change_NN[~np.eye(len(change_NN), dtype=bool)]
         known = pairs[np.isfinite(pairs)]
         mean = float(known.mean()) if len(known) else float("nan")
         panels.append((f"{regimes[-1].name} less {regimes[0].name}: {mean:+.2f}", change_NN))
@@ -155,6 +159,7 @@ def stress_figure(story: AttentionOverview) -> Figure:
         if assets <= 16:
             label_cells(axis, 100 * shown_NN, "{:.0f}", dark_from=70)
     figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.8, pad=0.01, label="correlation (cells: hundredths)")
+    say_how_many(figure, assets, len(story.symbols))
     return figure
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.performance import period_returns, periods_per_day, underwater
 from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.report.figures.strongest import MAX_ASSETS
 from crossattn_core.report.figures.style import (
     BENCHMARK,
     DARK,
@@ -172,14 +173,16 @@ def cost_figure(simulation: Simulation) -> Figure:
 
 @drawing()
 def contribution_figure(simulation: Simulation, symbols: tuple[str, ...]) -> Figure:
-    """Net profit of each asset as a share of capital, largest first."""
-    figure, (axis,) = frame(width=5.6, height=max(2.0, 0.27 * len(symbols) + 0.6))
-    share_N = simulation.pnl_TN.sum(axis=0) / simulation.capital
+    """Net profit of each asset as a share of capital, largest first; of many assets the largest, and the sum of the others."""
+    share_N, names = simulation.pnl_TN.sum(axis=0) / simulation.capital, list(symbols)
+    if len(names) > MAX_ASSETS:
+        left_out = np.argsort(-np.abs(share_N), kind="stable")[MAX_ASSETS - 1 :]
+        names = [name for n, name in enumerate(names) if n not in set(left_out.tolist())] + [f"{len(left_out)} others"]
+        share_N = np.append(np.delete(share_N, left_out), share_N[left_out].sum())
+    figure, (axis,) = frame(width=5.6, height=max(2.0, 0.27 * len(names) + 0.6))
     order = np.argsort(share_N, kind="stable")
-    axis.barh(
-        range(len(symbols)), share_N[order], color=[PROFIT if share >= 0 else LOSS for share in share_N[order]], height=0.66
-    )
-    axis.set_yticks(range(len(symbols)), [symbols[place] for place in order], fontsize=8)
+    axis.barh(range(len(names)), share_N[order], color=[PROFIT if share >= 0 else LOSS for share in share_N[order]], height=0.66)
+    axis.set_yticks(range(len(names)), [names[place] for place in order], fontsize=8)
     axis.axvline(0, color=DARK, lw=0.8)
     axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axis.tick_params(axis="y", length=0)

@@ -14,17 +14,31 @@ from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["loss_figure", "monitor_figure", "regime_figure"]
 
+_MAX_LINES = 30
+"""Assets up to which each has a line of its own."""
+
 
 @drawing()
 def regime_figure(panel: Panel, windows: pd.DataFrame, symbols: Sequence[str]) -> Figure:
-    """Log price of every asset since its first candle, over the regime windows (from each one's confirmation day)."""
+    """Log price of every asset since its first candle, over the regime windows (from each one's confirmation day).
+
+    Of more assets than have room for a line each, the median and the ranges of half and nine tenths of them.
+    """
     figure, (axis,) = frame(height=3.0)
     as_of_D = panel.as_of_T[:: panel.grid.bars_per_day].astype("datetime64[s]")
     log_DN = np.log(panel.mark_price_TN[:: panel.grid.bars_per_day])
-    for n, symbol in enumerate(symbols):
-        known_D = np.isfinite(log_DN[:, n])
-        if known_D.any():
-            axis.plot(as_of_D, log_DN[:, n] - log_DN[known_D, n][0], lw=0.9, color=line_colour(n), label=symbol)
+    known_DN = np.isfinite(log_DN)
+    since_DN = log_DN - log_DN[known_DN.argmax(axis=0), np.arange(log_DN.shape[1])]
+    if len(symbols) <= _MAX_LINES:
+        for n, symbol in enumerate(symbols):
+            if known_DN[:, n].any():
+                axis.plot(as_of_D, since_DN[:, n], lw=0.9, color=line_colour(n), label=symbol)
+    else:
+        there_D = known_DN.any(axis=1)
+        low_D, lower_D, middle_D, upper_D, high_D = np.nanquantile(since_DN[there_D], (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
+        axis.fill_between(as_of_D[there_D], low_D, high_D, color=SUBJECT, alpha=0.15, lw=0, label="nine tenths")
+        axis.fill_between(as_of_D[there_D], lower_D, upper_D, color=SUBJECT, alpha=0.3, lw=0, label=f"half of {len(symbols)}")
+        axis.plot(as_of_D[there_D], middle_D, color=SUBJECT, lw=1.4, label="median")
     shade_regimes(axis, windows, panel.as_of_T[0], panel.as_of_T[-1], legend=False)
     axis.set_ylabel("log price since start")
     axis.axhline(0, color=MUTED, lw=0.6)
