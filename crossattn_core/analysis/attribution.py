@@ -148,7 +148,7 @@ def _without_each(model: FittedModel, panel: Panel, rows: NDArray[np.int64], shi
         yield from (np.mean(np.stack(of_members), axis=0).astype(np.float32).astype(np.float64) for of_members in members)
         return
     reach = model.experiment.model.lookback if isinstance(model, FittedNetwork) else 0
-    if isinstance(model, FittedNetwork) and model.experiment.model.head == "returns" and rows.min() - reach + 1 >= shift:
+    if isinstance(model, FittedNetwork) and model.adds_up and rows.min() - reach + 1 >= shift:
         yield from model.next_bar_without_each(panel, rows, shift)
         return
     for m in range(len(panel.asset_ids)):

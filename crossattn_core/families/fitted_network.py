@@ -17,7 +17,7 @@ from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
 from crossattn_core.model.attention.base import AssetTokens
 from crossattn_core.model.heads import expected_move, portfolio_weights
-from crossattn_core.model.network import Network, build_network
+from crossattn_core.model.network import CrossAssetNetwork, Network, build_network
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.panel import Panel
@@ -124,13 +124,21 @@ class FittedNetwork(FittedModel):
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether a forecast is the sum of an own part and one that the others' tokens alone decide."""
+        return isinstance(self.network, CrossAssetNetwork) and self.experiment.model.head == "returns"
+
     def next_bar_without_each(self, panel: Panel, rows: NDArray[np.int64], shift: int) -> Iterator[NDArray[np.float64]]:
         """(R, N) next-bar forecasts with source 0, 1, ... ``shift`` bars in the past, as if its features and ages were those of
-        then; what it would forecast of itself is not looked at. Head 'returns' alone; the lookback lies behind ``shift``.
+        then; what it would forecast of itself is not looked at. Only where ``adds_up``; the lookback lies behind ``shift``.
 
         A source's history moves nothing but the others' cross part: own parts are made once, and no panel is copied.
         """
-        max_lag, gain_PO = self.network.max_lag, self.gain_PO[:, :1]
+        network, gain_PO = self.network, self.gain_PO[:, :1]
+        if not isinstance(network, CrossAssetNetwork):
+            raise TypeError("only a network whose parts add up can have one source replaced in its cross part")
+        max_lag = network.max_lag
         windows, then = self.windows(panel, rows), self.windows(panel, rows - shift)
         unit_RN = self.target_scaler.unit_RNO(panel, rows)[..., 0]
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
@@ -139,13 +147,13 @@ class FittedNetwork(FittedModel):
         with threads(self.experiment.training.threads), torch.inference_mode():
             for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                 recents = windows.gather_recent(row_B, max_lag), then.gather_recent(row_B - shift, max_lag)
-                now, past = (AssetTokens(self.network.bar_token(recent.bar_UNC), recent) for recent in recents)
+                now, past = (AssetTokens(network.bar_token(recent.bar_UNC), recent) for recent in recents)
                 batches.append((now, past))
-                own.append(self.network.own_part(windows.gather(row_B))[..., :1])
+                own.append(network.own_part(windows.gather(row_B))[..., :1])
         own_RN1 = torch.cat(own).numpy()
         for m in range(len(panel.asset_ids)):
             with threads(self.experiment.training.threads), torch.inference_mode():
-                cross = [self.network.cross_part_of(_with_source_of(now, past, m))[..., :1] for now, past in batches]
+                cross = [network.cross_part_of(_with_source_of(now, past, m))[..., :1] for now, past in batches]
                 cross_RN1 = torch.cat(cross).numpy()
             forecast_RN = combine(Parts(own_RN1, cross_RN1, np.zeros_like(own_RN1)), gain_PO)[..., 0] * unit_RN
             yield np.where(readable_RN, forecast_RN, np.float32(np.nan)).astype(np.float64)

@@ -18,7 +18,7 @@ from crossattn_core.families.fitted_network import FittedNetwork, forecast_parts
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import fit_target_scaler, output_labels
 from crossattn_core.model.attention.base import ATTENTION
-from crossattn_core.model.network import CrossAssetNetwork, build_network, heads_by_output
+from crossattn_core.model.network import CrossAssetNetwork, build_network
 from crossattn_core.panel.labels import Labels
 from crossattn_core.panel.schemas import check_cut_off, check_windows
 from crossattn_core.panel.splits import Split
@@ -108,13 +108,10 @@ def fit_network(
     if warm is not None:
         network.load_state_dict(warm.network.state_dict())
         epochs = training.warm_epochs
-    if share_ONLM is not None:
-        if model.head == "weights":
-            share_ONLM = share_ONLM[1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)][None]
-        serves_OH = heads_by_output(len(share_ONLM), model.heads)
-        share_HNLM = torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM)
-        network.cross.start_from(share_HNLM, learned=warm is not None)
     if isinstance(network, CrossAssetNetwork):
+        if share_ONLM is not None:
+            traded = 1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)
+            network.start_from(share_ONLM[[traded]] if model.head == "weights" else share_ONLM, learned=warm is not None)
         network.temporal.fit_graph(bar_log_returns(panel, first=first, last=split.train_end))
     computing = Computing.of(training, shape.assets)
     with threads(training.threads), computing.seeded(request.seed):

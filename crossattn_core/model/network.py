@@ -31,6 +31,7 @@ class CrossAssetNetwork(nn.Module):
 
     serves_OH: Tensor
     temporal: Encoder
+    cross: CrossAttention
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings, cross: CrossAttention) -> None:
         super().__init__()
@@ -53,6 +54,11 @@ class CrossAssetNetwork(nn.Module):
     def forward(self, bar_BLNC: Tensor, recent: RecentBars) -> NetworkOutput:
         """Forecast every asset at each decision row from its window; only bars of the window are read."""
         return NetworkOutput(self.own_part(bar_BLNC), *self.cross_part_and_weights(recent))
+
+    def start_from(self, share_ONLM: Tensor, *, learned: bool) -> None:
+        """Start the attention at screened pairs: each head at those of the outputs that it serves."""
+        serves_OH = heads_by_output(len(share_ONLM), self.serves_OH.shape[1])
+        self.cross.start_from(torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM), learned=learned)
 
     def own_part(self, bar_BLNC: Tensor) -> Tensor:
         """(B, N, O) from each asset's own window."""
