@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from crossattn_core.grid import Grid
 
 __all__ = [
-    "BENCHMARK",
     "DARK",
     "LOSS",
     "MAX_POINTS",
@@ -45,11 +44,11 @@ __all__ = [
     "svg",
 ]
 
-SUBJECT, BENCHMARK = "#0b5cad", "#20242a"
+SUBJECT = "#0b5cad"
 DARK, MUTED, PALE = "#20242a", "#6b7480", "#b8bec6"
 PROFIT, LOSS = "#16796f", "#c0501a"
 PALETTE = ("#d9822b", "#7a4fb5", "#2a9d8f", "#a3576b", "#7f8c3a", "#5b86b5", "#8c8c8c")
-"""For strategies that are neither subject nor benchmark."""
+"""Lines without a colour of their own; a strategy has one (colours.py)."""
 MAX_POINTS = 2000
 """Points of a curve over bars under an hour: as many as the page is wide."""
 
@@ -110,7 +109,10 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", text)
     # Coordinates to a hundredth of a point: nobody sees more, and the page is a third smaller. What is read keeps its digits.
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
-    return text.strip()
+    # Nobody reads the markup: without remarks and line breaks a page is a sixteenth smaller.
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'base64,[^"]*', lambda image: re.sub(r"\s", "", image.group()), text)
+    return re.sub(r"\s+", " ", text).replace("> <", "><").strip()
 
 
 def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
