@@ -63,7 +63,7 @@ def test_ids_on_the_page_are_unique(paths):
 
 
 def test_the_page_stays_small(paths):
-    assert paths.html.stat().st_size < 1_000_000
+    assert paths.html.stat().st_size < 800_000
 
 
 def test_every_strategy_and_every_sharpe_interval_is_on_the_page(inputs, paths):
