@@ -24,6 +24,7 @@ from crossattn_core.backtest.sensitivity import sensitivity
 from crossattn_core.backtest.simulation import Simulation
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.inputs import ReportInputs
+from crossattn_core.report.lead_verdict import lead_verdict
 from crossattn_core.report.verdict import verdict_of
 
 __all__ = ["plain", "report_numbers"]
@@ -88,6 +89,7 @@ def report_numbers(inputs: ReportInputs) -> dict[str, Any]:
             "days": metrics[subject].days,
             "capital": own.capital,
             "verdict": asdict(verdict),
+            "leads": _leads(inputs),
             "confidence": intervals.confidence,
             "bootstrap_samples": intervals.samples,
             "bootstrap_block_hours": intervals.block_length * 24 // per_day,
@@ -138,6 +140,15 @@ def _significance(
         "superior_ability_p": superior_ability(daily, inputs.benchmark, samples=settings.bootstrap_samples, seed=settings.seed),
         "overfitting_probability": None if overfitting is None else overfitting.probability,
     }
+
+
+def _leads(inputs: ReportInputs) -> dict[str, Any] | None:
+    """``LeadVerdict``, the missed leads as pairs with their lags."""
+    verdict = lead_verdict(inputs)
+    if verdict is None:
+        return None
+    missed = [{"leader": lead.leader, "follower": lead.follower, "lag_bars": lead.lag} for lead in verdict.missed]
+    return {**vars(verdict), "missed": missed}
 
 
 def plain(value: Any) -> Any:

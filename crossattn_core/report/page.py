@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from crossattn_core.analysis.leaders import why_no_lead
 from crossattn_core.backtest.performance import periods_per_day
-from crossattn_core.experiment import Experiment, PlantedLead
+from crossattn_core.experiment import Experiment
 from crossattn_core.report import tables
 from crossattn_core.report.figures.attention import attention_figure
 from crossattn_core.report.figures.buckets import bucket_figure
+from crossattn_core.report.figures.leads import edge_graph_figure
 from crossattn_core.report.figures.models import retrain_figure, shrinkage_figure
 from crossattn_core.report.figures.overview import PICTURES, attention_pictures
 from crossattn_core.report.figures.performance import (
@@ -29,6 +30,7 @@ from crossattn_core.report.figures.performance import (
 from crossattn_core.report.figures.style import svg
 from crossattn_core.report.html import bars_in_words, render, spelled
 from crossattn_core.report.inputs import ReportInputs, leads_beside_truth
+from crossattn_core.report.lead_verdict import lead_verdict, planted_here
 from crossattn_core.report.numbers import report_numbers
 from crossattn_core.storage import write_json, write_parquet, write_text
 
@@ -36,6 +38,8 @@ __all__ = ["ReportPaths", "build_report"]
 
 _KINDS = ("year", "regime", "venue", "asset", "month")
 """Parts of the period and of the universe, in the page's order."""
+_FIRST_WIDTH, _FIRST_HEIGHT = 5.2, 3.9
+"""Inches of each of the two figures on the first screen."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def _page(inputs: ReportInputs, numbers: dict[str, Any]) -> str:
             "decay": tables.decay_table(numbers["decay"], grid),
             "plan": tables.plan_table(inputs.plan),
             "metrics": tables.metric_rows(numbers["strategies"]),
-            "leads": tables.lead_lines(inputs.leaders, _planted_here(inputs), grid),
+            "leads": tables.lead_lines(inputs.leaders, planted_here(inputs), grid),
             "quality": tables.frame_table(_without_keys(inputs.data_quality)),
         },
     )
@@ -121,6 +125,8 @@ def _figures(inputs: ReportInputs, order: Sequence[str], shrunk: str | None) -> 
     own = simulations[subject]
     ordered = {name: simulations[name] for name in order}
     drawn: dict[str, Figure | None] = {
+        "first_equity": equity_figure(ordered, subject, benchmark, width=_FIRST_WIDTH, height=_FIRST_HEIGHT),
+        "first_leads": _first_leads(inputs),
         "equity": equity_figure(ordered, subject, benchmark),
         "underwater": underwater_figure(ordered, subject, benchmark),
         "rolling": rolling_sharpe_figure(ordered, subject, benchmark),
@@ -134,6 +140,15 @@ def _figures(inputs: ReportInputs, order: Sequence[str], shrunk: str | None) -> 
     if inputs.plan is not None and (inputs.plan["action"] == "retrain").any():
         drawn["retrains"] = retrain_figure(inputs.plan, inputs.regime_windows, own.as_of_T[0], own.as_of_T[-1])
     return _shown(drawn)
+
+
+def _first_leads(inputs: ReportInputs) -> Figure | None:
+    """The graph of leads at the size of the first screen, with the planted ones that were not named."""
+    if inputs.overview is None:
+        return None
+    verdict, rate = lead_verdict(inputs), inputs.experiment.analysis.false_discovery_rate
+    missed = () if verdict is None else verdict.missed
+    return edge_graph_figure(inputs.overview, false_discovery_rate=rate, missed=missed, size=(_FIRST_WIDTH, _FIRST_HEIGHT))
 
 
 def _attention(inputs: ReportInputs) -> dict[str, Any]:
@@ -169,11 +184,3 @@ def _without_keys(data_quality: pd.DataFrame | None) -> pd.DataFrame | None:
     if data_quality is None or not {"asset_id", "symbol"} <= set(data_quality):
         return data_quality
     return data_quality.drop(columns="asset_id")
-
-
-def _planted_here(inputs: ReportInputs) -> list[PlantedLead] | None:
-    """The planted leads between assets of this universe."""
-    if inputs.planted is None:
-        return None
-    known = set(inputs.experiment.symbols)
-    return [lead for lead in inputs.planted if lead.leader in known and lead.follower in known]

@@ -9,7 +9,7 @@ columns:
   first_candle: "close of the oldest candle, null where there is none [UTC]"
   last_candle: "close of the newest candle, null where there is none [UTC]"
   candles: "candles stored [count]"
-  candles_expected: "candles that the calendar calls for between the first and the last [count]"
+  candles_expected: "candles that the calendar calls for between the first and the last, optional ones where they are stored [count]"
   missing_share: "expected hours in which no candle closed, null where none was expected [fraction]"
   longest_pause_hours: "longest time between two candles [hours]"
   zero_volume_candles: "candles in which nothing was traded [count]"
@@ -51,6 +51,15 @@ expected as (
             and sessions.candles_expected > 0
     group by assets.asset_id
 ),
+/* A half day's last candle that the source lacks was never promised; one that is there counts as expected, as it does in raw.coverage. */
+optional as (
+    select candles.asset_id, count(*) as candles_optional
+    from staging.candles as candles
+    inner join assets on candles.asset_id = assets.asset_id
+    inner join raw.sessions as sessions
+        on assets.calendar = sessions.calendar and candles.closed_at = sessions.closed_at and sessions.is_optional
+    group by candles.asset_id
+),
 traded as (
     select prices.asset_id, count(*) as hours_traded
     from aligned.trade_prices as prices
@@ -73,7 +82,7 @@ select
     candles.first_candle,
     candles.last_candle,
     coalesce(candles.candles, 0) as candles,
-    coalesce(expected.candles_expected, 0)::bigint as candles_expected,
+    (coalesce(expected.candles_expected, 0) + coalesce(optional.candles_optional, 0))::bigint as candles_expected,
     case
         when expected.hours_expected > 0 then greatest(0, 1 - coalesce(traded.hours_traded, 0) / expected.hours_expected)
     end as missing_share,
@@ -87,6 +96,7 @@ from assets
 left join asked on assets.asset_id = asked.asset_id
 left join candles on assets.asset_id = candles.asset_id
 left join expected on assets.asset_id = expected.asset_id
+left join optional on assets.asset_id = optional.asset_id
 left join longest on assets.asset_id = longest.asset_id
 left join traded on assets.asset_id = traded.asset_id
 left join quarantined on assets.asset_id = quarantined.asset_id

@@ -35,9 +35,22 @@ def test_the_page_renders_without_a_complaint_or_a_request(page, tmp_path):
     assert {host for host in urls if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com", ".gstatic.com"))} == set()
 
 
+def test_the_first_screen_ends_with_the_table_of_contents_at_the_window_of_a_small_laptop(page, tmp_path):
+    text = page.read_text().replace("default-src 'none';", "default-src 'none'; script-src 'unsafe-inline';")
+    end = "Math.ceil(document.querySelector('nav').getBoundingClientRect().bottom)"
+    measure = f"<script>document.title = 'end ' + {end}</script></body>"
+    probe = tmp_path / "probe.html"
+    probe.write_text(text.replace("</body>", measure))
+    done = browse(probe.as_uri(), tmp_path, "--window-size=1280,800", "--dump-dom")
+    end = re.search(r"<title>end (\d+)</title>", done.stdout)
+    assert end is not None, done.stderr[-2000:]
+    assert int(end.group(1)) <= 800
+
+
 def test_nothing_sticks_out_of_the_page_on_a_phone(page, tmp_path):
     # The page forbids scripts; the probe lets one in, to measure what lies outside of the window.
     text = page.read_text().replace("default-src 'none';", "default-src 'none'; script-src 'unsafe-inline';")
+    text = text.replace("<details>", "<details open>")
     measure = "<script>document.title = 'width ' + document.documentElement.scrollWidth</script></body>"
     probe = tmp_path / "probe.html"
     probe.write_text(text.replace("</body>", measure))

@@ -1,3 +1,4 @@
+import html
 import io
 import json
 import re
@@ -8,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.colors import same_color
 from rich.console import Console
 
 from crossattn_core.errors import BacktestError
 from crossattn_core.report.figures.attention import attention_figure
+from crossattn_core.report.figures.colours import STRATEGY_COLOURS
 from crossattn_core.report.figures.models import retrain_figure
 from crossattn_core.report.figures.performance import equity_figure
 from crossattn_core.report.figures.style import png
+from crossattn_core.report.html import interval, percent, ratio, share, whole, words
 from crossattn_core.report.page import build_report
 from crossattn_core.report.tables import headline, headline_markdown
 from tests.report import story
@@ -59,7 +63,7 @@ def test_ids_on_the_page_are_unique(paths):
 
 
 def test_the_page_stays_small(paths):
-    assert paths.html.stat().st_size < 1_000_000
+    assert paths.html.stat().st_size < 800_000
 
 
 def test_every_strategy_and_every_sharpe_interval_is_on_the_page(inputs, paths):
@@ -102,7 +106,9 @@ def test_a_report_of_simulations_alone_says_what_is_missing(inputs, tmp_path):
         inputs, shrinkage={}, forecast_quality=None, plan=None, regime_windows=None, attention=None, leaders=None, planted=None,
         data_quality=None, hashes={},
     )  # fmt: skip
-    page = build_report(bare, tmp_path).html.read_text()
+    built = build_report(bare, tmp_path)
+    page = built.html.read_text()
+    assert json.loads(built.json.read_text())["leads"] is None
     assert page.count('class="missing"') >= 5
 
 
@@ -152,3 +158,75 @@ def test_pictures_for_the_interface_stay_under_60_kb(inputs):
 def test_a_picture_drawn_again_has_the_same_bytes(inputs):
     first, second = (png(equity_figure(inputs.simulations, "attention", "equal_weight")) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize(("subject", "benchmark"), [("attention", "equal_weight"), ("momentum", "attention")])
+def test_a_strategy_keeps_its_colour_whatever_its_part(inputs, subject, benchmark):
+    axis = equity_figure(inputs.simulations, subject, benchmark).axes[0]
+    for name, line in zip(inputs.simulations, axis.get_lines(), strict=False):
+        assert same_color(line.get_color(), STRATEGY_COLOURS[name])
+
+
+@pytest.fixture(scope="module")
+def first(paths):
+    """The markup up to the table of contents."""
+    page = paths.html.read_text()
+    return page[page.index("<main>") : page.index("<nav")]
+
+
+def text_of(markup):
+    return html.unescape(re.sub(r"<[^>]+>", " ", markup))
+
+
+def test_the_first_screen_holds_a_sentence_two_figures_and_four_numbers(paths, first):
+    numbers = json.loads(paths.json.read_text())
+    assert first.count('class="verdict') == 1
+    assert f"<strong>{numbers['verdict']['headline']}</strong>" in first
+    assert first.count("<svg") == 2
+    assert first.count('class="card"') == 4
+    assert numbers["leads"]["headline"] in first
+
+
+def test_every_number_on_the_first_screen_is_one_of_the_report(inputs, paths, first):
+    numbers = json.loads(paths.json.read_text())
+    own, benchmark = numbers["strategies"][numbers["subject"]], numbers["strategies"][numbers["benchmark"]]
+    cards = [
+        [percent(own["net_return"]), percent(benchmark["net_return"])],
+        [ratio(own["sharpe"]), interval(own["sharpe_low"], own["sharpe_high"])],
+        [percent(own["max_drawdown"]), percent(benchmark["max_drawdown"])],
+        [share(own["cost_share"]), f"{own['turnover_per_day']:.1%}"],
+    ]
+    shown = [text_of(card) for card in re.findall(r'<div class="card">(.*?)</div>', first)]
+    for card, values in zip(shown, cards, strict=True):
+        assert all(value in card for value in values), (card, values)
+    known = [
+        numbers["verdict"]["headline"],
+        numbers["leads"]["headline"],
+        numbers["first"],
+        numbers["last"],
+        whole(numbers["days"]),
+    ]
+    known += [str(len(inputs.experiment.symbols)), *(value for values in cards for value in values)]
+    known_numbers = set(re.findall(r"[\d.,]*\d%?", " ".join(known)))
+    found = set(re.findall(r"[\d.,]*\d%?", text_of(re.sub(r"<svg.*?</svg>", "", first, flags=re.DOTALL))))
+    assert found <= known_numbers
+
+
+def test_the_small_curve_names_every_strategy_with_its_net_return(paths, first):
+    equity = text_of(re.findall(r"<svg.*?</svg>", first, re.DOTALL)[1])
+    for name, numbers in json.loads(paths.json.read_text())["strategies"].items():
+        assert f"{words(name)} {numbers['net_return']:+.1%}" in re.sub(r"\s+", " ", equity)
+
+
+def test_the_table_of_contents_names_every_section_in_order(paths):
+    page = paths.html.read_text()
+    contents = re.findall(r'<a href="#(\w+)">([^<]+)</a>', re.findall(r"<nav.*?</nav>", page, re.DOTALL)[0])
+    assert contents == re.findall(r'<h2 id="(\w+)">([^<]+)</h2>', page)
+    assert len(contents) > 8
+
+
+def test_details_fold_and_the_headline_table_does_not(paths):
+    page = paths.html.read_text()
+    assert page.count("<details>") == page.count("</details>") > 12
+    at = page.index("Sharpe less")
+    assert page[:at].count("<details>") == page[:at].count("</details>")

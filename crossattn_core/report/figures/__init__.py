@@ -2,4 +2,5 @@
 
 performance.py: money; buckets.py: returns by bucket of the forecast; models.py: retrains and shrinkage; attention.py, leads.py:
 who attends to whom and who leads, all of them together in overview.py; stages.py: single stages for the UI.
+colours.py: the colour of each strategy.
 """

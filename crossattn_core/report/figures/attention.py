@@ -23,7 +23,7 @@ from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import STATISTICS
 from crossattn_core.report.figures.models import shade_regimes
-from crossattn_core.report.figures.strongest import say_how_many, strongest, strongest_of
+from crossattn_core.report.figures.strongest import MAX_ASSETS, say_how_many, strongest, strongest_of
 from crossattn_core.report.figures.style import DARK, MUTED, date_axis, dates, drawing, frame, legend_right
 from crossattn_core.report.html import bars_in_words
 from crossattn_core.report.inputs import AttentionSummary
@@ -81,9 +81,9 @@ def order_by(order: Order, sectors: Sequence[str], net_N: NDArray[np.float64]) -
             return np.arange(len(net_N))
 
 
-def by_sector(story: AttentionOverview) -> NDArray[np.int64]:
+def by_sector(story: AttentionOverview, *, limit: int = MAX_ASSETS) -> NDArray[np.int64]:
     """Places of the assets that a picture shows (``strongest_of``), by sector, net leaders first within."""
-    shown_N = strongest_of(story)
+    shown_N = strongest_of(story, limit=limit)
     return shown_N[order_by("sector", [story.sectors[n] for n in shown_N], story.net_N[shown_N])]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from crossattn_core.analysis.forecast_buckets import BucketReturns, mean_and_error
+from crossattn_core.report.figures.colours import strategy_colour
 from crossattn_core.report.figures.style import (
     MAX_POINTS,
     MUTED,
@@ -14,7 +15,6 @@ from crossattn_core.report.figures.style import (
     dates,
     drawing,
     legend_right,
-    line_colour,
     percent_axis,
 )
 from crossattn_core.report.html import words
@@ -39,7 +39,7 @@ def bucket_figure(buckets: Mapping[str, BucketReturns]) -> Figure:
         axis = figure.add_subplot(grid[0, place], sharey=first)
         mean_2Q = 1e4 * np.array([mean_and_error(return_D, found.overlap) for return_D in found.return_DQ.T]).T
         number_Q = np.arange(1, mean_2Q.shape[1] + 1)
-        axis.bar(number_Q, mean_2Q[0], color=line_colour(place), width=0.8)
+        axis.bar(number_Q, mean_2Q[0], color=strategy_colour(name), width=0.8)
         axis.errorbar(number_Q, mean_2Q[0], yerr=2 * mean_2Q[1], fmt="none", ecolor=MUTED, elinewidth=0.7)
         axis.axhline(0, color=PALE, lw=0.8)
         axis.set_title(words(name))
@@ -53,7 +53,7 @@ def bucket_figure(buckets: Mapping[str, BucketReturns]) -> Figure:
         when_D = dates(found.as_of_D[drawn])
         for made_D, dash, label in ((found.net_D, "-", words(name)), (found.gross_D, ":", None)):
             made_D = np.cumsum(np.nan_to_num(made_D)) / found.overlap
-            below.plot(when_D, made_D[drawn], color=line_colour(place), lw=1.3 if label else 0.8, ls=dash, label=label)
+            below.plot(when_D, made_D[drawn], color=strategy_colour(name), lw=1.3 if label else 0.8, ls=dash, label=label)
     below.axhline(0, color=PALE, lw=0.8)
     percent_axis(below, "top less bottom, net (dots: gross)")
     legend_right(below)

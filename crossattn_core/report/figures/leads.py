@@ -4,6 +4,7 @@ Axes: N targets or assets, M sources, L lags.
 """
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from crossattn_core.analysis.attention_overview import AttentionOverview
 from crossattn_core.analysis.leaders import why_no_lead
+from crossattn_core.experiment import PlantedLead
 from crossattn_core.report.figures.attention import LINES, by_sector, label_cells, tick_symbols
 from crossattn_core.report.figures.strongest import say_how_many
 from crossattn_core.report.figures.style import DARK, MUTED, drawing, frame
 
 __all__ = ["edge_graph_figure", "lag_profile_figure", "stress_figure"]
 
-_NAMED, _NOT_NAMED = LINES[0][0], "#9aa2ab"
+_NAMED, _NOT_NAMED, _MISSED = LINES[0][0], "#9aa2ab", "#a3449c"
+_MAX_SMALL = 20
 _MAX_PROFILES = 6
 _MAX_UNNAMED = 12
 _MAX_NAMED = 120
@@ -30,12 +33,24 @@ _Z_95 = 1.96
 
 
 @drawing()
-def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) -> Figure:
-    """Arrows from leader to follower: named leads solid with their lag, links that only the returns show dashed."""
-    place_N = by_sector(story)
+def edge_graph_figure(
+    story: AttentionOverview,
+    *,
+    false_discovery_rate: float,
+    missed: Sequence[PlantedLead] = (),
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """Arrows from leader to follower: named leads solid with their lag, links that only the returns show dashed.
+
+    Args:
+        missed: planted leads that are not named, dotted.
+        size: inches; a figure of a size of its own is a summary: named and missed leads alone, among few assets, without a title.
+    """
+    place_N = by_sector(story) if size is None else by_sector(story, limit=_MAX_SMALL)
     assets, symbols = len(place_N), [story.symbols[n] for n in place_N]
     angle_N = np.pi / 2 - 2 * np.pi * np.arange(assets) / assets
-    figure, (axis,) = frame(width=8.2, height=6.4 if assets <= 20 else 7.6)
+    width, height = size or (8.2, 6.4 if assets <= 20 else 7.6)
+    figure, (axis,) = frame(width, height)
     at = dict(zip(symbols, np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1), strict=True))
     # A group stands inside the circle, on the side of its members.
     groups = _groups(story)
@@ -47,7 +62,11 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
     only_returns = story.leaders[~story.leaders["named"].astype(bool) & (story.leaders["q_value"] <= false_discovery_rate)]
     only_returns = only_returns[only_returns["leader"].isin(symbols) & only_returns["follower"].isin(symbols)]
     drawn = set(named["leader"]) | set(named["follower"])
-    for row in only_returns.head(_MAX_UNNAMED).to_dict("records"):
+    missed_here = [lead for lead in missed if lead.leader in at and lead.follower in at]
+    for lead in missed_here:
+        lag = story.grid.label(lead.lag)
+        _arrow(axis, at[lead.leader], at[lead.follower], _MISSED, 1.4, (0, (1.2, 1.6)), f"missed, {lag}")
+    for row in only_returns.head(_MAX_UNNAMED if size is None else 0).to_dict("records"):
         _arrow(axis, at[row["leader"]], at[row["follower"]], _NOT_NAMED, 0.9, (0, (4, 2)), story.grid.label(row["lag"]))
     largest = float(named["z"].abs().max()) if len(named) else 1.0
     for row in named.to_dict("records"):
@@ -85,24 +104,24 @@ def edge_graph_figure(story: AttentionOverview, *, false_discovery_rate: float) 
         )
     axis.set_aspect("equal")
     axis.set_xlim(-1.55, 1.55)
-    axis.set_ylim(-1.25, 1.3)
+    axis.set_ylim(-1.25 if size is None else -1.5, 1.3)
     axis.axis("off")
     no_lead = textwrap.fill(why_no_lead(story.leaders, false_discovery_rate), 93, break_long_words=False, break_on_hyphens=False)
     left_out = f": {len(named)} of {len(every)} named" if len(named) < len(every) else ""
-    axis.set_title(f"Predictive leads{left_out}" if len(every) else no_lead, loc="left")
+    if size is None:
+        axis.set_title(f"Predictive leads{left_out}" if len(every) else no_lead, loc="left")
     say_how_many(figure, assets, len(story.symbols))
-    axis.legend(
-        handles=[
-            Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = lag, width = |z|"),
-            Line2D([], [], color=LINES[1][0], lw=2.2, label="named, of opposite sign"),
-            Line2D([], [], color=_NOT_NAMED, lw=0.9, ls=(0, (4, 2)), label="in returns only, not named"),
-            Line2D([], [], color="white", marker="o", mec=_NOT_NAMED, mew=1.4, ms=7, label="size = net attention received"),
-        ],
-        loc="lower left",
-        bbox_to_anchor=(0.0, -0.06),
-        fontsize=7.5,
-        ncols=2,
-    )
+    dash, dots = (0, (4, 2)), (0, (1.2, 1.6))
+    handles = [Line2D([], [], color=_NAMED, lw=2.2, label="named lead: label = lag, width = |z|")]
+    if size is None or (named["z"] <= 0).any():
+        handles.append(Line2D([], [], color=LINES[1][0], lw=2.2, label="named, of opposite sign"))
+    if size is None:
+        handles.append(Line2D([], [], color=_NOT_NAMED, lw=0.9, ls=dash, label="in returns only, not named"))
+    if missed_here:
+        handles.append(Line2D([], [], color=_MISSED, lw=1.4, ls=dots, label="planted, not named"))
+    circle: dict[str, Any] = {"color": "white", "marker": "o", "mec": _NOT_NAMED, "mew": 1.4, "ms": 7}
+    handles.append(Line2D([], [], **circle, label="size = net attention received"))
+    axis.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, -0.06), fontsize=7.5, ncols=2)
     return figure
 
 

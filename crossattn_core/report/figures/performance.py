@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.performance import period_returns, periods_per_day, underwater
 from crossattn_core.backtest.simulation import Simulation
+from crossattn_core.report.figures.colours import strategy_colour
 from crossattn_core.report.figures.strongest import MAX_ASSETS
 from crossattn_core.report.figures.style import (
-    BENCHMARK,
     DARK,
     LOSS,
     MUTED,
@@ -34,24 +34,27 @@ from crossattn_core.report.html import words
 
 __all__ = ["contribution_figure", "cost_figure", "equity_figure", "exposure_figure", "rolling_sharpe_figure", "underwater_figure"]
 
-_KNOWN = {
-    "cash": "#a9b0b8",
-    "ridge_var": "#d9822b",
-    "buy_and_hold": "#7a4fb5",
-    "inverse_volatility": "#2a9d8f",
-    "momentum": "#a3576b",
-    "equal_weight": BENCHMARK,
-}
-"""A strategy keeps its colour from report to report."""
+_NARROW, _NARROW_POINTS = 7.0, 180
+"""Inches below which a figure is narrow, and the points of a curve that it has room for."""
+_END_NAME = 0.2232
+"""Inches of height that a name at the end of a line needs."""
 
 
 @drawing()
-def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark: str) -> Figure:
-    """Equity of every strategy as a multiple of capital, log scale, named at its end."""
-    figure, (axis,) = frame(height=3.6)
+def equity_figure(
+    simulations: Mapping[str, Simulation], subject: str, benchmark: str, *, width: float = 9.0, height: float = 3.6
+) -> Figure:
+    """Equity of every strategy as a multiple of capital, log scale, named at its end.
+
+    Args:
+        width, height: inches; a narrow figure draws fewer points.
+    """
+    figure, (axis,) = frame(width, height)
     ends = []
     for name, simulation in simulations.items():
-        look, drawn = _look(name, list(simulations), subject, benchmark), _drawn(simulation)
+        look, drawn = _look(name, subject, benchmark), _drawn(simulation)
+        if width < _NARROW:
+            drawn = drawn[np.unique(np.linspace(0, len(drawn) - 1, _NARROW_POINTS).astype(int))]
         alive_T = np.where(simulation.equity_T > 0, simulation.equity_T / simulation.capital, np.nan)
         axis.plot(dates(simulation.as_of_T[drawn]), alive_T[drawn], **look)
         ends.append((float(alive_T[-1]), name, look["color"]))
@@ -62,7 +65,7 @@ def equity_figure(simulations: Mapping[str, Simulation], subject: str, benchmark
     _few_log_ticks(axis)
     axis.grid(axis="y")
     axis.set_ylabel("equity / capital, log scale")
-    _name_ends(axis, ends)
+    _name_ends(axis, ends, gap=_END_NAME / height)
     date_axis(axis)
     return figure
 
@@ -76,8 +79,8 @@ def underwater_figure(simulations: Mapping[str, Simulation], subject: str, bench
             drawn = _drawn(simulations[name])
             when_T, depth_T = dates(simulations[name].as_of_T[drawn]), underwater(simulations[name].equity_T)[drawn]
             if name == subject:
-                axis.fill_between(when_T, depth_T, 0, color=SUBJECT, alpha=0.25, lw=0)
-            look = _look(name, [], subject, benchmark) | {"lw": 1.0 if name == subject else 0.9, "zorder": 2}
+                axis.fill_between(when_T, depth_T, 0, color=strategy_colour(subject), alpha=0.25, lw=0)
+            look = _look(name, subject, benchmark) | {"lw": 1.0 if name == subject else 0.9, "zorder": 2}
             axis.plot(when_T, depth_T, label=words(name), **look)
     percent_axis(axis, "below peak")
     legend_above(axis)
@@ -100,7 +103,7 @@ def rolling_sharpe_figure(simulations: Mapping[str, Simulation], subject: str, b
         rolling = pd.Series(return_P).rolling(window)
         deviation = rolling.std()
         ratio = (rolling.mean() / deviation.where(deviation > 1e-12) * np.sqrt(365 * per_day)).to_numpy()
-        look = _look(name, list(simulations), subject, benchmark)
+        look = _look(name, subject, benchmark)
         look["lw"] = min(look["lw"], 1.3)
         drawn = slice(None) if len(as_of_P) < len(simulation.as_of_T) else _drawn(simulation)
         axis.plot(dates(as_of_P[drawn]), ratio[drawn], label=words(name), **look)
@@ -194,15 +197,13 @@ def _drawn(simulation: Simulation) -> NDArray[np.int64]:
     return drawn_rows(len(simulation.as_of_T), simulation.market.grid)
 
 
-def _look(name: str, names: list[str], subject: str, benchmark: str) -> dict[str, Any]:
-    """Options of the line of strategy ``name`` among ``names``."""
+def _look(name: str, subject: str, benchmark: str) -> dict[str, Any]:
+    """Options of the line of strategy ``name``: its own colour, the subject thick, the benchmark dashed."""
+    colour = strategy_colour(name)
     if name == subject:
-        return {"color": SUBJECT, "lw": 2.0, "ls": "-", "zorder": 5}
+        return {"color": colour, "lw": 2.0, "ls": "-", "zorder": 5}
     if name == benchmark:
-        return {"color": BENCHMARK, "lw": 1.4, "ls": (0, (4, 2)), "zorder": 4}
-    others = [other for other in names if other not in (subject, benchmark, *_KNOWN)]
-    free = [colour for colour in PALETTE if colour not in _KNOWN.values()]
-    colour = _KNOWN.get(name) or free[others.index(name) % len(free)]
+        return {"color": colour, "lw": 1.4, "ls": (0, (4, 2)), "zorder": 4}
     return {"color": colour, "lw": 1.0, "ls": "-", "zorder": 3}
 
 
@@ -217,13 +218,13 @@ def _few_log_ticks(axis: Axes) -> None:
     axis.set_yticks([], minor=True)
 
 
-def _name_ends(axis: Axes, ends: list[tuple[float, str, str]]) -> None:
-    """Write each line's name at its right end, pushed apart where they would overlap."""
+def _name_ends(axis: Axes, ends: list[tuple[float, str, str]], *, gap: float) -> None:
+    """Write each line's name at its right end, pushed apart to ``gap``, a share of the axis, where they would overlap."""
     low, high = np.log(axis.get_ylim())
     named = sorted((float(np.log(value)), name, colour) for value, name, colour in ends if np.isfinite(value))
     if not named:
         return
-    gap = (high - low) * 0.062
+    gap *= high - low
     places = [value for value, _, _ in named]
     for _ in range(200):
         moved = False

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from crossattn_core.panel.panel import Panel
+from crossattn_core.report.figures.colours import strategy_colour
 from crossattn_core.report.figures.models import shade_regimes
 from crossattn_core.report.figures.style import MUTED, SUBJECT, drawing, frame, legend_right, line_colour
 from crossattn_core.training.epochs import EpochReport
@@ -76,8 +77,8 @@ def monitor_figure(rolling_ic: pd.DataFrame, plan: pd.DataFrame, windows: pd.Dat
         windows: regime windows.
     """
     figure, (above, below) = frame(height=4.2, rows=2, sharex=True)
-    for n, name in enumerate(rolling_ic.columns):
-        above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=line_colour(n), label=name)
+    for name in rolling_ic.columns:
+        above.plot(rolling_ic.index.to_numpy(), rolling_ic[name], lw=1.1, color=strategy_colour(name), label=name)
     by_day = plan.drop_duplicates("day")
     below.plot(by_day["day"].to_numpy(), by_day["drift"], lw=1.1, color=SUBJECT, label="drift")
     for axis in (above, below):

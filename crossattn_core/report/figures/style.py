@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from crossattn_core.grid import Grid
 
 __all__ = [
-    "BENCHMARK",
     "DARK",
     "LOSS",
     "MAX_POINTS",
@@ -45,11 +44,11 @@ __all__ = [
     "svg",
 ]
 
-SUBJECT, BENCHMARK = "#0b5cad", "#20242a"
+SUBJECT = "#0b5cad"
 DARK, MUTED, PALE = "#20242a", "#6b7480", "#b8bec6"
 PROFIT, LOSS = "#16796f", "#c0501a"
 PALETTE = ("#d9822b", "#7a4fb5", "#2a9d8f", "#a3576b", "#7f8c3a", "#5b86b5", "#8c8c8c")
-"""For strategies that are neither subject nor benchmark."""
+"""Lines without a colour of their own; a strategy has one (colours.py)."""
 MAX_POINTS = 2000
 """Points of a curve over bars under an hour: as many as the page is wide."""
 
@@ -104,13 +103,31 @@ def svg(figure: Figure, name: str) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Two colour bars of one scale are one image to matplotlib and would share its id; nothing refers to it.
-    text = re.sub(r'(<image\b[^>]*?)\sid="[^"]+"', r"\1", text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", text)
-    # Coordinates to a hundredth of a point: nobody sees more, and the page is a third smaller. What is read keeps its digits.
+    return _shrunk(text)
+
+
+def _shrunk(text: str) -> str:
+    """The markup without what nobody sees: half of a page otherwise. What is read keeps its digits."""
+    # Coordinates to a hundredth of a point, lines to a tenth.
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
-    return text.strip()
+    text = re.sub(r' d="([^"]+)"', lambda path: f' d="{_short(path[1])}"', text)
+    # Ids that nothing refers to (two colour bars of one scale would share one), turns by nothing, a list of fonts in each label.
+    referred = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r'\sid="([^"]+)"', lambda own: own.group() if own[1] in referred else "", text)
+    text = re.sub(r'\stransform="rotate\(-?0 [^)]*\)"', "", text)
+    text = re.sub(r"'DejaVu Sans', [^;\"]*sans-serif", "sans-serif", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'base64,[^"]*', lambda image: re.sub(r"\s", "", image.group()), text)
+    return re.sub(r"\s+", " ", text).replace("> <", "><").strip()
+
+
+def _short(path: str) -> str:
+    """Path data to a tenth of a point, without what a reader of it implies: lines after a move or a line need no letter."""
+    path = re.sub(r"(\d+\.\d)\d+", r"\1", path)
+    path = re.sub(r"\s*([A-Za-z])\s*", r"\1", path).replace("z", "Z").strip()
+    return path if set(re.findall("[A-Za-z]", path)) - {"M", "L", "Z"} else path.replace("L", " ")
 
 
 def png(figure: Figure, dots_per_inch: int = 80) -> bytes:
