@@ -28,6 +28,7 @@ __all__ = [
     "experiment_path",
     "home_from",
     "relax_sqlite",
+    "store_events_in_batches",
 ]
 
 EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
@@ -35,11 +36,25 @@ HOME_VARIABLE = "CROSSATTN_HOME"
 WEBHOOK_VARIABLE = "CROSSATTN_ALERT_URL"
 PROJECT = Path(__file__).resolve().parents[1]
 
+_EVENT_BATCH_SIZE = 200
+
 _INSTANCE = """\
 # Written by crossattn for this home; the project's root dagster.yaml says the same of the default home.
-storage:
-  sqlite:
-    base_dir: {dagster}
+run_storage:
+  module: dagster._core.storage.runs
+  class: SqliteRunStorage
+  config:
+    base_dir: {dagster}/history
+event_log_storage:
+  module: crossattn_pipeline.event_log
+  class: BatchedSqliteEventLogStorage
+  config:
+    base_dir: {dagster}/history/runs
+schedule_storage:
+  module: dagster._core.storage.schedules
+  class: SqliteScheduleStorage
+  config:
+    base_dir: {dagster}/schedules
 local_artifact_storage:
   module: dagster._core.storage.root
   class: LocalArtifactStorage
@@ -102,12 +117,22 @@ def _skip_fsync(connection: object, _: object) -> None:
         connection.execute("pragma synchronous = off")
 
 
+def store_events_in_batches() -> None:
+    """Let Dagster hand the events of an asset's days to its storage in batches, in this process and its children.
+
+    DAGSTER_EVENT_BATCH_SIZE wins where it is set; 0 stores them one by one. A killed process loses the events of one batch:
+    days that are made, by their receipts, and that Dagster shows as failed until they are made again.
+    """
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENT_BATCH_SIZE))
+
+
 def adopt_instance(home: Home) -> Path:
     """Make ``home`` the Dagster instance of this process and its children; return Dagster's own folder.
 
     A DAGSTER_HOME that is already set wins: a deployment has its own instance.
     """
     relax_sqlite()
+    store_events_in_batches()
     if os.environ.get("DAGSTER_HOME"):
         return Path(os.environ["DAGSTER_HOME"])
     home.dagster.mkdir(parents=True, exist_ok=True)
