@@ -28,6 +28,7 @@ __all__ = ["BatchedSqliteEventLogStorage"]
 MAX_OPEN_RUNS = 8
 """Databases of runs kept open, the least recently used closed first: the web UI looks through those of many runs."""
 
+
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     """``SqliteEventLogStorage`` for runs over ranges of partitions.
 

@@ -81,7 +81,8 @@ def run_days(instance: dg.DagsterInstance, first: str, last: str, *, made: int =
 def materialization(run_id: str, day: str) -> dg.EventLogEntry:
     """One day of ``dated``, as a run would record it."""
     data = StepMaterializationData(dg.AssetMaterialization(DATED, partition=day, tags={"dagster/data_version": day}))
-    event = dg.DagsterEvent(dg.DagsterEventType.ASSET_MATERIALIZATION.value, "all_of_it", event_specific_data=data, step_key="dated")
+    made = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+    event = dg.DagsterEvent(made, "all_of_it", event_specific_data=data, step_key="dated")
     return dg.EventLogEntry(
         error_info=None, level=10, user_message="", run_id=run_id, timestamp=time.time(), step_key="dated", dagster_event=event
     )

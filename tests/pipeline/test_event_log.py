@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.events import DagsterEventBatchMetadata
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from sqlalchemy import Engine, event
@@ -171,6 +173,24 @@ def test_a_batch_that_dagster_does_not_send_is_stored_too(ours: dg.DagsterInstan
     assert ours.get_materialized_partitions(DATED) == {"2024-01-01", "2024-01-02"}
 
 
+def test_a_batch_that_fails_leaves_nothing_and_dagster_then_stores_its_events_once_each(
+    ours: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        monkeypatch.undo()
+        monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "4")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(BatchedSqliteEventLogStorage, "_store_asset_event", fails)
+    for day in (1, 2, 3):
+        ours.handle_new_event(
+            materialization("run", f"2024-01-0{day}"), batch_metadata=DagsterEventBatchMetadata("batch", is_end=day == 3)
+        )
+    assert "disk full" in capfd.readouterr().err
+    assert [entry.get_dagster_event().partition for entry in ours.all_logs("run")] == [f"2024-01-0{day}" for day in (1, 2, 3)]
+    assert [record.storage_id for record in ours.fetch_materializations(DATED, limit=10).records] == [3, 2, 1]
+
+
 def write_batches(folder: Path, run_id: str, batches: int) -> None:
     with instance_at(folder, "batched") as instance:
         for batch in range(batches):
@@ -181,11 +201,11 @@ def write_batches(folder: Path, run_id: str, batches: int) -> None:
 def test_a_reader_behind_a_cursor_misses_no_event_of_two_processes_that_write_at_once(
     ours: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    environment = dict(os.environ)
+    def write(run_id: str) -> CompletedProcess[str]:
+        return forked(write_batches, tmp_path / "batched", run_id, 28, environment=dict(os.environ))
+
     with ThreadPoolExecutor(2) as pool:
-        writers = [
-            pool.submit(forked, write_batches, tmp_path / "batched", run_id, 28, environment=environment) for run_id in ("one", "two")
-        ]
+        writers = [pool.submit(write, run_id) for run_id in ("one", "two")]
         cursor, read = None, []
         while True:
             ended = all(writer.done() for writer in writers)
