@@ -4,6 +4,7 @@ CROSSATTN_EXPERIMENT  experiment file (default: experiments/demo.yaml beside the
 CROSSATTN_HOME        home folder (default: .crossattn in the working folder)
 CROSSATTN_ALERT_URL   address that a failed run is POSTed to (default: none)
 DAGSTER_HOME          set from the home unless already set, so that runs, web UI and daemons share one instance
+DAGSTER_EVENT_BATCH_SIZE  set unless already set: events of an asset's days that Dagster stores at once
 """
 
 import os
@@ -103,7 +104,7 @@ def home_from(environment: Mapping[str, str], chosen: Path | None = None) -> Pat
 
 
 def relax_sqlite() -> None:
-    """Let Dagster's SQLite event log skip fsync in this process: a range of a year writes ten thousand small transactions.
+    """Let Dagster's SQLite databases skip fsync in this process: a run writes hundreds of small transactions.
 
     A killed process loses nothing; a power cut may cost Dagster's own history, never candles, models or receipts, which
     are written by other means. Calling it twice is the same as once; other databases are left alone.

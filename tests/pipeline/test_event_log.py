@@ -21,8 +21,9 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from sqlalchemy import Engine, event
 
 from crossattn_core.home import Home
+from crossattn_pipeline.definitions import defs as code_location
 from crossattn_pipeline.event_log import BatchedSqliteEventLogStorage
-from crossattn_pipeline.instance import adopt_instance, relax_sqlite
+from crossattn_pipeline.instance import HOME_VARIABLE, adopt_instance, relax_sqlite
 from tests.forks import PROJECT, forked
 from tests.pipeline.event_log_graph import (
     DATED,
@@ -325,6 +326,13 @@ def test_a_home_and_the_shipped_settings_store_events_in_batches(tmp_path: Path,
     adopt_instance(home)
     assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "0", "who sets it decides"
     monkeypatch.delenv("DAGSTER_HOME")
+
+
+def test_the_code_location_stores_events_in_batches_whoever_loads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+    assert code_location()
+    assert int(os.environ["DAGSTER_EVENT_BATCH_SIZE"]) > 1
 
 
 def test_the_shipped_settings_open_the_files_of_dagsters_own_sqlite_storage(tmp_path: Path) -> None:
