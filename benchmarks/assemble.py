@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 
 BENCHMARKS = {
     "line": ("The whole line, stage by stage", ["-m", "benchmarks.bench_line"]),
+    "events": ("What Dagster costs an asset and day", ["-m", "benchmarks.bench_events"]),
     "candles": ("Candles in and out", ["-m", "benchmarks.bench_candles"]),
     "warehouse": (
         "Features, alignment, panel, lineage",
@@ -31,7 +32,7 @@ BENCHMARKS = {
     "leads": ("Views, gate and classical statistics on planted leads", ["-m", "benchmarks.bench_leads"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),
 }
-WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money"}
+WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money", "events"}
 
 HEAD = """\
 # Benchmarks

@@ -92,6 +92,7 @@ class CodeIndex:
         self.root = root
         self._trees: dict[str, ast.Module] = {}
         self._hashes: dict[str, str] = {}
+        self._renders: dict[str, bool] = {}
         self._reaches: dict[str, _Reach] = {}
 
     def with_sources(self, sources: Mapping[str, str]) -> "CodeIndex":
@@ -99,6 +100,7 @@ class CodeIndex:
         other = CodeIndex(self.root)
         other._trees = self._trees | {module: ast.parse(text) for module, text in sources.items()}
         other._hashes = {module: value for module, value in self._hashes.items() if module not in sources}
+        other._renders = {module: value for module, value in self._renders.items() if module not in sources}
         other._reaches = {module: reach for module, reach in self._reaches.items() if module not in sources}
         return other
 
@@ -136,10 +138,16 @@ class CodeIndex:
         """File -> hash for modules and the templates that they render, package -> version."""
         parts = {self._file(name): self._hash(name) for name in modules}
         for name in modules:
-            if any(isinstance(node, ast.Constant) and node.value == "templates" for node in ast.walk(self.tree(name))):
+            if self._renders_templates(name):
                 for path in sorted((self.modules[name].parent / "templates").glob("*.j2")):
                     parts[path.relative_to(self.root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         return parts | {name: _version_of(name) for name in NUMERIC_PACKAGES if name in packages}
+
+    def _renders_templates(self, module: str) -> bool:
+        if module not in self._renders:
+            nodes = ast.walk(self.tree(module))
+            self._renders[module] = any(isinstance(node, ast.Constant) and node.value == "templates" for node in nodes)
+        return self._renders[module]
 
     def _followed(self, function: str) -> tuple[_Reach, dict[str, str]]:
         """What a function of a stage module uses, through functions of stage modules; and the hash of each of these functions."""

@@ -5,5 +5,6 @@ assets/         assets and asset checks, their specs derived from the table of s
 jobs.py         asset jobs, and op jobs for overrides   partitions.py  daily partitions   resources.py  the line
 schedules.py    daily ticks                             sensors.py, monitoring_sensors.py  what launches runs, and alerts
 cli.py          the command ``crossattn``: launch.py runs the jobs in process, commands/ the rest; instance.py
+event_log.py    Dagster's SQLite event log, in batches
 ui.py           web server and daemons over a home; webserver.py: Dagster's, with the reports beside it
 """

@@ -23,7 +23,7 @@ from crossattn_pipeline.assets.panel import panel_assets
 from crossattn_pipeline.assets.portfolio import portfolio_assets
 from crossattn_pipeline.assets.training import training_assets
 from crossattn_pipeline.assets.warehouse import warehouse_assets
-from crossattn_pipeline.instance import WEBHOOK_VARIABLE, experiment_from, home_from, relax_sqlite
+from crossattn_pipeline.instance import WEBHOOK_VARIABLE, experiment_from, home_from, relax_sqlite, store_events_in_batches
 from crossattn_pipeline.jobs import all_jobs
 from crossattn_pipeline.resources import line_resource
 from crossattn_pipeline.schedules import daily_data, daily_freshness
@@ -76,4 +76,5 @@ def build_defs(
 def defs() -> dg.Definitions:
     """The graph of the experiment and home that the environment names (see instance.py)."""
     relax_sqlite()
+    store_events_in_batches()
     return build_defs(experiment_from(os.environ), home_from(os.environ), webhook=os.environ.get(WEBHOOK_VARIABLE, ""))

@@ -4,6 +4,7 @@ CROSSATTN_EXPERIMENT  experiment file (default: experiments/demo.yaml beside the
 CROSSATTN_HOME        home folder (default: .crossattn in the working folder)
 CROSSATTN_ALERT_URL   address that a failed run is POSTed to (default: none)
 DAGSTER_HOME          set from the home unless already set, so that runs, web UI and daemons share one instance
+DAGSTER_EVENT_BATCH_SIZE  set unless already set: events of an asset's days that Dagster stores at once
 """
 
 import os
@@ -28,6 +29,7 @@ __all__ = [
     "experiment_path",
     "home_from",
     "relax_sqlite",
+    "store_events_in_batches",
 ]
 
 EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
@@ -35,11 +37,25 @@ HOME_VARIABLE = "CROSSATTN_HOME"
 WEBHOOK_VARIABLE = "CROSSATTN_ALERT_URL"
 PROJECT = Path(__file__).resolve().parents[1]
 
+_EVENT_BATCH_SIZE = 200
+
 _INSTANCE = """\
 # Written by crossattn for this home; the project's root dagster.yaml says the same of the default home.
-storage:
-  sqlite:
-    base_dir: {dagster}
+run_storage:
+  module: dagster._core.storage.runs
+  class: SqliteRunStorage
+  config:
+    base_dir: {dagster}/history
+event_log_storage:
+  module: crossattn_pipeline.event_log
+  class: BatchedSqliteEventLogStorage
+  config:
+    base_dir: {dagster}/history/runs
+schedule_storage:
+  module: dagster._core.storage.schedules
+  class: SqliteScheduleStorage
+  config:
+    base_dir: {dagster}/schedules
 local_artifact_storage:
   module: dagster._core.storage.root
   class: LocalArtifactStorage
@@ -88,7 +104,7 @@ def home_from(environment: Mapping[str, str], chosen: Path | None = None) -> Pat
 
 
 def relax_sqlite() -> None:
-    """Let Dagster's SQLite event log skip fsync in this process: a range of a year writes ten thousand small transactions.
+    """Let Dagster's SQLite databases skip fsync in this process: a run writes hundreds of small transactions.
 
     A killed process loses nothing; a power cut may cost Dagster's own history, never candles, models or receipts, which
     are written by other means. Calling it twice is the same as once; other databases are left alone.
@@ -102,12 +118,22 @@ def _skip_fsync(connection: object, _: object) -> None:
         connection.execute("pragma synchronous = off")
 
 
+def store_events_in_batches() -> None:
+    """Let Dagster hand the events of an asset's days to its storage in batches, in this process and its children.
+
+    DAGSTER_EVENT_BATCH_SIZE wins where it is set; 0 stores them one by one. A killed process loses the events of one batch:
+    days that are made, by their receipts, and that Dagster shows as failed until they are made again.
+    """
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENT_BATCH_SIZE))
+
+
 def adopt_instance(home: Home) -> Path:
     """Make ``home`` the Dagster instance of this process and its children; return Dagster's own folder.
 
     A DAGSTER_HOME that is already set wins: a deployment has its own instance.
     """
     relax_sqlite()
+    store_events_in_batches()
     if os.environ.get("DAGSTER_HOME"):
         return Path(os.environ["DAGSTER_HOME"])
     home.dagster.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from crossattn_pipeline.definitions import build_defs
-from crossattn_pipeline.instance import experiment_from, home_from, relax_sqlite
+from crossattn_pipeline.instance import experiment_from, home_from, relax_sqlite, store_events_in_batches
 from crossattn_pipeline.schedules import daily_data
 
 CLOCK_VARIABLE = "CROSSATTN_TEST_CLOCK"
@@ -21,6 +21,7 @@ def clock() -> datetime:
 @dg.definitions
 def defs() -> dg.Definitions:
     relax_sqlite()
+    store_events_in_batches()
     experiment = experiment_from(os.environ)
     daily = daily_data(experiment, cron="* * * * *", clock=clock)
     return build_defs(experiment, home_from(os.environ), clock=clock, daily=daily)

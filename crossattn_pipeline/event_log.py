@@ -1,0 +1,184 @@
+"""Dagster's SQLite event log, with a run's events stored in batches and its databases kept open.
+
+Named in dagster.yaml as ``event_log_storage``. Files, tables and ids are those of Dagster's own storage, so that either
+opens a home of the other; what differs is how often a database is opened, committed to and asked for its columns.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, BATCH_WRITABLE_EVENTS
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.base import PlannedMaterializationInfo
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, create_engine, inspect
+
+__all__ = ["BatchedSqliteEventLogStorage"]
+
+MAX_OPEN_RUNS = 8
+"""Databases of runs kept open, the least recently used closed first: the web UI looks through those of many runs."""
+
+
+class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
+    """``SqliteEventLogStorage`` for runs over ranges of partitions.
+
+    A run plans an asset with one event that names its partitions, in place of one each; which of them failed or are in
+    progress is read from that event. A batch is one transaction in the run's database and one in the index.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._one_thread = threading.RLock()  # as in Dagster's; a batch holds the databases of the run and of the index
+        self._tables: set[str] = set()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """The storage of a dagster.yaml."""
+        return cls(inst_data=inst_data, **config_value)
+
+    # ---- databases kept open
+
+    @contextmanager
+    def run_connection(self, run_id: str | None = None) -> Iterator[Connection]:
+        """A transaction in the database of a run."""
+        shard = run_id or ""
+        with self._one_thread, self._engine(shard).begin() as connection:
+            yield connection
+
+    def index_connection(self) -> Any:
+        """A transaction in the database of all runs."""
+        return self.run_connection(INDEX_SHARD_NAME)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; one that is there stays."""
+        if table_name not in self._tables:
+            with self.index_connection() as connection:
+                if not inspect(connection).has_table(table_name):
+                    return False
+            self._tables.add(table_name)
+        return True
+
+    def wipe(self) -> None:
+        """Delete all events."""
+        with self._one_thread:
+            self._close()
+            super().wipe()
+
+    def dispose(self) -> None:
+        """Close the databases."""
+        super().dispose()
+        with self._one_thread:
+            self._close()
+
+    def _engine(self, shard: str) -> Engine:
+        if shard not in self._engines:
+            with super().run_connection(shard):
+                pass  # Dagster makes the file and its tables where there are none
+            url = self.conn_string_for_shard(shard)
+            self._engines[shard] = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+        self._engines.move_to_end(shard)
+        runs = [kept for kept in self._engines if kept != INDEX_SHARD_NAME]
+        for least_recent in runs[:-MAX_OPEN_RUNS]:
+            self._engines.pop(least_recent).dispose()
+        return self._engines[shard]
+
+    def _close(self) -> None:
+        while self._engines:
+            self._engines.popitem()[1].dispose()
+
+    # ---- writing
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store one event."""
+        super().store_event(event)
+        self._tell_watchers(event.run_id)
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store events in their order; those of a run in one transaction of its database and one of the index."""
+        if not all(event.is_dagster_event and event.dagster_event_type in BATCH_WRITABLE_EVENTS for event in events):
+            super().store_event_batch(events)  # one by one; Dagster sends no such batch
+            return
+        for run_id, group in groupby(events, key=attrgetter("run_id")):
+            self._store_batch_of_run(run_id, list(group))
+            self._tell_watchers(run_id)
+
+    def _store_batch_of_run(self, run_id: str, events: list[dg.EventLogEntry]) -> None:
+        insert = self.prepare_insert_event_batch(events)
+        # The run's database commits first, as in Dagster's own storage: an asset is never ahead of its run's log.
+        with self.index_connection() as index, self.run_connection(run_id) as run:
+            run.execute(insert)
+            ids = index.execute(insert.returning(SqlEventLogStorageTable.c.id)).scalars()
+            stored = list(zip(events, sorted(ids), strict=True))  # rows of one statement get rising ids, and return in any order
+            of_assets = [(event, id_) for event, id_ in stored if event.dagster_event_type in ASSET_EVENTS]
+            self._store_asset_event_tags(index, [event for event, _ in of_assets], [id_ for _, id_ in of_assets])
+            latest = {(event.dagster_event_type, event.get_dagster_event().asset_key): (event, id_) for event, id_ in of_assets}
+            for event, id_ in sorted(latest.values(), key=lambda entry: entry[1]):
+                self._store_asset_event(index, event, id_)
+        for event, id_ in stored:
+            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+                self.store_asset_check_event(event, id_)
+
+    def _tell_watchers(self, run_id: str) -> None:
+        """Touch the database of a run: commits wait in the log beside it, and Dagster watches the file alone."""
+        os.utime(self.path_for_shard(run_id))
+
+    # ---- one planned event an asset and run
+
+    @property
+    def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
+        """Dagster plans an asset of a run with one event, whatever DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS says."""
+        return True
+
+    def get_latest_asset_partition_materialization_attempts_without_materializations(
+        self, asset_key: dg.AssetKey, after_storage_id: int | None = None
+    ) -> Mapping[str, tuple[str, int]]:
+        """Partitions planned and not materialized since, each with the run and the id of the event that planned it last."""
+        attempts = dict(
+            super().get_latest_asset_partition_materialization_attempts_without_materializations(asset_key, after_storage_id)
+        )
+        planned = {
+            partition: (record.run_id, record.storage_id)
+            for record in self._planned_by_range(asset_key, after_storage_id, ascending=True)
+            for partition in _partitions(record).get_partition_keys()
+        }
+        if not planned:
+            return attempts
+        made = self.get_latest_storage_id_by_partition(
+            asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=after_storage_id
+        )
+        for partition, (run_id, id_) in planned.items():
+            _, id_of_other = attempts.get(partition, ("", 0))
+            if id_ > max(id_of_other, made.get(partition, 0)):
+                attempts[partition] = (run_id, id_)
+        return attempts
+
+    def get_latest_planned_materialization_info(
+        self, asset_key: dg.AssetKey, partition: str | None = None
+    ) -> PlannedMaterializationInfo | None:
+        """The run that last planned an asset, or one partition of it."""
+        latest = super().get_latest_planned_materialization_info(asset_key, partition)
+        if partition is None:
+            return latest
+        for record in self._planned_by_range(asset_key, latest.storage_id if latest else None, ascending=False):
+            if partition in _partitions(record):
+                return PlannedMaterializationInfo(storage_id=record.storage_id, run_id=record.run_id)
+        return latest
+
+    def _planned_by_range(self, asset_key: dg.AssetKey, after: int | None, *, ascending: bool) -> list[dg.EventLogRecord]:
+        planned = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key, after_cursor=after)
+        return [record for record in self.get_event_records(planned, ascending=ascending) if _partitions(record)]
+
+
+def _partitions(record: dg.EventLogRecord) -> Any:
+    return record.event_log_entry.get_dagster_event().partitions_subset
