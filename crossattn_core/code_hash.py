@@ -39,6 +39,7 @@ EDGES = {
     "staleness": "compares",
     "storage": "how bytes reach the disk, not which",
     "candles.importing": "writes a folder of candle files, which enter as those of any other",
+    "candles.ingest.absent": "refuses a fetch before it begins; what is fetched is judged by modules that count",
     "candles.lake.coverage": "counts holes for 'crossattn candles status'",
     "candles.lake.rescales": "an explicit act on stored candles, which enters as an input; reads that apply it count",
     "candles.lake.revisions": "two explicit acts on stored candles, which enter as inputs",
