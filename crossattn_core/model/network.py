@@ -56,7 +56,9 @@ class CrossAssetNetwork(nn.Module):
         return NetworkOutput(self.own_part(bar_BLNC), *self.cross_part_and_weights(recent))
 
     def start_from(self, share_ONLM: Tensor, *, learned: bool) -> None:
-        """Start the attention at screened pairs: each head at those of the outputs that it serves."""
+        """Start the attention at screened pairs: each head at those of the outputs that it serves; heads that serve all, at those
+        of the first, the next bar, where a lead has one lag."""
+        share_ONLM = share_ONLM if len(share_ONLM) <= self.serves_OH.shape[1] else share_ONLM[:1]
         serves_OH = heads_by_output(len(share_ONLM), self.serves_OH.shape[1])
         self.cross.start_from(torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM), learned=learned)
 
