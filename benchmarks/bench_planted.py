@@ -178,7 +178,7 @@ def main() -> None:
 
 _LEGEND = f"""8,000 hours x 6 assets, fitted on the first 80%, tested on the rest; next-bar labels, close to close. A cell: mean
 time-series IC over the followers (± over seeds); edges whose leader and lag are the strongest pair; leaders named by the
-gate, of these false. The IC that nothing can beat is .224 at a share of 5% and .1 at 1%. {', '.join(MANY_SEEDS)} on five
+gate, of these false. The IC that nothing can beat is .224 at a share of 5% and .1 at 1%. {", ".join(MANY_SEEDS)} on five
 seeds, every other model on one; an empty cell was not run. In '{WEIGHED}' training rows are weighed by age and regime as the
 walk-forward weighs them; in every other column they weigh the same.
 
