@@ -1,7 +1,7 @@
 """The oracle: the simulated market's true conditional mean under the same rule, believed in full.
 
-What nobody can beat by forecasting better, up to chance: beside it a family's result says how much of what there is it found. It reads
-the market's truth, up to the decision's row and never a later one, so it exists for simulated candles alone.
+What nobody can beat by forecasting better, up to chance: beside it a family's result says how much of what there is it found. It
+reads the market's truth, up to the decision's row and never a later one, so it exists for simulated candles alone.
 """
 
 import numpy as np
