@@ -16,9 +16,9 @@ A pair's score is the largest log prior of a lag + z^2 / 2 over lags and shapes;
 short (weighted tests: Genovese, Roeder and Wasserman, 2006). Its null comes from the leader's history shifted in time by
 far more than the lags (circularly), which keeps each series' own autocorrelation and the pattern of open hours, and destroys
 what links the two; the p-value is the larger of those under the plain and the partial statistic's null. Every circular shift
-is had from one FFT; no p-value falls below the normal one. In a large universe most pairs need no null (``lead_screen``). Groups
-(``leader_groups``) are leaders
-like any asset, each without the follower.
+is had from one FFT; no p-value falls below the normal one. In a large universe most pairs need no null
+(``plain_lag_statistics``). Groups
+(``leader_groups``) are leaders like any asset, each without the follower.
 
 Axes: T bars, N assets (followers), M leaders (assets, then groups), L lags 1..L, S shifts, K shapes (linear, squared), G groups.
 """
@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.fft import irfft, next_fast_len, rfft
 
-from crossattn_core.analysis.lead_screen import MIN_PAIRS, plain_statistics, smallest_normal_p, z_statistic
 from crossattn_core.analysis.leader_groups import LeaderGroup, group_returns, members_beside
+from crossattn_core.analysis.plain_lag_statistics import MIN_PAIRS, plain_statistics, smallest_normal_p, z_statistic
 from crossattn_core.analysis.scaled_returns import scaled_returns
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.panel.panel import Panel

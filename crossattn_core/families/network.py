@@ -153,8 +153,7 @@ def _screened(
     """Labels since the leads of their target are what they are, the split that they give, and (O, N, L, M) the share of a start's
     weight for each screened pair."""
     training, panel = experiment.training, request.known_panel
-    known_TO = np.isfinite(labels.value_TNH).any(axis=1) & (request.known_weight_T > 0)[:, None]
-    row_R = np.flatnonzero(known_TO[:, 0])
+    row_R = np.flatnonzero(np.isfinite(labels.value_TNH[:, :, 0]).any(axis=1) & (request.known_weight_T > 0))
     row_R = row_R[row_R >= split.train_R[0]]
 
     def screen(labels: Labels) -> LeadScreen:
@@ -168,14 +167,16 @@ def _screened(
             experiment.model.max_lag,
         )
 
-    since_N = screen(labels).changed_since().numpy()
-    if since_N.any():
-        labels = labels.since(since_N)
-        # Rows since the newest change are few: most of them have to be learned from.
-        left = np.isfinite(labels.value_TNH[row_R, :, 0]).any(axis=1).sum()
-        newest = _HELD_OUT_SINCE_CHANGE * (row_R >= since_N.max()).sum() / left
-        shorter = training.model_copy(update={"validation_share": min(training.validation_share, float(newest))})
-        split = request.split(labels, shorter, first=int(split.train_R[0]))
+    tested = screen(labels)
+    since_N = tested.changed_since().numpy()
+    if not since_N.any():
+        return labels, split, tested.start()
+    labels = labels.since(since_N)
+    # Rows since the newest change are few: most of them have to be learned from.
+    left = np.isfinite(labels.value_TNH[row_R, :, 0]).any(axis=1).sum()
+    newest = _HELD_OUT_SINCE_CHANGE * (row_R >= since_N.max()).sum() / left
+    shorter = training.model_copy(update={"validation_share": min(training.validation_share, float(newest))})
+    split = request.split(labels, shorter, first=int(split.train_R[0]))
     return labels, split, screen(labels).start()
 
 

@@ -12,6 +12,7 @@ C channels (features and their squares).
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -46,31 +47,30 @@ class LeadScreen:
 
     def start(self) -> Tensor:
         """(O, N, L, M) share of a start's weight for each pair, ``_LARGEST_SHARE`` in all at most; 0 where none passes."""
-        channel_TMC = self._channels()
-        return torch.stack([self._start(channel_TMC, output) for output in range(self.target_RNO.shape[2])])
+        return torch.stack([self._start(output) for output in range(self.target_RNO.shape[2])])
 
     def changed_since(self) -> Tensor:
         """(N,) panel row since which each target's leads at the next bar (output 0) are what they are now; 0: no change."""
-        channel_TMC = self._channels()
         assets, rows = self.target_RNO.shape[1], len(self.row_R)
         since_N = torch.zeros(assets, dtype=torch.int64)
         spans = _spans(rows)
         if not spans:
             return since_N
-        is_lead_NLMC = self._odds(self._z(channel_TMC, 0, 0), 0, 0) > 0
+        is_lead_NLMC = self._odds(self._next_bar_z, 0, 0) > 0
         for span in spans:
             # A lead of the newest rows alone was looked for in every span.
-            is_lead_NLMC |= self._odds(self._z(channel_TMC, 0, rows - span), 0, rows - span) > 1 + math.log(len(spans))
+            is_lead_NLMC |= self._odds(self._z(0, rows - span), 0, rows - span) > 1 + math.log(len(spans))
         told_NS = torch.zeros(assets, len(spans))
         is_told_N = torch.zeros(assets, dtype=torch.bool)
         for n, lag, m, c in is_lead_NLMC.nonzero().tolist():
-            told_S = self._differences(*self._products(channel_TMC[:, m, c], n, lag), spans)
+            told_S = self._differences(*self._products(self._channel_TMC[:, m, c], n, lag), spans)
             told_NS[n] += told_S**2
             is_told_N[n] |= bool((told_S > _CHANGED).any())
         first_S = self.row_R[rows - torch.tensor(spans)]
         return torch.where(is_told_N, first_S[told_NS.argmax(dim=1)], since_N)
 
-    def _channels(self) -> Tensor:
+    @cached_property
+    def _channel_TMC(self) -> Tensor:
         """(T, M, C) features and their squares, centred and in deviations; 0 where an asset was silent."""
         bar_TMC = self.windows.bar_TNC
         channel_TMC, seen_TM1 = torch.cat([bar_TMC[..., :-1], bar_TMC[..., :-1] ** 2], dim=-1), bar_TMC[..., -1:]
@@ -85,17 +85,22 @@ class LeadScreen:
         filled_RN = target_RN.nan_to_num()
         return (filled_RN - (filled_RN * weight_RN).sum(dim=0) / weight_RN.sum(dim=0).clamp_min(1e-12)) * weight_RN, weight_RN
 
-    def _z(self, channel_TMC: Tensor, output: int, first: int) -> Tensor:
+    @cached_property
+    def _next_bar_z(self) -> Tensor:
+        """(N, L, M, C) of output 0 over all rows: what both a change and a start are told from."""
+        return self._z(0, 0)
+
+    def _z(self, output: int, first: int) -> Tensor:
         """(N, L, M, C) how many standard errors each lagged product lies from 0, over the rows from place ``first`` on."""
         weighed_RN, _ = self._targets(output, first)
         place_R = self.row_R[first:] - self.windows.first_bar
         z_L: list[Tensor] = []
         for lag in range(self.lags):
-            value_RX = channel_TMC[place_R - lag].flatten(1)
+            value_RX = self._channel_TMC[place_R - lag].flatten(1)
             # The variance of the product, row by row: wild bars meet wild bars.
             spread_NX = (weighed_RN**2).T @ value_RX**2
             z_NX = (weighed_RN.T @ value_RX) / spread_NX.clamp_min(1e-12).sqrt()
-            z_L.append(z_NX.unflatten(1, channel_TMC.shape[1:]))
+            z_L.append(z_NX.unflatten(1, self._channel_TMC.shape[1:]))
         z_NLMC = torch.stack(z_L, dim=1) / math.sqrt(float(self.overlap_O[output]))
         own_N = torch.arange(len(z_NLMC))
         z_NLMC[own_N, :, own_N] = 0.0
@@ -109,8 +114,8 @@ class LeadScreen:
         tests = max(assets - 1, 1) * lags * channels
         return z_NLMC**2 / 2 - 0.5 * rows_N.clamp_min(2.0).log()[:, None, None, None] - math.log(tests)
 
-    def _start(self, channel_TMC: Tensor, output: int) -> Tensor:
-        z_NLMC = self._z(channel_TMC, output, 0)
+    def _start(self, output: int) -> Tensor:
+        z_NLMC = self._next_bar_z if output == 0 else self._z(output, 0)
         z_NLM = z_NLMC.abs().amax(dim=-1)
         probable_NLM = self._odds(z_NLMC, output, 0).amax(dim=-1).sigmoid()
         is_other_NM = 1.0 - torch.eye(len(z_NLM))

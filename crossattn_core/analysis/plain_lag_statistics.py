@@ -1,4 +1,4 @@
-"""Which pairs of a large universe the permutation test looks at: those whose plain statistic alone could pass.
+"""Plain lagged statistics of a large universe: they say which pairs the permutation test looks at, those that could pass.
 
 The plain lagged correlation at the tested lags is a few matrix products; the nulls and partial statistics behind a p-value are
 circular correlations of every shift, for each pair. A pair's p-value is never below the normal one of its plain statistic, so
