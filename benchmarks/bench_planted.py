@@ -54,6 +54,8 @@ _TITLES = {
 _SPARSE = {"top_sources": 2}
 _KNOBS_OF_FAMILY = {"stacked_attention": {"model": {"patch": 4, "lookback": 48}}}
 """A stack sees lags in patches: at the default of a day there would be one."""
+_STACK_OF_BARS = {"model": {"patch": 1, "lookback": 24, "layers": 1}}
+"""A bar a token, so that every lag has a logit; one layer, since a second one would ask at each of 24 steps."""
 
 
 def _variants() -> dict[str, tuple[str, dict]]:
@@ -76,7 +78,9 @@ def _families() -> dict[str, tuple[str, dict]]:
     }
 
 
-MODELS: dict[str, tuple[str, dict]] = _variants() | _families()
+MODELS: dict[str, tuple[str, dict]] = (
+    _variants() | _families() | {"encoder stack, a bar a token": ("stacked_attention", _STACK_OF_BARS)}
+)
 """Name in the table -> the family, and what differs from the defaults."""
 
 MANY_SEEDS = ("ridge_var", "lag_bias", "adaptive LASSO", "LightGBM")

@@ -117,7 +117,7 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """One fit."""
 
-    not_hashed: ClassVar[frozenset[str]] = frozenset({"device"})
+    not_hashed: ClassVar[frozenset[str]] = frozenset({"device", "cuda_graph"})
 
     epochs: int = Field(default=6, ge=1, le=1000)
     """Epochs of a cold start: passes over the rows, or more (minimum_batches)."""
@@ -159,6 +159,9 @@ class TrainingSettings(Section):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where a network is fitted; auto: cuda where there is one. Forecasts are made on the CPU. The manifest names the device;
     models that are there are kept when it changes."""
+    cuda_graph: bool = False
+    """cuda: record a training step once and replay it, in place of launching its kernels one by one; refused where there is no
+    GPU, or where a network's step cannot be recorded (benchmarks/bench_gpu.py)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 products on cuda from 300 assets on, where they pay, else float32."""
     seed: int = Field(default=11, ge=0)

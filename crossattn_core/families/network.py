@@ -26,7 +26,8 @@ from crossattn_core.panel.windows import Windows, bar_log_returns, fit_scaler
 from crossattn_core.training.calibration import calibrate
 from crossattn_core.training.device import Computing, threads
 from crossattn_core.training.epochs import EpochReport
-from crossattn_core.training.loop import Examples, as_tensor, train
+from crossattn_core.training.examples import Examples, as_tensor
+from crossattn_core.training.loop import train
 from crossattn_core.training.objective import Objective, class_facts
 from crossattn_core.training.screening import LeadScreen
 
@@ -75,8 +76,7 @@ def fit_network(
     scaler = fit_scaler(panel, first - model.lookback + 1, split.train_end)
     windows = Windows(panel, scaler, lookback=model.lookback, max_age_hours=experiment.features.max_age_hours, first=first)
     share_ONLM = None
-    is_stacked = model.architecture == "stacked"
-    if training.screening and not is_stacked and ATTENTION.get(model.cross_attention).starts_from_pairs:
+    if training.screening and ATTENTION.get(model.cross_attention).starts_from_pairs:
         with threads(training.threads):
             labels, split, share_ONLM = _screened(request, labels, split, windows, experiment)
     train_known_TNO = labels.known_at(split.train_end)
@@ -108,10 +108,10 @@ def fit_network(
     if warm is not None:
         network.load_state_dict(warm.network.state_dict())
         epochs = training.warm_epochs
+    if share_ONLM is not None:
+        traded = 1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)
+        network.start_from(share_ONLM[[traded]] if model.head == "weights" else share_ONLM, learned=warm is not None)
     if isinstance(network, CrossAssetNetwork):
-        if share_ONLM is not None:
-            traded = 1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)
-            network.start_from(share_ONLM[[traded]] if model.head == "weights" else share_ONLM, learned=warm is not None)
         network.temporal.fit_graph(bar_log_returns(panel, first=first, last=split.train_end))
     computing = Computing.of(training, shape.assets)
     with threads(training.threads), computing.seeded(request.seed):

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens
@@ -33,11 +34,13 @@ class Heard(NamedTuple):
     """1 where the asset had a candle within the patch."""
     readable_BN: Tensor
     """Whether the others may read the asset at the decision row."""
+    known_readable: bool | None = None
+    """Whether all are readable, as in ``RecentBars``."""
 
     @classmethod
-    def of(cls, bar_BNLC: Tensor, readable_BN: Tensor, patch: int) -> "Heard":
+    def of(cls, bar_BNLC: Tensor, readable_BN: Tensor, patch: int, known_readable: bool | None = None) -> "Heard":
         """By the fresh flag, the last channel of each bar."""
-        return cls(bar_BNLC[..., -1].unflatten(2, (-1, patch)).amax(dim=-1), readable_BN)
+        return cls(bar_BNLC[..., -1].unflatten(2, (-1, patch)).amax(dim=-1), readable_BN, known_readable)
 
 
 class EncoderStack(nn.Module):
@@ -48,7 +51,8 @@ class EncoderStack(nn.Module):
         self._patch = settings.patch
         self.lags = -(-settings.max_lag // settings.patch)
         """Patches back that cross-asset attention reads, the newest among them."""
-        self.embed = window_embedding(shape.channels, settings)
+        self.curve = nn.Linear(shape.channels, settings.width // 2)
+        self.embed = window_embedding(shape.channels + settings.width // 2, settings)
         self.identity_ND = nn.Parameter(torch.zeros(shape.assets, settings.width))
         self.layers = nn.ModuleList([_EncoderLayer(shape, settings, self.lags) for _ in range(settings.layers)])
         self.norm = nn.LayerNorm(settings.width)
@@ -88,9 +92,17 @@ class EncoderStack(nn.Module):
 
     def embedded(self, bar_BNLC: Tensor) -> Tensor:
         """(B, N, P, D) tokens before any attention."""
-        embedded_BNPD = self.embed(bar_BNLC)
+        # A patch is a linear map of its bars: what a lead does with the size of a move has to be bent bar by bar.
+        embedded_BNPD = self.embed(torch.cat([bar_BNLC, functional.relu(self.curve(bar_BNLC))], dim=-1))
         position_PD = positions(embedded_BNPD.shape[2], embedded_BNPD.shape[3]).to(embedded_BNPD)
         return embedded_BNPD + position_PD + self.identity_ND[:, None, :]
+
+    def start_from(self, share_NLM: Tensor, *, learned: bool) -> None:
+        """Start the attention of every layer at screened pairs: the patch that holds a lag gets its share."""
+        share_NWM = share_NLM.new_zeros(share_NLM.shape[0], self.lags, share_NLM.shape[2])
+        share_NWM.index_add_(1, torch.arange(share_NLM.shape[1]) // self._patch, share_NLM)
+        for layer in self._layers:
+            layer.start_from(share_NWM, learned=learned)
 
     def over_bars(self, weight_BHNMW: Tensor, lags: int) -> Tensor:
         """(B, H, N, M, L) weights of patches, each spread evenly over those of its bars that lie among the newest ``lags``."""
@@ -147,8 +159,14 @@ class _EncoderLayer(nn.Module):
             torch.cat([fresh_UM, torch.zeros_like(fresh_UM[:1])])[..., None],
             place_BQW.flatten(0, 1),
             heard.readable_BN.repeat_interleave(asked, dim=0),
+            known_readable=heard.known_readable,
         )
         return AssetTokens(torch.cat([token_UMD, torch.zeros_like(token_UMD[:1])]), bars)
+
+    def start_from(self, share_NWM: Tensor, *, learned: bool) -> None:
+        """All heads alike: each feeds every output."""
+        heads = self.out.in_features // self.cross.head_width
+        self.cross.start_from(share_NWM.expand(heads, -1, -1, -1), learned=learned)
 
     def mirror_heads(self) -> None:
         """Heads start in mirrored pairs, as those of the parallel network do: one of two has the right sign of a lead."""

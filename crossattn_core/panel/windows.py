@@ -1,7 +1,7 @@
 """Windows by index: a scaled panel stays in memory once, a batch takes the bars it needs.
 
 Axes: B decision rows, T bars, L bars of a window, N assets, F features, C channels (F features and the fresh flag),
-U distinct bars of a batch.
+U distinct bars of a batch, R rows and lags that share a bar, at most.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from torch import Tensor
 from crossattn_core.panel.panel import Panel
 from crossattn_core.stats.returns import log_returns
 
-__all__ = ["RecentBars", "Scaler", "Windows", "bar_log_returns", "fit_scaler", "trailing_volatility"]
+__all__ = ["RecentBars", "RecentPlaces", "Scaler", "Windows", "bar_log_returns", "fit_scaler", "trailing_volatility"]
 
 _CLIP = 6.0
 """Deviations beyond which a scaled feature is cut: one bad candle must not own a batch."""
@@ -61,6 +61,32 @@ def fit_scaler(panel: Panel, first: int, last: int) -> Scaler:
 
 
 @dataclass(frozen=True)
+class RecentPlaces:
+    """Which bars a batch reads, by index; made on the CPU, since it decides sizes and what is computed."""
+
+    bar_U: Tensor
+    """The distinct bars among the resident ones."""
+    place_BL: Tensor
+    """Where bar ``as_of - l`` of each row lies in U; lag 0 is the newest."""
+    all_readable: bool
+    """Whether every asset is readable at every row."""
+    holder_UR: Tensor | None = None
+    """Places among (B, L) that hold each bar, B * L in what is left over; not needed where adding up by index is exact."""
+
+    def padded(self, bars: int, sharing: int) -> "RecentPlaces":
+        """The same with so many bars, the last of them repeated, and with ``holder_UR`` so wide."""
+        place_S = self.place_BL.flatten()
+        count_U = torch.bincount(place_S, minlength=bars)
+        order_S = torch.argsort(place_S, stable=True)
+        bar_S = place_S[order_S]
+        column_S = torch.arange(len(place_S)) - (count_U.cumsum(0) - count_U)[bar_S]
+        holder_UR = torch.full((bars, sharing), len(place_S))
+        holder_UR[bar_S, column_S] = order_S
+        bar_U = torch.cat([self.bar_U, self.bar_U[-1:].expand(bars - len(self.bar_U))])
+        return RecentPlaces(bar_U, self.place_BL, self.all_readable, holder_UR)
+
+
+@dataclass(frozen=True)
 class RecentBars:
     """The newest bars behind B decision rows. Rows that lie close share bars: each is held once."""
 
@@ -70,11 +96,40 @@ class RecentBars:
     """Where bar ``as_of - l`` of each row lies in U; lag 0 is the newest."""
     readable_BN: Tensor
     """Whether the asset's newest candle is young enough to be read at the decision row."""
+    holder_UR: Tensor | None = None
+    """As in ``RecentPlaces``."""
+    known_readable: bool | None = None
+    """What ``all_readable`` is, where it was found before: asking a GPU waits for it."""
+
+    @property
+    def all_readable(self) -> bool:
+        """Whether every asset is readable at every row."""
+        return bool(self.readable_BN.all()) if self.known_readable is None else self.known_readable
 
     def spread(self, value_UX: Tensor) -> Tensor:
         """(U, ...) values per distinct bar to (B, L, ...) values per row and lag."""
         batch, lags = self.place_BL.shape
-        return value_UX.index_select(0, self.place_BL.reshape(-1)).view(batch, lags, *value_UX.shape[1:])
+        place_S = self.place_BL.reshape(-1)
+        if self.holder_UR is None:
+            value_SX = value_UX.index_select(0, place_S)
+        else:
+            value_SX = _SelectBars.apply(value_UX, place_S, self.holder_UR)
+        return value_SX.view(batch, lags, *value_UX.shape[1:])
+
+
+class _SelectBars(torch.autograd.Function):
+    """``index_select`` whose gradient is gathered and summed bar by bar: in one order, and without a sort on a GPU."""
+
+    @staticmethod
+    def forward(ctx: Any, value_UX: Tensor, place_S: Tensor, holder_UR: Tensor) -> Tensor:
+        ctx.save_for_backward(holder_UR)
+        return value_UX.index_select(0, place_S)
+
+    @staticmethod
+    def backward(ctx: Any, grad_SX: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        [holder_UR] = ctx.saved_tensors
+        padded_SX = torch.cat([grad_SX, torch.zeros_like(grad_SX[:1])])
+        return padded_SX.index_select(0, holder_UR.reshape(-1)).unflatten(0, holder_UR.shape).sum(dim=1), None, None
 
 
 class Windows:
@@ -104,6 +159,8 @@ class Windows:
         self.bar_TNC = torch.from_numpy(bar_TNC)
         with np.errstate(invalid="ignore"):
             self.readable_TN = torch.from_numpy(age_TN <= max_age_hours)
+        # Stays on the CPU, where it is decided what is computed.
+        self._all_readable_T = self.readable_TN.all(dim=1)
         self._offset_L = torch.arange(-lookback + 1, 1)
 
     @property
@@ -124,9 +181,24 @@ class Windows:
 
     def gather_recent(self, row_B: Tensor, lags: int) -> RecentBars:
         """The newest ``lags`` bars behind each of ``row_B``."""
-        bar_BL = (row_B - self._origin)[:, None] - torch.arange(lags, device=row_B.device)
-        bar_U, place_BL = torch.unique(bar_BL, return_inverse=True)
-        return RecentBars(self.bar_TNC[bar_U], place_BL, self.readable(row_B))
+        return self.recent(row_B, self.places(row_B, lags))
+
+    def places(self, row_B: Tensor, lags: int) -> RecentPlaces:
+        """Which bars those are; on the CPU."""
+        place_B = row_B.cpu() - self._origin
+        bar_U, place_BL = torch.unique(place_B[:, None] - torch.arange(lags), return_inverse=True)
+        return RecentPlaces(bar_U, place_BL, bool(self._all_readable_T[place_B].all()))
+
+    def recent(self, row_B: Tensor, places: RecentPlaces) -> RecentBars:
+        """The bars at ``places`` of ``row_B``."""
+        device = self.bar_TNC.device
+        return RecentBars(
+            self.bar_TNC[places.bar_U.to(device)],
+            places.place_BL.to(device),
+            self.readable(row_B),
+            places.holder_UR,
+            places.all_readable,
+        )
 
     def readable(self, row_B: Tensor) -> Tensor:
         """(B, N) whether each asset's newest candle is young enough to be read at the row."""

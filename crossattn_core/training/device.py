@@ -36,12 +36,17 @@ class Computing:
         bfloat16 pays on a GPU with a wide universe; on CPUs it was measured several times slower, so 'auto' keeps float32 there.
 
         Raises:
-            TrainingError: cuda is requested and there is none.
+            TrainingError: cuda or a graph of it is requested and there is none.
         """
         found = torch.cuda.is_available()
         if settings.device == "cuda" and not found:
             raise TrainingError(
                 "training.device is 'cuda' and torch sees no GPU; set it to 'auto' or 'cpu', or install a torch built for CUDA"
+            )
+        if settings.cuda_graph and (settings.device == "cpu" or not found):
+            raise TrainingError(
+                f"training.cuda_graph records kernels of a GPU, and training.device {settings.device!r} comes to the CPU here; "
+                "set cuda_graph to false, or device to 'cuda' on a machine that has one"
             )
         device = torch.device("cuda" if settings.device != "cpu" and found else "cpu")
         is_wide = device.type == "cuda" and assets >= _ASSETS_FOR_BFLOAT16

@@ -5,50 +5,27 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
 from crossattn_core.model.network import Network
-from crossattn_core.model.stacked import StackedNetwork
-from crossattn_core.panel.splits import Split
-from crossattn_core.panel.windows import Windows
 from crossattn_core.progress import silent
 from crossattn_core.training.calibration import Parts, calibrate, combine
+from crossattn_core.training.cuda_graph import GraphedStep
 from crossattn_core.training.device import Computing
 from crossattn_core.training.epochs import EpochReport, TrainingHistory
-from crossattn_core.training.loss import collapse_penalty
-from crossattn_core.training.objective import Objective
+from crossattn_core.training.examples import Examples
+from crossattn_core.training.step import TrainingStep
 
-__all__ = ["INFERENCE_BATCH", "Examples", "ValidationOutput", "train"]
+__all__ = ["INFERENCE_BATCH", "ValidationOutput", "train"]
 
 INFERENCE_BATCH = 64
 """Rows in one forward pass of a trained network: more do not fit the caches of a CPU and take longer."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """What a fit learns from; rows are panel rows."""
-
-    windows: Windows
-    train_target_TNO: Tensor
-    """What the objective is measured against, as far as training may know it, NaN elsewhere."""
-    validation_target_TNO: Tensor
-    weight_T: Tensor
-    objective: Objective
-    overlap_O: NDArray[np.int64]
-    """Bars that neighbouring outcomes of an output share, at least 1."""
-    split: Split
-
-    def to(self, device: torch.device) -> "Examples":
-        """The same, resident on ``device``; rows stay on the CPU, where they are shuffled."""
-        names = ("windows", "train_target_TNO", "validation_target_TNO", "weight_T", "objective")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 @dataclass(frozen=True)
@@ -91,26 +68,21 @@ def train(
     history = TrainingHistory()
     best_loss, best_weights = float("inf"), copy.deepcopy(network.state_dict())
     best_output: ValidationOutput | None = None
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    eager = TrainingStep(network, examples, settings, computing)
+    step = GraphedStep(eager, eager.parameters) if settings.cuda_graph else eager
     for epoch in range(1, epochs + 1):
         if epoch - 1 - history.best_epoch >= settings.patience:
             break
         network.train()
-        step = examples.objective.step
-        order_R = torch.cat([_shuffled_runs(row_R, settings.contiguous_rows, generator, step=step) for _ in range(passes)])
+        runs = [_shuffled_runs(row_R, settings.contiguous_rows, generator, step=examples.objective.step) for _ in range(passes)]
+        order_R = torch.cat(runs)
         loss_K: list[Tensor] = []
-        for batch in range(batches):
-            row_B = order_R[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        for batch in examples.batches(order_R, settings.batch_size, network.max_lag, padded=settings.cuda_graph):
             with computing.explained(settings.batch_size, assets):
-                with computing.products():
-                    loss = _loss(network, examples, row_B.to(computing.device), settings)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-            nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+                loss_K.append(step(batch))
             optimiser.step()
             if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 schedule.step()
-            loss_K.append(loss.detach())
         # Read once an epoch: reading a loss waits for the device.
         mean_loss = _mean_loss(torch.stack(loss_K).cpu().double(), order_R, epoch, settings)
         with computing.products():
@@ -149,12 +121,12 @@ def _mean_loss(loss_K: Tensor, order_R: Tensor, epoch: int, settings: TrainingSe
 def validation_output(network: Network, examples: Examples) -> ValidationOutput:
     """Both parts on every validation row, in eval mode."""
     network.eval()
-    row_R = torch.from_numpy(examples.split.validation_R).to(examples.weight_T.device)
+    windows, row_R = examples.windows, torch.from_numpy(examples.split.validation_R)
     own, cross = [], []
     with torch.no_grad():
-        for row_B in row_R.split(INFERENCE_BATCH):
-            own.append(network.own_part(examples.windows.gather(row_B)).float())
-            cross.append(network.cross_part(examples.windows.gather_recent(row_B, network.max_lag)).float())
+        for batch in examples.batches(row_R, INFERENCE_BATCH, network.max_lag):
+            own.append(network.own_part(windows.gather(batch.row_B)).float())
+            cross.append(network.cross_part(windows.recent(batch.row_B, batch.recent)).float())
     return ValidationOutput(torch.cat(own), torch.cat(cross))
 
 
@@ -178,37 +150,6 @@ def loss_on_validation(output: ValidationOutput, examples: Examples) -> float:
     order_R = _chained(row_R, objective.step)
     rows = (raw_RNO[order_R], target_RNO[order_R], weight_R[order_R], row_R[order_R])
     return float(objective.loss(*rows, examples.windows.readable(row_R[order_R])))
-
-
-def _loss(network: Network, examples: Examples, row_B: Tensor, settings: TrainingSettings) -> Tensor:
-    recent = examples.windows.gather_recent(row_B, network.max_lag)
-    penalty = torch.zeros((), device=row_B.device)
-    if isinstance(network, StackedNetwork):
-        raw_BNO, attention_BHNML = network.whole(recent)
-        if settings.entropy_weight > 0:
-            penalty = settings.entropy_weight * collapse_penalty(attention_BHNML)
-        return _objective(raw_BNO, examples, row_B, recent.readable_BN) + penalty
-    if settings.entropy_weight > 0:
-        cross_BNO, attention_BHNML = network.cross_part_and_weights(recent)
-        penalty = settings.entropy_weight * collapse_penalty(attention_BHNML)
-    else:
-        cross_BNO = network.cross_part(recent)
-    # What weights earn hangs on all of them at once: there the own part is trained on every row.
-    own_branch_stride = 1 if settings.loss == "sharpe" else settings.own_branch_stride
-    if network.training and own_branch_stride > 1:
-        # Drop-path: the own part is trained on every n-th row only. Its windows hardly change from bar to bar, and the
-        # cross part must be right without it.
-        own_BNO = torch.zeros_like(cross_BNO)
-        place_R = torch.arange(0, len(row_B), own_branch_stride, device=row_B.device)
-        own_BNO = own_BNO.index_copy(0, place_R, network.own_part(examples.windows.gather(row_B[place_R])).to(own_BNO.dtype))
-    else:
-        own_BNO = network.own_part(examples.windows.gather(row_B))
-    return _objective(own_BNO + cross_BNO, examples, row_B, recent.readable_BN) + penalty
-
-
-def _objective(raw_BNO: Tensor, examples: Examples, row_B: Tensor, readable_BN: Tensor) -> Tensor:
-    target_BNO, weight_B = examples.train_target_TNO[row_B], examples.weight_T[row_B]
-    return examples.objective.loss(raw_BNO.float(), target_BNO, weight_B, row_B, readable_BN)
 
 
 def _shuffled_runs(row_R: Tensor, run: int, generator: torch.Generator, *, step: int = 1) -> Tensor:
@@ -240,8 +181,3 @@ def _schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, step
             return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(steps, 1))
         case "plateau":
             return torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=1)
-
-
-def as_tensor(value: NDArray[np.float32]) -> Tensor:
-    """A float32 tensor of its own memory."""
-    return torch.from_numpy(np.array(value, dtype=np.float32))

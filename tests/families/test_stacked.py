@@ -49,6 +49,22 @@ def test_a_stack_finds_leads_and_gives_the_part_that_the_others_add(model: Fitte
     assert ic_alone < ic / 2
 
 
+def test_weak_leads_are_found_from_a_screened_start() -> None:
+    panel = planted_market(
+        bars=1600, assets=4, seed=4, edges=(PlantedEdge(0, 1, 2, share=0.05), PlantedEdge(0, 2, 3, share=0.05))
+    )
+    weights = []
+    for screening in (True, False):
+        experiment = experiment_with({"layers": 1}, screening=screening, epochs=1)
+        found = fit_model("attention", FitRequest(panel, CUT_OFF, np.ones(len(panel.as_of_T), np.float32), seed=5), experiment)
+        attention = found.attention(panel, ROWS[:1])
+        assert attention is not None
+        weight_NML = attention.weight_RHNML[0].mean(axis=0)
+        weights.append((weight_NML[1, 0, 1], weight_NML[2, 0, 2]))
+    assert min(weights[0]) > 0.4
+    assert max(weights[1]) < 0.2
+
+
 def test_the_attention_of_every_layer_is_returned(model: FittedModel) -> None:
     attention = model.attention(PANEL, ROWS[:5])
     assert attention is not None

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.agent_layers import AgentAttention, AgentLinear, AgentNorm, AgentTransformer
 from crossattn_core.model.encoders.base import ENCODERS, Encoder
 from crossattn_core.model.encoders.graph_attention import GraphAttention
-from crossattn_core.model.encoders.multi_agent import directional_change
+from crossattn_core.model.encoders.multi_agent import MultiAgentAttention, directional_change
 from crossattn_core.model.graph import dependence_graph, distance_correlation, triangulated_filter
 from crossattn_core.model.network import build_network
 from crossattn_core.model.shape import NetworkShape
@@ -133,6 +135,63 @@ def test_a_later_bar_moves_no_trend_before_it() -> None:
     rewritten_BNL[..., 15:] = torch.randn(4, ASSETS, LOOKBACK - 15)
     before, after = (directional_change(each, 1.5) for each in (return_BNL, rewritten_BNL))
     torch.testing.assert_close(after[:, :, :15], before[:, :, :15], rtol=0, atol=0)
+
+
+def test_agents_side_by_side_are_torchs_modules_one_after_another() -> None:
+    encoder, bar_BNLC = encoder_and_bars("multi_agent")
+    assert isinstance(encoder, MultiAgentAttention)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    views = [bar_BNLC, *(directional_change(bar_BNLC[..., 0], threshold) for threshold in (2.0, 4.0, 8.0))]
+    expected_ABND = torch.stack([alone(encoder, view_BNLX, agent) for agent, view_BNLX in enumerate(views)])
+    torch.testing.assert_close(encoder(bar_BNLC), expected_ABND.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def alone(encoder: MultiAgentAttention, view_BNLX: torch.Tensor, agent: int) -> torch.Tensor:
+    """(B, N, D) of one agent, as torch's own modules compute it."""
+    embed, place = (encoder.embed_bars, 0) if agent == 0 else (encoder.embed_trends, agent - 1)
+    patch_BPE = view_BNLX.transpose(1, 2).reshape(len(view_BNLX), LOOKBACK // 8, -1)
+    asset_BND = linear(embed.asset_token, place)(view_BNLX.flatten(2)) + embed.identity_AND[place]
+    time_BPD = linear(embed.time_token, place)(patch_BPE) + embed.position_APD[place]
+    asset_BND, time_BPD = transformer(encoder.over_assets, agent)(asset_BND), transformer(encoder.over_time, agent)(time_BPD)
+    read_BND, _ = attention(encoder.reads_time, agent)(asset_BND, time_BPD, time_BPD)
+    return norm(encoder.norm, agent)(asset_BND + read_BND)
+
+
+def linear(of: AgentLinear, agent: int) -> nn.Linear:
+    weight_XE = of.weight_AXE[agent]
+    found = nn.Linear(*weight_XE.shape)
+    found.weight.data, found.bias.data = weight_XE.T.detach(), of.bias_E.view(-1, found.out_features)[agent].detach()
+    return found
+
+
+def norm(of: AgentNorm, agent: int) -> nn.LayerNorm:
+    found = nn.LayerNorm(16)
+    found.weight.data, found.bias.data = (vector.view(-1, 16)[agent].detach() for vector in (of.weight_D, of.bias_D))
+    return found
+
+
+def attention(of: AgentAttention, agent: int) -> nn.MultiheadAttention:
+    found = nn.MultiheadAttention(16, 4, batch_first=True)
+    maps = [linear(each, agent) for each in (of.query, of.key, of.value)]
+    found.in_proj_weight.data = torch.cat([each.weight for each in maps]).detach()
+    found.in_proj_bias.data = torch.cat([each.bias for each in maps]).detach()
+    found.out_proj.load_state_dict(linear(of.out, agent).state_dict())
+    return found
+
+
+def transformer(of: AgentTransformer, agent: int) -> nn.TransformerEncoder:
+    layer = nn.TransformerEncoderLayer(16, 4, 32, 0.0, "gelu", batch_first=True, norm_first=True)
+    found = nn.TransformerEncoder(layer, 2, nn.LayerNorm(16), enable_nested_tensor=False).eval()
+    found.norm.load_state_dict(norm(of.norm, agent).state_dict())
+    for theirs, ours in zip(found.layers, of.layers, strict=True):
+        theirs.self_attn.load_state_dict(attention(ours.attention, agent).state_dict())
+        theirs.linear1.load_state_dict(linear(ours.expand, agent).state_dict())
+        theirs.linear2.load_state_dict(linear(ours.contract, agent).state_dict())
+        theirs.norm1.load_state_dict(norm(ours.norm_attention, agent).state_dict())
+        theirs.norm2.load_state_dict(norm(ours.norm_forward, agent).state_dict())
+    return found
 
 
 def test_trends_without_a_return_among_the_features_are_refused() -> None:

@@ -195,6 +195,22 @@ def test_a_patchs_weight_is_spread_over_its_bars_within_reach() -> None:
     torch.testing.assert_close(stack.over_bars(weight_BHNMW, 10)[0, 0, 0, 0], expected)
 
 
+def test_a_start_at_screened_pairs_gives_a_lags_share_to_the_patch_that_holds_it_in_every_layer() -> None:
+    shape = NetworkShape(ASSETS, CHANNELS, 3, SECTORS, MARKETS)
+    settings = ModelSettings.model_validate({**KNOBS, "cross_attention": "lag_bias"})
+    network = build_network(shape, settings, torch.Generator().manual_seed(4)).eval()
+    share_ONLM = torch.zeros(3, ASSETS, 10, ASSETS)
+    share_ONLM[0, 2, 5, 4], share_ONLM[0, 2, 6, 4], share_ONLM[0, 2, 9, 1] = 0.3, 0.2, 0.1  # lags of a patch are 4
+    share_ONLM[1:, 2, 0, 3] = 0.8  # other outputs' pairs are not the next bar's
+    network.start_from(share_ONLM, learned=False)
+    assert isinstance(network, StackedNetwork)
+    _, weight_BHNMW = network.whole(windows())
+    even = 0.4 / (LAGS * (ASSETS - 1))
+    expected_MW = torch.full((ASSETS, LAGS), even)
+    expected_MW[2], expected_MW[4, 1], expected_MW[1, 2] = 0.0, even + 0.5, even + 0.1
+    torch.testing.assert_close(weight_BHNMW[:, :, 2], expected_MW.expand(BATCH, 12, ASSETS, LAGS))
+
+
 def test_the_same_seed_builds_the_same_stack_and_gives_the_same_bits_twice() -> None:
     recent = windows()
     first, second = network_of("lagged"), network_of("lagged")

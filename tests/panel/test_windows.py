@@ -83,3 +83,29 @@ def test_a_feature_that_never_moves_is_left_as_it_is() -> None:
     scaler = fit_scaler(replace(PANEL, feature_TNF=feature_TNF), 0, 600)
     assert (scaler.deviation_NF[:, 2] == 1).all()
     assert isinstance(Scaler.from_arrays(scaler.arrays()), Scaler)
+
+
+def test_padded_places_spread_the_same_values_and_gradients() -> None:
+    windows, row_B = windows_of(PANEL), torch.tensor([300, 301, 302, 700, 301])
+    plain = windows.places(row_B, 6)
+    padded = plain.padded(32, 7)
+    outcome_BLNC = torch.randn(5, 6, *windows.bar_TNC.shape[1:])
+    spread, gradients = [], []
+    for places in (plain, padded):
+        recent = windows.recent(row_B, places)
+        value_UNC = recent.bar_UNC.clone().requires_grad_()
+        spread.append(recent.spread(value_UNC))
+        (spread[-1] * outcome_BLNC).sum().backward()
+        gradients.append(value_UNC.grad)
+    assert torch.equal(spread[0], spread[1])
+    torch.testing.assert_close(gradients[1][: len(plain.bar_U)], gradients[0])
+    assert not gradients[1][len(plain.bar_U) :].any()
+
+
+def test_whether_all_assets_are_readable_is_known_of_each_batch() -> None:
+    age_TN = PANEL.age_hours_TN.copy()
+    age_TN[500, 4] = 97.0
+    windows = windows_of(replace(PANEL, age_hours_TN=age_TN))
+    for row_B in (torch.tensor([499, 501]), torch.tensor([499, 500])):
+        recent = windows.gather_recent(row_B, 3)
+        assert recent.all_readable == bool(recent.readable_BN.all())

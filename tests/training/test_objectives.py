@@ -130,7 +130,7 @@ def test_what_a_device_cannot_do_says_what_to_turn(
     def fail(*_: object) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr("crossattn_core.training.loop._loss", fail)
+    monkeypatch.setattr("crossattn_core.training.step.TrainingStep._loss", fail)
     with pytest.raises(TrainingError, match=told):
         fitted(precision=precision, epochs=1)
 

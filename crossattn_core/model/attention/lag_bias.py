@@ -95,7 +95,7 @@ class LagBiasAttention(CrossAttention):
         return context_BNHK, by_row_ZHNLM.transpose(-2, -1).expand(batch, -1, -1, -1, -1)
 
     def context(self, tokens: AssetTokens) -> Tensor:
-        if self.query is None and bool(tokens.bars.readable_BN.all()):
+        if self.query is None and tokens.bars.all_readable:
             # One softmax for all rows: the weights are there anyway, and what watches the module's calls sees them.
             return self(tokens)[0]
         return self._summed_context(tokens, lambda weight_ZHNLM: weight_ZHNLM)
@@ -118,11 +118,13 @@ class LagBiasAttention(CrossAttention):
         if self.query is not None:
 
             def attend(place_BL: Tensor, readable_BN: Tensor) -> Tensor:
-                rows = AssetTokens(tokens.token_UMD, RecentBars(bars.bar_UNC, place_BL, readable_BN))
+                # Of rows that all are readable, so is every part.
+                part = RecentBars(bars.bar_UNC, place_BL, readable_BN, known_readable=bars.known_readable or None)
+                rows = AssetTokens(tokens.token_UMD, part)
                 return self._context(over_lags(self._weights_by_mask(rows)[0]), rows)
 
             return in_row_chunks(attend, bars.place_BL, bars.readable_BN, logits_per_row=self.logit_HNLM.numel())
-        if self.shares_exponential and not bool(bars.readable_BN.all()):
+        if self.shares_exponential and not bars.all_readable:
             context_BNHK = self._masked_context(tokens, over_lags)
             if context_BNHK is not None:
                 return context_BNHK
@@ -146,7 +148,7 @@ class LagBiasAttention(CrossAttention):
         """
         heads, assets, lags, _ = self.logit_HNLM.shape
         readable_BM, logit_ZHNS, place_B = tokens.bars.readable_BN, self._logits(tokens), None
-        if bool(readable_BM.all()):
+        if tokens.bars.all_readable:
             weight_ZHNS = logit_ZHNS.softmax(dim=-1)
         else:
             readable_GM, place_B = (readable_BM, None) if self.query is not None else distinct_masks(readable_BM)

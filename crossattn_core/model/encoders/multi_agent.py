@@ -6,7 +6,9 @@ by a threshold from its extreme. Each agent attends over assets (one token an as
 token a patch, all assets), lets asset tokens read time tokens, and the agents' portfolios are averaged. Smaller than theirs:
 this project's weights head (see heads.py) and Sharpe loss in place of policy gradients.
 
-Axes: B decision rows, N assets, L bars, C channels, P patches, D width, X channels of an agent.
+All agents are computed at once: every one has weights of its own, none waits for another.
+
+Axes: A agents, B decision rows, N assets, L bars, C channels, P patches, D width, X channels of an agent.
 """
 
 import torch
@@ -14,8 +16,8 @@ from torch import Tensor, nn
 
 from crossattn_core.errors import ExperimentError
 from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.agent_layers import AgentAttention, AgentLinear, AgentNorm, AgentTransformer
 from crossattn_core.model.encoders.base import ENCODERS, Encoder
-from crossattn_core.model.encoders.transformers import transformer
 from crossattn_core.model.shape import NetworkShape
 
 __all__ = ["MultiAgentAttention", "directional_change"]
@@ -28,30 +30,44 @@ _THRESHOLDS = (2.0, 4.0, 8.0)
 class MultiAgentAttention(Encoder):
     """Windows of all assets to one summary an asset: the mean over the agents."""
 
+    threshold_A11: Tensor
+
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
         if shape.return_channel is None:
             raise ExperimentError("own_branch 'multi_agent' follows prices by the feature 'log_return'; add it to features.names")
         self._return_channel = shape.return_channel
-        channels = (shape.channels, *(2 for _ in _THRESHOLDS))
-        self.agents = nn.ModuleList([_Agent(shape.assets, each, settings) for each in channels])
+        self.register_buffer("threshold_A11", torch.tensor(_THRESHOLDS)[:, None, None], persistent=False)
+        agents, width = 1 + len(_THRESHOLDS), settings.width
+        # The agent of bars has more channels than those of trends: it embeds apart.
+        self.embed_bars = _AgentTokens(1, shape.assets, shape.channels, settings)
+        self.embed_trends = _AgentTokens(len(_THRESHOLDS), shape.assets, 2, settings)
+        self.over_assets, self.over_time = AgentTransformer(agents, settings), AgentTransformer(agents, settings)
+        self.reads_time = AgentAttention(agents, width, settings.heads)
+        self.norm = AgentNorm(agents, width)
 
     def forward(self, bar_BNLC: Tensor) -> Tensor:
-        return_BNL = bar_BNLC[..., self._return_channel]
-        views = [bar_BNLC, *(directional_change(return_BNL, threshold) for threshold in _THRESHOLDS)]
-        return torch.stack([agent(view_BNLX) for agent, view_BNLX in zip(self.agents, views, strict=True)]).mean(dim=0)
+        trend_ABNLX = directional_change(bar_BNLC[..., self._return_channel], self.threshold_A11)
+        of_bars, of_trends = self.embed_bars(bar_BNLC[None]), self.embed_trends(trend_ABNLX)
+        asset_ABND, time_ABPD = (torch.cat(pair) for pair in zip(of_bars, of_trends, strict=True))
+        asset_ABND = self.over_assets(asset_ABND)
+        return self.norm(asset_ABND + self.reads_time(asset_ABND, self.over_time(time_ABPD))).mean(dim=0)
 
 
-def directional_change(return_BNL: Tensor, threshold: float) -> Tensor:
+@torch.no_grad()
+def directional_change(return_BNL: Tensor, threshold: float | Tensor) -> Tensor:
     """(B, N, L, 2) the trend in force at each bar, 1, -1 or 0 before the first, and the way from its extreme over ``threshold``.
 
     A trend turns at the bar whose price lies ``threshold`` from the trend's extreme; bars after it play no part.
 
+    Args:
+        threshold: several as (A, 1, 1), each followed at once, give (A, B, N, L, 2).
+
     >>> directional_change(torch.tensor([[[1.0, 1.5, 1.0, -1.0, -1.5]]]), 2.0)[0, 0, :, 0].tolist()
     [0.0, 1.0, 1.0, 1.0, -1.0]
     """
-    price_LBN = return_BNL.detach().cumsum(dim=-1).movedim(-1, 0)
-    trend_BN = torch.zeros_like(price_LBN[0])
+    price_LBN = return_BNL.cumsum(dim=-1).movedim(-1, 0).contiguous()
+    trend_BN = torch.zeros_like(price_LBN[0] * threshold)
     highest_BN, lowest_BN = torch.zeros_like(trend_BN), torch.zeros_like(trend_BN)
     trends, ways = [], []
     for price_BN in price_LBN:
@@ -67,24 +83,21 @@ def directional_change(return_BNL: Tensor, threshold: float) -> Tensor:
     return torch.stack([torch.stack(trends, dim=-1), torch.stack(ways, dim=-1)], dim=-1)
 
 
-class _Agent(nn.Module):
-    """Attention over assets and over time, and asset tokens that read time tokens."""
+class _AgentTokens(nn.Module):
+    """One token an asset, its whole window, and one token a patch, all assets, for each of some agents."""
 
-    def __init__(self, assets: int, channels: int, settings: ModelSettings) -> None:
+    def __init__(self, agents: int, assets: int, channels: int, settings: ModelSettings) -> None:
         super().__init__()
         width, self._patch = settings.width, settings.patch
-        self.asset_token = nn.Linear(settings.lookback * channels, width)
-        self.time_token = nn.Linear(settings.patch * assets * channels, width)
-        self.identity_ND = nn.Parameter(torch.zeros(assets, width))
-        self.position_PD = nn.Parameter(torch.zeros(settings.lookback // settings.patch, width))
-        self.over_assets, self.over_time = transformer(settings), transformer(settings)
-        self.reads_time = nn.MultiheadAttention(width, settings.heads, dropout=settings.dropout, batch_first=True)
-        self.norm = nn.LayerNorm(width)
+        self.asset_token = AgentLinear(agents, settings.lookback * channels, width)
+        self.time_token = AgentLinear(agents, settings.patch * assets * channels, width)
+        self.identity_AND = nn.Parameter(torch.empty(agents, assets, width))
+        self.position_APD = nn.Parameter(torch.empty(agents, settings.lookback // settings.patch, width))
+        for embedding in (self.identity_AND, self.position_APD):
+            nn.init.normal_(embedding, std=0.02)
 
-    def forward(self, view_BNLX: Tensor) -> Tensor:
-        batch, assets, bars, channels = view_BNLX.shape
-        asset_BND = self.over_assets(self.asset_token(view_BNLX.flatten(2)) + self.identity_ND)
-        patch_BPE = view_BNLX.transpose(1, 2).reshape(batch, bars // self._patch, self._patch * assets * channels)
-        time_BPD = self.over_time(self.time_token(patch_BPE) + self.position_PD)
-        read_BND, _ = self.reads_time(asset_BND, time_BPD, time_BPD, need_weights=False)
-        return self.norm(asset_BND + read_BND)
+    def forward(self, view_ABNLX: Tensor) -> tuple[Tensor, Tensor]:
+        """(A, B, N, L, X) to tokens (A, B, N, D) and (A, B, P, D)."""
+        patch_ABPE = view_ABNLX.transpose(2, 3).unflatten(2, (-1, self._patch)).flatten(3)
+        asset_ABND = self.asset_token(view_ABNLX.flatten(3)) + self.identity_AND[:, None]
+        return asset_ABND, self.time_token(patch_ABPE) + self.position_APD[:, None]
