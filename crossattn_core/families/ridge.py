@@ -35,7 +35,8 @@ def ridge_weights(
     Minimises sum_r weight_r (y_r - x_r . b)^2 + penalty |b|^2 for each (asset, output).
 
     A column that misses a few of the rows of a decomposition takes them off by a low-rank update: with thousands of regressors
-    every asset has missing candles of its own, and a decomposition for each column would grow with the fourth power of the assets.
+    every asset has missing candles of its own, and a decomposition for each column would grow with the fourth power of the
+    assets.
     With more regressors than rows the system is that of the rows, so that memory grows with their product alone.
     """
     seen_RNO = np.isfinite(target_RNO)
@@ -89,7 +90,7 @@ def _solve(
 def _solve_by_rows(
     x_RE: NDArray[np.float64], y_RC: NDArray[np.float64], seen_RC: NDArray[np.bool_], penalty: float
 ) -> NDArray[np.float64]:
-    """``_solve`` where regressors outnumber rows: b = X' z with (X X' + penalty I) z = y, z being 0 at a row that a column misses.
+    """``_solve`` where regressors outnumber rows: b = X' z with (X X' + penalty I) z = y, and z 0 at rows that a column misses.
 
     Of A z = y + (unknown at the missing rows), those unknowns make z 0 there: z = A^-1 y - A^-1_missing (A^-1_missing,missing)^-1
     (A^-1 y)_missing.
