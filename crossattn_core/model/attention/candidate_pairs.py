@@ -56,14 +56,14 @@ class CandidatePairAttention(CrossAttention):
     def __init__(self, shape: NetworkShape, settings: ModelSettings, pairs: int, *, top_sources: int | None = None) -> None:
         super().__init__(shape, settings)
         assets, width, heads = shape.assets, settings.width, settings.heads
-        self._lags, self._lag_prior, self._top_sources = settings.max_lag, settings.lag_prior, top_sources
+        self.lags, self._lag_prior, self._top_sources = settings.max_lag, settings.lag_prior, top_sources
         if top_sources is None:
             self.head_width = settings.value_width
         self.logit_HNK = nn.Parameter(torch.zeros(heads, assets, pairs))
         self.value = nn.Linear(width, heads * self.head_width, bias=False)
         self.query = nn.Linear(width, width, bias=False) if settings.content else None
         self.key = nn.Linear(width, width, bias=False) if settings.content else None
-        self.register_buffer("pair_NK", _newest(assets, self._lags, pairs))
+        self.register_buffer("pair_NK", _newest(assets, self.lags, pairs))
         self.register_buffer("gain_HN", (self._start_NK.softmax(dim=-1) ** 2).sum(dim=-1).rsqrt().repeat(heads, 1))
 
     def logit_parameters(self) -> list[nn.Parameter]:
@@ -102,9 +102,9 @@ class CandidatePairAttention(CrossAttention):
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         """The context and the weights (B, H, N, M, L), 0 on every pair that is no candidate."""
         weight_ZHNK, place_B = self.pair_weights(tokens)
-        weight_ZHNML = weight_ZHNK.new_zeros(*weight_ZHNK.shape[:3], len(self.pair_NK) * self._lags)
+        weight_ZHNML = weight_ZHNK.new_zeros(*weight_ZHNK.shape[:3], len(self.pair_NK) * self.lags)
         weight_ZHNML = weight_ZHNML.scatter(-1, self.pair_NK.expand_as(weight_ZHNK), weight_ZHNK)
-        weight_ZHNML = weight_ZHNML.unflatten(-1, (-1, self._lags))
+        weight_ZHNML = weight_ZHNML.unflatten(-1, (-1, self.lags))
         by_row_BHNML = weight_ZHNML if place_B is None else weight_ZHNML[place_B]
         return self.context(tokens), by_row_BHNML.expand(len(tokens.bars.place_BL), -1, -1, -1, -1)
 
@@ -120,11 +120,11 @@ class CandidatePairAttention(CrossAttention):
     @property
     def _start_NK(self) -> Tensor:
         """What learned logits are added to: the prior over lags."""
-        return -self._lag_prior * (self.pair_NK % self._lags + 1).log()
+        return -self._lag_prior * (self.pair_NK % self.lags + 1).log()
 
     @property
     def _pattern(self) -> PairPattern:
-        return PairPattern.of(self.pair_NK, self._lags)
+        return PairPattern.of(self.pair_NK, self.lags)
 
     def _values(self, tokens: AssetTokens) -> Tensor:
         """(U, M, H, J); 0 at a bar without a candle."""
