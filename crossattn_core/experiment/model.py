@@ -1,6 +1,6 @@
 """What a model reads, forecasts and is: the knobs of features, labels, network and one fit."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -92,6 +92,9 @@ class ModelSettings(Section):
     """factorised: summaries that a source makes of its recent bars."""
     top_sources: int = Field(default=8, ge=1, le=512)
     """sparse: assets that a head keeps per target."""
+    candidate_pairs: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = "auto"
+    """lag_bias, sparse: (source, lag) pairs that a target attends over: all, or so many, the strongest by screening; auto: all of
+    up to 4,096, else 64. With 'stacked' always all."""
     lag_prior: float = Field(default=0.0, ge=0, le=10)
     """lag_bias: logits start at -lag_prior * log(lag): near lags are likelier before anything is learned; 0: all alike."""
     content: bool = False

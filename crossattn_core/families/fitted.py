@@ -19,7 +19,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import Split, training_rows
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["AttentionWeights", "Family", "FitRequest", "FittedModel"]
+__all__ = ["AttentionWeights", "CandidateWeights", "Family", "FitRequest", "FittedModel"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,24 @@ class AttentionWeights:
         return self.weight_RHNML[:, chosen]
 
 
+@dataclass(frozen=True)
+class CandidateWeights:
+    """Attention of a network that reads a few (source, lag) pairs of each target, not spelled out over all of them."""
+
+    row_R: NDArray[np.int64]
+    source_NK: NDArray[np.int64]
+    """(targets, pairs): the source of each pair, and its lag index as in ``AttentionWeights``."""
+    lag_NK: NDArray[np.int64]
+    weight_RHNK: NDArray[np.float32]
+    """(R, heads, targets, pairs): over pairs each target's weights sum to one, or are all zero where nothing was readable."""
+    serves_H: tuple[str, ...]
+    """As in ``AttentionWeights``."""
+
+    def heads_serving(self, output: str) -> NDArray[np.float32]:
+        """(R, H', N, K) of the heads that feed ``output``."""
+        return self.weight_RHNK[:, [h for h, serves in enumerate(self.serves_H) if serves in (output, "all")]]
+
+
 class FittedModel(ABC):
     """A model that was fitted once and forecasts any row with enough history."""
 
@@ -135,6 +153,11 @@ class FittedModel(ABC):
 
     def attention(self, panel: Panel, rows: NDArray[np.integer]) -> AttentionWeights | None:
         """The weights used at ``rows``; none for a family without attention."""
+        return None
+
+    def candidate_attention(self, panel: Panel, rows: NDArray[np.integer]) -> CandidateWeights | None:
+        """The same of the pairs that it reads alone; none for a model that reads every pair. In a large universe ``attention``
+        spells out assets * assets * lags weights of each head, nearly all of them 0."""
         return None
 
     def forecast_without_others(self, panel: Panel, rows: NDArray[np.integer]) -> NDArray[np.float32] | None:

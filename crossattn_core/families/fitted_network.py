@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from crossattn_core.experiment import Experiment
-from crossattn_core.families.fitted import AttentionWeights, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, CandidateWeights, FittedModel
 from crossattn_core.families.targets import TargetScaler, output_names
 from crossattn_core.model.attention.base import AssetTokens
+from crossattn_core.model.attention.candidate_pairs import CandidatePairAttention
 from crossattn_core.model.heads import expected_move, portfolio_weights
 from crossattn_core.model.network import CrossAssetNetwork, Network, build_network
 from crossattn_core.model.shape import NetworkShape
@@ -96,22 +97,42 @@ class FittedNetwork(FittedModel):
             return None
         rows = np.asarray(rows, dtype=np.int64)
         settings, assets = self.experiment.model, len(self.scaler.mean_NF)
-        # Of a stack the heads of every layer, the first layer's first; each feeds every output.
-        is_stacked = isinstance(self.network, StackedNetwork)
-        heads = settings.heads * (settings.layers if is_stacked else 1)
-        weights = [np.zeros((0, heads, assets, assets, settings.max_lag), dtype=np.float32)]
+        weights = [np.zeros((0, len(self._serves_H), assets, assets, settings.max_lag), dtype=np.float32)]
         if len(rows):
             windows = self.windows(panel, rows)
             with threads(self.experiment.training.threads), torch.inference_mode():
                 for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                     recent = windows.gather_recent(row_B, self.network.max_lag)
                     weights.append(self.network.cross_part_and_weights(recent)[1].numpy())
-        names = output_names(self.experiment.labels)
-        dealt = heads >= len(names) and settings.head != "weights" and not is_stacked
-        serves = tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
         # Of one batch as it is: rows that read alike share their weights, and copies of them would be most of the memory.
         weight_RHNML = weights[1] if len(weights) == 2 else np.concatenate(weights)
-        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, serves, np.arange(1, settings.max_lag + 1))
+        return AttentionWeights(rows, weight_RHNML, panel.asset_ids, self._serves_H, np.arange(1, settings.max_lag + 1))
+
+    def candidate_attention(self, panel: Panel, rows: NDArray[np.integer]) -> CandidateWeights | None:
+        network = self.network
+        if not isinstance(network, CrossAssetNetwork) or not isinstance(cross := network.cross, CandidatePairAttention):
+            return None
+        rows = np.asarray(rows, dtype=np.int64)
+        weights = [cross.logit_HNK.new_zeros(0, *cross.logit_HNK.shape)]
+        if len(rows):
+            windows = self.windows(panel, rows)
+            with threads(self.experiment.training.threads), torch.inference_mode():
+                for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
+                    recent = windows.gather_recent(row_B, network.max_lag)
+                    weight_ZHNK, place_B = cross.pair_weights(AssetTokens(network.bar_token(recent.bar_UNC), recent))
+                    by_row_BHNK = weight_ZHNK if place_B is None else weight_ZHNK[place_B]
+                    weights.append(by_row_BHNK.expand(len(row_B), -1, -1, -1))
+        source_NK, lag_NK = (index_NK.numpy() for index_NK in (cross.pair_NK // cross.lags, cross.pair_NK % cross.lags))
+        return CandidateWeights(rows, source_NK, lag_NK, torch.cat(weights).numpy(), self._serves_H)
+
+    @property
+    def _serves_H(self) -> tuple[str, ...]:
+        """The output that each head feeds; of a stack the heads of every layer, each of which feeds every output."""
+        settings, names = self.experiment.model, output_names(self.experiment.labels)
+        is_stacked = isinstance(self.network, StackedNetwork)
+        heads = settings.heads * (settings.layers if is_stacked else 1)
+        dealt = heads >= len(names) and settings.head != "weights" and not is_stacked
+        return tuple(names[h % len(names)] if dealt else "all" for h in range(heads))
 
     def _returns(self, panel: Panel, rows: NDArray[np.integer], *, others: bool, ahead: bool = True) -> NDArray[np.float32]:
         rows = np.asarray(rows, dtype=np.int64)

@@ -4,11 +4,13 @@ Axes: T bars of the panel, R rows, N assets, O outputs (the next bar, then each 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crossattn_core.experiment import Experiment
@@ -18,6 +20,7 @@ from crossattn_core.families.fitted_network import FittedNetwork, forecast_parts
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.targets import fit_target_scaler, output_labels
 from crossattn_core.model.attention.base import ATTENTION
+from crossattn_core.model.attention.candidate_pairs import CandidatePairAttention, candidate_pairs
 from crossattn_core.model.network import CrossAssetNetwork, build_network
 from crossattn_core.panel.labels import Labels
 from crossattn_core.panel.schemas import check_cut_off, check_windows
@@ -29,6 +32,7 @@ from crossattn_core.training.epochs import EpochReport
 from crossattn_core.training.examples import Examples, as_tensor
 from crossattn_core.training.loop import train
 from crossattn_core.training.objective import Objective, class_facts
+from crossattn_core.training.pair_screening import PairScreen
 from crossattn_core.training.screening import LeadScreen
 
 __all__ = ["fit_network"]
@@ -75,10 +79,12 @@ def fit_network(
     first = int(split.train_R[0])
     scaler = fit_scaler(panel, first - model.lookback + 1, split.train_end)
     windows = Windows(panel, scaler, lookback=model.lookback, max_age_hours=experiment.features.max_age_hours, first=first)
-    share_ONLM = None
-    if training.screening and ATTENTION.get(model.cross_attention).starts_from_pairs:
+    warm = request.warm_from if isinstance(request.warm_from, FittedNetwork) and request.warm_from.family == family else None
+    screened = None
+    if ATTENTION.get(model.cross_attention).starts_from_pairs:
         with threads(training.threads):
-            labels, split, share_ONLM = _screened(request, labels, split, windows, experiment)
+            screened = _screened(request, labels, split, windows, experiment, warm)
+            labels, split = screened.labels, screened.split
     train_known_TNO = labels.known_at(split.train_end)
     target_scaler = fit_target_scaler(panel, train_known_TNO, split.train_R)
     train_TNO, validation_TNO = (
@@ -104,15 +110,17 @@ def fit_network(
     shape = network_shape(experiment)
     network = build_network(shape, model, generator)
     epochs = training.epochs
-    warm = request.warm_from if isinstance(request.warm_from, FittedNetwork) and request.warm_from.family == family else None
     if warm is not None:
         network.load_state_dict(warm.network.state_dict())
         epochs = training.warm_epochs
-    if share_ONLM is not None:
-        traded = 1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)
-        network.start_from(share_ONLM[[traded]] if model.head == "weights" else share_ONLM, learned=warm is not None)
     if isinstance(network, CrossAssetNetwork):
+        if screened is not None and screened.pair_NK is not None and isinstance(network.cross, CandidatePairAttention):
+            network.cross.read_pairs(screened.pair_NK)
         network.temporal.fit_graph(bar_log_returns(panel, first=first, last=split.train_end))
+    if screened is not None and screened.share_ONX is not None:
+        traded = 1 + experiment.labels.horizons.index(experiment.labels.trade_horizon)
+        share_ONX = screened.share_ONX[[traded]] if model.head == "weights" else screened.share_ONX
+        network.start_from(share_ONX, learned=warm is not None)
     computing = Computing.of(training, shape.assets)
     with threads(training.threads), computing.seeded(request.seed):
         history, output = train(network, examples, training, epochs=epochs, generator=generator, report=report)
@@ -147,37 +155,70 @@ def fit_network(
     return FittedNetwork(network, scaler, target_scaler, classes, gain_PO, experiment, manifest)
 
 
+@dataclass(frozen=True)
+class _Screened:
+    """What screening says of a fit."""
+
+    labels: Labels
+    """Since the leads of their target are what they are."""
+    split: Split
+    """That they give."""
+    share_ONX: Tensor | None = None
+    """Share of a start's weight for each pair, X either (L, M) or the candidates; none: an even start."""
+    pair_NK: Tensor | None = None
+    """The candidates, where not every pair is one."""
+
+
 def _screened(
-    request: FitRequest, labels: Labels, split: Split, windows: Windows, experiment: Experiment
-) -> tuple[Labels, Split, Tensor]:
-    """Labels since the leads of their target are what they are, the split that they give, and (O, N, L, M) the share of a start's
-    weight for each screened pair."""
+    request: FitRequest, labels: Labels, split: Split, windows: Windows, experiment: Experiment, warm: FittedNetwork | None
+) -> _Screened:
     training, panel = experiment.training, request.known_panel
+    stacked = experiment.model.architecture == "stacked"
+    pairs = None if stacked else candidate_pairs(experiment.model, len(panel.asset_ids))
+    if not training.screening and pairs is None:
+        return _Screened(labels, split)
     row_R = np.flatnonzero(np.isfinite(labels.value_TNH[:, :, 0]).any(axis=1) & (request.known_weight_T > 0))
     row_R = row_R[row_R >= split.train_R[0]]
 
-    def screen(labels: Labels) -> LeadScreen:
+    def target_RNO(labels: Labels, known_TNO: NDArray[np.float32]) -> Tensor:
         target_scaler = fit_target_scaler(panel, labels.known_at(split.train_end), split.train_R)
-        return LeadScreen(
-            windows,
-            torch.from_numpy(row_R),
-            as_tensor(target_scaler.scaled(panel, labels.value_TNH))[row_R],
-            as_tensor(request.known_weight_T)[row_R],
-            torch.tensor([1, *experiment.labels.horizons]),
-            experiment.model.max_lag,
-        )
+        return as_tensor(target_scaler.scaled(panel, known_TNO))[row_R]
 
-    tested = screen(labels)
-    since_N = tested.changed_since().numpy()
+    screen = LeadScreen(
+        windows,
+        torch.from_numpy(row_R),
+        target_RNO(labels, labels.value_TNH),
+        as_tensor(request.known_weight_T)[row_R],
+        torch.tensor([1, *experiment.labels.horizons]),
+        experiment.model.max_lag,
+    )
+    pair_NK = place_NK = None
+    if pairs is not None:
+        cross = None if warm is None else warm.network.cross
+        kept_NK = cross.strongest_pairs() if isinstance(cross, CandidatePairAttention) else None
+        screen = PairScreen.of(screen, target_RNO(labels, labels.known_at(split.train_end)), pairs, kept_NK)
+        place_NK = screen.chosen(pairs)
+        pair_NK = screen.pair_NX.gather(1, place_NK)
+    if not training.screening:
+        return _Screened(labels, split, pair_NK=pair_NK)
+
+    def share_ONX() -> Tensor:
+        if place_NK is None:
+            return screen.start()
+        share_ONX = screen.start_ONX()
+        return share_ONX.gather(2, place_NK.expand(len(share_ONX), -1, -1))
+
+    since_N = screen.changed_since().numpy()
     if not since_N.any():
-        return labels, split, tested.start()
+        return _Screened(labels, split, share_ONX(), pair_NK)
     labels = labels.since(since_N)
     # Rows since the newest change are few: most of them have to be learned from.
     left = np.isfinite(labels.value_TNH[row_R, :, 0]).any(axis=1).sum()
     newest = _HELD_OUT_SINCE_CHANGE * (row_R >= since_N.max()).sum() / left
     shorter = training.model_copy(update={"validation_share": min(training.validation_share, float(newest))})
     split = request.split(labels, shorter, first=int(split.train_R[0]))
-    return labels, split, screen(labels).start()
+    screen = replace(screen, target_RNO=target_RNO(labels, labels.value_TNH))
+    return _Screened(labels, split, share_ONX(), pair_NK)
 
 
 def _output_weights(experiment: Experiment) -> Tensor:

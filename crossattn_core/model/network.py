@@ -55,12 +55,12 @@ class CrossAssetNetwork(nn.Module):
         """Forecast every asset at each decision row from its window; only bars of the window are read."""
         return NetworkOutput(self.own_part(bar_BLNC), *self.cross_part_and_weights(recent))
 
-    def start_from(self, share_ONLM: Tensor, *, learned: bool) -> None:
-        """Start the attention at screened pairs: each head at those of the outputs that it serves; heads that serve all, at those
-        of the first, the next bar, where a lead has one lag."""
-        share_ONLM = share_ONLM if len(share_ONLM) <= self.serves_OH.shape[1] else share_ONLM[:1]
-        serves_OH = heads_by_output(len(share_ONLM), self.serves_OH.shape[1])
-        self.cross.start_from(torch.einsum("oh,onlm->hnlm", serves_OH / serves_OH.sum(dim=0), share_ONLM), learned=learned)
+    def start_from(self, share_ONX: Tensor, *, learned: bool) -> None:
+        """Start the attention at screened pairs, X either all (L, M) or its candidates: each head at those of the outputs that it
+        serves; heads that serve all, at those of the first, the next bar, where a lead has one lag."""
+        share_ONX = share_ONX if len(share_ONX) <= self.serves_OH.shape[1] else share_ONX[:1]
+        serves_OH = heads_by_output(len(share_ONX), self.serves_OH.shape[1])
+        self.cross.start_from(torch.einsum("oh,on...->hn...", serves_OH / serves_OH.sum(dim=0), share_ONX), learned=learned)
 
     def own_part(self, bar_BLNC: Tensor) -> Tensor:
         """(B, N, O) from each asset's own window."""
@@ -118,7 +118,7 @@ def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch
         torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
         if settings.architecture == "stacked":
             return StackedNetwork(shape, settings)
-        return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention)(shape, settings))
+        return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention).of(shape, settings))
 
 
 def _initialise(network: CrossAssetNetwork) -> None:

@@ -122,7 +122,9 @@ class _EncoderLayer(nn.Module):
         super().__init__()
         self._lags = lags
         self.time = CausalLayer(settings.width, settings.heads, settings.dropout)
-        of_patches = settings.model_copy(update={"max_lag": lags, "value_width": settings.width // settings.heads})
+        of_patches = settings.model_copy(
+            update={"max_lag": lags, "value_width": settings.width // settings.heads, "candidate_pairs": "all"}
+        )
         self.norm_cross = nn.LayerNorm(settings.width)
         self.cross = ATTENTION.get(settings.cross_attention)(shape, of_patches)
         self.out = nn.Linear(settings.heads * self.cross.head_width, settings.width, bias=False)

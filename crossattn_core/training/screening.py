@@ -6,8 +6,8 @@ the target's label. What passes starts with weight; everything else shares what 
 of a target have changed (a new one stands out in the newest rows, an old one is gone from them), rows from before teach what is
 no longer true.
 
-Axes: T resident bars, R rows, N targets, M sources (the same assets), L lags (0 is the newest bar), O outputs,
-C channels (features and their squares).
+Axes: T resident bars, R rows, N targets, M sources (the same assets), L lags (0 is the newest bar), X tested pairs of a target
+(here L * M, all of them), O outputs, C channels (features and their squares).
 """
 
 import math
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from crossattn_core.panel.windows import Windows
 
-__all__ = ["LeadScreen"]
+__all__ = ["LeadScreen", "channels", "lead_spans"]
 
 _LARGEST_SHARE = 0.8
 """Of a start's weight, on pairs that pass: what screening did not see can still be learned."""
@@ -47,51 +47,57 @@ class LeadScreen:
 
     def start(self) -> Tensor:
         """(O, N, L, M) share of a start's weight for each pair, ``_LARGEST_SHARE`` in all at most; 0 where none passes."""
+        return self.start_ONX().unflatten(-1, (self.lags, -1))
+
+    def start_ONX(self) -> Tensor:
+        """``start``, pairs as they are tested."""
         return torch.stack([self._start(output) for output in range(self.target_RNO.shape[2])])
 
     def changed_since(self) -> Tensor:
         """(N,) panel row since which each target's leads at the next bar (output 0) are what they are now; 0: no change."""
         assets, rows = self.target_RNO.shape[1], len(self.row_R)
         since_N = torch.zeros(assets, dtype=torch.int64)
-        spans = _spans(rows)
+        spans = lead_spans(rows)
         if not spans:
             return since_N
-        is_lead_NLMC = self._odds(self._next_bar_z, 0, 0) > 0
-        for span in spans:
-            # A lead of the newest rows alone was looked for in every span.
-            is_lead_NLMC |= self._odds(self._z(0, rows - span), 0, rows - span) > 1 + math.log(len(spans))
         told_NS = torch.zeros(assets, len(spans))
         is_told_N = torch.zeros(assets, dtype=torch.bool)
-        for n, lag, m, c in is_lead_NLMC.nonzero().tolist():
-            told_S = self._differences(*self._products(self._channel_TMC[:, m, c], n, lag), spans)
+        for n, x, c in self.is_lead_NXC.nonzero().tolist():
+            told_S = self._differences(*self._products(n, x, c), spans)
             told_NS[n] += told_S**2
             is_told_N[n] |= bool((told_S > _CHANGED).any())
         first_S = self.row_R[rows - torch.tensor(spans)]
         return torch.where(is_told_N, first_S[told_NS.argmax(dim=1)], since_N)
 
     @cached_property
-    def _channel_TMC(self) -> Tensor:
-        """(T, M, C) features and their squares, centred and in deviations; 0 where an asset was silent."""
-        bar_TMC = self.windows.bar_TNC
-        channel_TMC, seen_TM1 = torch.cat([bar_TMC[..., :-1], bar_TMC[..., :-1] ** 2], dim=-1), bar_TMC[..., -1:]
-        count_M1 = seen_TM1.sum(dim=0).clamp_min(1.0)
-        channel_TMC = (channel_TMC - (channel_TMC * seen_TM1).sum(dim=0) / count_M1) * seen_TM1
-        return channel_TMC / ((channel_TMC**2).sum(dim=0) / count_M1).sqrt().clamp_min(1e-6)
+    def is_lead_NXC(self) -> Tensor:
+        """(N, X, C) what leads the next bar, over all rows or in the newest of some span."""
+        rows = len(self.row_R)
+        spans = lead_spans(rows)
+        is_lead_NXC = self._odds(self._next_bar_z, 0, 0) > 0
+        for span in spans:
+            # A lead of the newest rows alone was looked for in every span.
+            is_lead_NXC |= self._odds(self._z(0, rows - span), 0, rows - span) > 1 + math.log(len(spans))
+        return is_lead_NXC
 
-    def _targets(self, output: int, first: int) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def _channel_TMC(self) -> Tensor:
+        return channels(self.windows.bar_TNC)
+
+    def _targets(self, output: int, first: int, targets: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """(R', N) centred labels times their weights from place ``first`` on, 0 where unknown; and the weights."""
-        target_RN = self.target_RNO[first:, :, output]
+        target_RN = self.target_RNO[first:, targets, output]
         weight_RN = torch.isfinite(target_RN) * self.weight_R[first:, None]
         filled_RN = target_RN.nan_to_num()
         return (filled_RN - (filled_RN * weight_RN).sum(dim=0) / weight_RN.sum(dim=0).clamp_min(1e-12)) * weight_RN, weight_RN
 
     @cached_property
     def _next_bar_z(self) -> Tensor:
-        """(N, L, M, C) of output 0 over all rows: what both a change and a start are told from."""
+        """(N, X, C) of output 0 over all rows: what both a change and a start are told from."""
         return self._z(0, 0)
 
     def _z(self, output: int, first: int) -> Tensor:
-        """(N, L, M, C) how many standard errors each lagged product lies from 0, over the rows from place ``first`` on."""
+        """(N, X, C) how many standard errors each lagged product lies from 0, over the rows from place ``first`` on."""
         weighed_RN, _ = self._targets(output, first)
         place_R = self.row_R[first:] - self.windows.first_bar
         z_L: list[Tensor] = []
@@ -104,30 +110,37 @@ class LeadScreen:
         z_NLMC = torch.stack(z_L, dim=1) / math.sqrt(float(self.overlap_O[output]))
         own_N = torch.arange(len(z_NLMC))
         z_NLMC[own_N, :, own_N] = 0.0
-        return z_NLMC
+        return z_NLMC.flatten(1, 2)
 
-    def _odds(self, z_NLMC: Tensor, output: int, first: int) -> Tensor:
-        """(N, L, M, C) log odds that a pair leads: unit-information prior on its size, one of all tests expected to lead."""
+    def _odds(self, z_NXC: Tensor, output: int, first: int) -> Tensor:
+        """(N, X, C) log odds that a pair leads: unit-information prior on its size, one of all tests expected to lead."""
         _, weight_RN = self._targets(output, first)
         rows_N = weight_RN.sum(dim=0) ** 2 / (weight_RN**2).sum(dim=0).clamp_min(1e-12) / self.overlap_O[output]
-        assets, lags, _, channels = z_NLMC.shape
-        tests = max(assets - 1, 1) * lags * channels
-        return z_NLMC**2 / 2 - 0.5 * rows_N.clamp_min(2.0).log()[:, None, None, None] - math.log(tests)
+        tests = max(len(z_NXC) - 1, 1) * self.lags * z_NXC.shape[2]
+        return z_NXC**2 / 2 - 0.5 * rows_N.clamp_min(2.0).log()[:, None, None] - math.log(tests)
 
     def _start(self, output: int) -> Tensor:
-        z_NLMC = self._next_bar_z if output == 0 else self._z(output, 0)
-        z_NLM = z_NLMC.abs().amax(dim=-1)
-        probable_NLM = self._odds(z_NLMC, output, 0).amax(dim=-1).sigmoid()
-        is_other_NM = 1.0 - torch.eye(len(z_NLM))
-        probable_NLM = probable_NLM * is_other_NM[:, None]
-        strength_NLM = probable_NLM * z_NLM
-        share_N11 = _LARGEST_SHARE * probable_NLM.sum(dim=(1, 2), keepdim=True).clamp_max(1.0)
-        return share_N11 * strength_NLM / strength_NLM.sum(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        z_NXC = self._next_bar_z if output == 0 else self._z(output, 0)
+        z_NX = z_NXC.abs().amax(dim=-1)
+        probable_NX = self._odds(z_NXC, output, 0).amax(dim=-1).sigmoid() * self._is_other_NX
+        strength_NX = probable_NX * z_NX
+        share_N1 = _LARGEST_SHARE * probable_NX.sum(dim=1, keepdim=True).clamp_max(1.0)
+        return share_N1 * strength_NX / strength_NX.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
-    def _products(self, channel_T: Tensor, n: int, lag: int) -> tuple[Tensor, Tensor]:
-        """(R,) product of a channel ``lag`` bars back and the target's next bar, and where both are known."""
+    @property
+    def _is_other_NX(self) -> Tensor:
+        """1 where a pair's source is not the target itself."""
+        return (1.0 - torch.eye(self.target_RNO.shape[1])).repeat(1, self.lags)
+
+    def _values(self, n: int, x: int, c: int) -> Tensor:
+        """(R,) channel ``c`` of pair ``x`` of target ``n``."""
+        lag, m = divmod(x, self.target_RNO.shape[1])
+        return self._channel_TMC[:, m, c][self.row_R - self.windows.first_bar - lag]
+
+    def _products(self, n: int, x: int, c: int) -> tuple[Tensor, Tensor]:
+        """(R,) product of a pair's channel and the target's next bar, and where both are known."""
         target_R = self.target_RNO[:, n, 0]
-        value_R = channel_T[self.row_R - self.windows.first_bar - lag]
+        value_R = self._values(n, x, c)
         known_R = torch.isfinite(target_R) & (self.weight_R > 0) & (value_R != 0)
         return target_R.nan_to_num() * value_R, known_R
 
@@ -144,10 +157,19 @@ class LeadScreen:
         return torch.tensor(told)
 
 
-def _spans(rows: int) -> list[int]:
+def channels(bar_TMC: Tensor) -> Tensor:
+    """(T, M, C) features of bars (the last channel says whether there was one) and their squares, centred and in deviations; 0
+    where an asset was silent."""
+    channel_TMC, seen_TM1 = torch.cat([bar_TMC[..., :-1], bar_TMC[..., :-1] ** 2], dim=-1), bar_TMC[..., -1:]
+    count_M1 = seen_TM1.sum(dim=0).clamp_min(1.0)
+    channel_TMC = (channel_TMC - (channel_TMC * seen_TM1).sum(dim=0) / count_M1) * seen_TM1
+    return channel_TMC / ((channel_TMC**2).sum(dim=0) / count_M1).sqrt().clamp_min(1e-6)
+
+
+def lead_spans(rows: int) -> list[int]:
     """Numbers of newest rows, each half as many again as the one before.
 
-    >>> _spans(2000)
+    >>> lead_spans(2000)
     [500, 707, 1000, 1414]
     """
     spans, span = [], float(_SHORTEST_SPAN)

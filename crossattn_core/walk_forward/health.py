@@ -55,13 +55,15 @@ def check_health(
     largest_move = float(np.nanmax(np.nanstd(forecast_RNH[:, known_RN.any(axis=0)], axis=0)))
     if len(rows) > 1 and largest_move == 0.0 and not model.found_nothing:
         return Health(False, f"forecasts of the newest {len(rows)} rows never move")
-    attention = model.attention(panel, rows[-24:])
-    if attention is not None:
-        weight_NML = attention.weight_RHNML.mean(axis=(0, 1))
-        if not np.isfinite(weight_NML).all():
+    candidates = model.candidate_attention(panel, rows[-24:])
+    attention = None if candidates is not None else model.attention(panel, rows[-24:])
+    weight_RHN = candidates.weight_RHNK if candidates is not None else None if attention is None else attention.weight_RHNML
+    if weight_RHN is not None:
+        weight_N = weight_RHN.mean(axis=(0, 1))
+        if not np.isfinite(weight_N).all():
             return Health(False, "attention weights are not finite")
-        peak_N = weight_NML.reshape(len(weight_NML), -1).max(axis=1)
-        total_N = weight_NML.sum(axis=(1, 2))
+        weight_NS = weight_N.reshape(len(weight_N), -1)
+        peak_N, total_N = weight_NS.max(axis=1), weight_NS.sum(axis=1)
         read_N = total_N > 0
         if read_N.sum() > 1 and float((peak_N[read_N] / total_N[read_N]).min()) > _MAX_PEAK_SHARE:
             return Health(False, "attention collapsed: every target reads one source at one lag")

@@ -63,3 +63,21 @@ def test_decompositions_grow_with_kinds_of_gaps_and_not_with_assets(monkeypatch:
     ridge_weights(design_RE, target_RNO, weight_R, 1.0)
     # All rows; the late asset; the sleeping one; the one without a label.
     assert len(calls) == 4
+
+
+def test_with_more_regressors_than_rows_the_solution_is_the_same() -> None:
+    rng = np.random.default_rng(4)
+    design_RE, target_RNO = rng.standard_normal((60, 90)), rng.standard_normal((60, 4, 2))
+    weight_R = rng.uniform(0.2, 1.0, 60)
+    target_RNO[:5, 1] = np.nan
+    target_RNO[10:50, 2, 1] = np.nan
+    target_RNO[:, 3, 0] = np.nan
+    for penalty in (0.5, 50.0):
+        solved_ENO = ridge_weights(design_RE, target_RNO, weight_R, penalty)
+        for n, o in np.ndindex(4, 2):
+            seen_R = np.isfinite(target_RNO[:, n, o])
+            scaled_RE = design_RE[seen_R] * weight_R[seen_R, None]
+            expected_E = np.linalg.solve(
+                scaled_RE.T @ design_RE[seen_R] + penalty * np.eye(90), scaled_RE.T @ target_RNO[seen_R, n, o].astype(float)
+            )
+            np.testing.assert_allclose(solved_ENO[:, n, o], expected_E, rtol=0, atol=1e-10)

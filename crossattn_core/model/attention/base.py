@@ -72,6 +72,11 @@ class CrossAttention(nn.Module, ABC):
         # A diffuse softmax over S pairs averages independent values down by sqrt(S): undo it, so that learning starts.
         self._gain = math.sqrt(max(shape.assets - 1, 1) * settings.max_lag)
 
+    @classmethod
+    def of(cls, shape: NetworkShape, settings: ModelSettings) -> "CrossAttention":
+        """The variant for such a universe; one whose logits would not fit a large one may give a form that reads fewer pairs."""
+        return cls(shape, settings)
+
     @abstractmethod
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         """Return the context (B, N, H, K) and the weights used (B, H, N, M, L), before any dropout.
@@ -100,11 +105,11 @@ class CrossAttention(nn.Module, ABC):
         """Parameters that are attention logits themselves: trained faster, never decayed."""
         return []
 
-    def start_from(self, share_HNLM: Tensor, *, learned: bool) -> None:
+    def start_from(self, share_HNX: Tensor, *, learned: bool) -> None:
         """Start with these shares of the weight on screened pairs and the rest as without them, where logits can say so.
 
         Args:
-            share_HNLM: at most 1 over (L, M) for each head and target (training/screening.py).
+            share_HNX: at most 1 for each head and target (training/screening.py); X is (L, M), or the candidate pairs.
             learned: the logits were learned before: only targets whose screened pairs have hardly any weight start anew.
         """
 

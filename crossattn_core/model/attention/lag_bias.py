@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
+from crossattn_core.model.attention.candidate_pairs import CandidatePairAttention, candidate_pairs
+from crossattn_core.model.attention.pair_logits import MIN_TOTAL, started
 from crossattn_core.model.attention.row_chunks import in_row_chunks
 from crossattn_core.model.attention.row_masks import distinct_masks, mix_by_mask
 from crossattn_core.model.shape import NetworkShape
@@ -25,15 +27,6 @@ __all__ = ["LagBiasAttention"]
 
 _NEVER = -1e9
 """A logit whose weight underflows to exactly 0 beside any other; finite, so that gradients are."""
-_MIN_TOTAL = 1e-20
-"""Share of the largest weight that what a row may read must sum to: far above the smallest normal single-precision number."""
-
-
-_SMALLEST = 1e-30
-"""A weight whose logit is still a number."""
-_TOLD, _KEPT = 0.4, 0.4
-"""Screening tells a target's pairs when they take so much of a start; learned weights that give them less than this part of
-that begin anew."""
 
 
 @ATTENTION.register("lag_bias")
@@ -69,23 +62,21 @@ class LagBiasAttention(CrossAttention):
         self.register_buffer("start_1NLM", start_1NLM, persistent=False)
         self.register_buffer("gain_HN", torch.full((heads, assets), self._gain))
 
+    @classmethod
+    def of(cls, shape: NetworkShape, settings: ModelSettings) -> CrossAttention:
+        pairs = candidate_pairs(settings, shape.assets)
+        return cls(shape, settings) if pairs is None else CandidatePairAttention(shape, settings, pairs)
+
     def logit_parameters(self) -> list[nn.Parameter]:
         return [self.logit_HNLM]
 
-    def start_from(self, share_HNLM: Tensor, *, learned: bool) -> None:
+    def start_from(self, share_HNX: Tensor, *, learned: bool) -> None:
         with torch.no_grad():
-            learned_HNLM, even_HNLM = (
-                logit.flatten(2).softmax(dim=-1).view_as(logit)
-                for logit in (self.logit_HNLM + self.start_1NLM, torch.zeros_like(self.logit_HNLM) + self.start_1NLM)
+            logit_HNS, gain_HN = started(
+                self.logit_HNLM.flatten(2), self.start_1NLM.flatten(2), self.gain_HN, share_HNX.flatten(2), learned=learned
             )
-            is_new_HN = torch.ones_like(self.gain_HN, dtype=torch.bool)
-            if learned:
-                told_HN = share_HNLM.sum(dim=(-2, -1))
-                is_new_HN = (told_HN > _TOLD) & (torch.minimum(learned_HNLM, share_HNLM).sum(dim=(-2, -1)) < _KEPT * told_HN)
-            weight_HNLM = share_HNLM + (1 - share_HNLM.sum(dim=(-2, -1), keepdim=True)) * even_HNLM
-            logit_HNLM = weight_HNLM.clamp_min(_SMALLEST).log() - self.start_1NLM.clamp_min(math.log(_SMALLEST))
-            self.logit_HNLM.copy_(torch.where(is_new_HN[..., None, None], logit_HNLM, self.logit_HNLM))
-            self.gain_HN.copy_(torch.where(is_new_HN, (weight_HNLM**2).sum(dim=(-2, -1)).rsqrt(), self.gain_HN))
+            self.logit_HNLM.copy_(logit_HNS.view_as(self.logit_HNLM))
+            self.gain_HN.copy_(gain_HN)
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         weight_ZHNLM, place_B = self._weights_by_mask(tokens)
@@ -170,7 +161,7 @@ class LagBiasAttention(CrossAttention):
         power_HNLM = (logit_HNS - logit_HNS.amax(dim=-1, keepdim=True).detach()).exp().view(heads, assets, lags, assets)
         with torch.autocast(power_HNLM.device.type, enabled=False):
             total_BNH = (power_HNLM.sum(dim=-2) @ readable_BM.to(power_HNLM.dtype).T).permute(2, 1, 0)
-        if bool((reads_BN[..., None] & (total_BNH < _MIN_TOTAL)).any()):
+        if bool((reads_BN[..., None] & (total_BNH < MIN_TOTAL)).any()):
             return None
         value_BLMHK = self._values(tokens) * readable_BM[:, None, :, None, None]
         weight_1HNS = over_lags(power_HNLM[None]).flatten(3)

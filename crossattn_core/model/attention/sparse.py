@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.attention.base import ATTENTION, AssetTokens
+from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention
+from crossattn_core.model.attention.candidate_pairs import CandidatePairAttention, candidate_pairs
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
 from crossattn_core.model.shape import NetworkShape
 
@@ -24,6 +25,13 @@ class SparseLagAttention(LagBiasAttention):
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
         self._sources = min(settings.top_sources, max(shape.assets - 1, 1))
+
+    @classmethod
+    def of(cls, shape: NetworkShape, settings: ModelSettings) -> CrossAttention:
+        pairs = candidate_pairs(settings, shape.assets)
+        if pairs is None:
+            return cls(shape, settings)
+        return CandidatePairAttention(shape, settings, pairs, top_sources=settings.top_sources)
 
     def _weights_by_mask(self, tokens: AssetTokens) -> tuple[Tensor, Tensor | None]:
         weight_ZHNLM, place_B = super()._weights_by_mask(tokens)
