@@ -269,7 +269,16 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             ("assets", "grid.bar", "features.names", "regimes"),
         ),
         _stage("trained_model", "models", DayRule.ON_REQUEST, "model_stages.train", (panel,), FORECAST_KNOBS),
-        Stage("walk_forward", "models", "models", chained, "model_stages.walk_forward", walked, (*FORECAST_KNOBS, "compute"), overrides),
+        Stage(
+            "walk_forward",
+            "models",
+            "models",
+            chained,
+            "model_stages.walk_forward",
+            walked,
+            (*FORECAST_KNOBS, "compute"),
+            overrides,
+        ),
         _stage(
             "monitoring",
             "models",

@@ -25,7 +25,7 @@ _SECONDS_TO_END = 30
 
 
 def prepare_loopback() -> None:
-    """Tell Ray, which reads it when it is imported, to stay on 127.0.0.1, to send no statistics and to ask for this process's token.
+    """Tell Ray, which reads it when it is imported, to stay on 127.0.0.1, to send no statistics, to ask for our token.
 
     Raises:
         ComputeError: Ray was imported before, without being told.

@@ -31,14 +31,14 @@ def main(cpus: int) -> None:
     # Ray's sockets lie in it, and their paths must be short.
     folder = tempfile.mkdtemp(prefix="crossattn-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
     try:
-        context = ray.init(
+        ray.init(
             num_cpus=cpus,
             include_dashboard=False,
             configure_logging=False,
             log_to_driver=False,
             _temp_dir=folder,
         )
-        print(f"ADDRESS {context.address_info['gcs_address']}", flush=True)  # noqa: T201  # the parent reads it
+        print(f"ADDRESS {ray.get_runtime_context().gcs_address}", flush=True)  # noqa: T201  # the parent reads it
         _close_output()
         while os.getppid() == parent:
             ready, _, _ = select.select([sys.stdin.fileno()], [], [], _LOOK_EVERY)

@@ -1,12 +1,13 @@
 """Ray Core as a pool: each call is a task with its resources, begun again where its worker or node died.
 
-    driver                                   worker
-    share(panel)   -> one copy a node
-    submit(fit, panel, experiment, ...)  ->  the same code and packages? the same threads? then fit(...)
-    result()       <- the value, or what was raised
+driver                                   worker
+share(panel)   -> one copy a node
+submit(fit, panel, experiment, ...)  ->  the same code and packages? the same threads? then fit(...)
+result()       <- the value, or what was raised
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -22,6 +23,9 @@ __all__ = ["RayPool", "RayTask", "WorkerTracebackError", "own_threads"]
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that size the pools of threads of linear algebra, the strongest first."""
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class WorkerTracebackError(Exception):
@@ -43,11 +47,11 @@ class RayTask:
         try:
             return ray.get(self.reference)
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from WorkerTracebackError(error.traceback_str)
+            raise error.cause from WorkerTracebackError(_COLOURS.sub("", str(error)))
         except ray.exceptions.RayError as error:
             raise ComputeError(
-                f"Ray lost a call after {self.pool.settings.retries} retries ({type(error).__name__}: {_first_line(error)}); look "
-                "at the cluster, raise compute.retries or compute.memory_gib, or set compute.engine to 'in_process'"
+                f"Ray lost a call after {self.pool.settings.retries} retries ({type(error).__name__}: {_first_line(error)}); "
+                "look at the cluster, raise compute.retries or compute.memory_gib, or set compute.engine to 'in_process'"
             ) from error
 
 
@@ -82,8 +86,8 @@ class RayPool:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 self.close()
                 raise ComputeError(
-                    f"no Ray cluster answers at {address} ({_first_line(error)}); start one, correct compute.address, or leave it "
-                    "out for a cluster on this machine"
+                    f"no Ray cluster answers at {address} ({_first_line(error)}); start one, correct compute.address, or leave "
+                    "it out for a cluster on this machine"
                 ) from error
             self._is_connected_here = True
         return ray

@@ -166,9 +166,7 @@ def _request(spec: FitSpec, panel: Panel, experiment: Experiment, load: Load, wa
     return spec.on(panel, warm)
 
 
-def _fit(
-    fit: Fit, load: Load, spec: FitSpec, panel: Panel, experiment: Experiment, warm: Made | FittedModel | None
-) -> Made:
+def _fit(fit: Fit, load: Load, spec: FitSpec, panel: Panel, experiment: Experiment, warm: Made | FittedModel | None) -> Made:
     epochs: list[EpochReport] = []
     model = fit(spec.family, _request(spec, panel, experiment, load, warm), experiment, report=epochs.append)
     return Made(model, tuple(epochs))
