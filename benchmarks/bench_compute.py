@@ -1,4 +1,4 @@
-"""What Ray costs and gains: a task's overhead, a cluster's start and idle memory, cold retrains on two workers against in-process.
+"""What Ray costs and gains: overhead of a task, start and idle memory of a cluster, cold retrains on two workers.
 
     python -m benchmarks.bench_compute                        24 cold retrains of attention and ridge, 8 assets
     python -m benchmarks.bench_compute --retrains 6           fewer
@@ -24,7 +24,7 @@ from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.walk_forward.walk import walk
 
-ASSETS, DAYS_OF_HISTORY, EVERY_DAYS = 8, 120, 7
+ASSETS, DAYS_OF_HISTORY, EVERY_DAYS = 8, 60, 7
 TASKS = 200
 
 
@@ -81,7 +81,14 @@ def _is_in(process: psutil.Process, session: int) -> bool:
         return False
 
 
-def _retrains(count: int, pool: Pool) -> Iterator[str]:
+def _cluster_seconds(pool: RayPool) -> float:
+    """CPU seconds that the cluster's processes have taken so far."""
+    assert pool._cluster is not None
+    held = [process for process in psutil.process_iter() if _is_in(process, pool._cluster.session)]
+    return sum(sum(process.cpu_times()[:2]) for process in held)
+
+
+def _retrains(count: int, pool: RayPool) -> Iterator[str]:
     days = DAYS_OF_HISTORY + EVERY_DAYS * (count - 1) + 1
     panel = wide_market(24 * days, ASSETS).panel
     triggers = {"on_drift": False, "on_degraded": False, "on_regime_change": False}
@@ -93,27 +100,31 @@ def _retrains(count: int, pool: Pool) -> Iterator[str]:
         **triggers,
     }
     experiment = planted_experiment(panel, {"retrain": retrain})
-    alone, alone_models, alone_s = _walked(panel, experiment, None)
-    there, there_models, there_s = _walked(panel, experiment, pool)
+    alone, alone_models, alone_s, alone_cpu = _walked(panel, experiment, None)
+    before = _cluster_seconds(pool)
+    there, there_models, there_s, there_cpu = _walked(panel, experiment, pool)
+    workers_cpu = _cluster_seconds(pool) - before
     equal = sum(there_models.get(name) == held for name, held in alone_models.items())
-    yield f"{alone} cold retrains of {' and '.join(experiment.retrain.families)}, {ASSETS} assets, {DAYS_OF_HISTORY} days of hours each:"
+    families = " and ".join(experiment.retrain.families)
+    yield f"{alone} cold retrains of {families}, {ASSETS} assets, {DAYS_OF_HISTORY} days of hours each:"
     yield ""
-    yield "| engine | wall s | speed-up | models equal, byte for byte |"
-    yield "|---|---:|---:|---|"
-    yield f"| in_process | {alone_s:.1f} | 1.00 | |"
-    yield f"| ray | {there_s:.1f} | {alone_s / there_s:.2f} | {equal} of {len(alone_models)}, retrains {there} |"
+    yield "| engine | wall s | speed-up | CPU s of the driver | of the cluster | models equal, byte for byte |"
+    yield "|---|---:|---:|---:|---:|---|"
+    yield f"| in_process | {alone_s:.1f} | 1.00 | {alone_cpu:.1f} | | |"
+    ratio = f"{there_s:.1f} | {alone_s / there_s:.2f} | {there_cpu:.1f} | {workers_cpu:.1f}"
+    yield f"| ray | {ratio} | {equal} of {len(alone_models)}, retrains {there} |"
 
 
-def _walked(panel: Panel, experiment: Experiment, pool: Pool | None) -> tuple[int, dict[str, bytes], float]:
-    """Retrains, weights of each model by id, wall seconds."""
+def _walked(panel: Panel, experiment: Experiment, pool: Pool | None) -> tuple[int, dict[str, bytes], float, float]:
+    """Retrains, weights of each model by id, wall and CPU seconds."""
     first: date = panel.as_of_T[0].astype("datetime64[D]").item()
     last = first + timedelta(days=len(panel.as_of_T) // 24 - 1)
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         results = list(walk(Home(Path(folder)), experiment, panel, first, last, pool=pool))
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         models = {path.parent.name: path.read_bytes() for path in Path(folder).glob("models/*/weights.safetensors")}
-    return sum(bool(result.trained) for result in results), models, seconds
+    return sum(bool(result.trained) for result in results), models, seconds, cpu
 
 
 if __name__ == "__main__":

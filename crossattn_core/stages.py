@@ -247,6 +247,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
     )
     chained, alone, whole = DayRule.CHAINED, DayRule.ALONE, DayRule.WHOLE
     panel, overrides = "feature_windows", ("overrides",)
+    walk_knobs = (*FORECAST_KNOBS, "compute")  # which says where, and of which nothing is hashed
     stages = [
         *_candle_stages(experiment),
         _stage("raw", "warehouse", alone, "data_stages.sync_lake", experiment.candle_stages, _UNIVERSE, is_asset=False),
@@ -276,7 +277,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             chained,
             "model_stages.walk_forward",
             walked,
-            (*FORECAST_KNOBS, "compute"),
+            walk_knobs,
             overrides,
         ),
         _stage(
@@ -285,7 +286,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             whole,
             "model_stages.watch",
             (panel, "regime_windows", "retrain_plan", "forecasts"),
-            FORECAST_KNOBS,
+            walk_knobs,
             overrides,
         ),
         _stage(

@@ -8,6 +8,7 @@ result()       <- the value, or what was raised
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -24,6 +25,8 @@ __all__ = ["RayPool", "RayTask", "WorkerTracebackError", "own_threads"]
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that size the pools of threads of linear algebra, the strongest first."""
 
+
+_SECONDS_TO_ANSWER = 10
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -82,8 +85,9 @@ class RayPool:
                 self._cluster = LocalCluster.start(self.settings.local_cpus or _cpus())
                 address = self._cluster.address
             try:
+                _reach(address)
                 ray.init(address=address, configure_logging=False, log_to_driver=False)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 self.close()
                 raise ComputeError(
                     f"no Ray cluster answers at {address} ({_first_line(error)}); start one, correct compute.address, or leave "
@@ -142,6 +146,13 @@ def own_threads() -> int:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]):
             return int(os.environ[name])
     return _cpus()
+
+
+def _reach(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
 
 
 def _cpus() -> int:

@@ -143,7 +143,7 @@ def test_a_search_on_ray_has_the_trials_of_one_here(pool: Pool, tmp_path: Path) 
     assert search(Home(tmp_path / "there"), asked, TUNING_PANEL, pool=pool).trials == here.trials
 
 
-def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_answer_is_named() -> None:
     script = (
         "from crossattn_core.compute.ray_pool import RayPool\n"
         "from crossattn_core.experiment import ComputeSettings\n"
