@@ -28,6 +28,7 @@ BENCHMARKS = {
     "planted": ("Markets whose leaders are known", ["-m", "benchmarks.bench_planted"]),
     "universe": ("Large universes", ["-m", "benchmarks.bench_universe"]),
     "rolling": ("What retraining costs and is worth", ["-m", "benchmarks.bench_rolling", "HOME", "experiments/recorded.yaml"]),
+    "compute": ("Ray beside one process", ["-m", "benchmarks.bench_compute"]),
     "money": ("What forecasts earn where the truth is known", ["-m", "benchmarks.bench_money"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["-m", "benchmarks.bench_leads"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),

@@ -13,6 +13,7 @@ import argparse
 import json
 import multiprocessing
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,8 @@ import numpy as np
 
 from benchmarks.planted.markets import MARKETS, planted_suite_market
 from benchmarks.planted.trial import PlantedTrial, run_trial
-from crossattn_core.experiment import ModelSettings
+from crossattn_core.compute.pool import Task, open_pool
+from crossattn_core.experiment import ComputeSettings, ModelSettings
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.model.attention.base import ATTENTION
 
@@ -102,17 +104,28 @@ class Trials:
         """Whether the trial was run before."""
         return _trial_key(model, column, seed, bars) in self._done
 
-    def run(self, trials: list[tuple[str, str, int, int]], jobs: int) -> None:
-        """Run the trials (model, column, seed, bars) that were not run before, in so many processes; each is kept as it ends."""
+    def run(self, trials: list[tuple[str, str, int, int]], compute: ComputeSettings) -> None:
+        """Run the trials (model, column, seed, bars) that were not run before; each is kept as it ends.
+
+        Args:
+            compute: in processes of this machine, ``local_cpus`` of them, or on Ray.
+        """
         missing = [trial for trial in trials if _trial_key(*trial) not in self._done]
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(_trial, *trial) for trial in missing]):
-                row = done.result()
-                with self._path.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(row) + "\n")
-                self._done[row["asked"]] = row
-                trial = row["trial"]
-                print(f"{trial['market']:22s} {trial['family']:24s} IC {trial['ic']:+.3f} {row['seconds']:.0f} s", flush=True)
+        with open_pool(compute) as on_ray:
+            if on_ray is not None:
+                self._keep(on_ray.completed([on_ray.submit(_trial, *trial) for trial in missing]))
+                return
+        with ProcessPoolExecutor(compute.local_cpus, multiprocessing.get_context("spawn")) as pool:
+            self._keep(as_completed([pool.submit(_trial, *trial) for trial in missing]))
+
+    def _keep(self, ended: Iterable[Task]) -> None:
+        for done in ended:
+            row = done.result()
+            with self._path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            self._done[row["asked"]] = row
+            trial = row["trial"]
+            print(f"{trial['market']:22s} {trial['family']:24s} IC {trial['ic']:+.3f} {row['seconds']:.0f} s", flush=True)
 
     def found(self, model: str, column: str, seed: int, *, bars: int = 8000) -> tuple[PlantedTrial, float]:
         """The trial, and the CPU seconds that it took."""
@@ -141,6 +154,8 @@ def main() -> None:
     parser.add_argument("--null-markets", type=int, default=NULL_MARKETS, help="small null markets for the false-leader rate")
     parser.add_argument("--trials", type=Path, default=Path("planted_trials.jsonl"), help="file of trials, read and appended to")
     parser.add_argument("--jobs", type=int, default=2, help="processes that run trials at once, a core each")
+    parser.add_argument("--engine", choices=["processes", "ray"], default="processes", help="ray: crossattn[ray]")
+    parser.add_argument("--address", help="of a running Ray cluster; none: one of this machine with --jobs CPUs")
     parser.add_argument("--stored", action="store_true", help="run nothing: make the table of what was run so far")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_planted.md"))
     arguments = parser.parse_args()
@@ -159,7 +174,8 @@ def main() -> None:
     todo += [(model, "null", seed, NULL_BARS) for model in repeated for seed in _null_seeds(arguments.null_markets)]
     began = time.perf_counter()
     if not arguments.stored:
-        trials.run(todo, arguments.jobs)
+        engine = "ray" if arguments.engine == "ray" else "in_process"
+        trials.run(todo, ComputeSettings(engine=engine, address=arguments.address, local_cpus=arguments.jobs))
     wall = time.perf_counter() - began
     for model in arguments.models:
         cells, spent = [], []

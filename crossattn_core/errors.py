@@ -16,7 +16,8 @@
     │   └── NoForecastError  no model has served yet
     ├── CheckpointError      a checkpoint does not fit this experiment, or is damaged
     ├── TrainingError        a fit that cannot go on (non-finite loss, no rows)
-    └── BacktestError        weights, prices or costs that cannot be simulated
+    ├── BacktestError        weights, prices or costs that cannot be simulated
+    └── ComputeError         an engine that is not there, cannot be reached, or lost work for good
 
 Each message says what is wrong, where, by how much, and what to do.
 """
@@ -25,6 +26,7 @@ __all__ = [
     "BacktestError",
     "CandleError",
     "CheckpointError",
+    "ComputeError",
     "ContractError",
     "CrossattnError",
     "ExperimentError",
@@ -108,3 +110,7 @@ class TrainingError(CrossattnError):
 
 class BacktestError(CrossattnError):
     """Weights, prices or costs that cannot be simulated."""
+
+
+class ComputeError(CrossattnError):
+    """An engine that is not there, cannot be reached, or lost work for good."""

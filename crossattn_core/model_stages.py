@@ -19,6 +19,7 @@ from crossattn_core.analysis.snapshot_store import (
     write_evidence,
     write_snapshot,
 )
+from crossattn_core.compute.pool import open_pool
 from crossattn_core.data_stages import data_quality
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import HistoryError
@@ -108,7 +109,8 @@ def tune(line: Line, *, report: Callable[[Trial], None] = lambda trial: None) ->
             f"the period ends on {line.last_day}, before the first test day {before}: no day is left to test what tuning finds; "
             "lower retrain.minimum_days or extend the period"
         )
-    return search(line.home, line.experiment, line.panel(before - timedelta(days=1)), report=report)
+    with open_pool(line.experiment.compute) as pool:
+        return search(line.home, line.experiment, line.panel(before - timedelta(days=1)), report=report, pool=pool)
 
 
 def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
@@ -121,12 +123,13 @@ def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
         line.report(Progress("fit", step.epoch.epoch, step.epoch.epochs, "epochs", loss))
 
     codes = line.codes_of("walk_forward")
-    steps = walk(line.home, line.experiment, panel, first, last, report=on_epoch, codes=codes)
-    for done, result in enumerate(steps, start=1):
-        if result.trained:
-            note = f"trained {result.day}: {result.reason}"
-        line.report(Progress("walk_forward", done, len(days), "days", note))
-        yield result
+    with open_pool(line.experiment.compute) as pool:
+        steps = walk(line.home, line.experiment, panel, first, last, report=on_epoch, codes=codes, pool=pool)
+        for done, result in enumerate(steps, start=1):
+            if result.trained:
+                note = f"trained {result.day}: {result.reason}"
+            line.report(Progress("walk_forward", done, len(days), "days", note))
+            yield result
     stored = {day: read_day(line.home, day) or {} for day in days}
     hashes = {day: combined_hash(record["plan_hash"], record["forecast_hash"]) for day, record in stored.items()}
     line.record("walk_forward", hashes)

@@ -247,6 +247,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
     )
     chained, alone, whole = DayRule.CHAINED, DayRule.ALONE, DayRule.WHOLE
     panel, overrides = "feature_windows", ("overrides",)
+    walk_knobs = (*FORECAST_KNOBS, "compute")  # which says where, and of which nothing is hashed
     stages = [
         *_candle_stages(experiment),
         _stage("raw", "warehouse", alone, "data_stages.sync_lake", experiment.candle_stages, _UNIVERSE, is_asset=False),
@@ -269,14 +270,23 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             ("assets", "grid.bar", "features.names", "regimes"),
         ),
         _stage("trained_model", "models", DayRule.ON_REQUEST, "model_stages.train", (panel,), FORECAST_KNOBS),
-        Stage("walk_forward", "models", "models", chained, "model_stages.walk_forward", walked, FORECAST_KNOBS, overrides),
+        Stage(
+            "walk_forward",
+            "models",
+            "models",
+            chained,
+            "model_stages.walk_forward",
+            walked,
+            walk_knobs,
+            overrides,
+        ),
         _stage(
             "monitoring",
             "models",
             whole,
             "model_stages.watch",
             (panel, "regime_windows", "retrain_plan", "forecasts"),
-            FORECAST_KNOBS,
+            walk_knobs,
             overrides,
         ),
         _stage(

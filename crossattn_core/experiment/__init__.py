@@ -6,6 +6,7 @@ valid one, and ``Experiment.content_hash`` names the result: two experiments wit
 """
 
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
+from crossattn_core.experiment.compute import ComputeSettings
 from crossattn_core.experiment.feed import FeedSettings, Period, PlantedLead, SimulatedMarket
 from crossattn_core.experiment.model import FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
@@ -19,6 +20,7 @@ __all__ = [
     "BacktestSettings",
     "BaselineSettings",
     "Choice",
+    "ComputeSettings",
     "CostSettings",
     "Experiment",
     "FeatureSettings",

@@ -3,13 +3,14 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from crossattn_core.errors import ExperimentError, UniverseError
 from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.bar_defaults import with_bar_defaults
+from crossattn_core.experiment.compute import ComputeSettings
 from crossattn_core.experiment.feed import FeedSettings, Period
 from crossattn_core.experiment.model import (
     LOSSES_OF_HEAD,
@@ -51,6 +52,8 @@ RENAMED = {
 class Experiment(Section):
     """One experiment: what is read, fitted, traded and reported."""
 
+    not_hashed: ClassVar[frozenset[str]] = frozenset({"compute"})
+
     name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     # Made when they are used: an asset looks its venue up, whose file reads these settings.
     assets: tuple[Asset, ...] = Field(
@@ -87,6 +90,7 @@ class Experiment(Section):
     analysis: AnalysisSettings = AnalysisSettings()
     report: ReportSettings = ReportSettings()
     tuning: TuningSettings = TuningSettings()
+    compute: ComputeSettings = ComputeSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -151,6 +155,12 @@ class Experiment(Section):
         head, loss, losses = self.model.head, self.training.loss, LOSSES_OF_HEAD[self.model.head]
         if loss not in losses:
             raise ValueError(f"training.loss {loss!r} does not suit model.head {head!r}; choose from {', '.join(losses)}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_fit_on_a_gpu_is_given_one(self) -> Self:
+        if self.compute.engine == "ray" and self.training.device == "cuda" and not self.compute.gpus:
+            raise ValueError("training.device is 'cuda' and compute.gpus 0: a fit on Ray sees no GPU; set compute.gpus to 1")
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from crossattn_core.families.fitted import AttentionWeights, Family, FitRequest,
 from crossattn_core.panel.panel import Panel
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["MEMBERS", "FittedEnsemble", "fit_ensemble"]
+__all__ = ["MEMBERS", "FittedEnsemble", "averaged", "fit_ensemble", "member_requests"]
 
 MEMBERS = "members"
 """Key of a manifest that lists the members of an ensemble."""
@@ -79,13 +79,22 @@ def fit_ensemble(
 
     Members differ by seed and by what they start from; the experiment is already adapted to the family.
     """
-    before, seeds = request.warm_from, experiment.retrain.seeds
-    parents: Sequence[FittedModel | None] = [None] * seeds
-    if isinstance(before, FittedEnsemble) and len(before.members) == seeds:
-        parents = before.members
-    requests = [replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent) for n, parent in enumerate(parents)]
+    requests = member_requests(request, experiment.retrain.seeds)
     members = [kind.fit(family, of_member, experiment, report=report) for of_member in requests]
-    first = members[0].manifest
+    return averaged(members, kind, family, request, experiment)
+
+
+def member_requests(request: FitRequest, seeds: int) -> list[FitRequest]:
+    """The fit of each member of an ensemble that ``request`` asks for."""
+    parents = _parents(request, seeds)
+    return [replace(request, seed=request.seed + n * _SEED_STEP, warm_from=parent) for n, parent in enumerate(parents)]
+
+
+def averaged(
+    members: Sequence[FittedModel], kind: Family, family: str, request: FitRequest, experiment: Experiment
+) -> FittedEnsemble:
+    """The ensemble of the members that ``member_requests`` came to; the experiment is already adapted to the family."""
+    before, first = request.warm_from, members[0].manifest
     losses = [float(member.manifest["validation_loss"]) for member in members]
     shared = ("panel_hash", "cut_off", "train_start", "train_rows", "validation_rows")
     manifest = {
@@ -93,7 +102,12 @@ def fit_ensemble(
         **{key: first[key] for key in shared},
         "seed": request.seed,
         "validation_loss": float(np.mean(losses)),
-        "parent_id": before.model_id if before is not None and parents[0] is not None else None,
+        "parent_id": before.model_id if before is not None and _parents(request, len(members))[0] is not None else None,
         MEMBERS: [member.model_id for member in members],
     }
     return FittedEnsemble(members, manifest)
+
+
+def _parents(request: FitRequest, seeds: int) -> Sequence[FittedModel | None]:
+    before = request.warm_from
+    return before.members if isinstance(before, FittedEnsemble) and len(before.members) == seeds else [None] * seeds

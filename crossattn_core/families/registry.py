@@ -4,19 +4,19 @@ All go through the same door, so the walk-forward and the benchmarks treat them 
 registers a ``Family`` can be named in ``retrain.families``; nothing else has to know it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossattn_core.errors import CheckpointError, ExperimentError, TrainingError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import check_fits, read_checkpoint
-from crossattn_core.families.ensemble import MEMBERS, FittedEnsemble, fit_ensemble
+from crossattn_core.families.ensemble import MEMBERS, FittedEnsemble, averaged, fit_ensemble
 from crossattn_core.families.fitted import Family, FitRequest, FittedModel
 from crossattn_core.progress import silent
 from crossattn_core.registry import Registry
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["FAMILIES", "fit_model", "load_model"]
+__all__ = ["FAMILIES", "average_seeds", "fit_model", "load_model", "seeds_of"]
 
 FAMILIES = Registry[Family]("model family", "crossattn_core.families")
 """What ``retrain.families`` can name."""
@@ -40,6 +40,17 @@ def fit_model(
     if kind.averages_seeds and experiment.retrain.seeds > 1:
         return fit_ensemble(kind, family, request, adapted, report=report)
     return kind.fit(family, request, adapted, report=report)
+
+
+def seeds_of(family: str, experiment: Experiment) -> int:
+    """How many fits of one seed each a fit of ``family`` consists of."""
+    return experiment.retrain.seeds if FAMILIES.get(family).averages_seeds else 1
+
+
+def average_seeds(members: Sequence[FittedModel], family: str, request: FitRequest, experiment: Experiment) -> FittedModel:
+    """What ``fit_model`` gives where the members were fitted apart: each on its own of ``ensemble.member_requests``."""
+    kind = FAMILIES.get(family)
+    return averaged(members, kind, family, request, kind.adapt(experiment))
 
 
 def load_model(folder: Path, experiment: Experiment) -> FittedModel:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crossattn_core.compute.pool import Pool, Task
 from crossattn_core.errors import ExperimentError, HistoryError, TrainingError
 from crossattn_core.experiment import Choice, Experiment
 from crossattn_core.families.fitted import FitRequest, FittedModel
@@ -30,9 +31,12 @@ from crossattn_core.training.loss import sharpe_loss
 from crossattn_core.tuning.ledger import Trial, read_trials, record_trial
 from crossattn_core.walk_forward.plan import first_served_day
 
-__all__ = ["Tuned", "first_test_day", "score_settings", "search", "study_name", "with_settings"]
+__all__ = ["ScoresAhead", "Tuned", "first_test_day", "score_fold", "score_settings", "search", "study_name", "with_settings"]
 
 Settings = dict[str, Any]
+
+_RANDOM_TRIALS = 10
+"""Scored trials from which on Optuna's sampler looks at scores; before, it draws at random."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
 
 
 def search(
-    home: Home, experiment: Experiment, past_panel: Panel, *, report: Callable[[Trial], None] = lambda trial: None
+    home: Home,
+    experiment: Experiment,
+    past_panel: Panel,
+    *,
+    report: Callable[[Trial], None] = lambda trial: None,
+    pool: Pool | None = None,
 ) -> Tuned:
     """Try ``tuning.trials`` settings, those of earlier calls included, and name the best.
 
@@ -78,6 +87,8 @@ def search(
         experiment: its own settings are the first trial.
         past_panel: rows up to the first test day's 00:00 and none after.
         report: called after each new trial.
+        pool: scores folds side by side, and settings before their turn while they do not depend on earlier scores; none: one
+            fold after the other. Trials and scores are the same.
 
     Raises:
         HistoryError: the panel reaches into the test days, or is too short.
@@ -89,10 +100,12 @@ def search(
     settings = experiment.tuning
     name = study_name(experiment, past_panel)
     done = [trial for trial in read_trials(home) if trial.study == name]
+    ahead = None if pool is None else ScoresAhead(experiment, past_panel, pool)
     for number in range(len(done), settings.trials):
-        chosen = _propose(settings.space, done, settings.seed + number) if number else {}
+        chosen = _proposed(experiment, done, number)
         try:
-            score, why = score_settings(with_settings(experiment, chosen), past_panel), ""
+            with_chosen = with_settings(experiment, chosen)
+            score, why = score_settings(with_chosen, past_panel) if ahead is None else ahead.score(chosen, number, done), ""
         except (TrainingError, ExperimentError) as error:
             score, why = None, str(error)
         trial = Trial(name, number, settings.family, chosen, score, why)
@@ -119,16 +132,58 @@ def score_settings(experiment: Experiment, past_panel: Panel) -> float:
     Families that forecast: 1 - squared error / squared outcome, in each asset's own units, over all outputs. Families
     that give weights: Sharpe ratio net of turnover of decisions a trade horizon apart.
     """
-    settings = experiment.tuning
-    bars = len(past_panel.as_of_T)
-    edges = [int(bars * (1 - settings.judged_share * left)) - 1 for left in range(settings.folds, -1, -1)]
-    scores = []
-    for cut_off, last in pairwise(edges):
-        known = past_panel.until(last + 1)
-        request = FitRequest(known, cut_off, np.ones(last + 1, dtype=np.float32), experiment.training.seed)
-        model = fit_model(settings.family, request, experiment)
-        scores.append(_score(model, known, np.arange(cut_off + 1, last + 1), experiment))
-    return float(np.mean(scores))
+    return float(np.mean([score_fold(experiment, past_panel, *fold) for fold in _folds(experiment, past_panel)]))
+
+
+def score_fold(experiment: Experiment, past_panel: Panel, cut_off: int, last: int) -> float:
+    """Score on the rows behind ``cut_off``, up to ``last``, of a fit on those before."""
+    known = past_panel.until(last + 1)
+    request = FitRequest(known, cut_off, np.ones(last + 1, dtype=np.float32), experiment.training.seed)
+    model = fit_model(experiment.tuning.family, request, experiment)
+    return _score(model, known, np.arange(cut_off + 1, last + 1), experiment)
+
+
+class ScoresAhead:
+    """Scores that a pool makes before the search asks for them.
+
+    The sampler's first proposals are random: they are told before any score is known, and scored side by side. Later ones follow
+    from the scores before them; of those the folds alone are.
+    """
+
+    def __init__(self, experiment: Experiment, past_panel: Panel, pool: Pool) -> None:
+        self.experiment, self.panel, self.pool = experiment, past_panel, pool
+        self._tasks: dict[str, list[Task]] = {}
+        self._shared: Any = None
+
+    def score(self, chosen: Settings, number: int, done: list[Trial]) -> float:
+        """``score_settings`` of what was chosen for trial ``number`` after ``done``; its errors."""
+        if str(chosen) not in self._tasks:
+            self._look_ahead(chosen, number, done)
+        return float(np.mean([task.result() for task in self._tasks.pop(str(chosen))]))
+
+    def _look_ahead(self, chosen: Settings, number: int, done: list[Trial]) -> None:
+        settings, pretended = self.experiment.tuning, list(done)
+        for later in range(number, settings.trials):
+            chosen = chosen if later == number else _proposed(self.experiment, pretended, later)
+            score: float | None = 0.0
+            try:
+                with_chosen = with_settings(self.experiment, chosen)
+                self._tasks[str(chosen)] = self._tasks.get(str(chosen)) or self._submit(with_chosen)
+            except ExperimentError:
+                score = None
+            pretended.append(Trial("", later, settings.family, chosen, score))
+            if sum(1 for trial in pretended if trial.settings and trial.score is not None) >= _RANDOM_TRIALS:
+                return
+
+    def _submit(self, experiment: Experiment) -> list[Task]:
+        self._shared = self.pool.share(self.panel) if self._shared is None else self._shared
+        return [self.pool.submit(score_fold, experiment, self._shared, *fold) for fold in _folds(experiment, self.panel)]
+
+
+def _folds(experiment: Experiment, past_panel: Panel) -> list[tuple[int, int]]:
+    """Cut-off and last scored row of each fold."""
+    settings, bars = experiment.tuning, len(past_panel.as_of_T)
+    return list(pairwise(int(bars * (1 - settings.judged_share * left)) - 1 for left in range(settings.folds, -1, -1)))
 
 
 def _score(model: FittedModel, known: Panel, row_R: NDArray[np.int64], experiment: Experiment) -> float:
@@ -165,6 +220,11 @@ def _net_sharpe(weight_RN: NDArray[np.float32], known: Panel, row_R: NDArray[np.
         decisions_per_year=experiment.grid.bars_per_year / horizon,
     )
     return -float(loss)
+
+
+def _proposed(experiment: Experiment, done: list[Trial], number: int) -> Settings:
+    settings = experiment.tuning
+    return _propose(settings.space, done, settings.seed + number) if number else {}
 
 
 def _propose(space: dict[str, Choice], done: list[Trial], seed: int) -> Settings:

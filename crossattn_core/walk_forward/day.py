@@ -37,7 +37,7 @@ from crossattn_core.walk_forward.store import (
     write_predictions,
 )
 
-__all__ = ["DayResult", "EpochOfDay", "Fit", "Walker"]
+__all__ = ["DayResult", "EpochOfDay", "Fit", "Walker", "fit_request", "warm_start", "weights_at"]
 
 Fit = Callable[..., FittedModel]
 """Same call as ``families.registry.fit_model(family, request, experiment, *, report)``."""
@@ -114,6 +114,8 @@ class Walker:
         self.overrides = read_overrides(home)
         self.past = Past(home, experiment, panel, load)
         self.state, self.plan_hash = State(), ""
+        self.day = self.past.first_day
+        """The newest day that was decided anew."""
 
     def step(self, day: date) -> DayResult:
         """Step the day after the newest stepped one; reuse it where its inputs are the stored ones."""
@@ -162,18 +164,12 @@ class Walker:
 
     def _plan(self, day: date, overrides: list[Override]) -> tuple[dict[str, Any], dict[str, Trained]]:
         """Decide and fit; returns the rows of the plan with the state that the next day reads, and the day's fits."""
+        self.day = day
         start, state = self.past.start(day, self.state, overrides), self.state
         trained: dict[str, Trained] = {}
         record: dict[str, Any] = {}
         if start.decision.action == "retrain":
-            rows = len(start.known.as_of_T)
-            weight_T = row_weights(
-                rows,
-                start.regimes.regime_D,
-                start.in_force.regime,
-                self.experiment.retrain,
-                bars_per_day=start.known.grid.bars_per_day,
-            )
+            weight_T = weights_at(start, self.experiment)
             edge_FQ = drift_edges(start.known, weight_T)
             drift = self.past.stability(start.known, edge_FQ)
             for family in self.experiment.retrain.families:
@@ -192,29 +188,21 @@ class Walker:
 
     def _fit(self, day: date, family: str, known: Panel, weight_T: NDArray[np.float32], drift: float) -> Trained:
         """Fit one family on ``known`` and check the model's health; an unhealthy one never serves."""
-        settings = self.experiment.retrain
-        warm = self.state.in_force.get(family, "") if self.state.attempts % settings.cold_every else ""
+        warm = warm_start(self.state, family, self.experiment)
         epochs: list[EpochReport] = []
 
         def on_epoch(epoch: EpochReport) -> None:
             epochs.append(epoch)
             self.report(EpochOfDay(day, family, epoch))
 
-        history, history_weight_T = history_of_fit(known, weight_T, self.experiment)
-        request = FitRequest(
-            panel=history,
-            cut_off=len(history.as_of_T) - 1,
-            row_weight_T=history_weight_T,
-            seed=self.experiment.training.seed + day.toordinal(),
-            warm_from=self.past.model(warm) if warm else None,
-        )
+        request = fit_request(day, known, weight_T, self.experiment, self.past.model(warm) if warm else None)
         try:
             model = self.fit(family, request, self.experiment, report=on_epoch)
             model.save(self.home.models / model.model_id)
             # What serves is what was stored: forecasts never depend on whether the fit is still in memory.
             model = self.past.model(model.model_id)
             cut_off = len(known.as_of_T) - 1
-            health = check_health(model, known, cut_off, drift=drift, max_drift=settings.max_drift_served)
+            health = check_health(model, known, cut_off, drift=drift, max_drift=self.experiment.retrain.max_drift_served)
         except TrainingError as error:
             return Trained(None, Health(False, str(error)), ModelFacts(), [])
         return Trained(model, health, _facts(model, known, weight_T), epochs)
@@ -235,6 +223,28 @@ class Walker:
 
     def _models_exist(self, stored: dict[str, Any]) -> bool:
         return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
+
+
+def weights_at(start: DayStart, experiment: Experiment) -> NDArray[np.float32]:
+    """(T,) weight of each row that is known at a day's start, in a fit of that day."""
+    known, regime = start.known, start.in_force.regime
+    return row_weights(
+        len(known.as_of_T), start.regimes.regime_D, regime, experiment.retrain, bars_per_day=known.grid.bars_per_day
+    )
+
+
+def warm_start(state: State, family: str, experiment: Experiment) -> str:
+    """The model of ``family`` whose weights the next fit starts from; empty for a cold start."""
+    return state.in_force.get(family, "") if state.attempts % experiment.retrain.cold_every else ""
+
+
+def fit_request(
+    day: date, known: Panel, weight_T: NDArray[np.float32], experiment: Experiment, warm_from: FittedModel | None
+) -> FitRequest:
+    """The fit of any family on ``day``, on the rows of ``known`` that count."""
+    history, history_weight_T = history_of_fit(known, weight_T, experiment)
+    cut_off, seed = len(history.as_of_T) - 1, experiment.training.seed + day.toordinal()
+    return FitRequest(history, cut_off, history_weight_T, seed, warm_from)
 
 
 def _facts(model: FittedModel, known: Panel, weight_T: NDArray[np.float32]) -> ModelFacts:

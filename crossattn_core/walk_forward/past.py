@@ -4,6 +4,7 @@ Axes: T bars of the panel, R rows of a day, N assets, F features, Q inner edges 
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -68,6 +69,13 @@ class Past:
         self._forecasts: dict[date, dict[str, NDArray[np.float32]]] = {}
         self._deciles: dict[date, NDArray[np.float64]] = {}
         self._regimes: tuple[Regimes, pd.DataFrame] | None = None
+
+    def without_forecasts(self) -> "Past":
+        """The same looks back where no forecast is known yet: what was forecast calls for no fit."""
+        other = copy(self)
+        retrain = self.experiment.retrain.model_copy(update={"on_degraded": False})
+        other.experiment = self.experiment.model_copy(update={"retrain": retrain})
+        return other
 
     def start(self, day: date, state: State, overrides: Sequence[Override]) -> DayStart:
         """Decide at ``day`` 00:00: what the walk does on that day, and what monitoring shows of it beforehand.

@@ -8,6 +8,7 @@ today's; so a backfill, a resumed one and daily live steps end in the same bits.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
+from crossattn_core.compute.pool import Pool
 from crossattn_core.days import days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
@@ -15,6 +16,7 @@ from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.progress import silent
+from crossattn_core.walk_forward.ahead import FitsAhead
 from crossattn_core.walk_forward.day import DayResult, EpochOfDay, Fit, Walker
 from crossattn_core.walk_forward.past import Load
 
@@ -32,6 +34,7 @@ def walk(
     fit: Fit = fit_model,
     load: Load = load_model,
     codes: Sequence[str] = ("",),
+    pool: Pool | None = None,
 ) -> Iterator[DayResult]:
     """Step the days first..last, yielding each as it is stored; a day whose inputs are the stored ones is reused.
 
@@ -46,6 +49,7 @@ def walk(
         load: reads a checkpoint that the fit stored.
         codes: hash of the code that runs, then those of versions that were accepted as giving the same; a day that was
             stepped with another one is stepped again. Empty: code does not count.
+        pool: makes fits before they are asked for, the same ones; none: each is made when it is asked for.
 
     Raises:
         HistoryError: the panel does not reach from ``first`` to ``last``.
@@ -55,7 +59,13 @@ def walk(
     if not known_days or first < known_days[0] or last > known_days[-1]:
         held = f"{known_days[0]} .. {known_days[-1]}" if known_days else "nothing"
         raise HistoryError(f"walk-forward over {first} .. {last}: the panel holds {held}; export those days first")
-    for day in days_between(known_days[0], last):
-        result = walker.step(day)
-        if day >= first:
-            yield result
+    ahead = None if pool is None else FitsAhead(walker, last, pool)
+    walker.fit = ahead or fit
+    try:
+        for day in days_between(known_days[0], last):
+            result = walker.step(day)
+            if day >= first:
+                yield result
+    finally:
+        if ahead is not None:
+            ahead.close()

@@ -12,6 +12,7 @@ from crossattn_core.home import Home
 from crossattn_core.tuning.ledger import read_trials, trials_counted
 from crossattn_core.tuning.search import first_test_day, search, study_name, with_settings
 from crossattn_pipeline.commands.tune import as_experiment_file
+from tests.compute.pools import PretendPool
 from tests.walk_forward.fakes import FIRST_DAY, rolling_experiment, synthetic_panel
 
 PANEL = synthetic_panel(20, leads=((0, 1, 1, 0.8),))
@@ -98,3 +99,22 @@ def test_the_printed_difference_is_the_tuned_experiment(tmp_path: Path) -> None:
 def test_a_space_out_of_bounds_is_refused_before_anything_is_fitted(space, said) -> None:
     with pytest.raises(ExperimentError, match=said):
         load_experiment(None, {"tuning": {"space": space}})
+
+
+def test_a_search_with_a_pool_has_the_trials_of_one_without_and_scores_random_settings_before_their_turn(tmp_path: Path) -> None:
+    asked, pool = experiment(trials=13), PretendPool()
+    alone = search(Home(tmp_path / "alone"), asked, PANEL)
+    reported: list[int] = []
+    together = search(
+        Home(tmp_path / "together"), asked, PANEL, pool=pool, report=lambda trial: reported.append(len(pool.submitted))
+    )
+    assert together.trials == alone.trials
+    folds = asked.tuning.folds
+    assert reported[0] >= 10 * folds  # with the first trial, every random one
+    assert len({str(trial.settings) for trial in alone.trials}) * folds <= len(pool.submitted) <= 13 * folds
+
+
+def test_what_cannot_be_fitted_says_the_same_with_a_pool(tmp_path: Path) -> None:
+    asked = experiment(family="ridge_var", trials=2, space={"baselines.ridge_lags": {"values": [336]}})
+    alone = search(Home(tmp_path / "alone"), asked, PANEL.until(400))
+    assert search(Home(tmp_path / "together"), asked, PANEL.until(400), pool=PretendPool()).trials == alone.trials
