@@ -22,7 +22,7 @@ from typing import Any
 
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
-from crossattn_core.storage import write_json
+from crossattn_core.storage import locked, write_json
 
 __all__ = ["Home", "check_writable", "open_home"]
 
@@ -88,8 +88,9 @@ def _open(home: Home, experiment: Experiment) -> Home:
     identity = _identity(experiment)
     stamp = home.root / "home.json"
     if not stamp.exists():
-        write_json(stamp, identity)
-        return home
+        with locked(home.root / "home.lock"):  # two that found a home at once must not both think it theirs
+            if not stamp.exists():
+                write_json(stamp, identity)
     try:
         # Homes of before bars could differ hold hours.
         stored = {"bar": "1h"} | json.loads(stamp.read_text(encoding="utf-8"))
