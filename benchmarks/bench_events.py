@@ -23,6 +23,8 @@ WAYS = {
     "Dagster's SQLite storage, an event at a time": ("dagster._core.storage.event_log", "SqliteEventLogStorage", 0),
     "one planned event an asset, databases kept open": ("crossattn_pipeline.event_log", "BatchedSqliteEventLogStorage", 0),
     "the same, in batches of 200 (as shipped)": ("crossattn_pipeline.event_log", "BatchedSqliteEventLogStorage", 200),
+    "Dagster's Postgres storage, an event at a time": ("dagster_postgres.event_log", "PostgresEventLogStorage", 0),
+    "the same, in batches of 200": ("dagster_postgres.event_log", "PostgresEventLogStorage", 200),
 }
 
 

@@ -16,13 +16,15 @@
     │   └── NoForecastError  no model has served yet
     ├── CheckpointError      a checkpoint does not fit this experiment, or is damaged
     ├── TrainingError        a fit that cannot go on (non-finite loss, no rows)
-    └── BacktestError        weights, prices or costs that cannot be simulated
+    ├── BacktestError        weights, prices or costs that cannot be simulated
+    └── BackupError          a destination that cannot be reached, or a backup that cannot be trusted
 
 Each message says what is wrong, where, by how much, and what to do.
 """
 
 __all__ = [
     "BacktestError",
+    "BackupError",
     "CandleError",
     "CheckpointError",
     "ContractError",
@@ -108,3 +110,7 @@ class TrainingError(CrossattnError):
 
 class BacktestError(CrossattnError):
     """Weights, prices or costs that cannot be simulated."""
+
+
+class BackupError(CrossattnError):
+    """A destination that cannot be reached, or a backup that cannot be trusted."""

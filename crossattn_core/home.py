@@ -24,7 +24,10 @@ from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import locked, write_json
 
-__all__ = ["Home", "check_writable", "open_home"]
+__all__ = ["UNFINISHED", "Home", "check_writable", "open_home"]
+
+UNFINISHED = "restore.json"
+"""In a home while a backup is being restored into it: which one."""
 
 
 class Home:
@@ -86,6 +89,8 @@ def _refused(root: Path, error: OSError) -> str:
 
 def _open(home: Home, experiment: Experiment) -> Home:
     identity = _identity(experiment)
+    if (home.root / UNFINISHED).exists():
+        raise HomeError(f"home {home.root}: a restore into it was not finished; run the same 'crossattn restore' again")
     stamp = home.root / "home.json"
     if not stamp.exists():
         with locked(home.root / "home.lock"):  # two that found a home at once must not both think it theirs
