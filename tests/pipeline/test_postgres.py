@@ -2,7 +2,13 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -18,14 +24,15 @@ from crossattn_pipeline.postgres import check_postgres
 from tests.forks import PROJECT, forked
 from tests.pipeline.commands import environment_of
 from tests.pipeline.event_log_graph import DATED, FRAGILE, instance_at, run_days, statuses
+from tests.pipeline.queue_location import MARK_VARIABLE
 from tests.servers.postgres import PostgresServer, postgres_programs, postgres_server
 
 pytestmark = pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("postgres") / "server") as server:
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
         yield server
 
 
@@ -132,8 +139,6 @@ def test_the_deployments_instance_loads_and_keeps_its_queue_and_retries(
 @pytest.mark.slow
 def test_a_home_moves_from_sqlite_to_postgres_without_making_anything_again(ready_folder: Path, url: str, tmp_path: Path) -> None:
     """What is made is known by receipts; runs of before stay in the SQLite files, later ones are in PostgreSQL."""
-    import shutil
-
     shutil.copytree(ready_folder / "home", tmp_path / "home")
     sqlite, postgres = environment_of(tmp_path / "home"), environment_of(tmp_path / "home") | {POSTGRES_VARIABLE: url}
     file = str(ready_folder / "small.yaml")
@@ -162,9 +167,54 @@ def test_a_home_moves_from_sqlite_to_postgres_without_making_anything_again(read
 
 
 def _main(*arguments: str) -> None:
-    import sys
-
     from crossattn_pipeline.cli import main
 
     sys.argv = ["crossattn", *arguments]
     main()
+
+
+@pytest.mark.slow
+def test_twenty_queued_runs_pass_a_real_daemon_four_at_a_time_and_only_a_dead_worker_is_replaced(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (PROJECT / "deploy" / "dagster.yaml").read_text(encoding="utf-8")
+    (tmp_path / "dagster.yaml").write_text(settings.replace("poll_interval_seconds: 30", "poll_interval_seconds: 5"))
+    for name, value in {
+        "DAGSTER_HOME": str(tmp_path),
+        "CROSSATTN_LOGS": str(tmp_path / "logs"),
+        MARK_VARIABLE: str(tmp_path / "mark"),
+        POSTGRES_VARIABLE: url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.get() as instance, _daemon(tmp_path / "daemon.log"):
+        deadline = time.monotonic() + 500
+        while not _all_ended(instance) and time.monotonic() < deadline:
+            time.sleep(2)
+        records = instance.get_run_records()
+    ended = [(record.dagster_run.job_name, record.dagster_run.status.value) for record in records]
+    assert ended.count(("queued", "SUCCESS")) == 20, ended
+    assert ("every_minute", "SUCCESS") in ended
+    assert [status for job, status in ended if job == "refuses"] == ["FAILURE"]
+    assert [status for job, status in ended if job == "dies_once"] == ["SUCCESS", "FAILURE"]
+    spans = [(record.start_time or 0, record.end_time or 0) for record in records if record.dagster_run.status.value == "SUCCESS"]
+    assert 2 <= max(sum(start <= at < end for start, end in spans) for at, _ in spans) <= 4
+
+
+def _all_ended(instance: dg.DagsterInstance) -> bool:
+    runs = instance.get_runs()
+    wanted = {"queued": 20, "dies_once": 2, "refuses": 1, "every_minute": 1}
+    is_there = all(sum(run.job_name == job for run in runs) >= count for job, count in wanted.items())
+    return is_there and all(run.is_finished for run in runs)
+
+
+@contextmanager
+def _daemon(log: Path) -> Iterator[None]:
+    command = (sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.pipeline.queue_location")
+    with log.open("w") as output:
+        running = subprocess.Popen(command, cwd=PROJECT, stdout=output, stderr=output)
+        try:
+            yield
+            assert running.poll() is None, log.read_text(encoding="utf-8")[-4000:]
+        finally:
+            running.send_signal(signal.SIGINT)
+            running.wait(timeout=120)

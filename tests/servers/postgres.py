@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,36 +42,38 @@ def postgres_programs() -> Path | None:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgresServer]:
-    """A fresh server whose data lie in ``folder``, for the length of the block; it ends with it.
+def postgres_server() -> Iterator[PostgresServer]:
+    """A fresh server in a folder of its own, for the length of the block; both end with it.
 
-    PostgreSQL refuses to run as root: there it runs as 'nobody', who is given ``folder``.
+    PostgreSQL refuses to run as root: there it runs as 'nobody', whom pytest's own folders would not let through.
     """
     programs = postgres_programs()
     assert programs is not None, "PostgreSQL is not installed"
-    folder.mkdir(parents=True, exist_ok=True)
-    as_user: tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        as_user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        os.chown(folder, 65534, 65534)
-        _let_through(folder)
-    initdb = (str(programs / "initdb"), "-D", f"{folder}/db", "-A", "trust", "-U", _USER, "--no-sync", "-E", "UTF8", "--locale=C")
-    subprocess.run((*as_user, *initdb), check=True, capture_output=True, timeout=_SECONDS, cwd="/")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
-    command = (str(programs / "postgres"), "-D", f"{folder}/db", "-p", str(port), *options)
-    with (folder.parent / f"{folder.name}.log").open("wb") as log:
-        server = subprocess.Popen((*as_user, *command), stdout=log, stderr=log, start_new_session=True, cwd="/")
-    try:
-        url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{port}/postgres"
-        _wait_for(url, server)
-        yield PostgresServer(url, server.pid)
-    finally:
-        server.terminate()  # "smart": waits for clients
-        server.send_signal(2)  # "fast": does not
-        server.wait(_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        as_user: tuple[str, ...] = ()
+        if os.geteuid() == 0:
+            as_user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+            os.chown(folder, 65534, 65534)
+        _run((*as_user, str(programs / "initdb"), "-D", f"{folder}/db", "-A", "trust", "-U", _USER, "--no-sync", "--locale=C"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
+        command = (*as_user, str(programs / "postgres"), "-D", f"{folder}/db", "-p", str(port), *options)
+        with Path(folder, "log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        try:
+            url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{port}/postgres"
+            _wait_for(url, server)
+            yield PostgresServer(url, server.pid)
+        finally:
+            server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
+            server.wait(_SECONDS)
+
+
+def _run(command: tuple[str, ...]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, cwd="/", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _wait_for(url: str, server: subprocess.Popen) -> None:
@@ -84,14 +88,6 @@ def _wait_for(url: str, server: subprocess.Popen) -> None:
         else:
             return
     raise RuntimeError("PostgreSQL did not start")
-
-
-def _let_through(folder: Path) -> None:
-    """Let another user reach ``folder``: pytest's folders are for their owner alone."""
-    for above in folder.resolve().parents:
-        mode = above.stat().st_mode
-        if not mode & 0o001:
-            above.chmod(mode | 0o011)
 
 
 def _ticks(pid: int) -> list[int]:
