@@ -187,24 +187,24 @@ def test_twenty_queued_runs_pass_a_real_daemon_four_at_a_time_and_only_a_dead_wo
     }.items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.get() as instance, _daemon(tmp_path / "daemon.log"):
-        deadline = time.monotonic() + 500
+        deadline = time.monotonic() + 800
         while not _all_ended(instance) and time.monotonic() < deadline:
             time.sleep(2)
         records = instance.get_run_records()
     ended = [(record.dagster_run.job_name, record.dagster_run.status.value) for record in records]
     assert ended.count(("queued", "SUCCESS")) == 20, ended
     assert ("every_minute", "SUCCESS") in ended
-    assert [status for job, status in ended if job == "refuses"] == ["FAILURE"]
+    assert [status for job, status in ended if job == "refuses"] == ["FAILURE"]  # and it was not launched again
     assert [status for job, status in ended if job == "dies_once"] == ["SUCCESS", "FAILURE"]
     spans = [(record.start_time or 0, record.end_time or 0) for record in records if record.dagster_run.status.value == "SUCCESS"]
     assert 2 <= max(sum(start <= at < end for start, end in spans) for at, _ in spans) <= 4
 
 
 def _all_ended(instance: dg.DagsterInstance) -> bool:
-    runs = instance.get_runs()
+    """Whether what was asked for once has ended; the schedule goes on each minute."""
+    ended = [run.job_name for run in instance.get_runs() if run.is_finished]
     wanted = {"queued": 20, "dies_once": 2, "refuses": 1, "every_minute": 1}
-    is_there = all(sum(run.job_name == job for run in runs) >= count for job, count in wanted.items())
-    return is_there and all(run.is_finished for run in runs)
+    return all(ended.count(job) >= count for job, count in wanted.items())
 
 
 @contextmanager
