@@ -26,6 +26,7 @@ STAGE_MODULES = ("data_stages", "line", "model_stages")
 
 EDGES = {
     "": "the version's number",
+    "backup": "copies a home, whose files it does not look into",
     "backtest.reference": "the simulator as a loop that can be read: tests hold the two together, stages run the fast one",
     "code_hash": "defines what code is; its own way of hashing shows in every hash that it makes",
     "compute": "where a function runs and not what it gives",

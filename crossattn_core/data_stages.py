@@ -1,6 +1,7 @@
 """From feed to panel: the stages whose partitions are days of candles. The order of all stages: line.py."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 
@@ -72,7 +73,7 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
     Raises:
         WarehouseError: DuckDB refused, or (RejectedError) a test that blocks failed; what was stored before is untouched.
     """
-    with connect(line.home.warehouse) as connection:
+    with _warehouse(line) as connection:
         sync_lake(line, connection, last)
         if tables := result_tables(line.project, name):
             sync_results(connection, line.home, line.experiment, tables)
@@ -82,6 +83,15 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
     if result.content_hash_by_day:
         line.record(name, {day: result.content_hash_by_day[day] for day in days_between(first, last)})
     return result
+
+
+def _warehouse(line: Line) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """The warehouse, open; receipts of what lay in one that is gone are forgotten before a new one is made."""
+    if not line.home.warehouse.is_file():
+        for stage in line.stages:
+            if stage.is_in_warehouse:
+                line.receipts.forget(stage.name)
+    return connect(line.home.warehouse)
 
 
 def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
@@ -98,7 +108,7 @@ def export_windows(line: Line, first: date, last: date) -> dict[date, str]:
     Raises:
         ContractError: a row or an array breaks the panel's contract; nothing is written, what was exported before stays.
     """
-    with connect(line.home.warehouse) as connection:
+    with _warehouse(line) as connection:
         build(connection, line.project, "features.panel_rows", first, last)
         hashes = export_days(connection, line.home, line.experiment, first, last)
     line.record("feature_windows", hashes)
@@ -109,7 +119,7 @@ def data_quality(line: Line, last: date) -> pd.DataFrame | None:
     """One row an asset: what was expected, stored, refused and revised; none before the mart is there."""
     if "marts.data_quality" not in line.project.models:
         return None
-    with connect(line.home.warehouse) as connection:
+    with _warehouse(line) as connection:
         build(connection, line.project, "marts.data_quality", line.experiment.period.start, last)
         return connection.sql("select * from marts.data_quality").df()
 

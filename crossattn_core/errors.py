@@ -17,13 +17,15 @@
     ├── CheckpointError      a checkpoint does not fit this experiment, or is damaged
     ├── TrainingError        a fit that cannot go on (non-finite loss, no rows)
     ├── BacktestError        weights, prices or costs that cannot be simulated
-    └── ComputeError         an engine that is not there, cannot be reached, or lost work for good
+    ├── ComputeError         an engine that is not there, cannot be reached, or lost work for good
+    └── BackupError          a destination that cannot be reached, or a backup that cannot be trusted
 
 Each message says what is wrong, where, by how much, and what to do.
 """
 
 __all__ = [
     "BacktestError",
+    "BackupError",
     "CandleError",
     "CheckpointError",
     "ComputeError",
@@ -114,3 +116,7 @@ class BacktestError(CrossattnError):
 
 class ComputeError(CrossattnError):
     """An engine that is not there, cannot be reached, or lost work for good."""
+
+
+class BackupError(CrossattnError):
+    """A destination that cannot be reached, or a backup that cannot be trusted."""

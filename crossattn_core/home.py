@@ -22,9 +22,12 @@ from typing import Any
 
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
-from crossattn_core.storage import write_json
+from crossattn_core.storage import locked, write_json
 
-__all__ = ["Home", "check_writable", "open_home"]
+__all__ = ["UNFINISHED", "Home", "check_writable", "open_home"]
+
+UNFINISHED = "restore.json"
+"""In a home while a backup is being restored into it: which one."""
 
 
 class Home:
@@ -86,10 +89,13 @@ def _refused(root: Path, error: OSError) -> str:
 
 def _open(home: Home, experiment: Experiment) -> Home:
     identity = _identity(experiment)
+    if (home.root / UNFINISHED).exists():
+        raise HomeError(f"home {home.root}: a restore into it was not finished; run the same 'crossattn restore' again")
     stamp = home.root / "home.json"
     if not stamp.exists():
-        write_json(stamp, identity)
-        return home
+        with locked(home.root / "home.lock"):  # two that found a home at once must not both think it theirs
+            if not stamp.exists():
+                write_json(stamp, identity)
     try:
         # Homes of before bars could differ hold hours.
         stored = {"bar": "1h"} | json.loads(stamp.read_text(encoding="utf-8"))

@@ -103,6 +103,11 @@ class Stage:
         return self.rule in (DayRule.CHAINED, DayRule.ALONE)
 
     @property
+    def is_in_warehouse(self) -> bool:
+        """Whether what it makes lies in DuckDB, and is gone with that file."""
+        return self.name == "raw" or (bool(self.sql) and self.name != "feature_windows")
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Asset keys of its outputs, in order."""
         return tuple(output.key for output in self.outputs)

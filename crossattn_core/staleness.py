@@ -135,6 +135,8 @@ class Staleness:
 
     def _found(self, stage: Stage) -> Iterator[tuple[str, Reason]]:
         stored, behind = self.receipts.of_stage(stage.name), self._stale_before(stage)
+        if stage.is_in_warehouse and not self.home.warehouse.is_file():
+            stored = {}  # of a home that was restored, or whose warehouse was deleted
         codeless = self.receipts.codeless(stage.name)
         for key, made_from in self.expected(stage.name).items():
             reason = self._own_reason(stage, stored.get(key), made_from, key in codeless)

@@ -1,21 +1,23 @@
 """Atomic writes: a reader sees the old file or the new one, never a part of one.
 
 Order: temporary file beside the target, fsync, rename, fsync of the folder. Rights are what the process's umask leaves: files are
-handed over to others.
+handed over to others. What is read, changed and written again is so under ``locked``, or one of two writers loses its change.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-__all__ = ["sha256_of", "write_atomic", "write_bytes", "write_json", "write_parquet", "write_text"]
+__all__ = ["locked", "sha256_of", "write_atomic", "write_bytes", "write_json", "write_parquet", "write_text"]
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
@@ -54,6 +56,15 @@ def write_json(path: Path, value: Any) -> Path:
 def write_parquet(path: Path, table: pa.Table) -> Path:
     """Write ``table`` atomically as Parquet (zstd)."""
     return write_atomic(path, lambda stream: pq.write_table(table, stream, compression="zstd"))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path``: one process at a time, the others wait; the end of a process, however it ends, frees it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def sha256_of(content: bytes | memoryview) -> str:

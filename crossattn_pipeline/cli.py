@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from crossattn_core.errors import CrossattnError
+from crossattn_pipeline.commands.backup import backup, restore
 from crossattn_pipeline.commands.candles import add_candle_commands
 from crossattn_pipeline.commands.doctor import doctor
 from crossattn_pipeline.commands.faults import in_words
@@ -41,7 +42,23 @@ def ui(
     serve(experiment, home, port)
 
 
-for _command in (run, stale, fetch, train, backtest, report, ui, leaders, explain, retrain, rollback, tune, doctor):
+for _command in (
+    run,
+    stale,
+    fetch,
+    train,
+    backtest,
+    report,
+    ui,
+    leaders,
+    explain,
+    retrain,
+    rollback,
+    tune,
+    doctor,
+    backup,
+    restore,
+):
     app.command()(_command)
 app.add_typer(overrides, name="overrides")
 add_candle_commands(app)

@@ -16,12 +16,13 @@ from typing import Any, Self
 import dagster as dg
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, BATCH_WRITABLE_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.base import PlannedMaterializationInfo
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, inspect
+
+from crossattn_pipeline.planned_events import PlansByRange
 
 __all__ = ["BatchedSqliteEventLogStorage"]
 
@@ -29,11 +30,11 @@ MAX_OPEN_RUNS = 8
 """Databases of runs kept open, the least recently used closed first: the web UI looks through those of many runs."""
 
 
-class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
+class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
     """``SqliteEventLogStorage`` for runs over ranges of partitions.
 
-    A run plans an asset with one event that names its partitions, in place of one each; which of them failed or are in
-    progress is read from that event. A batch is one transaction in the run's database and one in the index.
+    A run plans an asset with one event (planned_events.py). A batch is one transaction in the run's database and one in the
+    index.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -132,53 +133,3 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def _tell_watchers(self, run_id: str) -> None:
         """Touch the database of a run: commits wait in the log beside it, and Dagster watches the file alone."""
         os.utime(self.path_for_shard(run_id))
-
-    # ---- one planned event an asset and run
-
-    @property
-    def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
-        """Dagster plans an asset of a run with one event, whatever DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS says."""
-        return True
-
-    def get_latest_asset_partition_materialization_attempts_without_materializations(
-        self, asset_key: dg.AssetKey, after_storage_id: int | None = None
-    ) -> Mapping[str, tuple[str, int]]:
-        """Partitions planned and not materialized since, each with the run and the id of the event that planned it last."""
-        attempts = dict(
-            super().get_latest_asset_partition_materialization_attempts_without_materializations(asset_key, after_storage_id)
-        )
-        planned = {
-            partition: (record.run_id, record.storage_id)
-            for record in self._planned_by_range(asset_key, after_storage_id, ascending=True)
-            for partition in _partitions(record).get_partition_keys()
-        }
-        if not planned:
-            return attempts
-        made = self.get_latest_storage_id_by_partition(
-            asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=after_storage_id
-        )
-        for partition, (run_id, id_) in planned.items():
-            _, id_of_other = attempts.get(partition, ("", 0))
-            if id_ > max(id_of_other, made.get(partition, 0)):
-                attempts[partition] = (run_id, id_)
-        return attempts
-
-    def get_latest_planned_materialization_info(
-        self, asset_key: dg.AssetKey, partition: str | None = None
-    ) -> PlannedMaterializationInfo | None:
-        """The run that last planned an asset, or one partition of it."""
-        latest = super().get_latest_planned_materialization_info(asset_key, partition)
-        if partition is None:
-            return latest
-        for record in self._planned_by_range(asset_key, latest.storage_id if latest else None, ascending=False):
-            if partition in _partitions(record):
-                return PlannedMaterializationInfo(storage_id=record.storage_id, run_id=record.run_id)
-        return latest
-
-    def _planned_by_range(self, asset_key: dg.AssetKey, after: int | None, *, ascending: bool) -> list[dg.EventLogRecord]:
-        planned = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key, after_cursor=after)
-        return [record for record in self.get_event_records(planned, ascending=ascending) if _partitions(record)]
-
-
-def _partitions(record: dg.EventLogRecord) -> Any:
-    return record.event_log_entry.get_dagster_event().partitions_subset

@@ -3,7 +3,9 @@
 CROSSATTN_EXPERIMENT  experiment file (default: experiments/demo.yaml beside the packages, else the defaults)
 CROSSATTN_HOME        home folder (default: .crossattn in the working folder)
 CROSSATTN_ALERT_URL   address that a failed run is POSTed to (default: none)
+CROSSATTN_PUBLISH_URL s3://bucket/prefix or folder that target weights and pages are copied to when they were made (default: none)
 DAGSTER_HOME          set from the home unless already set, so that runs, web UI and daemons share one instance
+CROSSATTN_POSTGRES_URL  database that holds Dagster's history, postgresql+psycopg2://... (default: SQLite in the home)
 DAGSTER_EVENT_BATCH_SIZE  set unless already set: events of an asset's days that Dagster stores at once
 """
 
@@ -15,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 from sqlalchemy import Engine, event
 
+from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.storage import write_text
@@ -22,12 +25,15 @@ from crossattn_core.storage import write_text
 __all__ = [
     "EXPERIMENT_VARIABLE",
     "HOME_VARIABLE",
+    "POSTGRES_VARIABLE",
     "PROJECT",
+    "PUBLISH_VARIABLE",
     "WEBHOOK_VARIABLE",
     "adopt_instance",
     "experiment_from",
     "experiment_path",
     "home_from",
+    "instance_settings",
     "relax_sqlite",
     "store_events_in_batches",
 ]
@@ -35,12 +41,14 @@ __all__ = [
 EXPERIMENT_VARIABLE = "CROSSATTN_EXPERIMENT"
 HOME_VARIABLE = "CROSSATTN_HOME"
 WEBHOOK_VARIABLE = "CROSSATTN_ALERT_URL"
+PUBLISH_VARIABLE = "CROSSATTN_PUBLISH_URL"
+POSTGRES_VARIABLE = "CROSSATTN_POSTGRES_URL"
 PROJECT = Path(__file__).resolve().parents[1]
 
 _EVENT_BATCH_SIZE = 200
 
-_INSTANCE = """\
-# Written by crossattn for this home; the project's root dagster.yaml says the same of the default home.
+_WRITTEN = "# Written by crossattn for this home; the project's root dagster.yaml says the same of the default home.\n"
+_SQLITE = """\
 run_storage:
   module: dagster._core.storage.runs
   class: SqliteRunStorage
@@ -56,6 +64,22 @@ schedule_storage:
   class: SqliteScheduleStorage
   config:
     base_dir: {dagster}/schedules
+"""
+_POSTGRES = """\
+run_storage:
+  module: dagster_postgres.run_storage
+  class: PostgresRunStorage
+  config: {{postgres_url: {{env: CROSSATTN_POSTGRES_URL}}}}
+event_log_storage:
+  module: crossattn_pipeline.postgres_log
+  class: RangePostgresEventLogStorage
+  config: {{postgres_url: {{env: CROSSATTN_POSTGRES_URL}}}}
+schedule_storage:
+  module: dagster_postgres.schedule_storage
+  class: PostgresScheduleStorage
+  config: {{postgres_url: {{env: CROSSATTN_POSTGRES_URL}}}}
+"""
+_COMMON = """\
 local_artifact_storage:
   module: dagster._core.storage.root
   class: LocalArtifactStorage
@@ -131,19 +155,38 @@ def adopt_instance(home: Home) -> Path:
     """Make ``home`` the Dagster instance of this process and its children; return Dagster's own folder.
 
     A DAGSTER_HOME that is already set wins: a deployment has its own instance.
+
+    Raises:
+        HomeError: PostgreSQL cannot be used; or the home's history is there, and CROSSATTN_POSTGRES_URL is not set.
     """
     relax_sqlite()
     store_events_in_batches()
     if os.environ.get("DAGSTER_HOME"):
         return Path(os.environ["DAGSTER_HOME"])
+    url, settings = os.environ.get(POSTGRES_VARIABLE, ""), home.dagster / "dagster.yaml"
+    written = settings.read_text(encoding="utf-8") if settings.is_file() else ""
+    if url:
+        from crossattn_pipeline.postgres import check_postgres
+
+        check_postgres(url)
+    elif POSTGRES_VARIABLE in written:
+        raise HomeError(
+            f"home {home.root} has Dagster's history in PostgreSQL: set {POSTGRES_VARIABLE}, or delete {settings} to begin a "
+            "new one in SQLite (what was made stays, by its receipts)"
+        )
     home.dagster.mkdir(parents=True, exist_ok=True)
-    settings = home.dagster / "dagster.yaml"
-    expected = _INSTANCE.format(dagster=home.dagster)
-    if not settings.is_file() or settings.read_text(encoding="utf-8") != expected:
+    expected = instance_settings(home.dagster, in_postgres=bool(url))
+    if written != expected:
         write_text(settings, expected)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
-    _make_databases(home.dagster)
+    if not url:
+        _make_databases(home.dagster)
     return home.dagster
+
+
+def instance_settings(folder: Path | str, *, in_postgres: bool) -> str:
+    """The dagster.yaml of an instance whose logs, and SQLite databases, lie in ``folder``."""
+    return _WRITTEN + ((_POSTGRES if in_postgres else _SQLITE) + _COMMON).format(dagster=folder)
 
 
 def _make_databases(folder: Path) -> None:

@@ -4,6 +4,7 @@ An override is launched in the web UI with a line of config; it is dated, and ev
 ``crossattn retrain`` and ``rollback`` record the same.
 """
 
+import os
 import sqlite3
 from datetime import date
 from typing import Any
@@ -12,16 +13,21 @@ import dagster as dg
 import duckdb
 from pydantic import Field
 
+from crossattn_core.backup.destination import open_destination
+from crossattn_core.backup.publish import publish
 from crossattn_core.errors import FeedError, HistoryError
 from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 from crossattn_pipeline.assets.from_table import asset_key, closed_choice
+from crossattn_pipeline.instance import PUBLISH_VARIABLE
 from crossattn_pipeline.stale import run_stale_job
 
 __all__ = ["RetrainConfig", "all_jobs"]
 
 _ALL = "all"
+
+_PUBLISHED_AFTER = ("target_weights", "backtest_report")
 
 _IN_BOTH_HALVES = ("regime_windows", "monitoring")
 """A closed day is monitored before the models see it, and again after."""
@@ -44,7 +50,7 @@ def all_jobs(stages: StageTable) -> list[Any]:
         "train": (dg.AssetSelection.assets("trained_model"), "One checkpoint over a chosen range."),
         "freshness": (fresh, "Is the newest day that should be there, there?"),
     }
-    hooks = {_retry_only_what_may_pass}
+    hooks = {_retry_only_what_may_pass, _publish_results}
     asset_jobs = [
         dg.define_asset_job(name, selection, description=text, hooks=hooks) for name, (selection, text) in selected.items()
     ]
@@ -112,3 +118,13 @@ def _retry_only_what_may_pass(context: dg.HookContext) -> None:
         error = error.__cause__ or error.__context__
     if chain and not any(isinstance(found, FeedError | OSError | sqlite3.Error | duckdb.IOException) for found in chain):
         context.instance.add_run_tags(context.run_id, {"dagster/max_retries": "0"})
+
+
+@dg.success_hook(name="publish_results", required_resource_keys={"line"})
+def _publish_results(context: dg.HookContext) -> None:
+    """Target weights and pages, once made, go where the environment says; a failure is in the run's log and fails nothing."""
+    place = os.environ.get(PUBLISH_VARIABLE)
+    if place and context.op.name in _PUBLISHED_AFTER:
+        line: Line = context.resources.line
+        sent = publish(line.home, open_destination(place, os.environ, make=True), line.clock())
+        context.log.info(f"{sent} files published")

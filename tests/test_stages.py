@@ -43,6 +43,7 @@ def _source(module: str) -> str:
 def line(tmp_path: Path) -> Line:
     """A line with a receipt for every partition: what a home looks like after a run, without the run."""
     made = Line(_experiment(), open_home(tmp_path / "home", _experiment()), clock=past)
+    made.home.warehouse.touch()
     for stage in made.stages:
         if stage.rule in MADE:
             keys = made.staleness.expected(stage.name)
@@ -122,6 +123,14 @@ def test_comments_docstrings_and_layout_change_nothing() -> None:
         assert {stage.name: after.code_of(after[stage.name]) for stage in before} == {
             stage.name: before.code_of(stage) for stage in before
         }
+
+
+def test_tables_of_a_warehouse_that_is_gone_are_missing_and_nothing_else_is(line: Line) -> None:
+    line.home.warehouse.unlink()
+    stale = _stale_stages(line, line.stages)
+    assert set(stale) == {stage.name for stage in line.stages if stage.rule in MADE and stage.is_in_warehouse}
+    assert {"raw", "features.bar"} <= set(stale)
+    assert "feature_windows" not in stale
 
 
 def test_a_home_whose_code_is_todays_is_up_to_date(line: Line) -> None:

@@ -8,12 +8,9 @@ generation is written; those who hold the old one keep it until they let go.
 Axes: T bars of the grid, N assets in universe order, F features in experiment order.
 """
 
-import fcntl
 import json
 import math
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,9 +26,9 @@ from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
-from crossattn_core.storage import write_json
+from crossattn_core.storage import locked, write_json
 
-__all__ = ["PanelCache", "column_values", "day_path", "locked", "panel_columns", "panel_of", "read_day"]
+__all__ = ["PanelCache", "column_values", "day_path", "panel_columns", "panel_of", "read_day"]
 
 _ARRAYS: dict[str, Any] = {
     "trade_price": np.float64,
@@ -220,12 +217,3 @@ def column_values(rows: pa.Table, name: str) -> NDArray[Any]:
         values = values.copy()
         values[np.asarray(column.is_null())] = np.nan  # one NaN, whatever bits lay under the null
     return values
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path``: one process at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

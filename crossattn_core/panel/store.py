@@ -22,11 +22,11 @@ from crossattn_core.errors import ContractError, HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
-from crossattn_core.panel.cache import PanelCache, column_values, day_path, locked, panel_columns, panel_of, read_day
+from crossattn_core.panel.cache import PanelCache, column_values, day_path, panel_columns, panel_of, read_day
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.schemas import check_panel, check_table
 from crossattn_core.receipts import combined_hash
-from crossattn_core.storage import write_json, write_parquet
+from crossattn_core.storage import locked, write_json, write_parquet
 
 __all__ = ["chain_hash", "export_days", "exported_days", "open_panel"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.storage import write_text
+from crossattn_core.storage import locked, write_text
 
 __all__ = ["Trial", "ledger_path", "read_trials", "record_trial", "trials_counted"]
 
@@ -56,10 +56,12 @@ def read_trials(home: Home) -> list[Trial]:
 
 def record_trial(home: Home, trial: Trial) -> None:
     """Write a trial down (atomic, on disk when this returns); the same study and number twice counts once."""
-    before = read_trials(home)
-    if any((known.study, known.trial) == (trial.study, trial.trial) for known in before):
-        return
-    write_text(ledger_path(home), "".join(json.dumps(asdict(known), sort_keys=True) + "\n" for known in (*before, trial)))
+    path = ledger_path(home)
+    with locked(path.with_suffix(".lock")):
+        before = read_trials(home)
+        if any((known.study, known.trial) == (trial.study, trial.trial) for known in before):
+            return
+        write_text(path, "".join(json.dumps(asdict(known), sort_keys=True) + "\n" for known in (*before, trial)))
 
 
 def trials_counted(home: Home, experiment: Experiment) -> int:

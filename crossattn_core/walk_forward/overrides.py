@@ -6,7 +6,8 @@ Each is dated; every walk over that day replays it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Literal
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.storage import write_json
+from crossattn_core.storage import locked, write_json
 from crossattn_core.walk_forward.state import State
 from crossattn_core.walk_forward.store import linked_days
 
@@ -53,9 +54,9 @@ def read_overrides(home: Home) -> list[Override]:
 
 def record_override(home: Home, override: Override) -> Override:
     """Append an override (the same one twice counts once) and return it."""
-    overrides = read_overrides(home)
-    if override not in overrides:
-        _write(home, [*overrides, override])
+    with _changing(home) as overrides:
+        if override not in overrides:
+            _write(home, [*overrides, override])
     return override
 
 
@@ -65,17 +66,17 @@ def withdraw_override(home: Home, experiment: Experiment, number: int, *, rewrit
     Raises:
         HistoryError: there is no such override; or its day was stepped already and ``rewrite`` is off.
     """
-    overrides = read_overrides(home)
-    if not 1 <= number <= len(overrides):
-        there = f"there are {len(overrides)}" if overrides else "none is recorded"
-        raise HistoryError(f"no override {number}: {there}; 'crossattn overrides list' shows their numbers")
-    withdrawn, free = overrides[number - 1], next_day(home, experiment)
-    if withdrawn.day < free and not rewrite:
-        raise HistoryError(
-            f"{withdrawn.day} was stepped with this override: without it {(free - withdrawn.day).days} days are stepped again; "
-            "allow the rewrite"
-        )
-    _write(home, [row for row in overrides if row is not withdrawn])
+    with _changing(home) as overrides:
+        if not 1 <= number <= len(overrides):
+            there = f"there are {len(overrides)}" if overrides else "none is recorded"
+            raise HistoryError(f"no override {number}: {there}; 'crossattn overrides list' shows their numbers")
+        withdrawn, free = overrides[number - 1], next_day(home, experiment)
+        if withdrawn.day < free and not rewrite:
+            raise HistoryError(
+                f"{withdrawn.day} was stepped with this override: without it {(free - withdrawn.day).days} days are stepped "
+                "again; allow the rewrite"
+            )
+        _write(home, [row for row in overrides if row is not withdrawn])
     return withdrawn
 
 
@@ -154,6 +155,13 @@ def with_rollbacks(state: State, overrides: Iterable[Override], families: tuple[
                 changes.append(f"{family}: stays at {serving or 'none'}, no healthy model {missing} is remembered")
         reasons.append(f"{override.note or 'rollback'} ({', '.join(changes) or 'no family has that model'})")
     return state, "; ".join(reasons)
+
+
+@contextmanager
+def _changing(home: Home) -> Iterator[list[Override]]:
+    """All overrides, which no other process changes until the block ends."""
+    with locked(_path(home).with_suffix(".lock")):
+        yield read_overrides(home)
 
 
 def _write(home: Home, overrides: Iterable[Override]) -> None:

@@ -37,7 +37,7 @@ def doctor(
     online: Annotated[bool, typer.Option("--online", help="Compare the clock with the sources'; sends a request.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check versions, experiment, home, receipts, lake, ledger, source, port and clock; changes nothing."""
+    """Check versions, experiment, home, receipts, lake, ledger, source, history, port and clock; changes nothing."""
     from crossattn_core.experiment import load_experiment
     from crossattn_core.home import Home
     from crossattn_core.line import Line
@@ -61,6 +61,7 @@ def doctor(
             "lake": _lake,
             "ledger": _ledger,
             "source": _source,
+            "history": _history,
             "port": lambda line: _port(line, port),
             "clock": lambda line: _clock(line, online),
         }
@@ -167,6 +168,21 @@ def _source(line: Line) -> str:
     if faults:
         raise CrossattnError("\n".join(dict.fromkeys(faults)))
     return f"feed.kind {line.experiment.feed.kind}" + (f", {where}" if (where := line.experiment.feed.folder) else "")
+
+
+def _history(line: Line) -> str:
+    from crossattn_pipeline.instance import POSTGRES_VARIABLE
+
+    if os.environ.get("DAGSTER_HOME"):
+        return f"as {os.environ['DAGSTER_HOME']}/dagster.yaml says (DAGSTER_HOME)"
+    if url := os.environ.get(POSTGRES_VARIABLE):
+        from crossattn_pipeline.postgres import check_postgres
+
+        return check_postgres(url)
+    settings = line.home.dagster / "dagster.yaml"
+    if settings.is_file() and POSTGRES_VARIABLE in settings.read_text(encoding="utf-8"):
+        raise CrossattnError(f"{settings} has Dagster's history in PostgreSQL: set {POSTGRES_VARIABLE}")
+    return f"SQLite in {line.home.dagster}"
 
 
 def _port(line: Line, port: int) -> str:

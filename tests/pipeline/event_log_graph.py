@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.events import StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from crossattn_pipeline.event_log import BatchedSqliteEventLogStorage
 
@@ -86,3 +87,14 @@ def materialization(run_id: str, day: str) -> dg.EventLogEntry:
     return dg.EventLogEntry(
         error_info=None, level=10, user_message="", run_id=run_id, timestamp=time.time(), step_key="dated", dagster_event=event
     )
+
+
+def statuses(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, set[str]]:
+    """Days by what the web UI shows of them."""
+    found = get_and_update_asset_status_cache_value(instance, asset, DAYS)
+    assert found is not None
+    return {
+        "materialized": set(found.deserialize_materialized_partition_subsets(DAYS).get_partition_keys()),
+        "failed": set(found.deserialize_failed_partition_subsets(DAYS).get_partition_keys()),
+        "in progress": set(found.deserialize_in_progress_partition_subsets(DAYS).get_partition_keys()),
+    }

@@ -31,7 +31,7 @@ def checked(ready_folder: Path, home: Path):
 
 def test_a_home_in_order_passes_every_check(checked) -> None:
     code, found = checked()
-    assert list(found) == ["versions", "experiment", "home", "receipts", "lake", "ledger", "source", "port", "clock"]
+    assert list(found) == ["versions", "experiment", "home", "receipts", "lake", "ledger", "source", "history", "port", "clock"]
     assert [name for name, (passed, _) in found.items() if not passed] == []
     assert code == 0
 

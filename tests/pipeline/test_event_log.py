@@ -17,7 +17,6 @@ import pytest
 import yaml
 from dagster._core.events import DagsterEventBatchMetadata
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from sqlalchemy import Engine, event
 
 from crossattn_core.home import Home
@@ -35,6 +34,7 @@ from tests.pipeline.event_log_graph import (
     instance_at,
     materialization,
     run_days,
+    statuses,
 )
 
 MADE, PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
@@ -50,17 +50,6 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def ours(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with instance_at(tmp_path / "batched", "batched") as instance:
         yield instance
-
-
-def statuses(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, set[str]]:
-    """Days by what the web UI shows of them."""
-    found = get_and_update_asset_status_cache_value(instance, asset, DAYS)
-    assert found is not None
-    return {
-        "materialized": set(found.deserialize_materialized_partition_subsets(DAYS).get_partition_keys()),
-        "failed": set(found.deserialize_failed_partition_subsets(DAYS).get_partition_keys()),
-        "in progress": set(found.deserialize_in_progress_partition_subsets(DAYS).get_partition_keys()),
-    }
 
 
 def state(instance: dg.DagsterInstance, runs: list[str]) -> dict[str, Any]:

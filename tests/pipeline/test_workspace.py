@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from crossattn_pipeline.instance import _INSTANCE
+from crossattn_pipeline.instance import instance_settings
 
 PROJECT = Path(__file__).parents[2]
 
@@ -30,5 +30,5 @@ def test_the_workspace_loads_the_code_location(tmp_path: Path) -> None:
 
 def test_the_shipped_instance_is_the_one_of_the_default_home() -> None:
     shipped = yaml.safe_load((PROJECT / "dagster.yaml").read_text(encoding="utf-8"))
-    written = yaml.safe_load(_INSTANCE.format(dagster=".crossattn/dagster"))
+    written = yaml.safe_load(instance_settings(".crossattn/dagster", in_postgres=False))
     assert shipped == written

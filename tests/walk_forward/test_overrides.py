@@ -11,6 +11,7 @@ from crossattn_core.walk_forward.overrides import force_retrain, next_day, read_
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
+from tests.writers import kill_while_writing, record_overrides, write_at_once
 
 EXPERIMENT = rolling_experiment(on_drift=False, on_degraded=False, on_regime_change=False)
 LAST = FIRST_DAY + timedelta(days=39)
@@ -66,3 +67,19 @@ def test_a_rollback_that_cannot_be_is_refused_and_not_recorded(home: Home, order
     with pytest.raises(HistoryError, match=message):
         roll_back(home, EXPERIMENT, "x", **ordered)
     assert read_overrides(home) == []
+
+
+def test_two_processes_that_record_at_once_lose_nothing(tmp_path: Path) -> None:
+    write_at_once(record_overrides, tmp_path, 50)
+    notes = [override.note for override in read_overrides(Home(tmp_path))]
+    assert len(notes) == 100
+    for name in ("first", "second"):
+        assert [note for note in notes if note.startswith(name)] == [f"{name} {number}" for number in range(50)]
+
+
+def test_a_writer_that_is_killed_leaves_what_it_recorded_and_holds_up_nobody(tmp_path: Path) -> None:
+    kill_while_writing(record_overrides, tmp_path, tmp_path / "walk_forward" / "events.json")
+    before = read_overrides(Home(tmp_path))
+    assert [override.note for override in before] == [f"killed {number}" for number in range(len(before))]
+    write_at_once(record_overrides, tmp_path, 1)
+    assert len(read_overrides(Home(tmp_path))) == len(before) + 2
