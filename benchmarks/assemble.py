@@ -30,9 +30,10 @@ BENCHMARKS = {
     "rolling": ("What retraining costs and is worth", ["-m", "benchmarks.bench_rolling", "HOME", "experiments/recorded.yaml"]),
     "money": ("What forecasts earn where the truth is known", ["-m", "benchmarks.bench_money"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["-m", "benchmarks.bench_leads"]),
+    "soak": ("Weeks of live operation", ["-m", "benchmarks.bench_soak"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),
 }
-WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money", "events"}
+WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money", "events", "soak"}
 
 HEAD = """\
 # Benchmarks

@@ -20,6 +20,7 @@ from crossattn_pipeline.commands.fetch import fetch
 from crossattn_pipeline.commands.inspections import explain, leaders
 from crossattn_pipeline.commands.options import ExperimentFile, HomeFolder
 from crossattn_pipeline.commands.overrides import overrides, retrain, rollback
+from crossattn_pipeline.commands.prune import prune
 from crossattn_pipeline.commands.runs import backtest, report, run, stale, train
 from crossattn_pipeline.commands.sql import add_sql_commands
 from crossattn_pipeline.commands.terminal import COMPLETE, FAILED, INTERRUPTED
@@ -41,7 +42,7 @@ def ui(
     serve(experiment, home, port)
 
 
-for _command in (run, stale, fetch, train, backtest, report, ui, leaders, explain, retrain, rollback, tune, doctor):
+for _command in (run, stale, fetch, train, backtest, report, ui, leaders, explain, retrain, rollback, tune, prune, doctor):
     app.command()(_command)
 app.add_typer(overrides, name="overrides")
 add_candle_commands(app)

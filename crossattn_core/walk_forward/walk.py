@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
 from crossattn_core.days import days_between
-from crossattn_core.errors import HistoryError
+from crossattn_core.errors import HistoryError, PrunedModelError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
@@ -32,6 +32,7 @@ def walk(
     fit: Fit = fit_model,
     load: Load = load_model,
     codes: Sequence[str] = ("",),
+    refit: bool = False,
 ) -> Iterator[DayResult]:
     """Step the days first..last, yielding each as it is stored; a day whose inputs are the stored ones is reused.
 
@@ -46,16 +47,23 @@ def walk(
         load: reads a checkpoint that the fit stored.
         codes: hash of the code that runs, then those of versions that were accepted as giving the same; a day that was
             stepped with another one is stepped again. Empty: code does not count.
+        refit: fit models again whose weights are no longer kept; done anyway where a day that has to be made needs one.
 
     Raises:
         HistoryError: the panel does not reach from ``first`` to ``last``.
     """
-    walker = Walker(home, experiment, panel, report, fit, load, codes)
+    walker = Walker(home, experiment, panel, report, fit, load, codes, refit)
     known_days = list(walker.past.chain)
     if not known_days or first < known_days[0] or last > known_days[-1]:
         held = f"{known_days[0]} .. {known_days[-1]}" if known_days else "nothing"
         raise HistoryError(f"walk-forward over {first} .. {last}: the panel holds {held}; export those days first")
     for day in days_between(known_days[0], last):
-        result = walker.step(day)
+        try:
+            result = walker.step(day)
+        except PrunedModelError:
+            if walker.refit:
+                raise
+            walker = Walker(home, experiment, panel, report, fit, load, codes, refit=True)
+            result = [walker.step(again) for again in days_between(known_days[0], day)][-1]
         if day >= first:
             yield result
