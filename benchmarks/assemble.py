@@ -31,9 +31,10 @@ BENCHMARKS = {
     "compute": ("Ray beside one process", ["-m", "benchmarks.bench_compute"]),
     "money": ("What forecasts earn where the truth is known", ["-m", "benchmarks.bench_money"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["-m", "benchmarks.bench_leads"]),
+    "soak": ("Weeks of live operation", ["-m", "benchmarks.bench_soak"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),
 }
-WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money", "events"}
+WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money", "events", "soak"}
 
 HEAD = """\
 # Benchmarks

@@ -15,6 +15,7 @@
     ├── HistoryError         too little history for what was asked
     │   └── NoForecastError  no model has served yet
     ├── CheckpointError      a checkpoint does not fit this experiment, or is damaged
+    │   └── PrunedModelError     its weights are no longer kept
     ├── TrainingError        a fit that cannot go on (non-finite loss, no rows)
     ├── BacktestError        weights, prices or costs that cannot be simulated
     ├── ComputeError         an engine that is not there, cannot be reached, or lost work for good
@@ -39,6 +40,7 @@ __all__ = [
     "LookaheadError",
     "NoForecastError",
     "PermanentFeedError",
+    "PrunedModelError",
     "TrainingError",
     "TransientFeedError",
     "UniverseError",
@@ -104,6 +106,10 @@ class NoForecastError(HistoryError):
 
 class CheckpointError(CrossattnError):
     """A checkpoint does not fit this experiment, or is damaged."""
+
+
+class PrunedModelError(CheckpointError):
+    """A checkpoint whose weights are no longer kept; its manifest is."""
 
 
 class TrainingError(CrossattnError):

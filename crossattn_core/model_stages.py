@@ -24,6 +24,7 @@ from crossattn_core.data_stages import data_quality
 from crossattn_core.days import bounds, days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
+from crossattn_core.families.checkpoint import has_weights
 from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
@@ -146,8 +147,16 @@ class TakenSnapshot(NamedTuple):
 
 
 def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapshot]:
-    """Who attended to whom on each day, stored day by day; days without an attention model in force have no snapshot."""
+    """Who attended to whom on each day, stored day by day; days without an attention model in force have no snapshot.
+
+    Models that served these days and whose weights are no longer kept are fitted again first.
+    """
     panel, days = line.panel(last), list(days_between(first, last))
+    served = {_attention_in_force(line.home, day) for day in days} - {None, ""}
+    if not all(has_weights(line.home.models / str(model_id)) for model_id in served):
+        again = walk(line.home, line.experiment, panel, first, last, codes=line.codes_of("walk_forward"), refit=True)
+        for done, _ in enumerate(again, start=1):
+            line.report(Progress("refit", done, len(days), "days", "models whose weights are no longer kept"))
     models: dict[str, FittedModel] = {}
     taken: list[TakenSnapshot] = []
     hashes = dict.fromkeys(days, "")

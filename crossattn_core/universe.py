@@ -27,7 +27,7 @@ VenueName = Annotated[str, name_in(lambda: VENUES)]
 Kind = str
 """A series of an asset: 'candles', 'funding' or 'dividends'."""
 
-_SYMBOL = re.compile(r"^[A-Z0-9^][A-Z0-9.^=&-]{0,24}$")
+_SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=&-]{0,24}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Asset(BaseModel):
     @classmethod
     def _symbol_is_plain(cls, symbol: str) -> str:
         # A symbol becomes the name of a folder and of files, and part of a URL.
-        if not _SYMBOL.match(symbol):
-            raise ValueError(f"{symbol!r} is not a symbol: upper-case letters, digits and . ^ = & - only, at most 25 characters")
+        if not _SYMBOL.fullmatch(symbol):
+            raise ValueError(f"{symbol[:40]!r} is not a symbol: upper-case letters, digits and . ^ = & - only, 25 at most")
         return symbol
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from crossattn_pipeline.commands.fetch import fetch
 from crossattn_pipeline.commands.inspections import explain, leaders
 from crossattn_pipeline.commands.options import ExperimentFile, HomeFolder
 from crossattn_pipeline.commands.overrides import overrides, retrain, rollback
+from crossattn_pipeline.commands.prune import prune
 from crossattn_pipeline.commands.runs import backtest, report, run, stale, train
 from crossattn_pipeline.commands.sql import add_sql_commands
 from crossattn_pipeline.commands.terminal import COMPLETE, FAILED, INTERRUPTED
@@ -55,6 +56,7 @@ for _command in (
     retrain,
     rollback,
     tune,
+    prune,
     doctor,
     backup,
     restore,

@@ -26,7 +26,7 @@ from crossattn_pipeline.assets.warehouse import warehouse_assets
 from crossattn_pipeline.instance import WEBHOOK_VARIABLE, experiment_from, home_from, relax_sqlite, store_events_in_batches
 from crossattn_pipeline.jobs import all_jobs
 from crossattn_pipeline.resources import line_resource
-from crossattn_pipeline.schedules import daily_data, daily_freshness
+from crossattn_pipeline.schedules import daily_data, daily_freshness, daily_prune
 from crossattn_pipeline.sensors import all_sensors
 
 __all__ = ["build_defs", "defs"]
@@ -65,7 +65,7 @@ def build_defs(
         ],
         asset_checks=[freshness_check(experiment)],
         jobs=all_jobs(stages),
-        schedules=[daily or daily_data(experiment), daily_freshness()],
+        schedules=[daily or daily_data(experiment), daily_freshness(), daily_prune()],
         sensors=all_sensors(experiment, home_root, webhook, clock=clock),
         resources={"line": line_resource(experiment, home_root, clock)} | (resources or {}),
         executor=dg.in_process_executor,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
@@ -76,6 +77,19 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
             self._close()
             super().wipe()
 
+    def log_files(self, run_id: str) -> list[Path]:
+        """The files of a run's own database, which holds its log; none where that was dropped."""
+        path = self.path_for_shard(run_id)
+        return [file for suffix in ("", "-wal", "-shm") if (file := Path(f"{path}{suffix}")).is_file()]
+
+    def drop_log(self, run_id: str) -> None:
+        """Delete a run's own database; its events of assets and checks stay in the index. It is made anew, empty, when asked."""
+        with self._one_thread:
+            if run_id in self._engines:
+                self._engines.pop(run_id).dispose()
+            for file in self.log_files(run_id):
+                file.unlink(missing_ok=True)
+
     def dispose(self) -> None:
         """Close the databases."""
         super().dispose()
@@ -83,6 +97,11 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
             self._close()
 
     def _engine(self, shard: str) -> Engine:
+        if shard != INDEX_SHARD_NAME and not os.path.exists(self.path_for_shard(shard)):
+            # New, or dropped by another process: Dagster would take a database that it made once for one that has its tables.
+            self._initialized_dbs.discard(shard)
+            if shard in self._engines:
+                self._engines.pop(shard).dispose()
         if shard not in self._engines:
             with super().run_connection(shard):
                 pass  # Dagster makes the file and its tables where there are none

@@ -100,6 +100,11 @@ run_retries:
 run_monitoring:
   enabled: true
   start_timeout_seconds: 3600  # a range of years registers thousands of partitions before its first step
+retention:  # of ticks; runs and logs: retention of the experiment, see docs/runbook.md
+  schedule:
+    purge_after_days: 90
+  sensor:
+    purge_after_days: {{skipped: 3, started: 90, success: 90, failure: 90}}
 telemetry:
   enabled: false
 nux:

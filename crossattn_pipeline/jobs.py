@@ -6,7 +6,7 @@ An override is launched in the web UI with a line of config; it is dated, and ev
 
 import os
 import sqlite3
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -21,6 +21,7 @@ from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 from crossattn_pipeline.assets.from_table import asset_key, closed_choice
 from crossattn_pipeline.instance import PUBLISH_VARIABLE
+from crossattn_pipeline.run_retention import prune
 from crossattn_pipeline.stale import run_stale_job
 
 __all__ = ["RetrainConfig", "all_jobs"]
@@ -54,7 +55,7 @@ def all_jobs(stages: StageTable) -> list[Any]:
     asset_jobs = [
         dg.define_asset_job(name, selection, description=text, hooks=hooks) for name, (selection, text) in selected.items()
     ]
-    return [*asset_jobs, run_stale_job(), _retrain_job(), _rollback_job(stages)]
+    return [*asset_jobs, run_stale_job(), _retrain_job(), _rollback_job(stages), _prune_job()]
 
 
 class RetrainConfig(dg.Config):
@@ -105,6 +106,20 @@ def _rollback_job(stages: StageTable) -> dg.JobDefinition:
     @dg.job(name="rollback", description="Put an earlier healthy model in force from a day on.")
     def job() -> None:
         record()
+
+    return job
+
+
+def _prune_job() -> dg.JobDefinition:
+    @dg.op(description="Delete what 'retention' of the experiment no longer keeps, as 'crossattn prune' does.")
+    def delete_what_is_not_kept(context: dg.OpExecutionContext, line: dg.ResourceParam[Line]) -> None:
+        now = datetime.now(UTC)
+        for found in prune(context.instance, line.home, line.experiment, line.last_day, now=now):
+            context.log.info(f"{found.kind}: {found.count} deleted, {found.size_bytes / 1e6:,.1f} MB")
+
+    @dg.job(name="prune", description="Runs, logs, weights of models and pages that are older than 'retention' keeps them.")
+    def job() -> None:
+        delete_what_is_not_kept()
 
     return job
 

@@ -1,4 +1,4 @@
-"""Schedules: after each UTC day closes, its data; an hour later, whether it is there."""
+"""Schedules: after each UTC day closes, its data; an hour later, whether it is there; at night, what is no longer kept."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from crossattn_core.candles.feeds.feed import newest_complete_day
 from crossattn_core.experiment import Experiment
 from crossattn_pipeline.partitions import RANGE_END, range_tags
 
-__all__ = ["COMMAND_LINE", "PENDING", "TRIGGER", "daily_data", "daily_freshness"]
+__all__ = ["COMMAND_LINE", "PENDING", "TRIGGER", "daily_data", "daily_freshness", "daily_prune"]
 
 TRIGGER = "crossattn/trigger"
 """Run tag: why a run exists."""
@@ -67,4 +67,16 @@ def daily_freshness() -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         tags={TRIGGER: "freshness"},
         description="Check that the newest expected day is there, whatever was materialized last.",
+    )
+
+
+def daily_prune() -> dg.ScheduleDefinition:
+    """Once a day, at a quiet hour: what ``retention`` no longer keeps."""
+    return dg.ScheduleDefinition(
+        name="daily_prune",
+        job_name="prune",
+        cron_schedule="40 3 * * *",
+        execution_timezone="UTC",
+        tags={TRIGGER: "prune"},
+        description="Delete runs, logs, weights of models and pages that 'retention' of the experiment no longer keeps.",
     )

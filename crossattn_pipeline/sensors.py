@@ -17,8 +17,10 @@ import requests
 from crossattn_core.candles.feeds.feed import newest_complete_day
 from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.days import days_between
+from crossattn_core.errors import CrossattnError
 from crossattn_core.experiment import Experiment
 from crossattn_core.storage import write_json
+from crossattn_pipeline.instance import WEBHOOK_VARIABLE
 from crossattn_pipeline.monitoring_sensors import drift_or_degradation, new_complete_day, regime_change
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import COMMAND_LINE, PENDING, TRIGGER
@@ -114,10 +116,20 @@ def failure_alert(home_root: Path, webhook: str) -> dg.SensorDefinition:
         }
         write_json(home_root / "alerts" / f"{run.run_id}.json", alert)
         if webhook:
-            requests.post(webhook, json=alert, timeout=10).raise_for_status()
+            _post(webhook, alert)
         return None
 
     return sensor
+
+
+def _post(webhook: str, alert: dict[str, str]) -> None:
+    """POST an alert; what goes wrong is told without the address, which may hold a token."""
+    try:
+        status = requests.post(webhook, json=alert, timeout=10).status_code
+    except requests.RequestException as error:
+        status = type(error).__name__
+    if status not in range(200, 300):
+        raise CrossattnError(f"the address in {WEBHOOK_VARIABLE} did not take the alert of run {alert['run_id']} ({status})")
 
 
 def _under_way(instance: dg.DagsterInstance, job_name: str) -> set[date]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import AGREEMENT_COLUMNS, EVIDENCE_COLUMNS, Evidence
 from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, SNAPSHOT_COLUMNS, Snapshot
+from crossattn_core.errors import HistoryError
 from crossattn_core.storage import write_parquet
 
 __all__ = [
@@ -61,8 +62,18 @@ class StoredAttention:
 
 
 def read_attention(folder: Path, last: date, window_days: int) -> StoredAttention:
-    """Everything that is stored up to the end of ``last`` and that leaders and pictures are made from."""
+    """Everything that is stored up to the end of ``last`` and that leaders and pictures are made from.
+
+    Raises:
+        HistoryError: next-bar forecasts of the window are no longer kept.
+    """
     start = last - timedelta(days=window_days - 1)
+    days, with_next_bar = ({path.stem for path in _paths(of, start, last)} for of in (folder, folder / "next_bar"))
+    if gone := sorted(days - with_next_bar):
+        raise HistoryError(
+            f"who led as of {last} rests on next-bar forecasts of {len(gone)} days ({gone[0]} .. {gone[-1]}) that are no longer "
+            "kept (retention.snapshot_days); materialize attention_snapshot over these days in the web UI to have them again"
+        )
     return StoredAttention(
         last,
         start,
@@ -90,8 +101,8 @@ def read_snapshots_from_previous(folder: Path, first: date, last: date, quantiti
 
 def write_snapshot(folder: Path, snapshot: Snapshot, next_bar: pd.DataFrame) -> None:
     """Store a day's snapshot and next-bar forecasts (``NEXT_BAR_COLUMNS``)."""
-    _write(folder / f"{snapshot.day}.parquet", snapshot.to_frame())
     _write(folder / "next_bar" / f"{snapshot.day}.parquet", next_bar)
+    _write(folder / f"{snapshot.day}.parquet", snapshot.to_frame())
 
 
 def write_evidence(folder: Path, day: date, evidence: Evidence) -> None:

@@ -9,6 +9,7 @@ from crossattn_core.experiment.analysis import AnalysisSettings, ReportSettings
 from crossattn_core.experiment.compute import ComputeSettings
 from crossattn_core.experiment.feed import FeedSettings, Period, PlantedLead, SimulatedMarket
 from crossattn_core.experiment.model import FeatureSettings, LabelSettings, ModelSettings, TrainingSettings
+from crossattn_core.experiment.retention import RetentionSettings
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.trading import BacktestSettings, BaselineSettings, CostSettings, PortfolioSettings, VenueCosts
@@ -32,6 +33,7 @@ __all__ = [
     "PortfolioSettings",
     "RegimeSettings",
     "ReportSettings",
+    "RetentionSettings",
     "RetrainSettings",
     "Section",
     "SelectionSettings",

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from crossattn_core.experiment.registered import FeedName
 from crossattn_core.experiment.section import Section
@@ -121,6 +122,21 @@ class FeedSettings(Section):
     skip_beyond_reach: bool = False
     """Days older than the source keeps candles for are left out, instead of being refused: an open period that goes on for
     years starts where the source does."""
+
+    @field_validator("urls", "bybit_url", "yahoo_url")
+    @classmethod
+    def _addresses_hold_no_secret(cls, given: Any) -> Any:
+        # An experiment is shared, and addresses are shown: in messages, in the ledger beside the candles, in the web UI.
+        for address in given.values() if isinstance(given, dict) else [given]:
+            parts = urlsplit(address)
+            if address and (parts.scheme not in ("http", "https") or not parts.hostname):
+                raise ValueError("an address is http://host or https://host, with a path where the API has one")
+            if parts.username is not None or parts.query or parts.fragment:
+                raise ValueError(
+                    f"the address at {parts.hostname} holds a user, a password or a query; an experiment holds no secret: leave "
+                    "them out, and let a proxy that HTTPS_PROXY names add what the source asks for"
+                )
+        return given
 
     def url_of(self, venue: VenueName) -> str:
         """Base URL of the venue's API, without a slash at its end; empty where a library knows it."""

@@ -1,6 +1,7 @@
 """The whole experiment, and how a file becomes one."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,6 +21,7 @@ from crossattn_core.experiment.model import (
     TrainingSettings,
 )
 from crossattn_core.experiment.registered import families
+from crossattn_core.experiment.retention import RetentionSettings
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
 from crossattn_core.experiment.sections_file import read_sections
@@ -49,10 +51,14 @@ RENAMED = {
 """Knobs by an earlier name -> today's: a file with the old one is refused with the new one."""
 
 
+_MAX_SHOWN = 200
+"""Characters of a refused value in a message."""
+
+
 class Experiment(Section):
     """One experiment: what is read, fitted, traded and reported."""
 
-    not_hashed: ClassVar[frozenset[str]] = frozenset({"compute"})
+    not_hashed: ClassVar[frozenset[str]] = frozenset({"compute", "retention"})
 
     name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     # Made when they are used: an asset looks its venue up, whose file reads these settings.
@@ -91,6 +97,7 @@ class Experiment(Section):
     report: ReportSettings = ReportSettings()
     tuning: TuningSettings = TuningSettings()
     compute: ComputeSettings = ComputeSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -283,13 +290,22 @@ def _explained(location: tuple[int | str, ...], kind: str, message: str, given: 
     name = ".".join(str(part) for part in location)
     if kind != "extra_forbidden":
         where = f"{name}: " if name else ""
-        return f"{where}{message.removeprefix('Value error, ')}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+        return f"{where}{message.removeprefix('Value error, ')}" + (
+            "" if isinstance(given, dict) else f" (given: {_shown(given)})"
+        )
     if name in RENAMED:
         return f"{name}: is called {RENAMED[name]!r} now; the meaning is the same"
     fields = _fields_at(location[:-1])
     near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{name}: no such knob; {hint}Known here: {', '.join(sorted(fields))}"
+
+
+def _shown(given: Any) -> str:
+    """A value as a message shows it: short, and without what an address says before its host and after its path."""
+    text = re.sub(r"//[^/@\s]*@", "//...@", repr(given))
+    text = re.sub(r"(://[^\s'\"?#]*)[?#][^\s'\"]*", r"\1?...", text)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} ... ({len(text)} characters)"
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

@@ -2,6 +2,8 @@
 
 <folder>/weights.safetensors   arrays by name
 <folder>/manifest.json         written last: a folder without it is no checkpoint
+
+A model that served long ago may keep its manifest alone (see retention.py); it can be fitted again, and comes out the same.
 """
 
 import hashlib
@@ -17,12 +19,22 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from crossattn_core import __version__
-from crossattn_core.errors import CheckpointError
+from crossattn_core.errors import CheckpointError, PrunedModelError
 from crossattn_core.experiment import Experiment
 from crossattn_core.experiment.section import Section
 from crossattn_core.storage import sha256_of, write_bytes, write_json
 
-__all__ = ["FORMAT", "check_fits", "model_id_of", "read_checkpoint", "stamp", "write_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "check_fits",
+    "has_weights",
+    "model_id_of",
+    "read_checkpoint",
+    "read_manifest",
+    "stamp",
+    "weights_path",
+    "write_checkpoint",
+]
 
 FORMAT = 1
 """Layout of a checkpoint; another one is refused."""
@@ -81,8 +93,22 @@ def write_checkpoint(folder: Path, arrays: Mapping[str, NDArray[Any]], manifest:
     return folder
 
 
-def read_checkpoint(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays and the manifest in ``folder``.
+def weights_path(folder: Path) -> Path:
+    """The file of a checkpoint's arrays."""
+    return folder / _WEIGHTS
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the model in ``folder`` has its weights, and so have its members where it is an ensemble."""
+    path = folder / _MANIFEST
+    if not path.is_file() or not weights_path(folder).is_file():
+        return False
+    members = json.loads(path.read_text(encoding="utf-8")).get("members", ())
+    return all(has_weights(folder.parent / member) for member in members)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in ``folder``, whether the weights are kept or not.
 
     Raises:
         CheckpointError: missing, damaged, or of another layout.
@@ -92,13 +118,31 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, An
         raise CheckpointError(f"{folder}: no {_MANIFEST}, so no checkpoint; train the model again or name another folder")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        content = (folder / _WEIGHTS).read_bytes()
-        if manifest.get("format") != FORMAT:
-            raise CheckpointError(f"{folder}: layout {manifest.get('format')!r}, this code reads {FORMAT}; train the model again")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: damaged checkpoint ({error!r}); restore it or train again") from error
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{folder}: layout {manifest.get('format')!r}, this code reads {FORMAT}; train the model again")
+    return manifest
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays and the manifest in ``folder``.
+
+    Raises:
+        PrunedModelError: there is a manifest and no weights.
+        CheckpointError: missing, damaged, or of another layout.
+    """
+    manifest = read_manifest(folder)
+    try:
+        content = weights_path(folder).read_bytes()
         if sha256_of(content) != manifest["weights_sha256"]:
             raise CheckpointError(f"{folder / _WEIGHTS}: bytes differ from the manifest's hash; restore it or train again")
         return load_arrays(content), manifest
-    except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
+    except FileNotFoundError as error:
+        raise PrunedModelError(
+            f"{folder}: its weights are no longer kept (retention.model_days); the walk fits it again"
+        ) from error
+    except (OSError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint ({error!r}); restore it or train again") from error
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import Experiment
+from crossattn_core.families.checkpoint import has_weights
 from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
@@ -97,7 +98,11 @@ class Trained(NamedTuple):
 
 
 class Walker:
-    """One pass over the days: the state after the newest one, and what the pass keeps in memory."""
+    """One pass over the days: the state after the newest one, and what the pass keeps in memory.
+
+    Args:
+        refit: fit models again whose weights are no longer kept, though their days' forecasts are.
+    """
 
     def __init__(
         self,
@@ -108,8 +113,9 @@ class Walker:
         fit: Fit,
         load: Load,
         codes: Sequence[str],
+        refit: bool = False,
     ) -> None:
-        self.home, self.experiment, self.report, self.fit = home, experiment, report, fit
+        self.home, self.experiment, self.report, self.fit, self.refit = home, experiment, report, fit, refit
         self.settings_by_code = {code: settings_hash(experiment, code) for code in codes}
         self.overrides = read_overrides(home)
         self.past = Past(home, experiment, panel, load)
@@ -125,14 +131,14 @@ class Walker:
         code = stored.get("code", "") if stored else ""
         code = code if code in self.settings_by_code else next(iter(self.settings_by_code))
         inputs = day_inputs(day, self.past.chain, self.settings_by_code[code], self.plan_hash, overrides)
-        planned = stored if stored and stored["model_inputs"] == inputs.models and self._models_exist(stored) else None
+        planned = stored if stored and stored["model_inputs"] == inputs.models else None
+        made = (inputs.forecasts, predictions_hash(self.home, day))
+        is_whole = planned is not None and (planned["forecast_inputs"], planned["forecast_hash"]) == made
+        if planned and (self.refit or not is_whole) and not self._models_exist(planned):
+            planned = None
         trained: dict[str, Trained] = {}
         count = 0
-        if (
-            planned
-            and planned["forecast_inputs"] == inputs.forecasts
-            and planned["forecast_hash"] == predictions_hash(self.home, day)
-        ):
+        if planned and is_whole:
             record = planned
         else:
             made, trained = (planned, trained) if planned else self._plan(day, overrides)
@@ -222,7 +228,7 @@ class Walker:
         return write_predictions(self.home, day, known.as_of_T[rows], known.asset_ids, predicted_by_family, model_by_family)
 
     def _models_exist(self, stored: dict[str, Any]) -> bool:
-        return all((self.home.models / model_id).is_dir() for model_id in stored["state"]["in_force"].values())
+        return all(has_weights(self.home.models / model_id) for model_id in stored["state"]["in_force"].values())
 
 
 def weights_at(start: DayStart, experiment: Experiment) -> NDArray[np.float32]:

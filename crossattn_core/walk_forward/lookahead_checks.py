@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.errors import CheckpointError
+from crossattn_core.errors import CheckpointError, PrunedModelError
 from crossattn_core.experiment import Experiment
+from crossattn_core.families.checkpoint import has_weights, read_manifest
 from crossattn_core.families.registry import load_model
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
@@ -29,6 +30,7 @@ __all__ = [
     "REPLAY_COLUMNS",
     "check_no_forecast_saw_its_label",
     "check_replay",
+    "replayable_days",
     "sampled_days",
     "sampled_rows",
 ]
@@ -80,6 +82,14 @@ def sampled_days(days: Sequence[date], count: int = 3) -> list[date]:
     return [days[place] for place in dict.fromkeys(places.tolist())]
 
 
+def replayable_days(home: Home, predictions: pd.DataFrame) -> list[date]:
+    """The days of ``predictions`` all of whose models still have their weights, ascending."""
+    kept = {model_id: has_weights(home.models / str(model_id)) for model_id in predictions["model_id"].unique()}
+    days = (predictions["as_of"] - pd.Timedelta(1, "us")).dt.date.tolist()
+    models = predictions["model_id"].tolist()
+    return sorted(set(days) - {day for day, model_id in zip(days, models, strict=True) if not kept[model_id]})
+
+
 def check_replay(
     home: Home, experiment: Experiment, panel: Panel, days: Sequence[date], *, seed: int = 0, load: Load = load_model
 ) -> pd.DataFrame:
@@ -118,6 +128,8 @@ def sampled_rows(rows_R: NDArray[np.integer]) -> list[int]:
 def _cut_off(home: Home, experiment: Experiment, model_id: str, load: Load) -> str | None:
     try:
         return load(home.models / model_id, experiment).manifest.get("cut_off")
+    except PrunedModelError:
+        return read_manifest(home.models / model_id).get("cut_off")
     except (CheckpointError, FileNotFoundError):
         return None
 

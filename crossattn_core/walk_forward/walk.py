@@ -10,7 +10,7 @@ from datetime import date
 
 from crossattn_core.compute.pool import Pool
 from crossattn_core.days import days_between
-from crossattn_core.errors import HistoryError
+from crossattn_core.errors import HistoryError, PrunedModelError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.registry import fit_model, load_model
 from crossattn_core.home import Home
@@ -35,6 +35,7 @@ def walk(
     load: Load = load_model,
     codes: Sequence[str] = ("",),
     pool: Pool | None = None,
+    refit: bool = False,
 ) -> Iterator[DayResult]:
     """Step the days first..last, yielding each as it is stored; a day whose inputs are the stored ones is reused.
 
@@ -50,22 +51,40 @@ def walk(
         codes: hash of the code that runs, then those of versions that were accepted as giving the same; a day that was
             stepped with another one is stepped again. Empty: code does not count.
         pool: makes fits before they are asked for, the same ones; none: each is made when it is asked for.
+        refit: fit models again whose weights are no longer kept; done anyway where a day that has to be made needs one.
 
     Raises:
         HistoryError: the panel does not reach from ``first`` to ``last``.
     """
-    walker = Walker(home, experiment, panel, report, fit, load, codes)
+    walker = Walker(home, experiment, panel, report, fit, load, codes, refit)
     known_days = list(walker.past.chain)
     if not known_days or first < known_days[0] or last > known_days[-1]:
         held = f"{known_days[0]} .. {known_days[-1]}" if known_days else "nothing"
         raise HistoryError(f"walk-forward over {first} .. {last}: the panel holds {held}; export those days first")
-    ahead = None if pool is None else FitsAhead(walker, last, pool)
-    walker.fit = ahead or fit
+    ahead = _look_ahead(walker, last, pool)
     try:
         for day in days_between(known_days[0], last):
-            result = walker.step(day)
+            try:
+                result = walker.step(day)
+            except PrunedModelError:
+                if walker.refit:
+                    raise
+                if ahead is not None:
+                    ahead.close()
+                walker = Walker(home, experiment, panel, report, fit, load, codes, refit=True)
+                ahead = _look_ahead(walker, last, pool)
+                result = [walker.step(again) for again in days_between(known_days[0], day)][-1]
             if day >= first:
                 yield result
     finally:
         if ahead is not None:
             ahead.close()
+
+
+def _look_ahead(walker: Walker, last: date, pool: Pool | None) -> FitsAhead | None:
+    """Let the pool make the walker's fits before it asks for them; none without a pool."""
+    if pool is None:
+        return None
+    ahead = FitsAhead(walker, last, pool)
+    walker.fit = ahead
+    return ahead

@@ -17,7 +17,12 @@ from crossattn_core.report.figures.stages import loss_figure
 from crossattn_core.report.figures.style import png
 from crossattn_core.stages import StageTable
 from crossattn_core.training.epochs import EpochReport
-from crossattn_core.walk_forward.lookahead_checks import check_no_forecast_saw_its_label, check_replay, sampled_days
+from crossattn_core.walk_forward.lookahead_checks import (
+    check_no_forecast_saw_its_label,
+    check_replay,
+    replayable_days,
+    sampled_days,
+)
 from crossattn_core.walk_forward.store import predictions_of, read_predictions
 from crossattn_core.walk_forward.walk import DayResult
 from crossattn_pipeline.assets.from_table import closed_choice, output_specs, partition_settings, stage_asset
@@ -118,9 +123,8 @@ def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
                 {"loss_curves": figure(png(loss_figure(fitted)), "loss curves")}, asset_key="rolling_model", partition_key=newest
             )
         faults = check_no_forecast_saw_its_label(line.home, line.experiment, line.panel(last), first=first, last=last)
-        predictions = read_predictions(line.home, first, last)
-        forecast_days = sorted({day.date() for day in predictions["as_of"] - pd.Timedelta(1, "us")})
-        replayed = check_replay(line.home, line.experiment, line.panel(last), sampled_days(forecast_days))
+        days = replayable_days(line.home, read_predictions(line.home, first, last))
+        replayed = check_replay(line.home, line.experiment, line.panel(last), sampled_days(days))
         yield dg.MaterializeResult(asset_key="retrain_plan")
         yield dg.MaterializeResult(asset_key="rolling_model")
         yield dg.MaterializeResult(

@@ -16,6 +16,20 @@ from crossattn_pipeline.ui import is_free
 from crossattn_pipeline.webserver import ReportFiles, WebServer
 from tests.forks import PROJECT
 from tests.pipeline.commands import crossattn, environment_of
+from tests.pipeline.test_listening import listening
+
+_ODD_PATHS = [
+    "/out/secret.txt",
+    "/out/reports/../secret.txt",
+    "/%2e%2e/secret.txt",
+    "/..%2fsecret.txt",
+    "/..\\secret.txt",
+    "/./../secret.txt",
+    "/2025-03-28/..//..//secret.txt",
+    "/\0",
+    "/" + "a" * 5000,
+]
+"""Ways out that a server may hand on decoded or not."""
 
 
 @pytest.fixture
@@ -25,6 +39,7 @@ def reports(tmp_path: Path) -> Path:
     (folder / "2025-03-28").mkdir(parents=True)
     (folder / "2025-03-28" / "report.html").write_text("<h1>report</h1>")
     (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "out").symlink_to(tmp_path)
     return folder
 
 
@@ -60,7 +75,7 @@ def test_a_report_is_served_into_a_sandbox(reports: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/../secret.txt", "/2025-03-28/../../secret.txt", "//etc/passwd", "/out.txt", "/", "/2025-03-28"]
+    "path", ["/../secret.txt", "/2025-03-28/../../secret.txt", "//etc/passwd", "/out.txt", "/", "/2025-03-28", *_ODD_PATHS]
 )
 def test_nothing_outside_the_folder_and_no_listing_is_served(reports: Path, path: str) -> None:
     status, _, body = asked(reports, f"/reports{path}")
@@ -69,9 +84,30 @@ def test_nothing_outside_the_folder_and_no_listing_is_served(reports: Path, path
     assert b"root:" not in body
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "COPY"])
 def test_reports_are_read_only(reports: Path, method: str) -> None:
     assert asked(reports, "/reports/2025-03-28/report.html", method)[0] == 405
+
+
+def test_a_head_request_gives_the_headers_alone(reports: Path) -> None:
+    status, headers, body = asked(reports, "/reports/2025-03-28/report.html", "HEAD")
+    assert (status, body) == (200, b"")
+    assert headers["content-length"] == "15"
+
+
+@pytest.mark.parametrize("name", ["page.svg", "page.html", "page.xml", "page.json", "page"])
+def test_whatever_lies_in_the_folder_is_shut_in(reports: Path, name: str) -> None:
+    (reports / name).write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+    status, headers, _ = asked(reports, f"/reports/{name}")
+    assert status == 200
+    assert headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_answer_that_refuses_shows_nothing_of_what_was_asked(reports: Path) -> None:
+    _, _, body = asked(reports, "/reports/<script>alert(1)</script>")
+    assert b"<script>" not in body
 
 
 def test_a_home_without_a_report_answers_not_found(tmp_path: Path) -> None:
@@ -104,6 +140,9 @@ def test_the_ui_serves_the_report_refuses_a_second_set_and_ends_with_its_process
         assert b"<html" in _fetched(f"http://127.0.0.1:{port}/", running)
         second = crossattn("ui", "--experiment", small, "--port", str(port + 1), home=home)
         assert (second.returncode, f"http://127.0.0.1:{port}" in second.stderr) == (1, True)
+        processes = _family(running.pid)
+        assert len(processes) >= 3, "this one, web server and daemon"
+        assert set(listening(processes).values()) == {"0100007F"}, "on 127.0.0.1 alone"
         shown = crossattn("report", "--experiment", small, home=home)
         assert f"In the browser: {page}" in shown.stdout
     finally:
@@ -112,6 +151,22 @@ def test_the_ui_serves_the_report_refuses_a_second_set_and_ends_with_its_process
     assert is_free(port)
     assert "Traceback" not in (tmp_path / "log").read_text(encoding="utf-8")
     assert os.path.exists(home / "dagster" / "ui.lock")
+
+
+def _family(pid: int) -> set[int]:
+    """A process and all that it started, whatever their sessions."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # ended in the meantime
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, new = {pid}, [pid]
+    while new:
+        new = [child for parent in new for child in children.get(parent, []) if child not in found]
+        found |= set(new)
+    return found
 
 
 def _fetched(address: str, running: subprocess.Popen) -> bytes:

@@ -119,6 +119,30 @@ def test_text_from_outside_is_escaped(inputs, tmp_path):
     assert "<b>bold</b>" not in page
 
 
+def test_a_script_in_any_name_or_reason_is_shown_as_text(tmp_path):
+    planted = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+    settings = story.experiment().model_dump()
+    settings["report"] = {"title": planted, "owner": planted}
+    for asset in settings["assets"]:
+        asset["sector"] = planted
+    of = type(story.experiment()).model_validate(settings)
+    inputs = story.inputs(of)
+    changed = {
+        name: frame.assign(**{column: planted for column in columns if column in frame})
+        for name, frame, columns in (
+            ("plan", inputs.plan, ("why", "reason", "model_id", "action")),
+            ("leaders", inputs.leaders, ("why",)),
+            ("regime_windows", inputs.regime_windows, ("name",)),
+        )
+        if frame is not None
+    }
+    notes = {"notes": (planted,), "hashes": {planted: planted}, "data_quality": pd.DataFrame({planted: [planted]})}
+    page = build_report(replace(inputs, **changed, **notes), tmp_path).html.read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;" in page
+
+
 def test_strategies_over_different_rows_are_refused(inputs, tmp_path):
     of = inputs.experiment
     short = story.inputs(of).simulations["cash"]

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossattn_core.errors import PrunedModelError
 from crossattn_core.experiment import Experiment
+from crossattn_core.families.checkpoint import has_weights, weights_path
 from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
 from crossattn_core.grid import HOURLY
 from crossattn_core.panel.labels import compute_labels
@@ -104,11 +106,14 @@ class FakeModel(FittedModel):
         return AttentionWeights(np.asarray(rows), weight_RHNML, panel.asset_ids, ("next_bar", "24"), np.arange(1, 9))
 
     def save(self, folder: Path) -> Path:
+        write_text(weights_path(folder), "")
         write_text(folder / "manifest.json", json.dumps({"family": self.family, "manifest": self.manifest}))
         return folder
 
 
 def fake_load(folder: Path, experiment: Experiment) -> FakeModel:
+    if not has_weights(folder):
+        raise PrunedModelError(f"{folder}: its weights are no longer kept")
     stored = json.loads((folder / "manifest.json").read_text())
     return FakeModel(stored["family"], stored["manifest"])
 
