@@ -1,4 +1,4 @@
-"""Asset specs from the table of stages: key, deps, group, owners, code version, partitions and backfill policy."""
+"""Asset specs from the table of stages: key, deps, group, owners, code version, columns, partitions and backfill policy."""
 
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -7,14 +7,11 @@ from typing import Any, cast
 import dagster as dg
 
 from crossattn_core.stages import Output, Stage, StageTable
+from crossattn_pipeline.assets.columns import asset_key, column_metadata, lineage_link
+from crossattn_pipeline.assets.order import after, turn
 from crossattn_pipeline.partitions import daily_partitions
 
 __all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset"]
-
-
-def asset_key(key: str) -> dg.AssetKey:
-    """``candles/bybit`` -> the asset key."""
-    return dg.AssetKey(key.split("/"))
 
 
 def closed_choice(name: str, choices: Iterable[str]) -> Any:
@@ -26,12 +23,15 @@ def stage_asset(stages: StageTable, name: str, **settings: Any) -> Callable[[Cal
     """``dg.asset`` for a stage that writes one asset: key, deps, group, owners, code version and partitions are the table's.
 
     Args:
-        settings: what is not in the table: description, kinds, checks, pool, ...
+        settings: what is not in the table: description, kinds, metadata, checks, pool, ...
     """
     stage = stages[name]
     (output,) = stage.outputs
-    derived = {"key": asset_key(output.key), **_shared(stages, stage, output), **partition_settings(stages, stage)}
-    return cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(**derived, **settings))
+    description, metadata = settings.pop("description"), settings.pop("metadata", {})
+    derived = {"key": asset_key(output.key), **_shared(stages, stage, output, description), **partition_settings(stages, stage)}
+    derived["metadata"] = derived["metadata"] | metadata
+    made = cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(op_tags=turn(stages, stage), **derived, **settings))
+    return lambda function: made(after(output.behind, function) if output.behind else function)
 
 
 def output_specs(stages: StageTable, name: str, described: dict[str, tuple[str, str]]) -> list[dg.AssetSpec]:
@@ -41,8 +41,7 @@ def output_specs(stages: StageTable, name: str, described: dict[str, tuple[str, 
         dg.AssetSpec(
             asset_key(output.key),
             kinds={described[output.key][0]},
-            description=described[output.key][1],
-            **_shared(stages, stage, output),
+            **_shared(stages, stage, output, described[output.key][1]),
         )
         for output in stage.outputs
     ]
@@ -58,8 +57,10 @@ def partition_settings(stages: StageTable, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _shared(stages: StageTable, stage: Stage, output: Output) -> dict[str, Any]:
+def _shared(stages: StageTable, stage: Stage, output: Output, description: str) -> dict[str, Any]:
     return {
+        "description": description + lineage_link(stages, output.key),
+        "metadata": column_metadata(stages, output.key),
         "deps": [asset_key(key) for key in output.reads],
         "group_name": stage.group,
         "owners": [f"team:{stages.experiment.report.owner}"],
