@@ -7,6 +7,7 @@ Both hold scripts of their own. They are served into a sandbox, where those reac
 import os
 from functools import cache
 from pathlib import Path
+from threading import Lock, Thread
 
 import dagster_webserver.app
 import dagster_webserver.cli
@@ -20,6 +21,7 @@ from starlette.types import Scope
 from crossattn_core.home import Home
 from crossattn_pipeline.instance import experiment_from, home_from
 from crossattn_pipeline.metadata import LINEAGE_PATH, REPORTS_PATH
+from crossattn_pipeline.newest_days import page_from_the_end
 
 __all__ = ["ReportFiles", "WebServer", "main", "show_lineage"]
 
@@ -30,6 +32,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+
+_DRAWING = Lock()
 
 
 class ReportFiles(StaticFiles):
@@ -59,8 +63,13 @@ class WebServer(DagsterWebserver):
 
 
 def show_lineage(_: Request) -> Response:
-    """The page of the column lineage; drawn at the first request, in a thread of its own."""
-    return HTMLResponse(_lineage(), headers=_HEADERS)
+    """The page of the column lineage, drawn once."""
+    return HTMLResponse(_draw_lineage(), headers=_HEADERS)
+
+
+def _draw_lineage() -> str:
+    with _DRAWING:
+        return _lineage()
 
 
 @cache
@@ -75,6 +84,8 @@ def _lineage() -> str:
 
 def main() -> None:
     """``dagster-webserver`` with its options, serving ``WebServer``."""
+    page_from_the_end()
+    Thread(target=_draw_lineage, name="lineage", daemon=True).start()  # drawn before somebody asks
     # The name that the command makes its server from.
     dagster_webserver.app.DagsterWebserver = WebServer  # pyright: ignore[reportPrivateImportUsage]
     dagster_webserver.cli.main()

@@ -59,10 +59,16 @@ def partition_settings(stages: StageTable, stage: Stage) -> dict[str, Any]:
 
 def _shared(stages: StageTable, stage: Stage, output: Output, description: str) -> dict[str, Any]:
     return {
-        "description": description + lineage_link(stages, output.key),
+        "description": _with_link(description, lineage_link(stages, output.key)),
         "metadata": column_metadata(stages, output.key),
         "deps": [asset_key(key) for key in output.reads],
         "group_name": stage.group,
         "owners": [f"team:{stages.experiment.report.owner}"],
         "code_version": stages.version(stage),
     }
+
+
+def _with_link(description: str, link: str) -> str:
+    """The link behind the first paragraph: a model's SQL follows, folded."""
+    said, blank, more = description.partition("\n\n")
+    return f"{said}{link}{blank}{more}"
