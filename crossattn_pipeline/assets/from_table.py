@@ -1,6 +1,7 @@
 """Asset specs from the table of stages: key, deps, group, owners, code version, columns, partitions and backfill policy."""
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from enum import Enum
 from typing import Any, cast
 
@@ -11,7 +12,18 @@ from crossattn_pipeline.assets.columns import asset_key, column_metadata, lineag
 from crossattn_pipeline.assets.order import after, turn
 from crossattn_pipeline.partitions import daily_partitions
 
-__all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset"]
+__all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset", "stands_alone"]
+
+_FRESH_DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=27))
+"""Of days that go on: made once a day, after it closed. A period that has ended is never late."""
+
+
+def stands_alone(stages: StageTable) -> tuple[str, ...]:
+    """Stages that end the line and that nothing waits for: they may be made whenever what they read was made.
+
+    Dagster's automation sensor does so where a person switches it on; the jobs make them anyway.
+    """
+    return tuple(stage.name for stage in stages if stage.group == "marts")
 
 
 def closed_choice(name: str, choices: Iterable[str]) -> Any:
@@ -65,6 +77,8 @@ def _shared(stages: StageTable, stage: Stage, output: Output, description: str) 
         "group_name": stage.group,
         "owners": [f"team:{stages.experiment.report.owner}"],
         "code_version": stages.version(stage),
+        "freshness_policy": _FRESH_DAILY if stages.experiment.period.end is None and stage.is_dated else None,
+        "automation_condition": dg.AutomationCondition.eager() if stage.name in stands_alone(stages) else None,
     }
 
 
