@@ -175,3 +175,44 @@ def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(tmp_pa
     moved = {name for name in before if before[name] != after[name]}
     assert "features.bar" in moved
     assert not {"aligned.bars", "features.trailing", "staging.candles"} & moved
+
+
+def test_every_asset_that_holds_a_table_tells_its_columns_and_where_each_comes_from(definitions: dg.Definitions) -> None:
+    specs = {name_of(spec.key): spec for spec in definitions.resolve_all_asset_specs()}
+    without = {"rolling_model", "trained_model", "monitoring"}
+    columns = {
+        name: {column.name for column in spec.metadata["dagster/column_schema"].columns}
+        for name, spec in specs.items()
+        if name not in without
+    }
+    for name in specs.keys() - without:
+        spec = specs[name]
+        assert all(column.description for column in spec.metadata["dagster/column_schema"].columns), name
+        assert spec.metadata["column_lineage_page"].value.startswith("/lineage#"), name
+        assert "/lineage#" in (spec.description or ""), name
+        for column, deps in spec.metadata["dagster/column_lineage"].deps_by_column.items():
+            assert column in columns[name], name
+            for dep in deps:
+                assert dep.column_name in columns[name_of(dep.asset_key)], (name, column)
+                assert name_of(dep.asset_key) != name
+    lineage = specs["target_weights"].metadata["dagster/column_lineage"].deps_by_column
+    assert dg.TableColumnDep(asset_key=dg.AssetKey("forecasts"), column_name="value") in lineage["target_weight"]
+
+
+def test_every_asset_says_in_which_file_it_is_written(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        references = spec.metadata["dagster/code_references"].code_references
+        assert Path(references[0].file_path).is_relative_to(Path(__file__).parents[2] / "crossattn_pipeline"), spec.key
+
+
+def test_only_days_that_go_on_can_be_late(definitions: dg.Definitions, tmp_path: Path) -> None:
+    assert all(spec.freshness_policy is None for spec in definitions.resolve_all_asset_specs())
+    live = build_defs(Experiment.model_validate({"period": {"start": "2025-01-01", "end": None}}), tmp_path)
+    late = {name_of(spec.key) for spec in live.resolve_all_asset_specs() if spec.freshness_policy is not None}
+    assert late == DATED
+
+
+def test_marts_alone_may_be_made_by_automation_which_is_off_until_somebody_switches_it_on(definitions: dg.Definitions) -> None:
+    automated = {name_of(spec.key) for spec in definitions.resolve_all_asset_specs() if spec.automation_condition is not None}
+    assert automated == {name_of(spec.key) for spec in definitions.resolve_all_asset_specs() if spec.group_name == "marts"}
+    assert definitions.resolve_sensor_def("marts").default_status == dg.DefaultSensorStatus.STOPPED

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crossattn_pipeline.ui import is_free
-from crossattn_pipeline.webserver import ReportFiles, WebServer
+from crossattn_pipeline.webserver import ReportFiles, WebServer, show_lineage
 from tests.forks import PROJECT
 from tests.pipeline.commands import crossattn, environment_of
 
@@ -31,7 +31,7 @@ def reports(tmp_path: Path) -> Path:
 def asked(folder: Path, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of one request, as a server hands it to the application."""
     from starlette.applications import Starlette
-    from starlette.routing import Mount
+    from starlette.routing import Mount, Route
 
     sent: list[dict] = []
 
@@ -43,7 +43,8 @@ def asked(folder: Path, path: str, method: str = "GET") -> tuple[int, dict[str, 
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
-    asyncio.run(Starlette(routes=[Mount("/reports", ReportFiles(folder))])(scope, receive, send))
+    routes = [Mount("/reports", ReportFiles(folder)), Route("/lineage", show_lineage, methods=["GET"])]
+    asyncio.run(Starlette(routes=routes)(scope, receive, send))
     head = next(message for message in sent if message["type"] == "http.response.start")
     body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
     return head["status"], {name.decode(): value.decode() for name, value in head["headers"]}, body
@@ -72,6 +73,13 @@ def test_nothing_outside_the_folder_and_no_listing_is_served(reports: Path, path
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_reports_are_read_only(reports: Path, method: str) -> None:
     assert asked(reports, "/reports/2025-03-28/report.html", method)[0] == 405
+
+
+def test_the_column_lineage_is_drawn_into_the_same_sandbox_and_is_read_only(tmp_path: Path) -> None:
+    status, headers, body = asked(tmp_path, "/lineage")
+    assert (status, b"marts.positions" in body) == (200, True)
+    assert headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert asked(tmp_path, "/lineage", "POST")[0] == 405
 
 
 def test_a_home_without_a_report_answers_not_found(tmp_path: Path) -> None:
