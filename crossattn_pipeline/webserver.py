@@ -22,6 +22,7 @@ from crossattn_core.home import Home
 from crossattn_pipeline.instance import experiment_from, home_from
 from crossattn_pipeline.metadata import LINEAGE_PATH, REPORTS_PATH
 from crossattn_pipeline.newest_days import page_from_the_end
+from crossattn_pipeline.teardown import end_quietly
 
 __all__ = ["ReportFiles", "WebServer", "main", "show_lineage"]
 
@@ -84,6 +85,7 @@ def _lineage() -> str:
 
 def main() -> None:
     """``dagster-webserver`` with its options, serving ``WebServer``."""
+    end_quietly()
     page_from_the_end()
     Thread(target=_draw_lineage, name="lineage", daemon=True).start()  # drawn before somebody asks
     # The name that the command makes its server from.
