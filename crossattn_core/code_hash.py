@@ -51,8 +51,12 @@ EDGES = {
     "tuning": "searches settings before the first test day; what it finds enters as knobs, its trials as an input",
     "walk_forward.ahead": "has fits made before they are asked for; the request decides, and a miss is fitted as ever",
     "walk_forward.overrides": "records what a person orders; the record enters as an input",
+    "warehouse.column_graph": "shows what a column is made from",
     "warehouse.docs": "shows the SQL models and a column's lineage",
     "walk_forward.lookahead_checks": "checks results and makes none",
+    "warehouse.lineage_page": "draws what a column is made from",
+    "warehouse.stored": "describes what stages store; tests hold it to the files",
+    "warehouse.traced": "words for a column's way upstream",
     "warehouse.examples": "runs the examples beside the SQL models, which are tests",
 }
 """Modules (or packages) that are in no stage's hash, each with the reason; what only they import is reached through others."""

@@ -10,7 +10,7 @@ asset specs and code versions, the result tables that marts read, and the pictur
     backtest_report                                  as a whole
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -58,7 +58,9 @@ class Output:
     key: str
     """Asset key, for instance ``candles/bybit``."""
     reads: tuple[str, ...]
-    """Asset keys of its dependencies."""
+    """Asset keys of what is read to make it: its dependencies in Dagster."""
+    behind: tuple[str, ...] = ()
+    """Asset keys behind the views among ``reads`` alone: made before it, and no inputs beside the view."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ class Stage:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Asset keys that it reads and does not write itself."""
-        return tuple(dict.fromkeys(key for output in self.outputs for key in output.reads if key not in self.keys))
+        """Asset keys that it reads, also through views, and does not write itself."""
+        read = (key for output in self.outputs for key in (*output.reads, *output.behind))
+        return tuple(dict.fromkeys(key for key in read if key not in self.keys))
 
 
 @dataclass(frozen=True)
@@ -243,13 +246,13 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
     """The stages of ``experiment``, candles first, the report last."""
     reads_results = [model for model in project if _reads_results(project, model)]
     rows = "features.panel_rows"
-    # The view, and the tables behind it: dated assets are selected without the views between them.
-    read_by_panel = tuple(model_key(name) for name in (rows, *project.model(rows).depends_on))
+    # Regimes as of a day are found on the panel up to it: regime_windows knows later days, and no stage reads it.
     walked = (
-        Output("retrain_plan", ("feature_windows", "regime_windows")),
+        Output("retrain_plan", ("feature_windows",)),
         Output("rolling_model", ("retrain_plan", "feature_windows")),
         Output("forecasts", ("rolling_model", "feature_windows")),
     )
+    candles = (name for name in experiment.candle_stages if not name.endswith("_funding"))  # their first trades price the leads
     chained, alone, whole = DayRule.CHAINED, DayRule.ALONE, DayRule.WHOLE
     panel, overrides = "feature_windows", ("overrides",)
     walk_knobs = (*FORECAST_KNOBS, "compute")  # which says where, and of which nothing is hashed
@@ -262,8 +265,9 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             "panel",
             chained,
             "data_stages.export_windows",
-            read_by_panel,
+            (model_key(rows),),
             (*_UNIVERSE, "features.names"),
+            behind=tuple(model_key(name) for name in project.model(rows).depends_on),
             sql=(*project.upstream(rows), rows),
         ),
         _stage(
@@ -290,7 +294,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             "models",
             whole,
             "model_stages.watch",
-            (panel, "regime_windows", "retrain_plan", "forecasts"),
+            (panel, "retrain_plan", "forecasts"),
             walk_knobs,
             overrides,
         ),
@@ -308,7 +312,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             "portfolio",
             whole,
             "model_stages.write_report",
-            ("target_weights", "attention_snapshot", "retrain_plan", "regime_windows", "marts/data_quality"),
+            ("target_weights", "forecasts", "retrain_plan", "attention_snapshot", panel, "marts/data_quality", *candles),
             ("*",),
             ("trials",),
         ),
@@ -340,11 +344,12 @@ def _stage(
     reads: tuple[str, ...],
     knobs: tuple[str, ...],
     external_inputs: tuple[str, ...] = (),
+    behind: tuple[str, ...] = (),
     **other: Any,
 ) -> Stage:
     """A stage that writes one asset of its own name."""
     job = "data" if run.startswith("data_stages.") else "models"
-    return Stage(name, group, job, rule, run, (Output(name, reads),), knobs, external_inputs, **other)
+    return Stage(name, group, job, rule, run, (Output(name, reads, behind),), knobs, external_inputs, **other)
 
 
 def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
@@ -354,6 +359,12 @@ def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
 
 
 def _sql_stage(experiment: Experiment, project: Project, model: Model, job: str) -> Stage:
+    def keys(tables: Iterable[str]) -> tuple[str, ...]:
+        filled = ([model_key(name)] if name in project.models else _filled_by(experiment, name) for name in tables)
+        return tuple(dict.fromkeys(key for found in filled for key in found))
+
+    reads = keys((*model.depends_on, *read_by_tests(project, model)))
+    behind = keys(project.behind_views(model.name)) if model.is_stored_by_day else ()
     return Stage(
         model.name,
         "warehouse" if job == "data" else "marts",
@@ -361,19 +372,10 @@ def _sql_stage(experiment: Experiment, project: Project, model: Model, job: str)
         # A view or a whole table costs little: it is made with what reads it, and never stale by itself.
         DayRule.CHAINED if model.is_stored_by_day else DayRule.ON_REQUEST,
         "data_stages.build_table",
-        (Output(model_key(model.name), _sql_reads(experiment, project, model)),),
+        (Output(model_key(model.name), reads, tuple(key for key in behind if key not in reads)),),
         _UNIVERSE,
         sql=(*project.upstream(model.name), model.name),
     )
-
-
-def _sql_reads(experiment: Experiment, project: Project, model: Model) -> tuple[str, ...]:
-    # Dagster orders what is selected by direct edges alone: dated assets are selected without the views between them.
-    behind = project.behind_views(model.name) if model.is_stored_by_day else ()
-    reads: list[str] = []
-    for name in (*model.depends_on, *read_by_tests(project, model), *behind):
-        reads += [model_key(name)] if name in project.models else _filled_by(experiment, name)
-    return tuple(dict.fromkeys(reads))
 
 
 def _filled_by(experiment: Experiment, source: str) -> list[str]:

@@ -19,6 +19,7 @@ from crossattn_pipeline.commands.doctor import doctor
 from crossattn_pipeline.commands.faults import in_words
 from crossattn_pipeline.commands.fetch import fetch
 from crossattn_pipeline.commands.inspections import explain, leaders
+from crossattn_pipeline.commands.lineage import lineage
 from crossattn_pipeline.commands.options import ExperimentFile, HomeFolder
 from crossattn_pipeline.commands.overrides import overrides, retrain, rollback
 from crossattn_pipeline.commands.prune import prune
@@ -53,6 +54,7 @@ for _command in (
     ui,
     leaders,
     explain,
+    lineage,
     retrain,
     rollback,
     tune,

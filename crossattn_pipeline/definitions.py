@@ -28,6 +28,7 @@ from crossattn_pipeline.jobs import all_jobs
 from crossattn_pipeline.resources import line_resource
 from crossattn_pipeline.schedules import daily_data, daily_freshness, daily_prune
 from crossattn_pipeline.sensors import all_sensors
+from crossattn_pipeline.teardown import end_quietly
 
 __all__ = ["build_defs", "defs"]
 
@@ -54,15 +55,17 @@ def build_defs(
     """
     stages = stage_table(experiment, load_project())
     return dg.Definitions(
-        assets=[
-            *candle_assets(stages),
-            *warehouse_assets(stages),
-            *panel_assets(stages),
-            *training_assets(stages),
-            *monitoring_assets(stages),
-            *attention_assets(stages),
-            *portfolio_assets(stages),
-        ],
+        assets=dg.with_source_code_references(
+            [
+                *candle_assets(stages),
+                *warehouse_assets(stages),
+                *panel_assets(stages),
+                *training_assets(stages),
+                *monitoring_assets(stages),
+                *attention_assets(stages),
+                *portfolio_assets(stages),
+            ]
+        ),
         asset_checks=[freshness_check(experiment)],
         jobs=all_jobs(stages),
         schedules=[daily or daily_data(experiment), daily_freshness(), daily_prune()],
@@ -77,4 +80,5 @@ def defs() -> dg.Definitions:
     """The graph of the experiment and home that the environment names (see instance.py)."""
     relax_sqlite()
     store_events_in_batches()
+    end_quietly()
     return build_defs(experiment_from(os.environ), home_from(os.environ), webhook=os.environ.get(WEBHOOK_VARIABLE, ""))

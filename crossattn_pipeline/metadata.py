@@ -10,10 +10,13 @@ import pandas as pd
 
 from crossattn_core.line import Line
 
-__all__ = ["MAX_IMAGE_BYTES", "REPORTS_PATH", "check_rows", "figure", "made_because", "number", "table"]
+__all__ = ["LINEAGE_PATH", "MAX_IMAGE_BYTES", "REPORTS_PATH", "check_rows", "figure", "made_because", "number", "table"]
 
 REPORTS_PATH = "/reports"
 """Where the web UI serves the home's reports (webserver.py)."""
+
+LINEAGE_PATH = "/lineage"
+"""Where the web UI serves the drawn column lineage (webserver.py)."""
 
 MAX_IMAGE_BYTES = 60_000
 """A larger picture swells the instance: each is stored several times over."""

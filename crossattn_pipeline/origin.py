@@ -1,6 +1,7 @@
 """Where a run of the command line comes from: the code location that the web UI loads, which then shows the run as its job's.
 
-Dagster has no public way to say this of a run in process; this module alone reaches inside for it, and a test holds it.
+Dagster has no public way to say this of a run in process: ``execute_in_process`` takes no origin, and the public way that takes
+one, submitting a run to a workspace, needs a server and another process. This module alone reaches inside, and a test holds it.
 """
 
 from functools import cache, partial

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from crossattn_core.candles.feeds.registry import wall_clock
 from crossattn_core.experiment import Experiment
@@ -18,17 +19,23 @@ __all__ = ["line_resource"]
 _SECONDS_BETWEEN_LOGS = 5.0
 
 
-def line_resource(experiment: Experiment, home_root: Path, clock: Callable[[], datetime] = wall_clock) -> dg.ResourceDefinition:
+def line_resource(
+    experiment: Experiment, home_root: Path, clock: Callable[[], datetime] = wall_clock
+) -> dg.ConfigurableResource[Line]:
     """A resource that opens ``home_root`` for ``experiment`` and logs progress into the run.
 
     A home that belongs to another experiment fails the step that requires it, with the difference.
     """
 
-    @dg.resource(description="One experiment in one home")
-    def line(context: dg.InitResourceContext) -> Line:
-        return Line(experiment, open_home(home_root, experiment), _LogReport(context.log), clock)
+    class LineOfHome(dg.ConfigurableResource[Line]):
+        """One experiment in one home."""
 
-    return line
+        home: str = Field(default=str(home_root), description="The home folder; it belongs to one experiment's feed.")
+
+        def create_resource(self, context: dg.InitResourceContext) -> Line:
+            return Line(experiment, open_home(Path(self.home), experiment), _LogReport(context.log), clock)
+
+    return LineOfHome()
 
 
 class _LogReport:

@@ -26,7 +26,7 @@ from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import COMMAND_LINE, PENDING, TRIGGER
 from crossattn_pipeline.stale import what_is_stale
 
-__all__ = ["all_sensors", "failure_alert", "missing_days", "missing_forecasts"]
+__all__ = ["all_sensors", "failure_alert", "marts", "missing_days", "missing_forecasts"]
 
 _WILL_RETRY = "dagster/will_retry"
 """Dagster's tag of a failed run that it launches again."""
@@ -40,7 +40,17 @@ def all_sensors(
     """Every sensor of the graph; they start stopped, since a recorded experiment needs none."""
     launching = [new_complete_day(clock), regime_change(), drift_or_degradation()]
     filling = [missing_days(experiment, clock=clock), missing_forecasts(experiment, clock=clock)]
-    return [*launching, *filling, what_is_stale(experiment, home_root, clock), failure_alert(home_root, webhook)]
+    return [*launching, *filling, what_is_stale(experiment, home_root, clock), failure_alert(home_root, webhook), marts()]
+
+
+def marts() -> dg.AutomationConditionSensorDefinition:
+    """When what a mart reads was made outside the jobs, which make the marts themselves: the mart."""
+    return dg.AutomationConditionSensorDefinition(
+        "marts",
+        target=dg.AssetSelection.groups("marts"),
+        run_tags={TRIGGER: "marts"},
+        description="Make a mart when what it reads was made and the run did not make the mart itself.",
+    )
 
 
 def missing_days(experiment: Experiment, *, clock: Callable[[], datetime] = wall_clock) -> dg.SensorDefinition:

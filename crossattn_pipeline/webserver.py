@@ -1,24 +1,30 @@
-"""Dagster's web server with the home's reports beside it: ``/reports/<day>/report.html``, read-only.
+"""Dagster's web server with two things beside it, read-only: the home's reports (``/reports/<day>/report.html``), and the page
+that draws the experiment's column lineage (``/lineage``).
 
-A report holds scripts of its own. It is served into a sandbox, where they reach neither the UI's GraphQL nor any address.
+Both hold scripts of their own. They are served into a sandbox, where those reach neither the UI's GraphQL nor any address.
 """
 
 import os
+from functools import cache
 from pathlib import Path
+from threading import Lock, Thread
 
 import dagster_webserver.app
 import dagster_webserver.cli
 from dagster_webserver.webserver import DagsterWebserver
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from crossattn_core.home import Home
-from crossattn_pipeline.instance import home_from
-from crossattn_pipeline.metadata import REPORTS_PATH
+from crossattn_pipeline.instance import experiment_from, home_from
+from crossattn_pipeline.metadata import LINEAGE_PATH, REPORTS_PATH
+from crossattn_pipeline.newest_days import page_from_the_end
+from crossattn_pipeline.teardown import end_quietly
 
-__all__ = ["ReportFiles", "WebServer", "main"]
+__all__ = ["ReportFiles", "WebServer", "main", "show_lineage"]
 
 _HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline'; "
@@ -27,6 +33,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+
+_DRAWING = Lock()
 
 
 class ReportFiles(StaticFiles):
@@ -46,16 +54,40 @@ class ReportFiles(StaticFiles):
 
 
 class WebServer(DagsterWebserver):
-    """Dagster's web server; the reports go before its own routes, of which the last answers every path."""
+    """Dagster's web server; what is beside it goes before its own routes, of which the last answers every path."""
 
     def build_routes(self) -> list[BaseRoute]:
-        """The reports of the environment's home, then Dagster's."""
+        """The reports of the environment's home, the lineage of its experiment, then Dagster's."""
         reports = ReportFiles(Home(home_from(os.environ)).reports)
-        return [Mount(REPORTS_PATH, reports, name="reports"), *super().build_routes()]
+        lineage = Route(LINEAGE_PATH, show_lineage, methods=["GET"], name="lineage")
+        return [Mount(REPORTS_PATH, reports, name="reports"), lineage, *super().build_routes()]
+
+
+def show_lineage(_: Request) -> Response:
+    """The page of the column lineage, drawn once."""
+    return HTMLResponse(_draw_lineage(), headers=_HEADERS)
+
+
+def _draw_lineage() -> str:
+    with _DRAWING:
+        return _lineage()
+
+
+@cache
+def _lineage() -> str:
+    from crossattn_core.stages import stage_table  # seconds, which the server's start need not wait for
+    from crossattn_core.warehouse.column_graph import ColumnGraph
+    from crossattn_core.warehouse.lineage_page import lineage_page
+    from crossattn_core.warehouse.models import load_project
+
+    return lineage_page(ColumnGraph(stage_table(experiment_from(os.environ), load_project())))
 
 
 def main() -> None:
     """``dagster-webserver`` with its options, serving ``WebServer``."""
+    end_quietly()
+    page_from_the_end()
+    Thread(target=_draw_lineage, name="lineage", daemon=True).start()  # drawn before somebody asks
     # The name that the command makes its server from.
     dagster_webserver.app.DagsterWebserver = WebServer  # pyright: ignore[reportPrivateImportUsage]
     dagster_webserver.cli.main()

@@ -3,15 +3,15 @@
 The page has search, graph, columns, tests and SQL, and needs no network; its looks are in templates/models.html.j2.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
 from crossattn_core.errors import WarehouseError
 from crossattn_core.storage import write_text
-from crossattn_core.warehouse.lineage import UNRESOLVED
-from crossattn_core.warehouse.project import Project, nearest
+from crossattn_core.warehouse.lineage import Lineage
+from crossattn_core.warehouse.project import Column, Project, nearest
+from crossattn_core.warehouse.traced import Step, as_text, steps_upstream
 
 __all__ = ["Step", "lineage_path", "lineage_text", "write_docs"]
 
@@ -62,22 +62,6 @@ def _layout(project: Project) -> dict[str, tuple[int, int]]:
     return place
 
 
-@dataclass(frozen=True)
-class Step:
-    """One column on the way upstream."""
-
-    depth: int
-    """Steps below the column that is traced, which is at 0."""
-    table: str
-    column: str
-    description: str
-    unit: str
-    is_repeated: bool = False
-    """Its own upstream is listed further up already."""
-    is_resolved: bool = True
-    """False where the SQL alone does not show what it is made from."""
-
-
 def lineage_path(project: Project, column: str) -> list[Step]:
     """The columns behind ``column``, depth first.
 
@@ -87,31 +71,19 @@ def lineage_path(project: Project, column: str) -> list[Step]:
     Raises:
         WarehouseError: no such column; the message names the nearest.
     """
-    table, name = _found(project, column)
-    steps: list[Step] = []
-    seen: set[tuple[str, str]] = set()
 
-    def walk(table: str, name: str, depth: int) -> None:
-        note = next(column for column in project.columns_of(table) if column.name == name)
-        origin = project.models[table].column_lineage[name] if table in project.models else ()
-        repeated = (table, name) in seen and bool(origin)
-        steps.append(Step(depth, table, name, note.description, note.unit, repeated, origin != UNRESOLVED))
-        seen.add((table, name))
-        if not repeated and not isinstance(origin, str):
-            for upstream_table, upstream_name in origin:
-                walk(upstream_table, upstream_name, depth + 1)
+    def origins(table: str, name: str) -> Lineage:
+        return project.models[table].column_lineage[name] if table in project.models else ()
 
-    walk(table, name, 0)
-    return steps
+    def note(table: str, name: str) -> Column:
+        return next(entry for entry in project.columns_of(table) if entry.name == name)
+
+    return steps_upstream(_found(project, column), origins, note)
 
 
 def lineage_text(project: Project, column: str) -> str:
     """``lineage_path`` as an indented list, one column a line."""
-    lines = []
-    for step in lineage_path(project, column):
-        mark = " (see above)" if step.is_repeated else "" if step.is_resolved else " (unresolved)"
-        lines.append(f"{'  ' * step.depth}{step.table}.{step.column}{mark}: {step.description} [{step.unit}]")
-    return "\n".join(lines)
+    return as_text(lineage_path(project, column))
 
 
 def _found(project: Project, column: str) -> tuple[str, str]:

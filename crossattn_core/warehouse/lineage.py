@@ -153,6 +153,10 @@ class _Walk:
         for part in parts:
             for column in part.find_all(exp.Column):
                 found |= self._column(scope, column)
+            if part.find(exp.Count) is not None and not found:
+                # Rows counted: what a row is, the columns that it is grouped by say.
+                for column in _grouped_by(scope):
+                    found |= self._column(scope, column)
         return found
 
     def _column(self, scope: Scope, column: exp.Column) -> frozenset[tuple[str, str]]:
@@ -196,3 +200,8 @@ class _Walk:
             if column.lower() == name.lower():
                 return self.origins(source, position) if isinstance(source, Scope) else frozenset({(source, column)})
         raise _UnresolvedError
+
+
+def _grouped_by(scope: Scope) -> list[exp.Column]:
+    group = scope.expression.args.get("group")
+    return [column for column in (group.expressions if group is not None else ()) if isinstance(column, exp.Column)]

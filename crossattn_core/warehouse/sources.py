@@ -17,7 +17,16 @@ from crossattn_core.trading_calendar import ALWAYS_OPEN, expected_bars
 from crossattn_core.warehouse.connection import transaction, within
 from crossattn_core.warehouse.project import MODELS_FOLDER
 
-__all__ = ["CandleSource", "asset_rows", "create_sources", "existing_columns", "session_rows", "stored_grid", "sync_sources"]
+__all__ = [
+    "MADE_HERE",
+    "CandleSource",
+    "asset_rows",
+    "create_sources",
+    "existing_columns",
+    "session_rows",
+    "stored_grid",
+    "sync_sources",
+]
 
 
 def _grid_row(instant: str) -> str:
@@ -32,7 +41,7 @@ _COLUMNS = """
     group by all
 """
 _LAG = "(select to_seconds(publication_lag_seconds) from raw.assets where assets.asset_id = replacement_rows.asset_id)"
-_MADE_HERE = {
+MADE_HERE = {
     # Stored with the rows, because a filter on them must find its blocks without reading the rest.
     "raw.candles": {
         "traded_row": _grid_row("closed_at"),
@@ -185,7 +194,7 @@ def _declared_columns(declared: str) -> dict[str, list[str]]:
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, table: str, condition: str, replacement: pa.Table, bar: timedelta) -> None:
-    made = _MADE_HERE.get(table, {})
+    made = MADE_HERE.get(table, {})
     columns = [row[0] for row in connection.execute(f"describe {table}").fetchall() if row[0] not in made]
     missing = [name for name in columns if name not in replacement.column_names]
     if missing:

@@ -1,20 +1,29 @@
-"""Asset specs from the table of stages: key, deps, group, owners, code version, partitions and backfill policy."""
+"""Asset specs from the table of stages: key, deps, group, owners, code version, columns, partitions and backfill policy."""
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from enum import Enum
 from typing import Any, cast
 
 import dagster as dg
 
 from crossattn_core.stages import Output, Stage, StageTable
+from crossattn_pipeline.assets.columns import asset_key, column_metadata, lineage_link
+from crossattn_pipeline.assets.order import after, turn
 from crossattn_pipeline.partitions import daily_partitions
 
-__all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset"]
+__all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset", "stands_alone"]
+
+_FRESH_DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=27))
+"""Of days that go on: made once a day, after it closed. A period that has ended is never late."""
 
 
-def asset_key(key: str) -> dg.AssetKey:
-    """``candles/bybit`` -> the asset key."""
-    return dg.AssetKey(key.split("/"))
+def stands_alone(stages: StageTable) -> tuple[str, ...]:
+    """Stages that end the line and that nothing waits for: they may be made whenever what they read was made.
+
+    Dagster's automation sensor does so where a person switches it on; the jobs make them anyway.
+    """
+    return tuple(stage.name for stage in stages if stage.group == "marts")
 
 
 def closed_choice(name: str, choices: Iterable[str]) -> Any:
@@ -26,12 +35,15 @@ def stage_asset(stages: StageTable, name: str, **settings: Any) -> Callable[[Cal
     """``dg.asset`` for a stage that writes one asset: key, deps, group, owners, code version and partitions are the table's.
 
     Args:
-        settings: what is not in the table: description, kinds, checks, pool, ...
+        settings: what is not in the table: description, kinds, metadata, checks, pool, ...
     """
     stage = stages[name]
     (output,) = stage.outputs
-    derived = {"key": asset_key(output.key), **_shared(stages, stage, output), **partition_settings(stages, stage)}
-    return cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(**derived, **settings))
+    description, metadata = settings.pop("description"), settings.pop("metadata", {})
+    derived = {"key": asset_key(output.key), **_shared(stages, stage, output, description), **partition_settings(stages, stage)}
+    derived["metadata"] = derived["metadata"] | metadata
+    made = cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(op_tags=turn(stages, stage), **derived, **settings))
+    return lambda function: made(after(output.behind, function) if output.behind else function)
 
 
 def output_specs(stages: StageTable, name: str, described: dict[str, tuple[str, str]]) -> list[dg.AssetSpec]:
@@ -41,8 +53,7 @@ def output_specs(stages: StageTable, name: str, described: dict[str, tuple[str, 
         dg.AssetSpec(
             asset_key(output.key),
             kinds={described[output.key][0]},
-            description=described[output.key][1],
-            **_shared(stages, stage, output),
+            **_shared(stages, stage, output, described[output.key][1]),
         )
         for output in stage.outputs
     ]
@@ -58,10 +69,20 @@ def partition_settings(stages: StageTable, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _shared(stages: StageTable, stage: Stage, output: Output) -> dict[str, Any]:
+def _shared(stages: StageTable, stage: Stage, output: Output, description: str) -> dict[str, Any]:
     return {
+        "description": _with_link(description, lineage_link(stages, output.key)),
+        "metadata": column_metadata(stages, output.key),
         "deps": [asset_key(key) for key in output.reads],
         "group_name": stage.group,
         "owners": [f"team:{stages.experiment.report.owner}"],
         "code_version": stages.version(stage),
+        "freshness_policy": _FRESH_DAILY if stages.experiment.period.end is None and stage.is_dated else None,
+        "automation_condition": dg.AutomationCondition.eager() if stage.name in stands_alone(stages) else None,
     }
+
+
+def _with_link(description: str, link: str) -> str:
+    """The link behind the first paragraph: a model's SQL follows, folded."""
+    said, blank, more = description.partition("\n\n")
+    return f"{said}{link}{blank}{more}"

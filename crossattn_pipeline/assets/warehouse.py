@@ -6,14 +6,14 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from crossattn_core import data_stages
 from crossattn_core.line import Line
 from crossattn_core.stages import StageTable, model_key
 from crossattn_core.warehouse.checks import RejectedError, TestResult
-from crossattn_core.warehouse.project import Column, Model
+from crossattn_core.warehouse.project import Model
 from crossattn_core.warehouse.run import BuildResult
+from crossattn_pipeline.assets.columns import column_lineage
 from crossattn_pipeline.assets.from_table import asset_key, stage_asset
 from crossattn_pipeline.data_versions import content_version
 from crossattn_pipeline.metadata import table
@@ -43,9 +43,7 @@ def _settings(model: Model) -> dict[str, Any]:
         "kinds": {"duckdb", "python" if model.function else "sql"},
         "pool": "duckdb",
         "metadata": {
-            "dagster/column_schema": dg.TableSchema(columns=[_table_column(column) for column in model.columns]),
             "dagster/table_name": model.name,
-            "column_lineage_table": table(_lineage_rows(model), rows=200),
             "kind": model.kind,
             "grain": ", ".join(model.grain),
         },
@@ -59,10 +57,6 @@ def _settings(model: Model) -> dict[str, Any]:
             for test in model.tests
         ],
     }
-
-
-def _table_column(column: Column) -> dg.TableColumn:
-    return dg.TableColumn(column.name, column.type, description=f"{column.description} [{column.unit}]")
 
 
 def _check_name(test_name: str) -> str:
@@ -84,7 +78,7 @@ def _stored_by_day(stages: StageTable, model: Model) -> dg.AssetsDefinition:
         for day, rows in result.rows_by_day.items():
             shown: dict[str, Any] = {"dagster/partition_row_count": rows, "content_hash": result.content_hash_by_day[day]}
             if day == last:
-                shown["dagster/column_lineage"] = _column_lineage(stages, model)
+                shown["dagster/column_lineage"] = column_lineage(stages, model_key(model.name))
             context.add_asset_metadata(shown, partition_key=day.isoformat())
         versions = {day.isoformat(): value for day, value in result.content_hash_by_day.items()}
         yield dg.MaterializeResult(
@@ -98,7 +92,7 @@ def _whole(stages: StageTable, model: Model) -> dg.AssetsDefinition:
     @stage_asset(stages, model.name, **_settings(model))
     def whole_model(line: dg.ResourceParam[Line]) -> Made:
         result = yield from _built(line, model, stages.experiment.period.start, line.last_day)
-        metadata: dict[str, Any] = {"dagster/column_lineage": _column_lineage(stages, model)}
+        metadata: dict[str, Any] = {"dagster/column_lineage": column_lineage(stages, model_key(model.name))}
         if result.rows is not None:
             metadata["dagster/row_count"] = result.rows
         yield dg.MaterializeResult(metadata=metadata, check_results=[_check_result(test) for test in result.tests])
@@ -124,25 +118,3 @@ def _check_result(result: TestResult) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if result.severity == "error" else dg.AssetCheckSeverity.WARN,
         metadata={"failing": result.failing, "failing_rows": table(result.failing_rows, rows=20)},
     )
-
-
-def _lineage_rows(model: Model) -> pd.DataFrame:
-    rows = []
-    for column in model.columns:
-        made_from = model.column_lineage.get(column.name, "unresolved")
-        text = made_from if isinstance(made_from, str) else ", ".join(f"{upstream}.{name}" for upstream, name in made_from)
-        rows.append((column.name, column.type, column.unit, text or "constant"))
-    return pd.DataFrame(rows, columns=["column", "type", "unit", "made from"])
-
-
-def _column_lineage(stages: StageTable, model: Model) -> dg.TableColumnLineage:
-    deps: dict[str, list[dg.TableColumnDep]] = {}
-    for column, made_from in model.column_lineage.items():
-        if isinstance(made_from, str):
-            continue
-        deps[column] = [
-            dg.TableColumnDep(asset_key=asset_key(key), column_name=name)
-            for upstream, name in made_from
-            for key in stages.keys_of_table(upstream)
-        ]
-    return dg.TableColumnLineage(deps_by_column=deps)

@@ -111,6 +111,17 @@ def test_the_sql_commands_run_examples_trace_columns_and_write_a_page(tmp_path: 
     traced = crossattn("sql", "lineage", "features.rsi_14", home=tmp_path)
     assert "raw.candles.close" in traced.stdout
     assert crossattn("sql", "lineage", "features.no_such_column", home=tmp_path).returncode == 1
+
+
+def test_lineage_follows_a_column_of_any_asset_down_to_candles_and_draws_all_on_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "lineage.html"
+    traced = crossattn("lineage", "marts.positions.target_weight", "--page", str(page), home=tmp_path / "home")
+    assert traced.returncode == 0
+    assert "predictions.value" in traced.stdout
+    assert "candles.close: last price [quote currency]" in traced.stdout
+    assert "marts.positions" in page.read_text(encoding="utf-8")
+    refused = crossattn("lineage", "forecasts.valeu", home=tmp_path / "home")
+    assert (refused.returncode, "did you mean 'forecasts.value'" in refused.stderr) == (1, True)
     written = crossattn("sql", "docs", str(tmp_path / "sql.html"), home=tmp_path)
     assert written.returncode == 0
     assert "features.panel_rows" in (tmp_path / "sql.html").read_text(encoding="utf-8")

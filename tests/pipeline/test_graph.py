@@ -49,20 +49,21 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert {"candles/bybit", "candles/yahoo"} <= reads["staging/candles"]
     assert reads["staging/funding"] == {"candles/bybit_funding"}
     assert {"aligned/bars", "features/bar", "features/trailing"} <= reads["features/panel_rows"]
-    assert reads["feature_windows"] == {"features/panel_rows", "aligned/bars", "features/bar", "features/trailing"}
-    assert reads["retrain_plan"] == {"feature_windows", "regime_windows"}
+    assert reads["feature_windows"] == {"features/panel_rows"}
+    assert reads["retrain_plan"] == {"feature_windows"}
     assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
     assert reads["forecasts"] == {"rolling_model", "feature_windows"}
     assert reads["attention_snapshot"] == {"rolling_model", "feature_windows"}
     assert reads["target_weights"] == {"forecasts", "retrain_plan", "feature_windows"}
-    assert {"target_weights", "attention_snapshot"} <= reads["backtest_report"]
+    assert {"target_weights", "attention_snapshot", "forecasts", "feature_windows", "candles/bybit"} <= reads["backtest_report"]
 
 
-def test_dated_assets_selected_without_the_views_between_them_still_run_in_order(definitions: dg.Definitions) -> None:
-    graph = definitions.resolve_asset_graph()
+def test_what_stands_behind_views_is_made_before_it_though_no_edge_says_so(experiment: Experiment) -> None:
+    stages = stage_table(experiment, load_project())
+    before = {key: set(stage.reads) for stage in stages for key in stage.keys}
 
     def dated_ancestors(name: str) -> set[str]:
-        parents = {name_of(key) for key in graph.get(dg.AssetKey(name.split("/"))).parent_keys} & DATED
+        parents = before.get(name, set()) & DATED
         return parents.union(*(dated_ancestors(parent) for parent in parents))
 
     candles = {"candles/bybit", "candles/yahoo", "candles/bybit_funding"}
@@ -70,7 +71,6 @@ def test_dated_assets_selected_without_the_views_between_them_still_run_in_order
     assert candles <= dated_ancestors("features/bar")
     assert {"candles/bybit", "candles/yahoo"} <= dated_ancestors("features/trailing")
     assert candles | {"aligned/bars", "features/bar", "features/trailing"} <= dated_ancestors("feature_windows")
-    assert DATED - {"forecasts"} <= dated_ancestors("forecasts") | {"attention_snapshot"}
 
 
 def test_the_report_descends_from_every_venue(definitions: dg.Definitions) -> None:
@@ -175,3 +175,44 @@ def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(tmp_pa
     moved = {name for name in before if before[name] != after[name]}
     assert "features.bar" in moved
     assert not {"aligned.bars", "features.trailing", "staging.candles"} & moved
+
+
+def test_every_asset_that_holds_a_table_tells_its_columns_and_where_each_comes_from(definitions: dg.Definitions) -> None:
+    specs = {name_of(spec.key): spec for spec in definitions.resolve_all_asset_specs()}
+    without = {"rolling_model", "trained_model", "monitoring"}
+    columns = {
+        name: {column.name for column in spec.metadata["dagster/column_schema"].columns}
+        for name, spec in specs.items()
+        if name not in without
+    }
+    for name in specs.keys() - without:
+        spec = specs[name]
+        assert all(column.description for column in spec.metadata["dagster/column_schema"].columns), name
+        assert spec.metadata["column_lineage_page"].value.startswith("/lineage#"), name
+        assert "/lineage#" in (spec.description or ""), name
+        for column, deps in spec.metadata["dagster/column_lineage"].deps_by_column.items():
+            assert column in columns[name], name
+            for dep in deps:
+                assert dep.column_name in columns[name_of(dep.asset_key)], (name, column)
+                assert name_of(dep.asset_key) != name
+    lineage = specs["target_weights"].metadata["dagster/column_lineage"].deps_by_column
+    assert dg.TableColumnDep(asset_key=dg.AssetKey("forecasts"), column_name="value") in lineage["target_weight"]
+
+
+def test_every_asset_says_in_which_file_it_is_written(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        references = spec.metadata["dagster/code_references"].code_references
+        assert Path(references[0].file_path).is_relative_to(Path(__file__).parents[2] / "crossattn_pipeline"), spec.key
+
+
+def test_only_days_that_go_on_can_be_late(definitions: dg.Definitions, tmp_path: Path) -> None:
+    assert all(spec.freshness_policy is None for spec in definitions.resolve_all_asset_specs())
+    live = build_defs(Experiment.model_validate({"period": {"start": "2025-01-01", "end": None}}), tmp_path)
+    late = {name_of(spec.key) for spec in live.resolve_all_asset_specs() if spec.freshness_policy is not None}
+    assert late == DATED
+
+
+def test_marts_alone_may_be_made_by_automation_which_is_off_until_somebody_switches_it_on(definitions: dg.Definitions) -> None:
+    automated = {name_of(spec.key) for spec in definitions.resolve_all_asset_specs() if spec.automation_condition is not None}
+    assert automated == {name_of(spec.key) for spec in definitions.resolve_all_asset_specs() if spec.group_name == "marts"}
+    assert definitions.resolve_sensor_def("marts").default_status == dg.DefaultSensorStatus.STOPPED

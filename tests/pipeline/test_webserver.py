@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crossattn_pipeline.ui import is_free
-from crossattn_pipeline.webserver import ReportFiles, WebServer
+from crossattn_pipeline.webserver import ReportFiles, WebServer, show_lineage
 from tests.forks import PROJECT
 from tests.pipeline.commands import crossattn, environment_of
 from tests.pipeline.test_listening import listening
@@ -46,7 +46,7 @@ def reports(tmp_path: Path) -> Path:
 def asked(folder: Path, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of one request, as a server hands it to the application."""
     from starlette.applications import Starlette
-    from starlette.routing import Mount
+    from starlette.routing import Mount, Route
 
     sent: list[dict] = []
 
@@ -58,7 +58,8 @@ def asked(folder: Path, path: str, method: str = "GET") -> tuple[int, dict[str, 
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
-    asyncio.run(Starlette(routes=[Mount("/reports", ReportFiles(folder))])(scope, receive, send))
+    routes = [Mount("/reports", ReportFiles(folder)), Route("/lineage", show_lineage, methods=["GET"])]
+    asyncio.run(Starlette(routes=routes)(scope, receive, send))
     head = next(message for message in sent if message["type"] == "http.response.start")
     body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
     return head["status"], {name.decode(): value.decode() for name, value in head["headers"]}, body
@@ -108,6 +109,13 @@ def test_whatever_lies_in_the_folder_is_shut_in(reports: Path, name: str) -> Non
 def test_an_answer_that_refuses_shows_nothing_of_what_was_asked(reports: Path) -> None:
     _, _, body = asked(reports, "/reports/<script>alert(1)</script>")
     assert b"<script>" not in body
+
+
+def test_the_column_lineage_is_drawn_into_the_same_sandbox_and_is_read_only(tmp_path: Path) -> None:
+    status, headers, body = asked(tmp_path, "/lineage")
+    assert (status, b"marts.positions" in body) == (200, True)
+    assert headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert asked(tmp_path, "/lineage", "POST")[0] == 405
 
 
 def test_a_home_without_a_report_answers_not_found(tmp_path: Path) -> None:
