@@ -17,7 +17,7 @@ from crossattn_pipeline.commands.candles import add_candle_commands
 from crossattn_pipeline.commands.doctor import doctor
 from crossattn_pipeline.commands.faults import in_words
 from crossattn_pipeline.commands.fetch import fetch
-from crossattn_pipeline.commands.inspections import explain, leaders
+from crossattn_pipeline.commands.inspections import explain, leaders, review
 from crossattn_pipeline.commands.options import ExperimentFile, HomeFolder
 from crossattn_pipeline.commands.overrides import overrides, retrain, rollback
 from crossattn_pipeline.commands.runs import backtest, report, run, stale, train
@@ -41,7 +41,7 @@ def ui(
     serve(experiment, home, port)
 
 
-for _command in (run, stale, fetch, train, backtest, report, ui, leaders, explain, retrain, rollback, tune, doctor):
+for _command in (run, stale, fetch, train, backtest, report, ui, review, leaders, explain, retrain, rollback, tune, doctor):
     app.command()(_command)
 app.add_typer(overrides, name="overrides")
 add_candle_commands(app)

@@ -1,0 +1,36 @@
+"""The rooms of the library as a page: what each says of itself, and its modules; mkdocstrings fills in the docstrings."""
+
+import pkgutil
+from importlib import import_module
+
+import crossattn_core
+
+__all__ = ["ROOMS", "room_page", "rooms_page"]
+
+ROOMS = tuple(module.name for module in pkgutil.iter_modules(crossattn_core.__path__, "crossattn_core.") if module.ispkg)
+"""Every package of the library, by name."""
+STORY = ("crossattn_core.stages", "crossattn_core.line", "crossattn_core.data_stages", "crossattn_core.model_stages")
+"""Where to start: the table of stages, and the line that runs them."""
+
+
+def room_page(name: str) -> str:
+    """One room as Markdown: its own docstring, then the public names of every module in it."""
+    package = import_module(name)
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__, f"{name}.") if not module.ispkg]
+    return "\n".join([f"# {name.rpartition('.')[2]}\n", _verbatim(package.__doc__), *(f"::: {module}\n" for module in modules)])
+
+
+def rooms_page() -> str:
+    """The way in: the modules that tell the story, and a line a room."""
+    rows = [f"| [{name.rpartition('.')[2]}]({name.rpartition('.')[2]}.md) | {_first_line(name)} |" for name in ROOMS]
+    table = ["| room | what it holds |", "|---|---|", *rows, ""]
+    head = "# The library\n\n`crossattn_core` knows no Dagster. Its rooms, and below them the modules that tell the story.\n"
+    return "\n".join([head, *table, *(f"::: {module}\n" for module in STORY)])
+
+
+def _first_line(name: str) -> str:
+    return str(import_module(name).__doc__).splitlines()[0]
+
+
+def _verbatim(text: str | None) -> str:
+    return f"```text\n{(text or '').strip()}\n```\n"
