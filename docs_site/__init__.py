@@ -5,4 +5,6 @@ knobs.py         reference/knobs.md         from the sections of an experiment
 command_line.py  reference/command_line.md  from the commands
 rooms.py         reference/rooms.md         from the docstrings of the library's rooms
 notebook.py      method.md                  from the executed notebook, pictures included
+flowchart.py     a chart that GitHub draws itself, as a picture
+doctests.py      doctests in docstrings, as code
 """

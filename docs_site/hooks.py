@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from docs_site.command_line import command_line_page
+from docs_site.flowchart import as_svg
 from docs_site.knobs import knobs_page
 from docs_site.notebook import notebook_page
 from docs_site.rooms import ROOMS, room_page, rooms_page
@@ -24,12 +25,12 @@ OUTSIDE = {"benchmarks/README.md": "benchmarks.md", "CONTRIBUTING.md": "contribu
 """Markdown of the project outside ``docs/`` -> the page that it is on the site."""
 IN_PLACE = {"docs/tutorial.ipynb": "method.md"}
 _LINK = re.compile(r"(\]\()([^)\s:#]+)(#[^)\s]*)?(\))")
-_MERMAID = re.compile(r"^```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
+_MERMAID = re.compile(r"^```mermaid\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 
 @cache
 def made_pages() -> dict[str, str | bytes]:
-    """Path in ``docs/`` -> content of every page and picture that no file holds."""
+    """Path on the site, as if in ``docs/`` -> content, of all that no file there holds."""
     method, pictures = notebook_page(PROJECT / "docs" / "tutorial.ipynb", "images")
     made: dict[str, str | bytes] = {
         "reference/knobs.md": knobs_page(PROJECT / "experiments" / "demo.yaml"),
@@ -39,6 +40,7 @@ def made_pages() -> dict[str, str | bytes]:
     }
     made |= {f"reference/rooms/{name.rpartition('.')[2]}.md": room_page(name) for name in ROOMS}
     made |= {page: (PROJECT / path).read_text(encoding="utf-8") for path, page in OUTSIDE.items()}
+    made |= {f"assets/{name}": (PROJECT / "docs_site" / name).read_bytes() for name in ("iframe-worker.js", "site.css")}
     return made | {f"images/{name}": picture for name, picture in pictures.items()}
 
 
@@ -57,7 +59,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """Turn the links of the tree into those of the site; Mermaid needs a script from elsewhere, so its text is left out."""
+    """Turn the links of the tree into those of the site, and charts that GitHub draws into pictures."""
     lies_in = {made: path for path, made in OUTSIDE.items()}.get(page.file.src_uri, f"docs/{page.file.src_uri}")
 
     def on_site(link: re.Match[str]) -> str:
@@ -67,10 +69,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
         if place:
             target = posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
         elif not (Path(config.docs_dir) / page.file.src_uri).is_file() or inside != posixpath.normpath(f"docs/{target}"):
-            target = f"{config.repo_url}/blob/main/{inside}"
+            target = f"{config.extra['repository']}/blob/main/{inside}"
         return f"{before}{target}{anchor or ''}{after}"
 
-    return _MERMAID.sub("", _LINK.sub(on_site, markdown))
+    return _MERMAID.sub(lambda chart: as_svg(chart[1]) + "\n", _LINK.sub(on_site, markdown))
 
 
 def _with_pages(entry: Any, pages: list[str]) -> Any:

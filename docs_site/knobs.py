@@ -100,7 +100,7 @@ def _section(name: str, model: type[BaseModel]) -> str:
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     text = "\n\n".join(map(_plain, str(model.__doc__).split("\n\n")))
     table = ["| knob | type | default | bounds | meaning |", "|---|---|---|---|---|", *rows, ""]
-    return "\n".join([f"## {name or 'experiment'} {{#{_anchor(model)}}}\n", text, "", *table, *below])
+    return "\n".join([f"## `{name or 'experiment'}` {{#{_anchor(model)}}}\n", text, "", *table, *below])
 
 
 def _default(info: FieldInfo, *, indented: bool = False) -> str:

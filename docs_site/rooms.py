@@ -1,6 +1,7 @@
 """The rooms of the library as a page: what each says of itself, and its modules; mkdocstrings fills in the docstrings."""
 
 import pkgutil
+import re
 from importlib import import_module
 
 import crossattn_core
@@ -17,7 +18,9 @@ def room_page(name: str) -> str:
     """One room as Markdown: its own docstring, then the public names of every module in it."""
     package = import_module(name)
     modules = [module.name for module in pkgutil.iter_modules(package.__path__, f"{name}.") if not module.ispkg]
-    return "\n".join([f"# {name.rpartition('.')[2]}\n", _verbatim(package.__doc__), *(f"::: {module}\n" for module in modules)])
+    return "\n".join(
+        [f"# {name.rpartition('.')[2]}\n", _as_markdown(package.__doc__), *(f"::: {module}\n" for module in modules)]
+    )
 
 
 def rooms_page() -> str:
@@ -32,5 +35,11 @@ def _first_line(name: str) -> str:
     return str(import_module(name).__doc__).splitlines()[0]
 
 
-def _verbatim(text: str | None) -> str:
-    return f"```text\n{(text or '').strip()}\n```\n"
+def _as_markdown(text: str | None) -> str:
+    """Prose as it stands; a paragraph of names and meanings in columns as a list."""
+    parts = []
+    for part in str(text).strip().split("\n\n"):
+        rows = [re.split(r" {2,}", line.strip(), maxsplit=1) for line in part.splitlines()]
+        is_table = all(len(row) == 2 for row in rows)
+        parts.append("\n".join(f"- `{name}` {meaning}" for name, meaning in rows) if is_table else part.replace("``", "`"))
+    return "\n\n".join(parts) + "\n"
