@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.main import get_command
@@ -125,7 +127,8 @@ def _tiny(**sections: object) -> dict[str, Any]:
     settings = small_experiment(Path("unused"), **sections).model_dump(mode="json")
     feed = Experiment().feed.model_dump(mode="json") | {"kind": "simulated"}
     feed["simulated"]["leads"] = [lead for lead in feed["simulated"]["leads"] if lead["follower"] in ("ETHUSDT", "SOLUSDT")]
-    return settings | {"feed": feed} | sections
+    taken = {name: knobs for name, knobs in (settings | {"feed": feed}).items() if name not in ("costs", "grid")}
+    return taken | sections  # without costs, which the tutorial sets
 
 
 @pytest.fixture(scope="module")
@@ -151,19 +154,34 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_candles_of_a_user(folder: Path) -> None:
-    """What the pages import: a folder of tables, an archive of freqtrade's, TradingView's export, a plain table."""
-    hours = [f"{date(2025, 3, day)}T{hour:02}:00:00Z" for day in range(1, 29) for hour in range(24)]
-    lines = [f"{at},100,101,99,100.5,{place + 1}" for place, at in enumerate(hours)]
-    table = "\n".join(["time,open,high,low,close,volume", *lines]) + "\n"
-    for path in ("my_candles/bybit/BTCUSDT.csv", "my_candles/bybit/ETHUSDT.csv", "AAPL.csv", "BINANCE_BTCUSDT.P, 60.csv"):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(table, encoding="utf-8")
+    """What the pages import: a folder of tables, one of freqtrade's, TradingView's export, yfinance's history."""
+    (folder / "my_candles").mkdir()
+    for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
+        _candles(seed).to_csv(folder / "my_candles" / f"{symbol}.csv", index=False)
+    history = _candles(2).set_axis(["Datetime", "Open", "High", "Low", "Close", "Volume"], axis=1)
+    history.assign(**{"Dividends": 0.0, "Stock Splits": 0.0}).to_csv(folder / "AAPL.csv", index=False)
+    _candles(3).to_csv(folder / "BINANCE_BTCUSDT.P, 60.csv", index=False)
+    freqtrade = folder / "freqtrade" / "user_data" / "data" / "binance"
+    freqtrade.mkdir(parents=True)
+    _candles(4).rename(columns={"time": "date"}).to_feather(freqtrade / "BTC_USDT-1h.feather")
+
+
+def _candles(seed: int) -> pd.DataFrame:
+    """Hours of the tiny period, a random walk."""
+    random = np.random.default_rng(seed)
+    time = pd.date_range(FIRST, pd.Timestamp(LAST) + pd.Timedelta(hours=23), freq="h", tz="UTC")
+    close = 100 * np.exp(np.cumsum(random.normal(0, 0.005, len(time))))
+    opened = np.concatenate([[100.0], close[:-1]])
+    high, low = np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999
+    prices = {"open": opened, "high": high, "low": low, "close": close, "volume": random.uniform(1, 9, len(time))}
+    return pd.DataFrame({"time": time, **prices})
 
 
 def _run(folder: Path, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSATTN", "DAGSTER", "PYTEST", "MAKE"))}
-    kept |= {"PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "COLUMNS": "200"} | environment
-    return subprocess.run(["bash", "-ec", line], cwd=folder, env=kept, capture_output=True, text=True, timeout=600)
+    kept |= {"PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "COLUMNS": "200"}
+    kept |= {"CROSSATTN_EXPERIMENT": str(folder / "experiments" / "demo.yaml")} | environment
+    return subprocess.run(["bash", "-ec", line], cwd=folder, env=kept, input="y\n", capture_output=True, text=True, timeout=600)
 
 
 def _within(line: str) -> str:
@@ -197,8 +215,7 @@ def _write_own(folder: Path, page: str) -> None:
     (shown,) = [text for language, text in BLOCK.findall((PROJECT / page).read_text("utf-8")) if language == "yaml"]
     own = yaml.safe_load(shown)
     assert Experiment.model_validate(own).feed.kind == "files"
-    tiny = {name: knobs for name, knobs in _tiny().items() if name not in ("grid", "costs")}
-    own = tiny | own | {"period": {"start": str(FIRST), "end": str(LAST)}}
+    own = _tiny() | own | {"period": {"start": str(FIRST), "end": str(LAST)}}
     (folder / "experiments" / "own.yaml").write_text(
         yaml.safe_dump(own, sort_keys=False, default_flow_style=False), encoding="utf-8"
     )
