@@ -7,8 +7,12 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+# Where recorded candles are looked for (experiments/recorded.yaml names the same folder), and the experiment that `make recorded` runs.
+RECORDED := ../shared/data
+CANDLES := $(if $(and $(wildcard $(RECORDED)/bybit_1h/*),$(wildcard $(RECORDED)/yahoo_1h/*)),recorded,sample)
+
 .DEFAULT_GOAL := demo
-.PHONY: help demo recorded minute daily ui test lint format types imports suite slow room hooks clean
+.PHONY: help demo recorded which_candles minute daily ui test lint format types imports suite slow room docs hooks clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +20,13 @@ help: ## list the commands
 demo: $(STAMP) ## run the whole graph on the embedded market
 	$(BIN)/crossattn run --experiment experiments/demo.yaml
 
-recorded: $(STAMP) ## run it on recorded candles (experiments/recorded.yaml)
-	CROSSATTN_HOME=.crossattn-recorded $(BIN)/crossattn run --experiment experiments/recorded.yaml
+recorded: which_candles $(STAMP) ## run it on recorded candles, or on the simulated files of experiments/sample_candles
+	CROSSATTN_HOME=.crossattn-$(CANDLES) $(BIN)/crossattn run --experiment experiments/$(CANDLES).yaml
+
+which_candles:
+	@$(if $(filter recorded,$(CANDLES)),echo "Recorded candles of $(RECORDED) (experiments/recorded.yaml).",\
+	echo "No recorded candles: put bybit_1h/<SYMBOL>.parquet and yahoo_1h/<SYMBOL>.parquet (.csv works too) into $(RECORDED), as docs/candles.md has it;\
+	until then on simulated files (experiments/sample.yaml).")
 
 minute: $(STAMP) ## run it on recorded minutes (experiments/minute.yaml)
 	CROSSATTN_HOME=.crossattn-minute $(BIN)/crossattn run --experiment experiments/minute.yaml
@@ -58,6 +67,9 @@ room: $(STAMP) ## one room's lint, types, doctests and tests: make room ROOM=mod
 	$(BIN)/ruff format --check crossattn_core/$(ROOM) $(wildcard tests/$(ROOM))
 	$(BIN)/basedpyright crossattn_core/$(ROOM)
 	$(BIN)/python -m pytest crossattn_core/$(ROOM) $(wildcard tests/$(ROOM))
+
+docs: $(STAMP) ## the documentation as a site: site/index.html
+	$(BIN)/mkdocs build --strict --quiet
 
 hooks: $(STAMP) ## let git run the linters before each commit
 	$(BIN)/pre-commit install

@@ -30,6 +30,7 @@ EDGES = {
     "backtest.reference": "the simulator as a loop that can be read: tests hold the two together, stages run the fast one",
     "code_hash": "defines what code is; its own way of hashing shows in every hash that it makes",
     "compute": "where a function runs and not what it gives",
+    "day_review": "looks at a home and stores nothing",
     "errors": "messages",
     "experiment": "knobs enter by their values, stage by stage",
     "home": "where things lie, not what they are",
@@ -42,6 +43,7 @@ EDGES = {
     "storage": "how bytes reach the disk, not which",
     "candles.importing": "writes a folder of candle files, which enter as those of any other",
     "candles.ingest.absent": "refuses a fetch before it begins; what is fetched is judged by modules that count",
+    "candles.simulated_folder": "writes a folder of candle files, which enter as those of any other",
     "candles.lake.coverage": "counts holes for 'crossattn candles status'",
     "candles.lake.rescales": "an explicit act on stored candles, which enters as an input; reads that apply it count",
     "candles.lake.revisions": "two explicit acts on stored candles, which enter as inputs",
@@ -290,7 +292,7 @@ def _feed(digest: "hashlib._Hash", node: object) -> None:
             if name in ("ctx", "kind", "type_comment", "type_ignores") or value is None or value == []:
                 continue
             if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                value = [statement for place, statement in enumerate(value) if place or not _is_docstring(statement)]
+                value = [statement for statement in value if not _is_docstring(statement)]
             digest.update(f" {name}".encode())
             _feed(digest, value)
         digest.update(b")")

@@ -22,7 +22,7 @@ from pydantic import AfterValidator
 
 from crossattn_core.errors import ExperimentError
 
-__all__ = ["PLUGIN_GROUP", "Registry", "known_name", "name_in"]
+__all__ = ["PLUGIN_GROUP", "NameIn", "Registry", "known_name", "name_in"]
 
 PLUGIN_GROUP = "crossattn.plugins"
 """Entry points whose modules are imported before a name is looked up."""
@@ -112,19 +112,30 @@ def known_name(name: str, *registries: Registry[Any]) -> str:
     return name
 
 
+class NameIn:
+    """Checks that a name is registered; each registry is looked up when a name is first checked."""
+
+    def __init__(self, *registries: Callable[[], Registry[Any]]) -> None:
+        self._registries = registries
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that passes."""
+        return tuple(dict.fromkeys(name for registry in self._registries for name in registry().names()))
+
+    def __call__(self, name: str) -> str:
+        """The name; ValueError where nothing is registered under it."""
+        try:
+            return known_name(name, *(registry() for registry in self._registries))
+        except ExperimentError as error:
+            raise ValueError(str(error)) from error
+
+
 def name_in(*registries: Callable[[], Registry[Any]]) -> AfterValidator:
     """``Annotated[str, name_in(lambda: REGISTRY)]``: a pydantic field that takes the names of some registries.
 
     Each registry is looked up when a name is first checked: what is registered may read the model that has the field.
     """
-
-    def check(name: str) -> str:
-        try:
-            return known_name(name, *(registry() for registry in registries))
-        except ExperimentError as error:
-            raise ValueError(str(error)) from error
-
-    return AfterValidator(check)
+    return AfterValidator(NameIn(*registries))
 
 
 @cache

@@ -80,7 +80,9 @@ class Asset(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     venue: VenueName
+    """Where it trades: its calendar, costs and feed are the venue's."""
     symbol: str
+    """As the venue writes it."""
     category: str = ""
     """Instrument class; the venue's default where empty."""
     sector: str = ""

@@ -18,7 +18,7 @@ from crossattn_pipeline.commands.candles import add_candle_commands
 from crossattn_pipeline.commands.doctor import doctor
 from crossattn_pipeline.commands.faults import in_words
 from crossattn_pipeline.commands.fetch import fetch
-from crossattn_pipeline.commands.inspections import explain, leaders
+from crossattn_pipeline.commands.inspections import explain, leaders, review
 from crossattn_pipeline.commands.lineage import lineage
 from crossattn_pipeline.commands.options import ExperimentFile, HomeFolder
 from crossattn_pipeline.commands.overrides import overrides, retrain, rollback
@@ -52,6 +52,7 @@ for _command in (
     backtest,
     report,
     ui,
+    review,
     leaders,
     explain,
     lineage,

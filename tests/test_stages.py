@@ -118,7 +118,8 @@ def test_comments_docstrings_and_layout_change_nothing() -> None:
     before = _with({})
     reformatted = {module: "# a comment\n" + ast.unparse(ast.parse(_source(module))) for module in code_index().modules}
     redocumented = {module: text.replace('"""', '"""Otherwise said. ', 1) for module, text in reformatted.items()}
-    for sources in (reformatted, redocumented):
+    described = {module: _described(text) for module, text in reformatted.items()}
+    for sources in (reformatted, redocumented, described):
         after = _with(sources)
         assert {stage.name: after.code_of(after[stage.name]) for stage in before} == {
             stage.name: before.code_of(stage) for stage in before
@@ -131,6 +132,15 @@ def test_tables_of_a_warehouse_that_is_gone_are_missing_and_nothing_else_is(line
     assert set(stale) == {stage.name for stage in line.stages if stage.rule in MADE and stage.is_in_warehouse}
     assert {"raw", "features.bar"} <= set(stale)
     assert "feature_windows" not in stale
+
+
+def _described(source: str) -> str:
+    """The source with a docstring below the last member of every class, as a knob has one."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body.append(ast.Expr(ast.Constant("What the member above means.")))
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def test_a_home_whose_code_is_todays_is_up_to_date(line: Line) -> None:

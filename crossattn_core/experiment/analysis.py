@@ -25,6 +25,7 @@ class AnalysisSettings(Section):
     max_change: float = Field(default=0.5, gt=0, le=1)
     """Share of attention that may move between two days before it is flagged."""
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    """Expected share of false ones among the pairs whose lagged correlation passes."""
     minimum_ic_gain: float = Field(default=0.0, ge=0)
     """IC beside the same model without cross-attention that a named leader needs."""
 
@@ -33,5 +34,6 @@ class ReportSettings(Section):
     """The page."""
 
     title: str = "crossattn"
+    """Heading of the report's page."""
     owner: str = "research"
     """Shown on assets and on the report."""

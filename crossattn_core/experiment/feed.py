@@ -36,6 +36,7 @@ class SimulatedMarket(Section):
     """The embedded market: deterministic by seed, its leaders known."""
 
     seed: int = Field(default=7, ge=0)
+    """The market is a function of it."""
     leads: tuple[PlantedLead, ...] = (
         PlantedLead(leader="BTCUSDT", follower="ETHUSDT", lag=1, share=0.08),
         PlantedLead(leader="BTCUSDT", follower="SOLUSDT", lag=6, share=0.08),
@@ -97,6 +98,7 @@ class FeedSettings(Section):
     requests_per_second: float = Field(default=60.0, gt=0, le=120)
     """'api': one limiter a venue; where the venue takes less (``Venue.requests_per_second``), that counts."""
     timeout_seconds: float = Field(default=15.0, gt=0, le=300)
+    """'api': seconds that a request may take."""
     max_attempts: int = Field(default=6, ge=1, le=20)
     """Tries a request gets before it counts as failed."""
     adjust_splits: bool = True

@@ -81,11 +81,13 @@ class ModelSettings(Section):
     max_lag: int = Field(default=24, ge=1, le=336)
     """Bars back that cross-attention reads, at most lookback; stacked: in whole patches."""
     width: int = Field(default=64, ge=8, le=1024)
+    """Features of a token."""
     heads: int = Field(default=8, ge=1, le=32)
     """Divides width; dealt out to the outputs in turn."""
     layers: int = Field(default=2, ge=1, le=12)
     """Layers of causal temporal self-attention; stacked: each followed by cross-asset attention."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of activations set to 0 in training; stacked: also how often cross-attention is silenced."""
     value_width: int = Field(default=4, ge=1, le=256)
     """lag_bias: width of a head's value of a bar."""
     steps: int = Field(default=6, ge=1, le=64)
@@ -131,10 +133,13 @@ class TrainingSettings(Section):
     batch_size: int = Field(default=128, ge=1, le=65536)
     """Decision rows in a batch."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    """Largest rate of AdamW over the schedule."""
     attention_lr_multiplier: float = Field(default=50.0, ge=1, le=100)
     """Learning-rate multiple of the lag logits."""
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
+    """Decoupled decay of the weights, as AdamW has it."""
     schedule: Literal["one_cycle", "cosine", "plateau"] = "one_cycle"
+    """How the rate moves over a fit: up and down once, down along a cosine, or down where validation stops improving."""
     loss: Literal["mse", "huber", "rank_ic", "cross_entropy", "sharpe"] = "mse"
     """mse, huber, rank_ic: returns; cross_entropy: direction; sharpe: weights."""
     rank_temperature: float = Field(default=0.5, gt=0, le=10)
@@ -147,6 +152,7 @@ class TrainingSettings(Section):
     entropy_weight: float = Field(default=0.0, ge=0, le=10)
     """Weight of the penalty on attention that collapses onto one asset; 0: none."""
     clip_norm: float = Field(default=1.0, gt=0)
+    """Largest norm of a batch's gradient."""
     validation_share: float = Field(default=0.15, gt=0, lt=0.5)
     """Newest share of the rows, held out to choose the epoch."""
     embargo: int = Field(default=24, ge=0, le=24 * 30)
@@ -168,5 +174,6 @@ class TrainingSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 products on cuda from 300 assets on, where they pay, else float32."""
     seed: int = Field(default=11, ge=0)
+    """Starting weights and the order of rows."""
     threads: int = Field(default=1, ge=0, le=64)
     """Torch threads; 1 gives the same bits everywhere, 0 leaves torch's own."""

@@ -49,6 +49,7 @@ class RetrainSettings(Section):
     other_regime_weight: float = Field(default=0.5, gt=0, le=1)
     """Weight of rows outside the regime in force."""
     on_regime_change: bool = True
+    """Train again when a confirmed regime differs from the newest model's."""
     cold_every: int = Field(default=6, ge=1)
     """Every n-th model starts cold."""
     seeds: int = Field(default=1, ge=1, le=32)
@@ -56,6 +57,7 @@ class RetrainSettings(Section):
     families: tuple[FamilyName, ...] = Field(default=("attention", "ridge_var"), min_length=1, validate_default=False)
     """Model families that are trained side by side on one plan."""
     on_drift: bool = True
+    """Train again when features drift by more than max_drift."""
     drift_days: int = Field(default=14, ge=1, le=180)
     """Newest days whose features are compared with the training rows."""
     max_drift: float = Field(default=1.0, gt=0)
@@ -64,6 +66,7 @@ class RetrainSettings(Section):
     """Population-stability index of the newest features against the training rows beyond which a fresh model never serves; 0 is
     no drift, all newest rows in one decile about 9."""
     on_degraded: bool = True
+    """Train again when the rolling IC falls short by more than degraded_gap."""
     degraded_days: int = Field(default=56, ge=7, le=365)
     """Newest days, since the last retrain at most, of realised forecasts in the rolling IC."""
     degraded_gap: float = Field(default=0.05, gt=0, lt=1)

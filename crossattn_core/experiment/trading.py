@@ -21,9 +21,11 @@ class BaselineSettings(Section):
     )
     """Baselines by name."""
     momentum_hours: int = Field(default=168, ge=2)
+    """Trailing return that momentum follows, hours."""
     volatility_hours: int = Field(default=720, ge=24)
     """Trailing hours of the inverse-volatility weights."""
     ridge_lags: int = Field(default=24, ge=1, le=336)
+    """ridge_var, lasso and their kin: bars back that the regression reads."""
     ridge_penalty: float = Field(default=100.0, gt=0)
     """L2 penalty on standardised lagged returns."""
     lasso_power: float = Field(default=1.0, gt=0, le=4)
@@ -109,8 +111,11 @@ class VenueCosts(Section):
     """One venue's costs: ``_bps`` of traded notional, one way; ``_bps_per_year`` of what is held."""
 
     fee_bps: float = Field(ge=0, le=500)
+    """Commission."""
     half_spread_bps: float = Field(ge=0, le=500)
+    """Half of the spread between bid and ask."""
     slippage_bps: float = Field(ge=0, le=500)
+    """Move of the price between decision and fill."""
     borrow_bps_per_year: float = Field(default=0.0, ge=0, le=10_000)
     """Charged on short notional, stocks only."""
 
@@ -183,7 +188,10 @@ class BacktestSettings(Section):
     delisting_value: float = Field(default=1.0, ge=0, le=1)
     """Share of its last price that a delisted asset is worth; 1: closed at the last price, 0: written off."""
     bootstrap_samples: int = Field(default=500, ge=50, le=100_000)
+    """Resampled tracks behind each interval."""
     trials: int = Field(default=1, ge=1)
     """Variants of the strategy that were looked at before this one; the deflated Sharpe counts them all."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence of the intervals."""
     seed: int = Field(default=5, ge=0)
+    """Which tracks the bootstrap draws."""

@@ -14,7 +14,9 @@ class Choice(Section):
     """The values that one knob may take: a range, or a list."""
 
     low: float | None = None
+    """Lower end of a range."""
     high: float | None = None
+    """Upper end of a range."""
     log: bool = False
     """The range is searched by ratio."""
     whole: bool = False
@@ -51,6 +53,7 @@ class TuningSettings(Section):
     judged_share: float = Field(default=0.2, gt=0, le=0.45)
     """Share of the tuning rows that each fold is scored on."""
     seed: int = Field(default=7, ge=0)
+    """Which settings are proposed."""
     space: dict[str, Choice] = Field(
         default={
             "training.learning_rate": Choice(low=3e-4, high=3e-3, log=True),

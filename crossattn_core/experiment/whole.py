@@ -61,6 +61,7 @@ class Experiment(Section):
     not_hashed: ClassVar[frozenset[str]] = frozenset({"compute", "retention"})
 
     name: str = Field(default="demo", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    """Names the experiment on the page and in the home's stamp."""
     # Made when they are used: an asset looks its venue up, whose file reads these settings.
     assets: tuple[Asset, ...] = Field(
         default_factory=lambda: (

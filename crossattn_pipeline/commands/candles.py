@@ -27,6 +27,7 @@ from crossattn_pipeline.commands.options import (
     open_line,
     reporting_line,
 )
+from crossattn_pipeline.commands.simulate_candles import simulate_candles
 from crossattn_pipeline.commands.terminal import INCOMPLETE, Output, table_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ Symbol = Annotated[str, typer.Option(help="One symbol of the experiment.")]
 def add_candle_commands(app: typer.Typer) -> None:
     """Put the group ``candles`` under ``app``."""
     candles.command("import")(import_candles)
+    candles.command("simulate")(simulate_candles)
     app.add_typer(candles, name="candles")
 
 

@@ -1,8 +1,9 @@
-"""``crossattn leaders`` and ``explain``: who leads whom as of a day, and the way back from a position to its candle."""
+"""``crossattn review``, ``leaders`` and ``explain``: a day before it is traded, who leads whom, from a position to its candle."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from crossattn_core.errors import HistoryError
 from crossattn_pipeline.commands.options import AsJson, Day, ExperimentFile, HomeFolder, day_of, open_line
-from crossattn_pipeline.commands.terminal import Output, table_of
+from crossattn_pipeline.commands.terminal import INCOMPLETE, Output, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,10 +23,30 @@ if TYPE_CHECKING:
     from crossattn_core.grid import Grid
     from crossattn_core.line import Line
 
-__all__ = ["explain", "leaders"]
+__all__ = ["explain", "leaders", "review"]
 
 _SHOWN_BESIDE = 5
 _MIN_SHOWN = 10
+
+
+def review(experiment: ExperimentFile = None, home: HomeFolder = None, day: Day = None, as_json: AsJson = False) -> None:
+    """A day before it is traded: what was decided and why, what changed, and what speaks against it (then the exit code is 3)."""
+    from crossattn_core.day_review import review_day
+
+    line, output = open_line(experiment, home), Output(as_json)
+    found = review_day(line, day_of(line, day))
+    output.json_line({"event": "reviewed", **asdict(found)})
+    for decision in found.decisions:
+        output.text(decision)
+    changes = [(change.what, change.before, change.now, change.why) for change in found.changes]
+    output.text(table_of(("changed", "before", "now", "why"), changes, f"{found.day} beside the day before") if changes else "")
+    if not changes:
+        output.text(f"{found.day}: nothing changed since the day before.")
+    for reason in found.against:
+        output.text(f"Against trading on {found.day}: {reason}")
+    if found.against:
+        raise typer.Exit(INCOMPLETE)
+    output.text(f"Nothing speaks against trading on the weights of {found.day}.")
 
 
 def leaders(

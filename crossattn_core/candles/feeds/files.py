@@ -45,7 +45,7 @@ from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.trading_calendar import closing_times, opening_bells, session_days
 from crossattn_core.universe import VENUES, Asset, Kind
 
-__all__ = ["FilesFeed"]
+__all__ = ["FilesFeed", "folder_of"]
 
 _PAYMENTS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "funding": (("settled_at", "timestamp"), ("rate", "funding_rate"), "rate"),
@@ -61,6 +61,12 @@ def open_files(experiment: Experiment, clock: Callable[[], datetime]) -> Feed:
     if not folder:
         raise ExperimentError("feed.folder is empty; feed.kind 'files' needs the root folder of the candle files")
     return FilesFeed(Path(folder), clock, experiment.candle_grid)
+
+
+def folder_of(asset: Asset, series: str) -> str:
+    """Name of the folder that holds an asset's files of ``series``: a bar, 'funding' or 'dividends'."""
+    is_default = asset.category == VENUES.get(asset.venue).default_category
+    return f"{asset.venue}_{series}" if is_default else f"{asset.venue}_{asset.category}_{series}"
 
 
 class FilesFeed(Feed):
@@ -106,7 +112,7 @@ class FilesFeed(Feed):
                 f"{self._folder}: no such folder; feed.folder must name the root of the candle files "
                 f"(<venue>_{self._grid.bar}/<SYMBOL>.parquet or .csv), or set feed.kind to 'simulated'"
             )
-        folder = self._folder / f"{_prefix(asset)}_{self._grid.bar}"
+        folder = self._folder / folder_of(asset, self._grid.bar)
         if not folder.is_dir():
             return (
                 f"{folder}: no such folder, so there are no candles of {asset.asset_id}; put {asset.symbol}.parquet or "
@@ -168,8 +174,7 @@ class FilesFeed(Feed):
         return FileRows(rows, held.written_at)
 
     def _path(self, asset: Asset, kind: Kind) -> Path | None:
-        series = self._grid.bar if kind == "candles" else kind
-        folder = self._folder / f"{_prefix(asset)}_{series}"
+        folder = self._folder / folder_of(asset, self._grid.bar if kind == "candles" else kind)
         return next((path for suffix in SUFFIXES if (path := folder / f"{asset.symbol}{suffix}").is_file()), None)
 
     def _cached(self, path: Path, asset: Asset, read: Callable[[Path, Asset], FileRows]) -> FileRows:
@@ -188,9 +193,3 @@ def _version(path: Path) -> str:
 
 def _since(asset: Asset) -> datetime:
     return bounds(VENUES.get(asset.venue).since)[0]
-
-
-def _prefix(asset: Asset) -> str:
-    """Folder name of the asset's venue, with the category where it is not the venue's default."""
-    is_default = asset.category == VENUES.get(asset.venue).default_category
-    return asset.venue if is_default else f"{asset.venue}_{asset.category}"

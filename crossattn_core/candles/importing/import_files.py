@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from crossattn_core.candles.feeds.feed import PRICE_COLUMNS
-from crossattn_core.candles.feeds.files import FilesFeed
+from crossattn_core.candles.feeds.files import FilesFeed, folder_of
 from crossattn_core.candles.importing.asset_rows import COLUMNS, AssetRows, ImportSettings, rows_by_asset
 from crossattn_core.candles.importing.source_file import SUFFIXES, open_source
 from crossattn_core.candles.quality import validate_candles
@@ -25,7 +25,7 @@ from crossattn_core.errors import CandleError
 from crossattn_core.grid import BarName, Grid, bar_names
 from crossattn_core.storage import write_parquet
 from crossattn_core.trading_calendar import closing_times, session_days
-from crossattn_core.universe import VENUES, Asset
+from crossattn_core.universe import Asset
 
 __all__ = ["ImportSettings", "Understood", "understand", "write_understood"]
 
@@ -125,8 +125,7 @@ def _understood(
     parts: Sequence[AssetRows], bar: BarName, into: Path, settings: ImportSettings, clock: Callable[[], datetime]
 ) -> Understood:
     asset, left_out = parts[0].asset, Counter[str]()
-    is_default = asset.category == VENUES.get(asset.venue).default_category
-    folder = f"{asset.venue}_{bar}" if is_default else f"{asset.venue}_{asset.category}_{bar}"
+    folder = folder_of(asset, bar)
     target = into / folder / f"{asset.symbol}.parquet"
     tables = []
     for part in parts:
