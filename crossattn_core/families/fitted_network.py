@@ -176,7 +176,7 @@ class FittedNetwork(FittedModel):
 
 
 def _cross_without_each(network: CrossAssetNetwork, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor]:
-    """(B, N, O) cross part with the tokens and readability of source 0, 1, ... from ``past``, of equally many rows as far apart."""
+    """(B, N, O) cross part with the tokens and readability of source 0, 1, ... from ``past``: equally many rows, as far apart."""
     assets = now.bars.readable_BN.shape[1]
     moves = network.cross_moved_by_source(now, past) if assets > _WHOLE_PASSES else None
     plain_BNO = network.cross_part_of(now)
@@ -184,7 +184,9 @@ def _cross_without_each(network: CrossAssetNetwork, now: AssetTokens, past: Asse
     for m in range(assets):
         # Where a row reads a source and its other history does not, or the other way round, the others' weights change too.
         move_BNO = next(moves) if moves is not None else None
-        yield plain_BNO + move_BNO if move_BNO is not None and alike_M[m] else network.cross_part_of(_with_source_of(now, past, m))
+        yield (
+            plain_BNO + move_BNO if move_BNO is not None and alike_M[m] else network.cross_part_of(_with_source_of(now, past, m))
+        )
 
 
 def _with_source_of(now: AssetTokens, past: AssetTokens, source: int) -> AssetTokens:

@@ -98,8 +98,8 @@ class CrossAttention(nn.Module, ABC):
         return torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(self.context(tokens))
 
     def moved_by_source(self, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor] | None:
-        """(B, N, H, K) move of the context where source 0, 1, ... says what it says in ``past``, of equally many rows as far apart,
-        and is as readable as now; none where weights rest on tokens, so that one source's tokens move them all.
+        """(B, N, H, K) move of the context where source 0, 1, ... says what it says in ``past``, equally many rows as far
+        apart, and is as readable as now; none where weights rest on tokens, so that one source's tokens move them all.
         """
         return None
 
