@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import pair_evidence
+from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.snapshot import Snapshot, take_snapshot
 from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.analysis.snapshot_store import (
@@ -192,7 +193,14 @@ def snapshot_day(
     write_snapshot(home.attention, snapshot, next_bar)
     if _attention_in_force(home, day - timedelta(days=1)) != model_id:
         known = panel.until(panel.row_of(np.datetime64(bounds(day)[1], "us")) + 1)
-        evidence = pair_evidence(model, known, day, experiment.analysis, lookback=experiment.model.lookback)
+        evidence = pair_evidence(
+            model,
+            known,
+            day,
+            experiment.analysis,
+            lookback=experiment.model.lookback,
+            groups=leader_groups(experiment.assets),
+        )
         if evidence is not None:
             write_evidence(home.attention, day, evidence)
     return snapshot
