@@ -24,7 +24,7 @@ __all__ = ["attention_overview_of", "explain_position", "leads_of"]
 def leads_of(line: Line, last: date) -> tuple[StoredAttention, Leads]:
     """What is stored of attention up to the end of ``last``, and who leads whom as of then."""
     experiment, panel, settings = line.experiment, line.panel(last), line.experiment.analysis
-    stored = read_attention(line.home.attention, last, settings.window_days)
+    stored = read_attention(line.home.attention, last, settings.window_days, experiment.asset_ids)
     opens_TN = open_prices(line.lake, panel, settings.window_days)
     trading = Trading(opens_TN, 1e4 * trade_cost(experiment.asset_ids, experiment.costs))
     return stored, find_leads(panel, stored, experiment.assets, settings, experiment.backtest, trading)

@@ -11,11 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import pair_evidence
+from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.snapshot import Snapshot, take_snapshot
 from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.analysis.snapshot_store import (
     read_attention,
-    read_snapshots_from_previous,
+    snapshots_from_previous,
     write_evidence,
     write_snapshot,
 )
@@ -204,7 +205,14 @@ def snapshot_day(
     write_snapshot(home.attention, snapshot, next_bar)
     if _attention_in_force(home, day - timedelta(days=1)) != model_id:
         known = panel.until(panel.row_of(np.datetime64(bounds(day)[1], "us")) + 1)
-        evidence = pair_evidence(model, known, day, experiment.analysis, lookback=experiment.model.lookback)
+        evidence = pair_evidence(
+            model,
+            known,
+            day,
+            experiment.analysis,
+            lookback=experiment.model.lookback,
+            groups=leader_groups(experiment.assets),
+        )
         if evidence is not None:
             write_evidence(home.attention, day, evidence)
     return snapshot
@@ -218,7 +226,7 @@ def _attention_in_force(home: Home, day: date) -> str | None:
 
 def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:
     """Collapse and drift of the snapshots first..last, one row a day and check; see ``snapshot_checks.check_snapshots``."""
-    snapshots = read_snapshots_from_previous(line.home.attention, first, last, ("edge", "entropy"))
+    snapshots = snapshots_from_previous(line.home.attention, first, last)
     checked = check_snapshots(snapshots, line.experiment.asset_ids, line.experiment.analysis)
     return checked[checked["day"] >= pd.Timestamp(first)].reset_index(drop=True)
 
@@ -287,7 +295,7 @@ def _stored_results(line: Line, day: date) -> StoredResults:
         targets={strategy: targets.until(panel.as_of_T[-1]) for strategy, targets in decided.items()},
         forecasts=read_forecasts(home, first, day),
         plan=read_plan(home, first, day),
-        attention=read_attention(home.attention, day, experiment.analysis.window_days),
+        attention=read_attention(home.attention, day, experiment.analysis.window_days, experiment.asset_ids),
         champions=_champions_until(home, day),
         trials=trials_counted(home, experiment),
         data_quality=data_quality(line, day),

@@ -26,6 +26,7 @@ from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.leaders import name_leads
 from crossattn_core.analysis.scaled_returns import scaled_prices, scaled_returns
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
+from crossattn_core.analysis.stored_edges import window_edges
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.fitted_network import FittedNetwork
@@ -184,7 +185,7 @@ def _named(model: FittedNetwork, panel: Panel, held_R: NDArray[np.int64], experi
         first_lag_NN=first_clean_lags(panel),
         groups=leader_groups(experiment.assets),
     )
-    edges = snapshot[snapshot["quantity"] == "edge"]
+    edges = window_edges([snapshot], panel.asset_ids)
     found = name_leads(panel, next_bar_labels(panel), tested, edges, next_bar, experiment.assets, settings, experiment.backtest)
     return _edges(found[found["named"]], panel)
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.lead_lag import SHAPES
 from crossattn_core.analysis.leaders import Leads, in_symbols
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation, correlation_by_regime
-from crossattn_core.analysis.snapshot import net_leadership
-from crossattn_core.analysis.snapshot_checks import attention_changes
-from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
+from crossattn_core.analysis.snapshot import STORED_SOURCES, net_leadership
+from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.days import bounds
 from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.panel.panel import Panel
@@ -60,6 +59,19 @@ class AttentionOverview:
     """``evidence.AGREEMENT_COLUMNS``."""
     grid: Grid = HOURLY
     """What a bar of lead lasts."""
+    stored_share: float = 1.0
+    """Share of attention that the stored edges hold: under 1 where a target's strongest sources alone were stored."""
+
+    @property
+    def edges_in_words(self) -> str:
+        """What of the edges was stored, '' where all of them were."""
+        others = len(self.symbols) - 1
+        if others <= STORED_SOURCES:
+            return ""
+        return (
+            f"Edges: the strongest {STORED_SOURCES} of {others} sources of each target; they hold {self.stored_share:.0%} of the "
+            "attention; the rest is shown spread evenly."
+        )
 
     @property
     def net_N(self) -> NDArray[np.float64]:
@@ -84,15 +96,11 @@ def attention_overview(
         assets: of the panel, in its order.
         attention_lags: L, lags that the model's attention reads.
     """
-    snapshots, ids = stored.history, panel.asset_ids
-    if snapshots.empty:
+    ids = panel.asset_ids
+    if stored.newest_NM is None:
         return None
-    day_D, edge_DNM = edge_matrices(snapshots, ids)
-    newest_D = day_D >= np.datetime64(stored.window_start)
-    weight_NM = edge_DNM[newest_D if newest_D.any() else slice(-1, None)].mean(axis=0)
+    weight_NM = stored.edges.mean_NM if stored.edges.days else stored.newest_NM
     total_N1 = weight_NM.sum(axis=1, keepdims=True)
-    received = snapshots[snapshots["quantity"] == "received"].pivot(index="day", columns="source", values="value")
-    entropy = snapshots[snapshots["quantity"] == "entropy"].groupby("day")["value"].mean()
     known = panel.until(panel.row_of(np.datetime64(bounds(stored.last)[1], "us")) + 1)
     symbol_by_id = dict(zip(ids, asset_names(assets), strict=True))
     return AttentionOverview(
@@ -100,27 +108,18 @@ def attention_overview(
         symbols=asset_names(assets),
         sectors=tuple(asset.sector for asset in assets),
         weight_NM=np.divide(weight_NM, total_N1, out=np.zeros_like(weight_NM), where=total_N1 > 0),
-        profile_NML=_profile(stored.top, ids, attention_lags),
+        profile_NML=stored.top.dense(attention_lags) / max(stored.top_days, 1),
         leaders_tested=tuple(symbol_by_id.get(name, name) for name in leads.tested.leaders),
         z_LMN=leads.tested.z_KLMN[SHAPES.index("linear")],
-        day_D=day_D,
-        received_DM=received.reindex(index=pd.DatetimeIndex(day_D), columns=list(ids)).to_numpy(np.float64),
-        entropy_D=entropy.reindex(pd.DatetimeIndex(day_D)).to_numpy(np.float64),
-        moved_D=attention_changes(snapshots[snapshots["quantity"] == "edge"], ids)["since_previous"].to_numpy(np.float64),
+        day_D=stored.day_D,
+        received_DM=stored.received_DN,
+        entropy_D=stored.entropy_D,
+        moved_D=stored.moved_D,
         windows=windows,
         regime_correlations=correlation_by_regime(fresh_returns(known), known.as_of_T, windows),
         leaders=in_symbols(leads.table, symbol_by_id),
         evidence=in_symbols(stored.evidence, symbol_by_id),
         agreement=stored.agreement,
         grid=panel.grid,
+        stored_share=stored.edges.stored_share,
     )
-
-
-def _profile(top: pd.DataFrame, asset_ids: tuple[str, ...], lags: int) -> NDArray[np.float64]:
-    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
-    profile_NML = np.zeros((len(place), len(place), lags))
-    if len(top):
-        where = (top["target"].map(place).to_numpy(int), top["source"].map(place).to_numpy(int), top["lag"].to_numpy(int) - 1)
-        np.add.at(profile_NML, where, top["value"].to_numpy(np.float64))
-        profile_NML /= top["day"].nunique()
-    return profile_NML

@@ -8,6 +8,7 @@ of it is evidence of cause.
 Axes: T bars, R sampled rows, N followers (targets), M leaders (sources), L lags.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attribution import agreement, attribution
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag_of
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
+from crossattn_core.analysis.leader_groups import LeaderGroup
 from crossattn_core.analysis.scaled_returns import scaled_prices
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.families.fitted import FittedModel
@@ -69,17 +71,26 @@ class Evidence:
     """``AGREEMENT_COLUMNS``."""
 
 
-def pair_evidence(model: FittedModel, panel: Panel, day: date, settings: AnalysisSettings, *, lookback: int) -> Evidence | None:
+def pair_evidence(
+    model: FittedModel,
+    panel: Panel,
+    day: date,
+    settings: AnalysisSettings,
+    *,
+    lookback: int,
+    groups: Sequence[LeaderGroup] = (),
+) -> Evidence | None:
     """Views and statistics as of the panel's last row; none for a model without attention or with too little history.
 
     Args:
         lookback: bars that the model reads.
+        groups: those that the gate tests beside the assets: with them one test serves both. They are no part of the evidence.
     """
     rows, back = sampled_rows(len(panel.as_of_T), lookback, panel.grid.season_bars)
     views = attribution(model, panel, rows, seasons=(back,) if back else ()) if len(rows) else None
     if views is None:
         return None
-    statistics, size_by_name_NM = _statistics(panel, settings)
+    statistics, size_by_name_NM = _statistics(panel, settings, groups)
     n_P, m_P = np.nonzero(~np.eye(len(panel.asset_ids), dtype=bool))
     names = np.array(panel.asset_ids)
     pairs = pd.DataFrame({"leader": names[m_P], "follower": names[n_P]})
@@ -114,9 +125,11 @@ def sampled_rows(bars: int, lookback: int, season: int) -> tuple[NDArray[np.int6
     return rows, min(_SEASONS, max(0, first - lookback + 1) // season)
 
 
-def _statistics(panel: Panel, settings: AnalysisSettings) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:
+def _statistics(
+    panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup]
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:
     """Classical columns by pair, and (N, M) sizes by name for the comparison of orders."""
-    lagged, first_lag_NN = lead_lag_of(panel, settings), first_clean_lags(panel)
+    lagged, first_lag_NN = lead_lag_of(panel, settings, groups), first_clean_lags(panel)
     tested = granger(lagged.return_TN, panel.asset_ids, lags=settings.max_lag, first_lag_NN=first_lag_NN)
     tested = tested.rename(columns={"f": "granger_f", "q_value": "granger_q"})
     price_TN = scaled_prices(panel)[-len(lagged.return_TN) :]
@@ -124,7 +137,7 @@ def _statistics(panel: Panel, settings: AnalysisSettings) -> tuple[pd.DataFrame,
         columns={"lag": "hy_lag", "correlation": "hy_correlation", "lead_ratio": "hy_ratio", "q_value": "hy_q"}
     )
     keys = ["leader", "follower"]
-    merged = lagged.pairs.rename(columns={"lag": "correlation_lag", "q_value": "correlation_q"})
+    merged = lagged.asset_pairs.rename(columns={"lag": "correlation_lag", "q_value": "correlation_q"})
     merged = merged[[*keys, "correlation", "correlation_lag", "correlation_q", "z"]]
     merged = merged.merge(tested[[*keys, "granger_f", "granger_q"]], how="outer", on=keys)
     merged = merged.merge(shifted[[*keys, "hy_correlation", "hy_lag", "hy_ratio", "hy_q"]], how="outer", on=keys)

@@ -67,9 +67,8 @@ _ALL_SHIFTED = 50
 _LEAST_LOG_PRIOR = 7.0
 """Added to scores, so that none is below 0: at 168 lags the last has a log prior of -6.9."""
 
-_REMEMBERED = 2
-"""With groups and without."""
 _NEWEST: dict[str, "LeadLag"] = {}
+"""The newest test, by what it was asked: evidence, pictures and page of one day share it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,11 @@ class _Nulls:
     shifted_MN: NDArray[np.bool_]
     null_SMN: tuple[NDArray[np.float32], NDArray[np.float32]]
     """Plain and partial."""
+
+    def of_first(self, leaders: int) -> "_Nulls":
+        """Those of the first leaders alone."""
+        plain_SMN, partial_SMN = self.null_SMN
+        return _Nulls(self.shifted_MN[:leaders], (plain_SMN[:, :leaders], partial_SMN[:, :leaders]))
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class LeadLag:
     """(K, L, leader, follower) plain correlation."""
     pairs: pd.DataFrame
     """``PAIR_COLUMNS``, strongest first."""
+    asset_pairs: pd.DataFrame
+    """The same as if no group were tested: nulls and false-discovery rates are those of the assets alone."""
 
 
 def lead_lag(
@@ -184,14 +190,22 @@ def lead_lag(
         of_KLMN[:, untested_LMN] = np.nan
     ids = (*asset_ids, *(group.name for group in groups))
     nulls = _Nulls(shifted_MN, (null_SMN, partial_null_SMN))
-    table = _table(z_KLMN, partial_KLMN, correlation_KLMN, pairs_LMN, prior_LMN, nulls, ids, asset_ids)
-    return LeadLag(return_TN, ids, tuple(groups), z_KLMN, partial_KLMN, correlation_KLMN, table)
+
+    def table_of(first: int) -> pd.DataFrame:
+        """Of the first leaders alone."""
+        z, partial, correlation = (of_KLMN[:, :, :first] for of_KLMN in (z_KLMN, partial_KLMN, correlation_KLMN))
+        pairs, prior = pairs_LMN[:, :first], prior_LMN[:, :first]
+        return _table(z, partial, correlation, pairs, prior, nulls.of_first(first), ids[:first], asset_ids)
+
+    table = table_of(leaders)
+    of_assets = table_of(assets) if groups else table
+    return LeadLag(return_TN, ids, tuple(groups), z_KLMN, partial_KLMN, correlation_KLMN, table, of_assets)
 
 
 def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup] = ()) -> LeadLag:
     """``lead_lag`` of the newest ``analysis.window_days`` days of a panel, at the lags at which bars do not overlap.
 
-    The newest results are remembered: evidence, pictures and page of one run ask for the same test.
+    The newest result is remembered: evidence, pictures and page of one day ask for the same test.
     """
     return_TN = scaled_returns(panel)[-settings.window_days * panel.grid.bars_per_day :]
     first_lag_NN = first_clean_lags(panel)
@@ -205,9 +219,8 @@ def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[Leade
     arrays = hashlib.sha256(np.ascontiguousarray(return_TN).tobytes() + first_lag_NN.tobytes()).hexdigest()
     key = repr((arrays, return_TN.shape, panel.asset_ids, sorted(asked.items())))
     if key not in _NEWEST:
+        _NEWEST.clear()
         _NEWEST[key] = lead_lag(return_TN, panel.asset_ids, first_lag_NN=first_lag_NN, **asked)
-        while len(_NEWEST) > _REMEMBERED:
-            del _NEWEST[next(iter(_NEWEST))]
     return _NEWEST[key]
 
 

@@ -30,6 +30,7 @@ from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_lea
 from crossattn_core.analysis.lead_worth import WORTH_COLUMNS, follower_prices, lead_worth
 from crossattn_core.analysis.leader_groups import leader_groups
 from crossattn_core.analysis.snapshot_store import StoredAttention
+from crossattn_core.analysis.stored_edges import WindowEdges
 from crossattn_core.days import bounds
 from crossattn_core.experiment import AnalysisSettings, BacktestSettings
 from crossattn_core.grid import HOURLY, Grid
@@ -113,7 +114,7 @@ def find_leads(
     known = panel.until(panel.row_of(np.datetime64(bounds(stored.last)[1], "us")) + 1)
     tested = lead_lag_of(known, settings, leader_groups(assets))
     labels = next_bar_labels(known)
-    table = name_leads(known, labels, tested, stored.window_edges, stored.next_bar, assets, settings, bootstrap, trading)
+    table = name_leads(known, labels, tested, stored.edges, stored.next_bar, assets, settings, bootstrap, trading)
     return Leads(tested, table)
 
 
@@ -121,7 +122,7 @@ def name_leads(
     panel: Panel,
     labels: Labels,
     tested: LeadLag,
-    edges: pd.DataFrame,
+    edges: WindowEdges,
     next_bar: pd.DataFrame,
     assets: Sequence[Asset],
     settings: AnalysisSettings,
@@ -132,7 +133,7 @@ def name_leads(
 
     Args:
         labels: ``next_bar_labels`` of the panel.
-        edges: snapshots, quantity edge.
+        edges: of the window's snapshots.
         next_bar: ``snapshot.NEXT_BAR_COLUMNS``.
         trading: arrays of at least the panel's rows; later ones are not read.
     """
@@ -247,45 +248,42 @@ def _groups_of_unnamed(table: pd.DataFrame, symbol_by_id: dict[str, str], settin
     return table
 
 
-def _attention(edges: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+def _attention(edges: WindowEdges, pairs: pd.DataFrame) -> pd.DataFrame:
     """Mean attention by row of ``pairs`` over the days: weight, fair_multiple, attention_lag, holds_all.
 
     A group's is its members' sum; ``holds_all``: they are all that the follower reads.
     """
-    columns = ["weight", "fair_multiple", "attention_lag", "holds_all"]
-    if edges.empty:
-        unknown = {name: np.full(len(pairs), np.nan) for name in columns[:3]} | {"holds_all": np.zeros(len(pairs), dtype=bool)}
-        return pd.DataFrame(unknown, index=pairs.index)
-    weight_FL = edges.groupby(["target", "source"])["value"].mean().unstack()
-    read_FL = weight_FL.where(weight_FL > 0)
-    total_F, sources_F = read_FL.sum(axis=1), read_FL.notna().sum(axis=1)
-    by_lag = edges.groupby(["target", "source", "lag"])["value"].sum()
-    # Of the lags that a pair's strongest weight had, the one with most of it; the shorter of two alike.
-    strongest = by_lag.sort_values(ascending=False, kind="stable").reset_index().drop_duplicates(["target", "source"])
-    lag_FL = strongest.pivot(index="target", columns="source", values="lag").reindex_like(read_FL).to_numpy(dtype=float)
-    place_F, place_L = ({name: place for place, name in enumerate(of)} for of in (read_FL.index, read_FL.columns))
-    weight, total, sources = read_FL.to_numpy(), total_F.to_numpy(), sources_F.to_numpy()
-    rows = []
-    for follower, members in zip(pairs["follower"], pairs["members"], strict=True):
-        f = place_F.get(follower)
-        if f is None:
-            rows.append((np.nan, np.nan, np.nan, False))
-            continue
-        if len(members) == 1:
-            m = place_L.get(members[0])
-            known = m is not None and np.isfinite(weight[f, m])
-            fair = total[f] / max(sources[f], 1) * known
-            of_pair = weight[f, m] if known else np.nan
-            over = (of_pair if known else 0.0) / fair if fair > 0 else np.nan
-            rows.append((of_pair, over, np.nan if m is None else lag_FL[f, m], False))
-            continue
-        read_M = read_FL.loc[follower].reindex(list(members)).dropna()
-        fair = total[f] / max(sources[f], 1) * len(read_M)
-        at_lag = by_lag[follower].reindex(list(members), level="source").groupby("lag").sum()
-        of_group = float(at_lag.idxmax()) if len(at_lag) else np.nan
-        whole = len(read_M) == sources[f]
-        rows.append((read_M.sum() if len(read_M) else np.nan, read_M.sum() / fair if fair > 0 else np.nan, of_group, whole))
-    return pd.DataFrame(rows, columns=columns, index=pairs.index)
+    place = {asset_id: n for n, asset_id in enumerate(edges.asset_ids)}
+    weight_NM = edges.mean_NM
+    read_NM = weight_NM > 0
+    fair_N = weight_NM.sum(axis=1) / np.maximum(read_NM.sum(axis=1), 1)
+    n_P = np.array([place[follower] for follower in pairs["follower"]], dtype=np.int64)
+    m_P = np.array([place[members[0]] for members in pairs["members"]], dtype=np.int64)
+    weight_P = np.where(read_NM, weight_NM, np.nan)[n_P, m_P]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        over_P = weight_P / fair_N[n_P]
+    lag_P, whole_P = _strongest_lags(edges)[n_P, m_P], np.zeros(len(pairs), dtype=bool)
+    target_X, source_X, lag_X = edges.by_lag.places
+    for p in np.flatnonzero(pairs["members"].map(len) > 1):
+        n, m_K = n_P[p], np.array([place[member] for member in pairs["members"].iloc[p]])
+        read_K, of_group_X = m_K[read_NM[n, m_K]], (target_X == n) & np.isin(source_X, m_K)
+        weight_P[p] = weight_NM[n, read_K].sum() if len(read_K) else np.nan
+        over_P[p] = weight_P[p] / (fair_N[n] * len(read_K)) if len(read_K) else np.nan
+        lag_K, at_X = np.unique(lag_X[of_group_X], return_inverse=True)
+        lag_P[p] = lag_K[np.bincount(at_X, edges.by_lag.total_P[of_group_X]).argmax()] if len(lag_K) else np.nan
+        whole_P[p] = edges.days > 0 and len(read_K) == read_NM[n].sum()
+    columns = {"weight": weight_P, "fair_multiple": over_P, "attention_lag": lag_P, "holds_all": whole_P}
+    return pd.DataFrame(columns, index=pairs.index)
+
+
+def _strongest_lags(edges: WindowEdges) -> NDArray[np.float64]:
+    """(N, M) of the lags that a pair's strongest weight had, the one with most of it, the shorter of two alike; NaN for none."""
+    n_P, m_P, lag_P = edges.by_lag.places
+    last_first_P = np.lexsort((-lag_P, edges.by_lag.total_P))
+    strongest_NM = np.full((len(edges.asset_ids),) * 2, np.nan)
+    # The last one that is written stays.
+    strongest_NM[n_P[last_first_P], m_P[last_first_P]] = lag_P[last_first_P]
+    return strongest_NM
 
 
 def _gains(next_bar: pd.DataFrame, panel: Panel, labels: Labels, bootstrap: BacktestSettings) -> pd.DataFrame:

@@ -23,6 +23,7 @@ __all__ = [
     "NEXT_BAR_COLUMNS",
     "QUANTITIES",
     "SNAPSHOT_COLUMNS",
+    "STORED_SOURCES",
     "Snapshot",
     "net_leadership",
     "next_bar_frame",
@@ -40,6 +41,8 @@ NEXT_BAR_COLUMNS = ("as_of", "asset_id", "forecast", "alone", "model_id")
 
 QUANTITIES = {
     "edge": "target, source: share of the target's attention on the source, all lags; lag = the strongest, bars of lead",
+    "left_out": "target: share of its attention on sources whose edges are not stored; only where edges are cut",
+    "left_out_sources": "target: how many sources those are, of the ones that it read; only where edges are cut",
     "source_lag": "source, lag: share of attention on the source at that lag, mean over targets other than itself",
     "top": "target, source, lag: the largest single weights of each target",
     "entropy": "head: entropy over (source, lag) over its largest possible value, mean over targets; 1 is uniform",
@@ -51,6 +54,9 @@ QUANTITIES = {
 }
 """Quantity -> its key columns and meaning."""
 
+STORED_SOURCES = 64
+"""Sources whose edges are stored of each target, the strongest; all of them up to 65 assets. All pairs of 300 assets would be
+nine tenths of a home, and past a few dozen sources shares say what the model's prior says."""
 _TOP = 32
 _MAX_WEIGHTS, _MAX_ASKED = 2**25, 2**29
 """Weights that are summed up at once, 128 MB of them, and that a model is asked for at once, 2 GB; or one row's."""
@@ -103,18 +109,29 @@ class Snapshot:
         """(N,) leader minus follower, see ``net_leadership``."""
         return net_leadership(self.edge_NM)
 
+    @property
+    def _stored_NM(self) -> NDArray[np.bool_]:
+        """Pairs whose edges are stored: each target's strongest sources other than itself."""
+        stored_NM = ~np.eye(len(self.asset_ids), dtype=bool)
+        if len(stored_NM) > STORED_SOURCES + 1:
+            strongest_NK = np.argsort(np.where(stored_NM, -self.edge_NM, np.inf), axis=1, kind="stable")[:, :STORED_SOURCES]
+            stored_NM[:] = False
+            np.put_along_axis(stored_NM, strongest_NK, True, axis=1)
+        return stored_NM
+
     def to_frame(self) -> pd.DataFrame:
         """Tidy rows (``SNAPSHOT_COLUMNS``)."""
         names = np.array(self.asset_ids)
         assets, lags = len(names), len(self.lead_bars_L)
-        n_P, m_P = np.nonzero(~np.eye(assets, dtype=bool))
+        edge_NM, stored_NM = self.edge_NM, self._stored_NM
+        n_P, m_P = np.nonzero(stored_NM)
         strongest_NM = self.lead_bars_L[self.weight_NML.argmax(axis=2)] if lags else np.zeros((assets, assets), dtype=int)
         flat_NX = self.weight_NML.reshape(assets, -1)
         top_NK = np.argsort(-flat_NX, axis=1, kind="stable")[:, :_TOP]
         top_n, top_x = np.repeat(np.arange(assets), top_NK.shape[1]), top_NK.ravel()
         m_X, l_X = (axis.ravel() for axis in np.indices((assets, lags)))
         blocks = [
-            _block("edge", self.edge_NM[n_P, m_P], names[n_P], names[m_P], strongest_NM[n_P, m_P]),
+            _block("edge", edge_NM[n_P, m_P], names[n_P], names[m_P], strongest_NM[n_P, m_P]),
             _block("source_lag", self.source_lag_ML.ravel(), source=names[m_X], lag=self.lead_bars_L[l_X]),
             _block("top", flat_NX[top_n, top_x], names[top_n], names[top_x // lags], self.lead_bars_L[top_x % lags]),
             _block("entropy", self.entropy_H, head=np.arange(len(self.entropy_H))),
@@ -123,6 +140,10 @@ class Snapshot:
             _block("follower", self.follower_N, target=names),
             _block("net", self.net_N, source=names),
         ]
+        if len(n_P) < assets * (assets - 1):
+            left_NM = np.where(stored_NM, 0.0, edge_NM)
+            blocks.append(_block("left_out", left_NM.sum(axis=1), target=names))
+            blocks.append(_block("left_out_sources", (left_NM > 0).sum(axis=1).astype(np.float64), target=names))
         if self.own_share_N is not None:
             blocks.append(_block("self", self.own_share_N, target=names))
         tidy = pd.concat(blocks, ignore_index=True)

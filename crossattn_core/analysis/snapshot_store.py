@@ -5,9 +5,10 @@
     evidence/<day>.parquet    one row an ordered pair, on the first day of each model
     agreement/<day>.parquet   one row a pair of views or statistics, on the same days
 
-Axes: D days, N targets, M sources.
+Axes: D days, N targets, M sources, K rows, P pairs of code and sum.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,15 +22,15 @@ from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import AGREEMENT_COLUMNS, EVIDENCE_COLUMNS, Evidence
 from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, SNAPSHOT_COLUMNS, Snapshot
+from crossattn_core.analysis.stored_edges import LagSums, WindowEdges, attention_by_day, edge_changes
 from crossattn_core.errors import HistoryError
 from crossattn_core.storage import write_parquet
 
 __all__ = [
     "StoredAttention",
-    "edge_matrices",
     "read_attention",
     "read_snapshots",
-    "read_snapshots_from_previous",
+    "snapshots_from_previous",
     "write_evidence",
     "write_snapshot",
 ]
@@ -37,17 +38,29 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StoredAttention:
-    """What is stored up to the end of ``last``; frames are empty where nothing is."""
+    """What is stored up to the end of ``last``, added up as it is read; frames are empty where nothing is."""
 
     last: date
     window_start: date
     """First of the newest ``analysis.window_days`` days."""
-    history: pd.DataFrame
-    """``SNAPSHOT_COLUMNS`` of all days, quantities edge, entropy and received."""
-    top: pd.DataFrame
-    """``SNAPSHOT_COLUMNS`` of the window, quantity top."""
-    source_lag: pd.DataFrame
-    """``SNAPSHOT_COLUMNS`` of the window, quantity source_lag."""
+    day_D: NDArray[np.datetime64]
+    """Every snapshot's day."""
+    received_DN: NDArray[np.float64]
+    """Attention received over the fair share."""
+    entropy_D: NDArray[np.float64]
+    """Mean over heads."""
+    moved_D: NDArray[np.float64]
+    """Share of attention that moved since the snapshot before; NaN for the first."""
+    newest_NM: NDArray[np.float64] | None
+    """Edges of the newest snapshot; none without one."""
+    edges: WindowEdges
+    """Edges of the window."""
+    top: LagSums
+    """The window's largest weights, by (target, source, lag)."""
+    top_days: int
+    """Days of the window with any."""
+    by_lag: pd.DataFrame
+    """Mean share of attention on a source (row, asset id) at a lag (column) over the window."""
     next_bar: pd.DataFrame
     """``NEXT_BAR_COLUMNS`` of the window."""
     evidence: pd.DataFrame
@@ -55,14 +68,10 @@ class StoredAttention:
     agreement: pd.DataFrame
     """The newest ``AGREEMENT_COLUMNS``."""
 
-    @property
-    def window_edges(self) -> pd.DataFrame:
-        """The edges of the window."""
-        return self.history[(self.history["quantity"] == "edge") & (self.history["day"] >= pd.Timestamp(self.window_start))]
 
-
-def read_attention(folder: Path, last: date, window_days: int) -> StoredAttention:
-    """Everything that is stored up to the end of ``last`` and that leaders and pictures are made from.
+def read_attention(folder: Path, last: date, window_days: int, asset_ids: tuple[str, ...]) -> StoredAttention:
+    """Everything that is stored up to the end of ``last`` and that leaders and pictures are made from; one day's snapshot is in
+    memory at a time, however many there are.
 
     Raises:
         HistoryError: next-bar forecasts of the window are no longer kept.
@@ -74,16 +83,64 @@ def read_attention(folder: Path, last: date, window_days: int) -> StoredAttentio
             f"who led as of {last} rests on next-bar forecasts of {len(gone)} days ({gone[0]} .. {gone[-1]}) that are no longer "
             "kept (retention.snapshot_days); materialize attention_snapshot over these days in the web UI to have them again"
         )
+    lags, edges, newest_NM = _WindowLags(asset_ids), WindowEdges(asset_ids), None
+
+    def read() -> Iterator[pd.DataFrame]:
+        for path in _paths(folder, date.min, last):
+            snapshot = _read_path(path)
+            if path.stem >= str(start):
+                lags.add(snapshot)
+            yield snapshot
+
+    rows: list[tuple[np.datetime64, NDArray[np.float64], float, float]] = []
+    for now, moved, _ in edge_changes(attention_by_day(read(), asset_ids)):
+        rows.append((np.datetime64(now.day, "us"), now.received_N, now.entropy, moved))
+        newest_NM = now.edge_NM
+        if now.day >= pd.Timestamp(start):
+            edges.add(now)
     return StoredAttention(
         last,
         start,
-        read_snapshots(folder, date.min, last, ("edge", "entropy", "received")),
-        read_snapshots(folder, start, last, ("top",)),
-        read_snapshots(folder, start, last, ("source_lag",)),
+        np.array([row[0] for row in rows], dtype="datetime64[us]"),
+        np.array([row[1] for row in rows]).reshape(-1, len(asset_ids)),
+        np.array([row[2] for row in rows]),
+        np.array([row[3] for row in rows]),
+        newest_NM,
+        edges,
+        lags.top,
+        lags.days,
+        lags.by_lag,
         _read(folder / "next_bar", start, last, NEXT_BAR_COLUMNS),
         _newest(folder / "evidence", last, EVIDENCE_COLUMNS),
         _newest(folder / "agreement", last, AGREEMENT_COLUMNS),
     )
+
+
+class _WindowLags:
+    """What the snapshots of a window say of lags, added up."""
+
+    def __init__(self, asset_ids: tuple[str, ...]) -> None:
+        self._asset_ids, self._place = asset_ids, {asset_id: n for n, asset_id in enumerate(asset_ids)}
+        self.top, self._sources = LagSums(len(asset_ids)), LagSums(len(asset_ids))
+        self.days = 0
+
+    def add(self, snapshot: pd.DataFrame) -> None:
+        """One more day (``SNAPSHOT_COLUMNS``)."""
+        self.days += 1
+        for sums, quantity in ((self.top, "top"), (self._sources, "source_lag")):
+            rows = snapshot[snapshot["quantity"] == quantity]
+            m_K = np.asarray(rows["source"].map(self._place), dtype=np.int64)
+            n_K = np.asarray(rows["target"].map(self._place), dtype=np.int64) if quantity == "top" else np.zeros_like(m_K)
+            sums.add(LagSums.of(len(self._place), n_K, m_K, rows))
+
+    @property
+    def by_lag(self) -> pd.DataFrame:
+        """(source, lag) mean share over the days."""
+        _, m_P, lag_P = self._sources.places
+        mean = pd.DataFrame(
+            {"source": np.array(self._asset_ids)[m_P], "lag": lag_P, "value": self._sources.total_P / max(self.days, 1)}
+        )
+        return mean.pivot(index="source", columns="lag", values="value")
 
 
 def read_snapshots(folder: Path, first: date, last: date, quantities: tuple[str, ...] | None = None) -> pd.DataFrame:
@@ -91,12 +148,12 @@ def read_snapshots(folder: Path, first: date, last: date, quantities: tuple[str,
     return _read(folder, first, last, SNAPSHOT_COLUMNS, quantities)
 
 
-def read_snapshots_from_previous(folder: Path, first: date, last: date, quantities: tuple[str, ...]) -> pd.DataFrame:
-    """``read_snapshots`` of first..last and of the newest stored day before, which a change is counted from."""
+def snapshots_from_previous(folder: Path, first: date, last: date) -> Iterator[pd.DataFrame]:
+    """The snapshots (``SNAPSHOT_COLUMNS``) of the newest stored day before ``first``, which a change is counted from, and of
+    first..last, one frame a day.
+    """
     earlier = _paths(folder, date.min, first - timedelta(days=1))
-    start = date.fromisoformat(earlier[-1].stem) if earlier else first
-    # A gap in between holds no snapshot, so the range from the previous one on reads nothing else.
-    return read_snapshots(folder, start, last, quantities)
+    return (_read_path(path) for path in (*earlier[-1:], *_paths(folder, first, last)))
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, next_bar: pd.DataFrame) -> None:
@@ -109,18 +166,6 @@ def write_evidence(folder: Path, day: date, evidence: Evidence) -> None:
     """Store both tables of ``day``."""
     _write(folder / "agreement" / f"{day}.parquet", evidence.agreement)
     _write(folder / "evidence" / f"{day}.parquet", evidence.pairs)
-
-
-def edge_matrices(snapshots: pd.DataFrame, asset_ids: tuple[str, ...]) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
-    """(D,) days and (D, N, M) edge weights, target by source, of the snapshots given; 0 on the diagonal."""
-    edges = snapshots[snapshots["quantity"] == "edge"]
-    if edges.empty:
-        return np.zeros(0, dtype="datetime64[us]"), np.zeros((0, len(asset_ids), len(asset_ids)))
-    day_D, d_K = np.unique(edges["day"].to_numpy(), return_inverse=True)
-    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
-    edge_DNM = np.zeros((len(day_D), len(asset_ids), len(asset_ids)))
-    edge_DNM[d_K, edges["target"].map(place).to_numpy(), edges["source"].map(place).to_numpy()] = edges["value"].to_numpy()
-    return day_D, edge_DNM
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
@@ -137,6 +182,11 @@ def _read(
     if quantities is not None:
         table = table.filter(pc.field("quantity").isin(list(quantities)))
     return table.to_pandas()
+
+
+def _read_path(path: Path) -> pd.DataFrame:
+    # Names as categories: hundreds of assets repeat each of theirs thousands of times.
+    return pq.ParquetFile(path, read_dictionary=["model_id", "quantity", "target", "source"]).read().to_pandas()
 
 
 def _newest(folder: Path, last: date, columns: tuple[str, ...]) -> pd.DataFrame:

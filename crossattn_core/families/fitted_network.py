@@ -31,6 +31,11 @@ from crossattn_core.training.objective import ClassFacts
 __all__ = ["FittedNetwork", "forecast_parts", "network_shape"]
 
 
+_WHOLE_PASSES = 64
+"""Assets up to which the whole cross part is made anew for each source: a pass costs as much as assets squared. Beyond, a source
+moves the context by what it said itself, where weights do not rest on tokens: equal but for rounding."""
+
+
 class FittedNetwork(FittedModel):
     """A trained cross-asset network with its scalers."""
 
@@ -172,10 +177,10 @@ class FittedNetwork(FittedModel):
                 batches.append((now, past))
                 own.append(network.own_part(windows.gather(row_B))[..., :1])
         own_RN1 = torch.cat(own).numpy()
-        for m in range(len(panel.asset_ids)):
+        parts = [_cross_without_each(network, *batch) for batch in batches]
+        for _ in panel.asset_ids:
             with threads(self.experiment.training.threads), torch.inference_mode():
-                cross = [network.cross_part_of(_with_source_of(now, past, m))[..., :1] for now, past in batches]
-                cross_RN1 = torch.cat(cross).numpy()
+                cross_RN1 = torch.cat([next(part)[..., :1] for part in parts]).numpy()
             forecast_RN = combine(Parts(own_RN1, cross_RN1, np.zeros_like(own_RN1)), gain_PO)[..., 0] * unit_RN
             yield np.where(readable_RN, forecast_RN, np.float32(np.nan)).astype(np.float64)
 
@@ -188,6 +193,20 @@ class FittedNetwork(FittedModel):
             max_age_hours=self.experiment.features.max_age_hours,
             first=int(rows.min()),
             last=int(rows.max()),
+        )
+
+
+def _cross_without_each(network: CrossAssetNetwork, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor]:
+    """(B, N, O) cross part with the tokens and readability of source 0, 1, ... from ``past``: equally many rows, as far apart."""
+    assets = now.bars.readable_BN.shape[1]
+    moves = network.cross_moved_by_source(now, past) if assets > _WHOLE_PASSES else None
+    plain_BNO = network.cross_part_of(now)
+    alike_M = (now.bars.readable_BN == past.bars.readable_BN).all(dim=0).tolist()
+    for m in range(assets):
+        # Where a row reads a source and its other history does not, or the other way round, the others' weights change too.
+        move_BNO = next(moves) if moves is not None else None
+        yield (
+            plain_BNO + move_BNO if move_BNO is not None and alike_M[m] else network.cross_part_of(_with_source_of(now, past, m))
         )
 
 

@@ -9,6 +9,8 @@ Axes: B decision rows, N assets, L bars of a window, C channels, D width, H head
 with head 'returns' one an output of the labels, else as in heads.py).
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -78,6 +80,11 @@ class CrossAssetNetwork(nn.Module):
     def cross_part_of(self, tokens: AssetTokens) -> Tensor:
         """(B, N, O) of tokens that ``bar_token`` made."""
         return self._read_out(self.cross.context(tokens))
+
+    def cross_moved_by_source(self, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor] | None:
+        """(B, N, O) move of the cross part where source 0, 1, ... says what it says in ``past``: ``moved_by_source``."""
+        moves = self.cross.moved_by_source(now, past)
+        return None if moves is None else (self._read_out(move_BNHK) for move_BNHK in moves)
 
     def _read_out(self, context_BNHK: Tensor) -> Tensor:
         readout_NOHK = self.cross_readout_NOHK * self.serves_OH[:, :, None]

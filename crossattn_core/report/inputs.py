@@ -17,7 +17,7 @@ from crossattn_core.analysis.forecast_buckets import MIN_ASSETS, BucketReturns, 
 from crossattn_core.analysis.forecast_quality import forecast_arrays, forecast_quality
 from crossattn_core.analysis.forecast_tests import DECAY_BARS, forecast_tests
 from crossattn_core.analysis.leaders import Trading, find_leads, in_symbols
-from crossattn_core.analysis.snapshot_store import StoredAttention, edge_matrices
+from crossattn_core.analysis.snapshot_store import StoredAttention
 from crossattn_core.backtest.market import market_of
 from crossattn_core.backtest.simulate import simulate_all
 from crossattn_core.backtest.simulation import Simulation
@@ -182,12 +182,10 @@ def leads_beside_truth(inputs: ReportInputs) -> list[dict[str, object]]:
 
 def attention_summary(stored: StoredAttention, experiment: Experiment) -> AttentionSummary | None:
     """Mean attention over the newest ``analysis.window_days`` days; none without a snapshot among them."""
-    _, edge_DNM = edge_matrices(stored.window_edges, experiment.asset_ids)
-    if stored.source_lag.empty and not len(edge_DNM):
+    if stored.by_lag.empty and not stored.edges.days:
         return None
-    by_lag = stored.source_lag.pivot_table(index="source", columns="lag", values="value", aggfunc="mean")
-    by_lag = by_lag.reindex(list(experiment.asset_ids)).fillna(0.0)
-    weight_NM = edge_DNM.mean(axis=0)
+    by_lag = stored.by_lag.reindex(list(experiment.asset_ids)).fillna(0.0)
+    weight_NM = stored.edges.mean_NM
     total_N = weight_NM.sum(axis=1, keepdims=True)
     return AttentionSummary(
         symbols=experiment.symbols,

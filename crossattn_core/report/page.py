@@ -165,6 +165,7 @@ def _attention(inputs: ReportInputs) -> dict[str, Any]:
     return _shown(drawn) | {
         "no_lead": no_lead,
         "window_days": settings.window_days,
+        "edges": "" if overview is None else overview.edges_in_words,
         "evidence_day": "" if overview is None or overview.evidence.empty else f"{overview.evidence['day'].iloc[0]:%Y-%m-%d}",
     }
 

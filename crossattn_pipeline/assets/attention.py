@@ -75,6 +75,8 @@ def _pictures(line: Line, summary: AttentionSummary, overview: AttentionOverview
     drawn = attention_pictures(summary, overview, line.experiment.analysis, order="leadership")
     shown: dict[str, Any] = {name: figure(png(of), name.replace("_", " ")) for name, of in drawn.items()}
     shown["leads"] = table(named[["leader", "follower", "lag", "why"]]) if len(named) else why_no_lead(overview.leaders, rate)
+    if overview.edges_in_words:
+        shown["edges"] = overview.edges_in_words
     if len(overview.agreement):
         shown["agreement_of_views"] = table(overview.agreement.drop(columns=["day", "model_id"]))
     return shown

@@ -66,7 +66,7 @@ def _mart(connection: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:
 
 def test_changes_are_those_of_the_checks(connection: duckdb.DuckDBPyConnection) -> None:
     edges = pd.concat([snapshot.to_frame() for snapshot in _snapshots()]).query("quantity == 'edge'")
-    expected = attention_changes(edges, NAMES).assign(since_window=since_window(edges, NAMES, WINDOWS))
+    expected = attention_changes([edges], NAMES).assign(since_window=since_window(edges, NAMES, WINDOWS))
     made = _mart(connection, "attention_changes").sort_values("day", ignore_index=True)
     assert made["day"].tolist() == expected["day"].tolist()
     assert expected["since_window"].notna().sum() == 15

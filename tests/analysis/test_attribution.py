@@ -8,6 +8,7 @@ import pytest
 from crossattn_core.analysis import snapshot
 from crossattn_core.analysis.attribution import agreement, attribution, gradient_view, occlusion_view, with_other_history
 from crossattn_core.errors import HistoryError
+from crossattn_core.families import fitted_network
 from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.registry import fit_model
 from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
@@ -95,6 +96,24 @@ def test_what_a_source_is_worth_is_the_same_without_copying_the_panel(trained) -
         others = [n for n in range(4) if n != m]
         expected_RN = model.forecast_next_bar(with_other_history(known, m, shift), rows)
         np.testing.assert_array_equal(found_RN[:, others], expected_RN[:, others])
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_a_source_of_many_is_worth_is_what_it_says_itself(trained, silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _, panel = trained
+    if silent:
+        # Asset 2 is unreadable in some rows, asset 1 in some rows' other history.
+        age_TN, then = np.array(panel.age_hours_TN), ROWS - 4 * panel.grid.season_bars
+        age_TN[ROWS[4] : ROWS[6], 2] = age_TN[then[10] : then[12], 1] = 1e6
+        panel = replace(panel, age_hours_TN=age_TN)
+    whole_NM = occlusion_view(model, panel, ROWS)
+    monkeypatch.setattr(fitted_network, "_WHOLE_PASSES", 0)
+    passes = []
+    whole_pass = type(model.network).cross_part_of
+    monkeypatch.setattr(type(model.network), "cross_part_of", lambda *given: passes.append(1) or whole_pass(*given))
+    found_NM = occlusion_view(model, panel, ROWS)
+    np.testing.assert_allclose(found_NM, whole_NM, rtol=1e-3, atol=1e-5)
+    assert len(passes) <= (7 if silent else 3)  # as it is, one a season, and one for each source whose readability differs
 
 
 def test_attention_of_rows_a_few_at_a_time_is_that_of_all_of_them(trained, monkeypatch: pytest.MonkeyPatch) -> None:

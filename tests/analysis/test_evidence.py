@@ -112,7 +112,10 @@ def test_evidence_is_stored_on_the_first_day_of_each_model_only(tmp_path: Path) 
     stored = sorted(path.stem for path in (home.attention / "evidence").glob("*.parquet"))
     assert stored == [str(day)[:10] for day in changed["day"]]
     assert len(stored) > 1
-    newest = read_attention(home.attention, last, 1).evidence
+    newest = read_attention(home.attention, last, 1, panel.asset_ids).evidence
     assert set(newest["model_id"]) == {plan["model_id"].iloc[-1]}
     assert newest["gradient"].isna().all()  # the fake has no network
-    assert str(read_attention(home.attention, last - timedelta(days=8), 1).agreement["day"].iloc[0])[:10] == stored[-2]
+    assert (
+        str(read_attention(home.attention, last - timedelta(days=8), 1, panel.asset_ids).agreement["day"].iloc[0])[:10]
+        == stored[-2]
+    )

@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from crossattn_core.analysis import lead_lag as lead_lag_module
 from crossattn_core.analysis.lead_lag import _shifts, first_clean_lags, lag_prior, lead_lag
 from crossattn_core.analysis.lead_lag_tests import granger
 from crossattn_core.analysis.leader_groups import LeaderGroup
+from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.regimes.market_days import fresh_returns
 from crossattn_core.stats.scaled_returns import volatility_scaled
 from tests.walk_forward.fakes import synthetic_panel
@@ -36,6 +38,27 @@ def test_independent_markets_yield_no_more_pairs_than_the_rate_allows() -> None:
 def test_p_values_are_uniform_without_a_lead() -> None:
     p_values = np.concatenate([_pairs(synthetic_panel(60, 6, seed=seed))["p_value"] for seed in range(20)])
     assert np.mean(p_values < 0.1) == pytest.approx(0.1, abs=0.04)
+
+
+def test_one_test_with_groups_holds_the_test_without_them() -> None:
+    panel = synthetic_panel(90, 5, leads=((0, 1, 2, 0.3),), closed_share=0.2)
+    asked = {"max_lag": 12, "permutations": 60}
+    both = lead_lag(fresh_returns(panel), panel.asset_ids, groups=(LeaderGroup("market", (0, 1, 2, 3, 4)),), **asked)
+    alone = lead_lag(fresh_returns(panel), panel.asset_ids, **asked)
+    pd.testing.assert_frame_equal(both.asset_pairs, alone.pairs)
+    assert "market" in set(both.pairs["leader"])
+
+
+def test_evidence_pictures_and_page_of_one_day_share_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel, tests = synthetic_panel(90, 4), []
+    plain = lead_lag_module.lead_lag
+    monkeypatch.setattr(lead_lag_module, "lead_lag", lambda *given, **asked: tests.append(1) or plain(*given, **asked))
+    settings, groups = AnalysisSettings(max_lag=6, permutations=20), (LeaderGroup("market", (0, 1, 2, 3)),)
+    for _ in range(3):
+        lead_lag_module.lead_lag_of(panel, settings, groups)
+    assert len(tests) == 1
+    lead_lag_module.lead_lag_of(panel.until(80 * 24), settings, groups)
+    assert len(tests) == 2
 
 
 def test_a_lead_in_the_size_of_moves_is_found_as_squared() -> None:

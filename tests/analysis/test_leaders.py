@@ -70,7 +70,7 @@ def _found(tmp_path: Path, leads=LEADS, trading=None, **stored):
 
 def _leaders(home: Home, panel, last, trading=None) -> pd.DataFrame:
     experiment = rolling_experiment(ASSETS)
-    stored = read_attention(home.attention, last, experiment.analysis.window_days)
+    stored = read_attention(home.attention, last, experiment.analysis.window_days, panel.asset_ids)
     return find_leads(panel, stored, experiment.assets, experiment.analysis, experiment.backtest, trading).table
 
 

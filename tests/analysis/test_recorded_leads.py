@@ -11,6 +11,7 @@ from crossattn_core.analysis.lead_selection import MAX_CONDITIONAL_P, select_lea
 from crossattn_core.analysis.leader_groups import MARKET, LeaderGroup
 from crossattn_core.analysis.leaders import Trading, name_leads
 from crossattn_core.analysis.snapshot import next_bar_frame, summarise
+from crossattn_core.analysis.stored_edges import window_edges
 from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.families.registry import fit_model
@@ -116,7 +117,7 @@ def test_the_whole_gate_names_leads_of_a_minute_that_nobody_who_pays_can_trade(s
         panel,
         next_bar_labels(panel),
         tested,
-        edges[edges["quantity"] == "edge"],
+        window_edges([edges], panel.asset_ids),
         next_bar,
         experiment.assets,
         experiment.analysis,

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from crossattn_core.analysis.snapshot import Snapshot
-from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots, moved_share
-from crossattn_core.analysis.snapshot_store import edge_matrices
+from crossattn_core.analysis.snapshot_checks import CHECKS, attention_changes, check_snapshots
+from crossattn_core.analysis.stored_edges import attention_by_day, moved_share
 from crossattn_core.experiment import AnalysisSettings
 from tests.analysis.window_changes import since_window
 from tests.walk_forward.fakes import FIRST_DAY
@@ -28,7 +28,7 @@ def _frame(days: int = 4, entropy: float = 0.6, **edge_by_day) -> pd.DataFrame:
 
 
 def _failed(frame: pd.DataFrame) -> set[tuple[int, str]]:
-    checks = check_snapshots(frame, NAMES, AnalysisSettings())
+    checks = check_snapshots([frame], NAMES, AnalysisSettings())
     failed = checks[~checks["passed"]]
     return {((day - pd.Timestamp(FIRST_DAY)).days, check) for day, check in zip(failed["day"], failed["check"], strict=True)}
 
@@ -59,7 +59,7 @@ def test_entropy_near_nothing_or_uniform_is_flagged(entropy: float, check: str) 
 def test_changes_show_how_much_moved_and_whether_the_model_is_the_same() -> None:
     edge_NM = np.full((4, 4), 1.0)
     edge_NM[:, 0] = 10.0
-    changes = attention_changes(_frame(d3=edge_NM), NAMES)
+    changes = attention_changes([_frame(d3=edge_NM)], NAMES)
     assert np.isnan(changes["since_previous"].iloc[0])
     assert changes["since_previous"].iloc[1] == pytest.approx(0.0)
     assert changes["since_previous"].iloc[3] > 0.3
@@ -81,7 +81,7 @@ def test_a_window_that_ended_is_the_yardstick_of_the_next() -> None:
     moved_D = since_window(frame, NAMES, windows)
     assert np.isnan(moved_D).tolist() == [True, True, False, False]
     assert moved_D[3] > 0.3
-    _, edge_DNM = edge_matrices(frame, NAMES)
+    edge_DNM = np.stack([of.edge_NM for of in attention_by_day([frame], NAMES)])
     assert moved_share(edge_DNM[:2].mean(axis=0), edge_DNM[3]) == pytest.approx(moved_D[3], abs=1e-6)
 
 
@@ -90,13 +90,13 @@ def test_weights_that_do_not_add_up_are_an_error_of_their_own() -> None:
     broken = (frame["day"] == pd.Timestamp(FIRST_DAY) + pd.Timedelta(days=2)) & (frame["quantity"] == "edge")
     frame.loc[broken & (frame["target"] == "b"), "value"] *= 1.01
     assert _failed(frame) == {(2, "adds_up")}
-    checks = check_snapshots(frame, NAMES, AnalysisSettings())
+    checks = check_snapshots([frame], NAMES, AnalysisSettings())
     row = checks[~checks["passed"]].iloc[0]
     assert row["value"] == pytest.approx(0.01, rel=1e-3)
     assert row["why"].startswith("b's attention is 1.0e-02 off")
 
 
 def test_every_check_is_made_of_every_day_and_of_none_without_snapshots() -> None:
-    checks = check_snapshots(_frame(), NAMES, AnalysisSettings())
+    checks = check_snapshots([_frame()], NAMES, AnalysisSettings())
     assert (checks.groupby("day")["check"].agg(set) == set(CHECKS)).all()
-    assert check_snapshots(_frame().iloc[:0], NAMES, AnalysisSettings()).empty
+    assert check_snapshots([_frame().iloc[:0]], NAMES, AnalysisSettings()).empty

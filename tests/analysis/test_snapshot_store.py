@@ -9,11 +9,11 @@ import pytest
 
 from crossattn_core.analysis.snapshot import SNAPSHOT_COLUMNS, own_share, summarise
 from crossattn_core.analysis.snapshot_store import (
-    edge_matrices,
     read_attention,
     read_snapshots,
-    read_snapshots_from_previous,
+    snapshots_from_previous,
 )
+from crossattn_core.analysis.stored_edges import attention_by_day
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
 from crossattn_core.families.fitted_network import FittedNetwork
@@ -106,8 +106,8 @@ def test_a_stored_snapshot_is_the_weights_that_the_models_forecast_used(walked) 
     stored = read_snapshots(home.attention, DAY, DAY)
     assert tuple(stored.columns) == SNAPSHOT_COLUMNS
     assert set(stored["model_id"]) == {row["model_id"]}
-    _, edge_DNM = edge_matrices(stored, panel.asset_ids)
-    np.testing.assert_allclose(edge_DNM[0], snapshot.edge_NM, rtol=1e-5)
+    (of_day,) = attention_by_day([stored], panel.asset_ids)
+    np.testing.assert_allclose(of_day.edge_NM, snapshot.edge_NM, rtol=1e-5)
     assert (stored[stored["quantity"] == "top"].groupby("target").size() <= 32).all()
 
 
@@ -130,7 +130,7 @@ def test_a_snapshot_reads_nothing_after_its_day(walked) -> None:
 def test_next_bar_forecasts_are_stored_beside_the_same_models_own(walked) -> None:
     home, panel = walked
     snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load)
-    stored = read_attention(home.attention, DAY, 1).next_bar
+    stored = read_attention(home.attention, DAY, 1, panel.asset_ids).next_bar
     assert stored["as_of"].min() > np.datetime64(DAY)
     assert stored["as_of"].max() == np.datetime64(DAY + timedelta(days=1))
     assert (stored["forecast"] == stored["alone"]).all()  # the fake reads nobody
@@ -155,8 +155,8 @@ def test_the_share_on_self_is_a_quantity_apart_from_the_edges(walked) -> None:
     np.testing.assert_array_equal(snapshot.own_share_N, 1.0)  # the fake's forecast is its own past's alone
     stored = read_snapshots(home.attention, DAY, DAY, ("self",))
     assert stored["target"].tolist() == list(panel.asset_ids)
-    _, edge_DNM = edge_matrices(read_snapshots(home.attention, DAY, DAY), panel.asset_ids)
-    np.testing.assert_allclose(edge_DNM[0].sum(axis=1), 1.0, atol=1e-6)
+    (of_day,) = attention_by_day([read_snapshots(home.attention, DAY, DAY)], panel.asset_ids)
+    np.testing.assert_allclose(of_day.edge_NM.sum(axis=1), 1.0, atol=1e-6)
 
 
 def test_the_share_on_self_weighs_the_own_part_against_the_others_part() -> None:
@@ -169,8 +169,8 @@ def test_a_change_is_counted_from_the_newest_snapshot_before_even_across_a_gap(w
     home, panel = walked
     for offset in (9, 4, 1, 0):
         snapshot_day(home, rolling_experiment(), panel, DAY - timedelta(days=offset), load=fake_load)
-    read = read_snapshots_from_previous(home.attention, DAY - timedelta(days=1), DAY, ("edge",))
-    assert [(DAY - day.date()).days for day in sorted(set(read["day"]))] == [4, 1, 0]
+    read = snapshots_from_previous(home.attention, DAY - timedelta(days=1), DAY)
+    assert [(DAY - frame["day"].iloc[0].date()).days for frame in read] == [4, 1, 0]
 
 
 def test_a_snapshot_is_the_attention_of_the_very_call_that_forecasts(tmp_path: Path) -> None:

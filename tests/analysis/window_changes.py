@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.snapshot_checks import moved_share
-from crossattn_core.analysis.snapshot_store import edge_matrices
+from crossattn_core.analysis.stored_edges import attention_by_day, moved_share
 
 
 def since_window(snapshots: pd.DataFrame, asset_ids: tuple[str, ...], windows: pd.DataFrame) -> NDArray[np.float64]:
     """(D,) share that moved against the mean of the newest window that ended on or before the day; NaN without its snapshots."""
-    day_D, edge_DNM = edge_matrices(snapshots, asset_ids)
+    days = list(attention_by_day([snapshots], asset_ids))
+    day_D, edge_DNM = np.array([of.day for of in days], dtype="datetime64[us]"), np.stack([of.edge_NM for of in days])
     moved_D = np.full(len(day_D), np.nan)
     for d, day in enumerate(day_D):
         for window in windows[windows["end"] <= pd.Timestamp(day)].tail(1).itertuples():

@@ -6,6 +6,7 @@ L lags (0 is the newest bar), D width, H heads, K head width (D = H * K).
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -100,6 +101,12 @@ class CrossAttention(nn.Module, ABC):
         """
         steps = [self.context(tokens.later(step)) for step in range(first, min(last, tokens.bars.place_BL.shape[1] - 1) + 1)]
         return torch.stack(steps).sum(dim=0) if steps else torch.zeros_like(self.context(tokens))
+
+    def moved_by_source(self, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor] | None:
+        """(B, N, H, K) move of the context where source 0, 1, ... says what it says in ``past``, equally many rows as far
+        apart, and is as readable as now; none where weights rest on tokens, so that one source's tokens move them all.
+        """
+        return None
 
     def logit_parameters(self) -> list[nn.Parameter]:
         """Parameters that are attention logits themselves: trained faster, never decayed."""

@@ -8,7 +8,7 @@ Z batch or 1 or G, G distinct masks, E batch * head width, D width, H heads, K h
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,14 @@ class LagBiasAttention(CrossAttention):
             return tail_ZHNLM[..., first : first + lags, :] - tail_ZHNLM[..., last + 1 : last + 1 + lags, :]
 
         return self._summed_context(tokens, summed)
+
+    def moved_by_source(self, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor] | None:
+        if self.query is not None:
+            return None
+        weight_ZHNLM, place_B = self._weights_by_mask(now)
+        moved_BLMHK = self._values(past) - self._values(now)
+        moves = (mix_by_mask(weight_ZHNLM[..., m], place_B, moved_BLMHK[:, :, m]) for m in range(moved_BLMHK.shape[2]))
+        return (self.gain_HN.T[..., None] * mixed_BNHK for mixed_BNHK in moves)
 
     def _summed_context(self, tokens: AssetTokens, over_lags: Callable[[Tensor], Tensor]) -> Tensor:
         """(B, N, H, K) weighted values under ``over_lags`` of the weights, a linear map along L."""

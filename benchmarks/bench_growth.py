@@ -1,0 +1,229 @@
+"""The whole line, candles to page, as the universe grows: CPU seconds and peak memory of each stage, and how each grows.
+
+    python -m benchmarks.bench_growth                          10, 30 and 100 assets
+    python -m benchmarks.bench_growth --assets 300             one more size; earlier ones are read from the file of runs
+    python -m benchmarks.bench_growth --stored                 the table of what was run so far
+
+A simulated market of 120 days of hours: every fifth asset leads the four after it, the last twentieth of the assets are listed
+half way through. Default experiment, one thread, through Dagster as `crossattn run` does it. Each size runs in a process and a
+home of its own and is appended to a file as it ends (--runs). Writes results_line_growth.md beside this file.
+
+A stage's peak is the process's largest resident memory while it ran, libraries (about .6 GB with Dagster) and what earlier stages
+left included. Growth is the exponent of assets between two neighbouring sizes: 1 is linear in assets, 2 in pairs.
+"""
+
+import argparse
+import functools
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_line import EVENT_LOG, STAGES, Clock
+from crossattn_core.experiment import Experiment, load_experiment
+from crossattn_core.home import open_home
+from crossattn_core.universe import Asset
+
+DAYS, LATE_SHARE = 120, 0.05
+START = date(2025, 1, 1)
+LAGS = (1, 3, 6, 12)
+REST = "definitions, steps, checks, metadata, pictures"
+
+
+def growth_experiment(assets: int, days: int = DAYS) -> Experiment:
+    """The default experiment on a simulated market of so many perpetuals in sectors of ten."""
+    symbols = [f"A{n:03d}USDT" for n in range(assets)]
+    leads = [
+        {"leader": symbols[n - n % 5], "follower": symbols[n], "lag": LAGS[n % 5 - 1], "share": 0.05}
+        for n in range(assets)
+        if n % 5
+    ]
+    return load_experiment(
+        None,
+        {
+            "name": f"growth-{assets}",
+            "assets": [{"venue": "bybit", "symbol": symbol, "sector": f"sector {n // 10}"} for n, symbol in enumerate(symbols)],
+            "feed": {"kind": "simulated", "simulated": {"leads": leads}},
+            "period": {"start": START.isoformat(), "end": (START + timedelta(days=days - 1)).isoformat()},
+            "training": {"threads": 1},
+        },
+    )
+
+
+class MemoryClock(Clock):
+    """A clock that also knows the largest resident memory while a stage ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak_mib: dict[str, float] = {}
+        self.calls: dict[str, int] = {}
+
+    def add(self, stage: str, cpu: float, wall: float) -> None:
+        super().add(stage, cpu, wall)
+        self.peak_mib[stage] = max(self.peak_mib.get(stage, 0.0), peak_mib())
+        self.calls[stage] = self.calls.get(stage, 0) + 1
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        timed = super().timed(stage, function)
+
+        @functools.wraps(function)
+        def wrapper(*arguments: Any, **named: Any) -> Any:
+            forget_peak()
+            result = timed(*arguments, **named)
+            return self._fresh(result) if isinstance(result, Iterator) else result
+
+        return wrapper
+
+    def _fresh(self, steps: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            forget_peak()
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+            yield step
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process since ``forget_peak``."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+def forget_peak() -> None:
+    """Start the peak anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def measure(assets: int, days: int, send: Any) -> None:
+    """Run one size in a fresh home and send what it took."""
+    from crossattn_core import data_stages, model_stages
+    from crossattn_core.analysis import evidence, lead_lag
+    from crossattn_core.candles.feeds.simulated import SimulatedFeed
+    from crossattn_core.line import Line
+    from crossattn_core.walk_forward.walk import walk
+    from crossattn_pipeline.event_log import BatchedSqliteEventLogStorage
+    from crossattn_pipeline.launch import materialize_stale
+
+    os.environ.pop("DAGSTER_HOME", None)
+    experiment, clock = growth_experiment(assets, days), MemoryClock()
+    middle = datetime.combine(START + timedelta(days=days // 2), datetime.min.time())
+    late = {asset_id: middle for asset_id in experiment.asset_ids[len(experiment.asset_ids) - round(LATE_SHARE * assets) :]}
+    rows, listed = SimulatedFeed._rows, SimulatedFeed.listed
+
+    def rows_since(feed: SimulatedFeed, kind: Any, asset: Asset, start: datetime, end: datetime) -> Any:
+        return rows(feed, kind, asset, min(max(start, late.get(asset.asset_id, start)), end), end)
+
+    def listed_late(feed: SimulatedFeed, asset: Asset) -> datetime:
+        return late.get(asset.asset_id, listed(feed, asset))
+
+    for name, function in (("listed", listed_late), ("_rows", rows_since)):
+        setattr(SimulatedFeed, name, function)
+    for stage in STAGES:
+        module = data_stages if hasattr(data_stages, stage) else model_stages
+        setattr(module, stage, clock.timed(stage, getattr(module, stage)))
+    for module, name in ((model_stages, "pair_evidence"), (evidence, "attribution"), (lead_lag, "lead_lag")):
+        setattr(module, name, clock.timed(f"... {name}", getattr(module, name)))
+    given: dict[str, Any] = walk.__kwdefaults__ or {}
+    given["fit"] = clock.timed("... fit_model", given["fit"])
+    for name in ("store_event", "store_event_batch"):
+        setattr(BatchedSqliteEventLogStorage, name, clock.timed(EVENT_LOG, getattr(BatchedSqliteEventLogStorage, name)))
+    with tempfile.TemporaryDirectory() as folder:
+        line = Line(experiment, open_home(Path(folder) / "home", experiment))
+        cpu, wall = time.process_time(), time.perf_counter()
+        materialize_stale(
+            line, experiment.period.start, line.last_day, lambda text: print(f"{assets} assets: {text}", flush=True)
+        )
+        total = (time.process_time() - cpu, time.perf_counter() - wall)
+        files = [path for path in (Path(folder) / "home").rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+    send.send(
+        {
+            "assets": assets,
+            "days": days,
+            "spent": clock.spent,
+            "peak_mib": clock.peak_mib,
+            "calls": clock.calls,
+            "total": total,
+            "files": len(files),
+            "home_mib": size / 2**20,
+        }
+    )
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """The runs as Markdown: a column of seconds and memory a size, then one of growth a pair of neighbouring sizes."""
+    runs = sorted(runs, key=lambda run: run["assets"])
+    names = [stage for stage in runs[0]["spent"] if stage != EVENT_LOG]
+    seconds = [_seconds(run) for run in runs]
+    sizes = [run["assets"] for run in runs]
+    heads = [f"{size} assets: CPU s (peak GB)" for size in sizes]
+    heads += [f"growth {small}-{large}" for small, large in pairwise(sizes)]
+    lines = [f"| stage | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for name in [*names, EVENT_LOG, REST, "all"]:
+        cells = []
+        for run, of in zip(runs, seconds, strict=True):
+            peak = max(run["peak_mib"].values()) if name == "all" else run["peak_mib"].get(name)
+            cells.append(f"{of.get(name, 0.0):.1f}" + ("" if peak is None or name == EVENT_LOG else f" ({peak / 1024:.2f})"))
+        for k in range(1, len(runs)):
+            before, after = seconds[k - 1].get(name, 0.0), seconds[k].get(name, 0.0)
+            known = before > 0.05 and after > 0.05
+            cells.append(f"{np.log(after / before) / np.log(sizes[k] / sizes[k - 1]):.2f}" if known else "-")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, value in (
+        ("Dagster's own share of CPU", lambda run, of: f"{(of[EVENT_LOG] + of[REST]) / of['all']:.0%}"),
+        ("wall s", lambda run, of: f"{run['total'][1]:.0f}"),
+        ("home MB (files)", lambda run, of: f"{run['home_mib']:.0f} ({run['files']:,})"),
+        ("permutation tests", lambda run, of: str(run["calls"].get("... lead_lag", 0))),
+        ("fits", lambda run, of: str(run["calls"].get("... fit_model", 0))),
+    ):
+        cells = [value(run, of) for run, of in zip(runs, seconds, strict=True)] + [""] * (len(runs) - 1)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _seconds(run: dict[str, Any]) -> dict[str, float]:
+    """CPU seconds by row of the table; a name that begins with dots is inside a stage and is not counted again."""
+    of = {name: spent[0] for name, spent in run["spent"].items()}
+    return of | {
+        REST: run["total"][0] - sum(cpu for name, cpu in of.items() if not name.startswith("...")),
+        "all": run["total"][0],
+    }
+
+
+def main() -> None:
+    """Run the sizes that were not run before and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--assets", nargs="*", type=int, default=[10, 30, 100])
+    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--runs", type=Path, default=Path("growth_runs.jsonl"), help="file of runs, read and appended to")
+    parser.add_argument("--stored", action="store_true", help="run nothing: make the table of what was run so far")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_line_growth.md"))
+    arguments = parser.parse_args()
+    runs = [json.loads(line) for line in arguments.runs.read_text().splitlines()] if arguments.runs.is_file() else []
+    for assets in [] if arguments.stored else sorted(arguments.assets):
+        if any(run["assets"] == assets and run["days"] == arguments.days for run in runs):
+            continue
+        receive, send = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(assets, arguments.days, send))
+        process.start()
+        send.close()
+        runs.append(receive.recv())
+        process.join()
+        with arguments.runs.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(runs[-1]) + "\n")
+    text = table([run for run in runs if run["days"] == arguments.days])
+    print(text)
+    arguments.out.write_text(f"{arguments.days} days of hours, one thread.\n\n{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
