@@ -26,6 +26,7 @@ STAGE_MODULES = ("data_stages", "line", "model_stages")
 
 EDGES = {
     "": "the version's number",
+    "analysis.snapshot_checks": "checks what is stored and stores nothing",
     "backup": "copies a home, whose files it does not look into",
     "backtest.reference": "the simulator as a loop that can be read: tests hold the two together, stages run the fast one",
     "code_hash": "defines what code is; its own way of hashing shows in every hash that it makes",
@@ -39,6 +40,7 @@ EDGES = {
     "receipts": "stores receipts as they come",
     "registry": "finds what is registered; what is found counts",
     "stages": "the table itself: knobs, inputs and code of a stage are compared one by one",
+    "retention": "deletes what can be made again and makes nothing",
     "staleness": "compares",
     "storage": "how bytes reach the disk, not which",
     "candles.importing": "writes a folder of candle files, which enter as those of any other",

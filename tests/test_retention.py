@@ -5,6 +5,7 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crossattn_core import inspections, model_stages
@@ -153,18 +154,19 @@ def test_old_pages_go_and_the_newest_stays_whatever_its_age(line: Line) -> None:
 
 
 def test_leaders_as_of_kept_days_are_as_before_and_those_of_older_days_are_refused_with_the_reason(line: Line) -> None:
-    window = line.experiment.analysis.window_days
+    window, asset_ids = line.experiment.analysis.window_days, line.experiment.asset_ids
     folder = line.home.attention
     oldest = min(path.stem for path in (folder / "next_bar").iterdir())
     assert oldest > "2025-03-05"
     for early in ("2025-03-03", "2025-03-04", "2025-03-05"):
         for place in (folder, folder / "next_bar"):
             shutil.copy(place / f"{oldest}.parquet", place / f"{early}.parquet")
-    before = read_attention(folder, line.last_day, window)
+    before = read_attention(folder, line.last_day, window, asset_ids)
     rows = {row.kind: row.count for row in pruned(keeping(line, snapshot_days=5))}
     assert rows["next-bar forecasts"] == 3
-    after = read_attention(folder, line.last_day, window)
-    for name in ("history", "next_bar", "evidence", "agreement"):
+    after = read_attention(folder, line.last_day, window, asset_ids)
+    for name in ("next_bar", "evidence", "agreement"):
         assert getattr(after, name).equals(getattr(before, name)), name
+    assert np.array_equal(after.received_DN, before.received_DN, equal_nan=True)
     with pytest.raises(HistoryError, match=r"3 days \(2025-03-03 .. 2025-03-05\) that are no longer kept \(retention"):
-        read_attention(folder, date(2025, 3, 6), window)
+        read_attention(folder, date(2025, 3, 6), window, asset_ids)

@@ -196,7 +196,11 @@ def plan_table(plan: pd.DataFrame | None) -> dict[str, Any] | None:
         return None
     retrains = plan[plan["action"] == "retrain"].sort_values("day", ascending=False, kind="stable")
     table = frame_table(retrains[[name for name in _PLAN_COLUMNS if name in plan]].head(_SHOWN_RETRAINS))
-    return {**(table or {}), "retrains": len(retrains), "carried": int((plan["action"] == "carry").sum())}
+    return {
+        **(table or {"headings": [], "rows": [], "left": []}),
+        "retrains": len(retrains),
+        "carried": int((plan["action"] == "carry").sum()),
+    }
 
 
 def frame_table(frame: pd.DataFrame | None) -> dict[str, Any] | None:

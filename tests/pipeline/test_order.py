@@ -60,7 +60,7 @@ def test_what_reads_a_failed_stage_through_a_view_is_not_made(stages: StageTable
 
 
 def test_what_reads_a_stage_through_a_view_waits_for_its_next_try(stages: StageTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(order, "_RETRY_SECONDS", 0.1)
     result, made = run(stages, {"candles/yahoo": dg.RetryRequested(seconds_to_wait=0.3, max_retries=1)})
     assert result.success
     assert made.index("candles/yahoo") < made.index("aligned.bars") < made.index("feature_windows")
