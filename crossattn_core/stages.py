@@ -60,7 +60,8 @@ class Output:
     reads: tuple[str, ...]
     """Asset keys of what is read to make it: its dependencies in Dagster."""
     behind: tuple[str, ...] = ()
-    """Asset keys behind the views among ``reads`` alone: made before it, and no inputs beside the view."""
+    """Asset keys of days that are read through the views among ``reads``: dependencies too, since a view has no days whose
+    version Dagster could compare, and may be left out of a run that has to be in order all the same."""
 
 
 @dataclass(frozen=True)

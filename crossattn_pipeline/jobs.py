@@ -20,7 +20,6 @@ from crossattn_core.line import Line
 from crossattn_core.stages import StageTable
 from crossattn_core.walk_forward.overrides import force_retrain, roll_back
 from crossattn_pipeline.assets.from_table import asset_key, closed_choice
-from crossattn_pipeline.assets.order import NotMadeError
 from crossattn_pipeline.instance import PUBLISH_VARIABLE
 from crossattn_pipeline.run_retention import prune
 from crossattn_pipeline.stale import run_stale_job
@@ -128,8 +127,6 @@ def _prune_job() -> dg.JobDefinition:
 @dg.failure_hook(name="retry_only_what_may_pass")
 def _retry_only_what_may_pass(context: dg.HookContext) -> None:
     """A run whose failure a later try repeats (a check that failed, rows that break a rule) is not launched again."""
-    if isinstance(context.op_exception, NotMadeError):
-        return
     error, chain = context.op_exception, []
     while error is not None and error not in chain:
         chain.append(error)

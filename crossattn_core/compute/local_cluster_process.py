@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import ray
-
 __all__: list[str] = []
 
 _LOOK_EVERY = 0.5
@@ -26,6 +24,8 @@ _LOOK_EVERY = 0.5
 
 def main(cpus: int) -> None:
     """Hold a cluster of so many CPUs until the parent is gone."""
+    import ray  # not where a collector of doctests loads this file: Ray reads its switches when it is imported
+
     parent = os.getppid()
     signal.signal(signal.SIGTERM, _stop)
     # Ray's sockets lie in it, and their paths must be short.

@@ -9,7 +9,6 @@ import dagster as dg
 
 from crossattn_core.stages import Output, Stage, StageTable
 from crossattn_pipeline.assets.columns import asset_key, column_metadata, lineage_link
-from crossattn_pipeline.assets.order import after, turn
 from crossattn_pipeline.partitions import daily_partitions
 
 __all__ = ["asset_key", "closed_choice", "output_specs", "partition_settings", "stage_asset", "stands_alone"]
@@ -42,8 +41,7 @@ def stage_asset(stages: StageTable, name: str, **settings: Any) -> Callable[[Cal
     description, metadata = settings.pop("description"), settings.pop("metadata", {})
     derived = {"key": asset_key(output.key), **_shared(stages, stage, output, description), **partition_settings(stages, stage)}
     derived["metadata"] = derived["metadata"] | metadata
-    made = cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(op_tags=turn(stages, stage), **derived, **settings))
-    return lambda function: made(after(output.behind, function) if output.behind else function)
+    return cast(Callable[[Callable[..., Any]], dg.AssetsDefinition], dg.asset(**derived, **settings))
 
 
 def output_specs(stages: StageTable, name: str, described: dict[str, tuple[str, str]]) -> list[dg.AssetSpec]:
@@ -73,7 +71,7 @@ def _shared(stages: StageTable, stage: Stage, output: Output, description: str) 
     return {
         "description": _with_link(description, lineage_link(stages, output.key)),
         "metadata": column_metadata(stages, output.key),
-        "deps": [asset_key(key) for key in output.reads],
+        "deps": [asset_key(key) for key in (*output.reads, *output.behind)],
         "group_name": stage.group,
         "owners": [f"team:{stages.experiment.report.owner}"],
         "code_version": stages.version(stage),

@@ -26,7 +26,7 @@ def test_dg_lists_the_definitions(tmp_path: Path) -> None:
     listed = called("dg", "list", "defs", "--json", home=tmp_path)
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
-    assert {"forecasts", "marts/positions", "feature_windows"} <= {asset["key"] for asset in found["assets"]}
+    assert {"forecasts", "marts/positions", "feature_windows"} <= {asset["asset_key"] for asset in found["assets"]}
     assert {"line", "data", "models"} <= {job["name"] for job in found["jobs"]}
     assert "leaked" not in listed.stderr
 

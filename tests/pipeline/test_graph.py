@@ -49,7 +49,7 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert {"candles/bybit", "candles/yahoo"} <= reads["staging/candles"]
     assert reads["staging/funding"] == {"candles/bybit_funding"}
     assert {"aligned/bars", "features/bar", "features/trailing"} <= reads["features/panel_rows"]
-    assert reads["feature_windows"] == {"features/panel_rows"}
+    assert reads["feature_windows"] == {"features/panel_rows", "aligned/bars", "features/bar", "features/trailing"}
     assert reads["retrain_plan"] == {"feature_windows"}
     assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
     assert reads["forecasts"] == {"rolling_model", "feature_windows"}
@@ -58,7 +58,7 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert {"target_weights", "attention_snapshot", "forecasts", "feature_windows", "candles/bybit"} <= reads["backtest_report"]
 
 
-def test_what_stands_behind_views_is_made_before_it_though_no_edge_says_so(experiment: Experiment) -> None:
+def test_what_stands_behind_views_is_made_before_it_also_where_a_run_leaves_them_out(experiment: Experiment) -> None:
     stages = stage_table(experiment, load_project())
     before = {key: set(stage.reads) for stage in stages for key in stage.keys}
 
@@ -111,7 +111,7 @@ def test_the_graph_is_the_table_of_stages(definitions: dg.Definitions, experimen
     for stage in stages:
         for output in stage.outputs if stage.is_asset else ():
             spec = specs[output.key]
-            assert {name_of(dep.asset_key) for dep in spec.deps} == set(output.reads), output.key
+            assert {name_of(dep.asset_key) for dep in spec.deps} == set((*output.reads, *output.behind)), output.key
             assert (spec.group_name, spec.code_version) == (stage.group, stages.version(stage)), output.key
 
 

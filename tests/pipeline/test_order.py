@@ -1,4 +1,4 @@
-"""Order without edges: steps whose view between them is not selected still run one after the other, and fail together."""
+"""Dependencies: what a stage reads, also through views that a run leaves out; nothing for the order alone."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,6 @@ import pytest
 from crossattn_core.experiment import load_experiment
 from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.warehouse.models import load_project
-from crossattn_pipeline.assets import order
 from crossattn_pipeline.assets.from_table import stage_asset
 from crossattn_pipeline.partitions import range_tags
 
@@ -20,16 +19,13 @@ def stages() -> StageTable:
     return stage_table(load_experiment(), load_project())
 
 
-def run(stages: StageTable, broken: dict[str, Exception | None]) -> tuple[dg.ExecuteInProcessResult, list[str]]:
-    """A run of dated assets without the views between them; those in ``broken`` raise what stands there, at their first try."""
+def run(stages: StageTable) -> tuple[dg.ExecuteInProcessResult, list[str]]:
+    """A run of dated assets without the views between them."""
     made: list[str] = []
 
     def asset(name: str) -> dg.AssetsDefinition:
         @stage_asset(stages, name, description="a stand-in")
         def stand_in(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-            error = broken.pop(name, None)
-            if error is not None:
-                raise error
             made.append(name)
             yield dg.MaterializeResult()
 
@@ -45,7 +41,7 @@ def run(stages: StageTable, broken: dict[str, Exception | None]) -> tuple[dg.Exe
 
 
 def test_dated_assets_selected_without_the_views_between_them_still_run_in_order(stages: StageTable) -> None:
-    result, made = run(stages, {})
+    result, made = run(stages)
     assert result.success
     assert len(made) == len(ALPHABETICAL)
     for name in made:
@@ -53,21 +49,8 @@ def test_dated_assets_selected_without_the_views_between_them_still_run_in_order
         assert all(made.index(other) < made.index(name) for other in before & set(made)), (name, made)
 
 
-def test_what_reads_a_failed_stage_through_a_view_is_not_made(stages: StageTable) -> None:
-    result, made = run(stages, {"candles/yahoo": dg.Failure("no answer", allow_retries=False)})
-    assert not result.success
-    assert set(made) == {"candles/bybit", "candles/bybit_funding"}
-
-
-def test_what_reads_a_stage_through_a_view_waits_for_its_next_try(stages: StageTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "_RETRY_SECONDS", 0.1)
-    result, made = run(stages, {"candles/yahoo": dg.RetryRequested(seconds_to_wait=0.3, max_retries=1)})
-    assert result.success
-    assert made.index("candles/yahoo") < made.index("aligned.bars") < made.index("feature_windows")
-
-
 def test_every_dependency_is_read_by_its_stage_and_none_is_there_for_the_order_alone(stages: StageTable) -> None:
-    """The tables that a model's SQL or its tests name; what stands behind a view is no dependency beside the view."""
+    """The tables that a model's SQL or its tests name, and days that stand behind its views."""
     project = stages.project
     for stage in stages:
         for output in stage.outputs:
@@ -81,8 +64,7 @@ def test_every_dependency_is_read_by_its_stage_and_none_is_there_for_the_order_a
                 assert any(table in named for table in tables), (output.key, key)
 
 
-def test_ordering_edges_are_implied_by_a_path_of_dependencies(stages: StageTable) -> None:
-    """What stands behind views is reached over them: leaving the edge out takes nothing from the lineage."""
+def test_days_behind_views_are_reached_over_the_views_too(stages: StageTable) -> None:
     reads = {output.key: set(output.reads) for stage in stages for output in stage.outputs}
 
     def ancestors(key: str) -> set[str]:
