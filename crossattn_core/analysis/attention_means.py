@@ -79,8 +79,8 @@ class _Sums:
     """Rows and targets whose entropy is known."""
 
     @classmethod
-    def of(cls, weight_RHNX: NDArray[np.float32]) -> "_Sums":
-        weight_RHNX, pairs = weight_RHNX.astype(np.float64), tuple(range(3, weight_RHNX.ndim))
+    def of(cls, used_RHNX: NDArray[np.float32]) -> "_Sums":
+        weight_RHNX, pairs = used_RHNX.astype(np.float64), tuple(range(3, used_RHNX.ndim))
         rows_N = (weight_RHNX.sum(axis=pairs) > 0).sum(axis=(0, 1))
         with np.errstate(divide="ignore", invalid="ignore"):
             surprise_RHNX = np.where(weight_RHNX > 0, -weight_RHNX * np.log(weight_RHNX), 0.0)

@@ -81,7 +81,7 @@ class Snapshot:
     @property
     def content_hash(self) -> str:
         """Of the model and its weights."""
-        return combined_hash(self.model_id, hashlib.sha256(np.ascontiguousarray(self.weight_NML)).hexdigest())
+        return combined_hash(self.model_id, hashlib.sha256(np.ascontiguousarray(self.weight_NML).data).hexdigest())
 
     @property
     def edge_NM(self) -> NDArray[np.float64]:
