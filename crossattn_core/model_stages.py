@@ -165,7 +165,7 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapsho
         snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models)
         if snapshot is not None:
             taken.append(TakenSnapshot(day, snapshot.model_id, snapshot.net_N, snapshot.entropy_H))
-            hashes[day] = combined_hash(snapshot.model_id, str(snapshot.weight_NML.tobytes()))
+            hashes[day] = snapshot.content_hash
         line.report(Progress("attention_snapshot", done, len(days), "days"))
     line.record("attention_snapshot", hashes)
     return taken

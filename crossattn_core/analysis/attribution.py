@@ -106,12 +106,13 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
         for row in rows:
             recent = windows.gather_recent(torch.tensor([int(row)]), network.max_lag)
             bar_UNC = recent.bar_UNC.clone().requires_grad_()
-            next_bar_N = network.cross_part_and_weights(replace(recent, bar_UNC=bar_UNC))[0][0, :, 0]
+            next_bar_N = network.cross_part(replace(recent, bar_UNC=bar_UNC))[0, :, 0]
             if not next_bar_N.requires_grad:
                 continue
-            slope_NUMC = torch.stack([torch.autograd.grad(value, bar_UNC, retain_graph=True)[0] for value in next_bar_N])
-            # In a row of its own each lag is one distinct bar, the one in place_BL.
-            total_NML += (slope_NUMC * bar_UNC).sum(dim=-1).abs()[:, recent.place_BL[0]].transpose(1, 2).detach().numpy()
+            for n, value in enumerate(next_bar_N):
+                (slope_UMC,) = torch.autograd.grad(value, bar_UNC, retain_graph=True)
+                # In a row of its own each lag is one distinct bar, the one in place_BL.
+                total_NML[n] += (slope_UMC * bar_UNC).sum(dim=-1).abs()[recent.place_BL[0]].T.detach().numpy()
     return total_NML / len(rows)
 
 

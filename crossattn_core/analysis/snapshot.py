@@ -7,6 +7,7 @@ of the sum. ``alone`` is the same model's next-bar forecast with cross-attention
 Axes: R rows of the day, H heads, N targets, M sources, L lags.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -14,10 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crossattn_core.analysis.attention_means import mean_attention, means_of
 from crossattn_core.days import bounds
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import AttentionWeights, FittedModel
 from crossattn_core.panel.panel import Panel
+from crossattn_core.receipts import combined_hash
 
 __all__ = [
     "NEXT_BAR_COLUMNS",
@@ -58,8 +61,6 @@ STORED_SOURCES = 64
 """Sources whose edges are stored of each target, the strongest; all of them up to 65 assets. All pairs of 300 assets would be
 nine tenths of a home, and past a few dozen sources shares say what the model's prior says."""
 _TOP = 32
-_MAX_WEIGHTS, _MAX_ASKED = 2**25, 2**29
-"""Weights that are summed up at once, 128 MB of them, and that a model is asked for at once, 2 GB; or one row's."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class Snapshot:
     """(H,) share of the largest possible entropy; NaN where nothing was read."""
     own_share_N: NDArray[np.float64] | None = None
     """(N,) see ``own_share``; none where the model has no forecast without the others."""
+
+    @property
+    def content_hash(self) -> str:
+        """Of the model and its weights."""
+        return combined_hash(self.model_id, hashlib.sha256(np.ascontiguousarray(self.weight_NML).data).hexdigest())
 
     @property
     def edge_NM(self) -> NDArray[np.float64]:
@@ -179,76 +185,14 @@ def take_snapshot(model: FittedModel, panel: Panel, day: date) -> tuple[Snapshot
 
 
 def snapshot_of_rows(model: FittedModel, panel: Panel, rows: NDArray[np.int64], day: date) -> Snapshot | None:
-    """Attention averaged over ``rows``, a few at a time where all their weights would not fit; none for a family without."""
-    shape = model.attention(panel, rows[:0])
-    if shape is None:
-        return None
-    a_row = max(int(np.prod(shape.weight_RHNML.shape[1:])), 1)
-    sums: _Sums | None = None
-    for start in range(0, len(rows), max(1, _MAX_ASKED // a_row)):
-        weights = model.attention(panel, rows[start : start + max(1, _MAX_ASKED // a_row)])
-        if weights is None:
-            continue
-        weight_RHNML = weights.weight_RHNML
-        count, at_once = len(weight_RHNML), max(1, _MAX_WEIGHTS // a_row)
-        if count > at_once and weight_RHNML.strides[0] == 0:
-            # All rows read alike: one speaks for them.
-            parts = [_Sums.of(replace(weights, weight_RHNML=weight_RHNML[:1]), "next_bar").times(count)]
-        else:
-            chunks = (weight_RHNML[first : first + at_once] for first in range(0, count, at_once))
-            parts = (_Sums.of(replace(weights, weight_RHNML=chunk), "next_bar") for chunk in chunks)
-        for part in parts:
-            sums = part if sums is None else sums.plus(part)
-    return (_Sums.of(shape, "next_bar") if sums is None else sums).snapshot(shape, day, model.model_id)
+    """Attention averaged over ``rows`` (``mean_attention``); none for a family without."""
+    means = mean_attention(model, panel, rows, "next_bar")
+    return None if means is None else Snapshot(day, model.model_id, *means)
 
 
 def summarise(weights: AttentionWeights, day: date, model_id: str, *, output: str = "next_bar") -> Snapshot:
     """Average the attention of a day's rows over the heads that serve ``output``."""
-    return _Sums.of(weights, output).snapshot(weights, day, model_id)
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Of attention over rows and heads."""
-
-    weight_NML: NDArray[np.float64]
-    rows_N: NDArray[np.int64]
-    """Rows and heads that read."""
-    entropy_H: NDArray[np.float64]
-    known_H: NDArray[np.int64]
-    """Rows and targets whose entropy is known."""
-
-    @classmethod
-    def of(cls, weights: AttentionWeights, output: str) -> "_Sums":
-        weight_RHNML = weights.heads_serving(output).astype(np.float64)
-        rows_N = (weight_RHNML.sum(axis=(3, 4)) > 0).sum(axis=(0, 1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            surprise_RHNML = np.where(weight_RHNML > 0, -weight_RHNML * np.log(weight_RHNML), 0.0)
-            largest_RHN = np.log((weight_RHNML > 0).sum(axis=(3, 4)))
-            share_RHN = np.where(largest_RHN > 0, surprise_RHNML.sum(axis=(3, 4)) / largest_RHN, np.nan)
-        known_RHN = np.isfinite(share_RHN)
-        entropy_H = np.where(known_RHN, share_RHN, 0.0).sum(axis=(0, 2))
-        return cls(weight_RHNML.sum(axis=(0, 1)), rows_N, entropy_H, known_RHN.sum(axis=(0, 2)))
-
-    def times(self, rows: int) -> "_Sums":
-        """Of so many rows like these."""
-        return _Sums(rows * self.weight_NML, rows * self.rows_N, rows * self.entropy_H, rows * self.known_H)
-
-    def plus(self, other: "_Sums") -> "_Sums":
-        """Of the rows of both."""
-        return _Sums(
-            self.weight_NML + other.weight_NML,
-            self.rows_N + other.rows_N,
-            self.entropy_H + other.entropy_H,
-            self.known_H + other.known_H,
-        )
-
-    def snapshot(self, weights: AttentionWeights, day: date, model_id: str) -> Snapshot:
-        """The means; ``weights`` says of which assets and lags."""
-        weight_NML = self.weight_NML / np.maximum(self.rows_N, 1)[:, None, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            entropy_H = self.entropy_H / self.known_H
-        return Snapshot(day, model_id, weights.asset_ids, weights.lead_bars_L, weight_NML.astype(np.float32), entropy_H)
+    return Snapshot(day, model_id, *means_of(weights, output))
 
 
 def own_share(forecast_RN: NDArray[np.floating], alone_RN: NDArray[np.floating]) -> NDArray[np.float64]:

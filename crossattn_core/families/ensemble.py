@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import stamp
-from crossattn_core.families.fitted import AttentionWeights, Family, FitRequest, FittedModel
+from crossattn_core.families.fitted import AttentionWeights, CandidateWeights, Family, FitRequest, FittedModel
 from crossattn_core.panel.panel import Panel
 from crossattn_core.training.epochs import EpochReport
 
@@ -53,6 +53,12 @@ class FittedEnsemble(FittedModel):
         if len(given) < len(attentions):
             return None
         return replace(given[0], weight_RHNML=self._mean([attention.weight_RHNML for attention in given]))
+
+    def candidate_attention(self, panel: Panel, rows: NDArray[np.integer]) -> CandidateWeights | None:
+        """Over the pairs that any member reads; none where a member reads every pair."""
+        candidates = [member.candidate_attention(panel, rows) for member in self.members]
+        given = [candidate for candidate in candidates if candidate is not None]
+        return _over_all_pairs_of(given) if len(given) == len(candidates) else None
 
     def save(self, folder: Path) -> Path:
         """Write the members beside ``folder``, then the list of them: a reader sees a whole ensemble or none."""
@@ -106,6 +112,27 @@ def averaged(
         MEMBERS: [member.model_id for member in members],
     }
     return FittedEnsemble(members, manifest)
+
+
+def _over_all_pairs_of(members: Sequence[CandidateWeights]) -> CandidateWeights:
+    """The mean over the union of each target's pairs: members that were warm started may have kept different ones."""
+    first = members[0]
+    assets, lags = len(first.asset_ids), len(first.lead_bars_L)
+    code_by_member_NK = [member.source_NK * lags + member.lag_NK for member in members]
+    codes_N = [np.unique(np.concatenate(codes)) for codes in zip(*code_by_member_NK, strict=True)]
+    most = max(len(codes) for codes in codes_N)
+    # The target itself at lag index 0, which no member reads, fills up.
+    code_NX = np.repeat(np.arange(assets)[:, None] * lags, most, axis=1)
+    is_alike = len(first.row_R) > 0 and all(member.weight_RHNK.strides[0] == 0 for member in members)
+    rows = 1 if is_alike else len(first.row_R)
+    total_RHNX = np.zeros((rows, first.weight_RHNK.shape[1], assets, most))
+    for n, codes in enumerate(codes_N):
+        code_NX[n, : len(codes)] = codes
+        for member, code_NK in zip(members, code_by_member_NK, strict=True):
+            total_RHNX[:, :, n, np.searchsorted(codes, code_NK[n])] += member.weight_RHNK[:rows, :, n]
+    mean_RHNX = (total_RHNX / len(members)).astype(np.float32)
+    mean_RHNX = np.broadcast_to(mean_RHNX, (len(first.row_R), *mean_RHNX.shape[1:]))
+    return replace(first, source_NK=code_NX // lags, lag_NK=code_NX % lags, weight_RHNK=mean_RHNX)
 
 
 def _parents(request: FitRequest, seeds: int) -> Sequence[FittedModel | None]:

@@ -19,7 +19,7 @@ from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.splits import Split, training_rows
 from crossattn_core.training.epochs import EpochReport
 
-__all__ = ["AttentionWeights", "CandidateWeights", "Family", "FitRequest", "FittedModel"]
+__all__ = ["AttentionWeights", "CandidateWeights", "Family", "FitRequest", "FittedModel", "heads_that_serve"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class AttentionWeights:
 
     def heads_serving(self, output: str) -> NDArray[np.float32]:
         """(R, H', N, M, L) of the heads that feed ``output``."""
-        chosen = [h for h, serves in enumerate(self.serves_H) if serves in (output, "all")]
-        return self.weight_RHNML[:, chosen]
+        return self.weight_RHNML[:, heads_that_serve(output, self.serves_H)]
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,32 @@ class CandidateWeights:
 
     row_R: NDArray[np.int64]
     source_NK: NDArray[np.int64]
-    """(targets, pairs): the source of each pair, and its lag index as in ``AttentionWeights``."""
+    """(targets, pairs): the source of each pair, and its lag index as in ``AttentionWeights``. Where targets read unequally
+    many, their own newest bar with weight 0 fills up the rest."""
     lag_NK: NDArray[np.int64]
     weight_RHNK: NDArray[np.float32]
     """(R, heads, targets, pairs): over pairs each target's weights sum to one, or are all zero where nothing was readable."""
+    asset_ids: tuple[str, ...]
     serves_H: tuple[str, ...]
+    """As in ``AttentionWeights``."""
+    lead_bars_L: NDArray[np.int64]
     """As in ``AttentionWeights``."""
 
     def heads_serving(self, output: str) -> NDArray[np.float32]:
         """(R, H', N, K) of the heads that feed ``output``."""
-        return self.weight_RHNK[:, [h for h, serves in enumerate(self.serves_H) if serves in (output, "all")]]
+        return self.weight_RHNK[:, heads_that_serve(output, self.serves_H)]
+
+    def over_every_pair(self, value_NK: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N, M, L) of values by pair, 0 on every pair that is no candidate."""
+        assets = len(self.asset_ids)
+        value_NML = np.zeros((assets, assets, len(self.lead_bars_L)), dtype=np.float32)
+        np.add.at(value_NML, (np.arange(assets)[:, None], self.source_NK, self.lag_NK), value_NK)
+        return value_NML
+
+
+def heads_that_serve(output: str, serves_H: tuple[str, ...]) -> list[int]:
+    """Which heads feed ``output``, of those that feed ``serves_H``."""
+    return [h for h, serves in enumerate(serves_H) if serves in (output, "all")]
 
 
 class FittedModel(ABC):

@@ -127,8 +127,10 @@ class FittedNetwork(FittedModel):
                     weight_ZHNK, place_B = cross.pair_weights(AssetTokens(network.bar_token(recent.bar_UNC), recent))
                     by_row_BHNK = weight_ZHNK if place_B is None else weight_ZHNK[place_B]
                     weights.append(by_row_BHNK.expand(len(row_B), -1, -1, -1))
+        weight_RHNK = weights[1] if len(weights) == 2 else torch.cat(weights)
         source_NK, lag_NK = (index_NK.numpy() for index_NK in (cross.pair_NK // cross.lags, cross.pair_NK % cross.lags))
-        return CandidateWeights(rows, source_NK, lag_NK, torch.cat(weights).numpy(), self._serves_H)
+        lead_bars_L = np.arange(1, cross.lags + 1)
+        return CandidateWeights(rows, source_NK, lag_NK, weight_RHNK.numpy(), panel.asset_ids, self._serves_H, lead_bars_L)
 
     @property
     def _serves_H(self) -> tuple[str, ...]:

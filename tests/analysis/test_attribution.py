@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossattn_core.analysis import snapshot
+from crossattn_core.analysis import attention_means, snapshot
 from crossattn_core.analysis.attribution import agreement, attribution, gradient_view, occlusion_view, with_other_history
 from crossattn_core.errors import HistoryError
 from crossattn_core.families import fitted_network
@@ -125,7 +125,7 @@ def test_attention_of_rows_a_few_at_a_time_is_that_of_all_of_them(trained, monke
         at_once = snapshot.snapshot_of_rows(model, given, ROWS, day)
         for name in ("_MAX_WEIGHTS", "_MAX_ASKED"):
             with monkeypatch.context() as patched:
-                patched.setattr(snapshot, name, 1)
+                patched.setattr(attention_means, name, 1)
                 one_by_one = snapshot.snapshot_of_rows(model, given, ROWS, day)
             np.testing.assert_allclose(one_by_one.weight_NML, at_once.weight_NML, rtol=1e-6)
             np.testing.assert_allclose(one_by_one.entropy_H, at_once.entropy_H, rtol=1e-12)

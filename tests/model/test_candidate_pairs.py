@@ -118,6 +118,27 @@ def test_gradients_reach_every_parameter() -> None:
             assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("top_sources", [None, 2])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_source_moves_the_context_by_what_it_says_itself(masked: bool, top_sources: int | None) -> None:
+    attention = candidates(top_sources=top_sources).eval()
+    now = tokens_with(scattered_mask() if masked else None)
+    past = AssetTokens(now.token_UMD.flip(0), RecentBars(now.bars.bar_UNC.flip(0), now.bars.place_BL, now.bars.readable_BN))
+    plain_BNHJ, moves = attention.context(now), attention.moved_by_source(now, past)
+    assert moves is not None
+    for m, move_BNHJ in enumerate(moves):
+        token_UMD, bar_UNC = now.token_UMD.clone(), now.bars.bar_UNC.clone()
+        token_UMD[:, m], bar_UNC[:, m] = past.token_UMD[:, m], past.bars.bar_UNC[:, m]
+        whole_BNHJ = attention.context(AssetTokens(token_UMD, RecentBars(bar_UNC, now.bars.place_BL, now.bars.readable_BN)))
+        torch.testing.assert_close(plain_BNHJ + move_BNHJ, whole_BNHJ, rtol=1e-5, atol=2e-6)
+    assert m == ASSETS - 1
+
+
+def test_content_lets_one_source_move_the_weights_of_all() -> None:
+    attention = candidates(content=True)
+    assert attention.moved_by_source(tokens_with(), tokens_with()) is None
+
+
 @pytest.mark.parametrize("content", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 def test_looking_ahead_agrees_with_stepping_through_silence(masked: bool, content: bool) -> None:

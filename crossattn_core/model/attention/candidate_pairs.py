@@ -7,6 +7,7 @@ Z distinct masks, G rows that are gathered at once, D width, H heads, J width of
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,13 @@ from torch import Tensor, nn
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import AssetTokens, CrossAttention, masked_softmax
 from crossattn_core.model.attention.pair_logits import MIN_TOTAL, started
-from crossattn_core.model.attention.pair_products import PairPattern, gathered, gathered_products, sparse_products
+from crossattn_core.model.attention.pair_products import (
+    PairPattern,
+    gathered,
+    gathered_products,
+    products_by_source,
+    sparse_products,
+)
 from crossattn_core.model.attention.row_chunks import in_row_chunks
 from crossattn_core.model.attention.row_masks import distinct_masks
 from crossattn_core.model.shape import NetworkShape
@@ -116,6 +123,16 @@ class CandidatePairAttention(CrossAttention):
         if self.query is None and _multiplies_sparse(self.pair_NK.device):
             return self._sparse_context(tokens, (first, last))
         return super().ahead(tokens, first, last)
+
+    def moved_by_source(self, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor] | None:
+        if self.query is not None:
+            return None
+        weight_ZHNK, place_B = self.pair_weights(now)
+        before_UMHJ, after_UMHJ = self._values(now), self._values(past)
+        moves = (
+            after_UMHJ[past.bars.place_BL, source] - before_UMHJ[now.bars.place_BL, source] for source in range(len(self.pair_NK))
+        )
+        return (self.gain_HN.T[..., None] * move for move in products_by_source(weight_ZHNK, place_B, moves, self._pattern))
 
     @property
     def _start_NK(self) -> Tensor:

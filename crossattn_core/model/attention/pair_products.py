@@ -5,10 +5,11 @@ it needs from a row of B * J numbers that lie side by side, 5 times as fast on o
 and the gradient of the weights is made at the K pairs alone.
 
 Axes: B decision rows, U distinct bars, N targets, M sources, L lags, K pairs of a target, S = M * L all pairs (source first),
-H heads, J width of a head's value, E = B * J.
+H heads, J width of a head's value, E = B * J, Q pairs that hold a source.
 """
 
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["PairPattern", "gathered_products", "sparse_products"]
+__all__ = ["PairPattern", "gathered_products", "products_by_source", "sparse_products"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,27 @@ def gathered_products(weight_XHNK: Tensor, value_UMHJ: Tensor, place_BL: Tensor,
     if len(weight_XHNK) == 1:
         return torch.einsum("hnk,bnkhj->bnhj", weight_XHNK[0], pair_BNKHJ)
     return torch.einsum("bhnk,bnkhj->bnhj", weight_XHNK, pair_BNKHJ)
+
+
+def products_by_source(
+    weight_ZHNK: Tensor, place_B: Tensor | None, values: Iterable[Tensor], pattern: PairPattern
+) -> Iterator[Tensor]:
+    """(B, N, H, J) what source 0, 1, ... adds to the weighted sum, one after the other: each touches the targets that read it.
+
+    Args:
+        place_B: which of the weights a row uses; none where Z is 1, or B.
+        values: (B, L, H, J) of each source.
+    """
+    targets, lags = pattern.shape[0], pattern.shape[1] // pattern.shape[0]
+    # In the transpose a source's pairs lie side by side.
+    weight_ZHP, lag_P = weight_ZHNK.flatten(2)[..., pattern.order_P], pattern.column_P[pattern.order_P] % lags
+    starts = pattern.start_S[::lags].tolist()
+    for first, last, value_BLHJ in zip(starts, starts[1:], values, strict=False):
+        weight_ZQH = weight_ZHP[..., first:last].transpose(1, 2)
+        weight_XQH = weight_ZQH if place_B is None else weight_ZQH[place_B]
+        part_BQHJ = weight_XQH[..., None] * value_BLHJ[:, lag_P[first:last]]
+        none_BNHJ = part_BQHJ.new_zeros(len(value_BLHJ), targets, *value_BLHJ.shape[2:])
+        yield none_BNHJ.index_add(1, pattern.row_P[first:last], part_BQHJ)
 
 
 def gathered(value_UMHJ: Tensor, place_BL: Tensor, pattern: PairPattern) -> Tensor:
