@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -61,8 +61,9 @@ class Day:
 
     seconds: float
     home_bytes: dict[str, int]
-    web_bytes: int
-    daemon_bytes: int
+    web: tuple[int, ...]
+    """Resident bytes of the web server, and of each code server that it started."""
+    daemon: tuple[int, ...]
     pruned_bytes: int
 
 
@@ -116,7 +117,7 @@ def soak(folder: Path, days: int, kept: dict[str, int], name: str) -> Iterator[D
                 measured = Day(time.monotonic() - began, _sizes(home.root), _memory(web), _memory(daemon), pruned)
                 print(
                     f"{name}, day {ahead + 1}: {measured.seconds:.0f} s, home {sum(measured.home_bytes.values()) / MB:.1f} MB, "
-                    f"web server {measured.web_bytes / MB:.0f} MB, daemon {measured.daemon_bytes / MB:.0f} MB",
+                    f"web server {_in_mb(measured.web)} MB, daemon {_in_mb(measured.daemon)} MB",
                     flush=True,
                 )
                 yield measured
@@ -185,10 +186,21 @@ def _sizes(home: Path) -> dict[str, int]:
     return sizes
 
 
-def _memory(pid: int) -> int:
-    """Resident bytes of a process and all that it started."""
-    process = psutil.Process(pid)
-    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+def _memory(pid: int) -> tuple[int, ...]:
+    """Resident bytes of a process and of each that it started."""
+    resident, process = [], psutil.Process(pid)
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # a code server that was replaced
+            resident.append(one.memory_info().rss)
+    return tuple(resident)
+
+
+def _in_mb(resident: tuple[int, ...]) -> str:
+    return " + ".join(f"{size / MB:.0f}" for size in resident)
+
+
+def _replaced(lived: list[Day]) -> int:
+    return sum(len(day.daemon) > 2 for day in lived)
 
 
 def _part(day: Day, part: str) -> int:
@@ -202,15 +214,17 @@ def _results(soaked: dict[str, list[Day]], retained: dict[str, int], note: str) 
     noted = f", {note}" if note else ""
     lines = [
         f"Four assets, a retrain a day, {days} days of operation, twice ({seconds / 60:.0f} wall minutes{noted}). "
-        f"Retention: {knobs}. MB, at the end of a day; memory is resident, with the code servers.",
+        f"Retention: {knobs}. MB, at the end of a day; memory is resident: the process + each of its code servers. "
+        "The daemon replaces its own every minute, and the old one ends within half a minute: "
+        f"two at the end of {_replaced(pruned)} of {days} days.",
         "",
         "| day | home, all is kept | home, retention | web server | daemon |",
         "|---:|---:|---:|---:|---:|",
     ]
     for place in sorted({0, *range(9, days, 10), days - 1}):
         one, other = kept[place], pruned[place]
-        sizes = (sum(one.home_bytes.values()), sum(other.home_bytes.values()), other.web_bytes, other.daemon_bytes)
-        lines.append(f"| {place + 1} | " + " | ".join(f"{size / MB:.1f}" for size in sizes) + " |")
+        homes = " | ".join(f"{sum(day.home_bytes.values()) / MB:.1f}" for day in (one, other))
+        lines.append(f"| {place + 1} | {homes} | {_in_mb(other.web)} | {_in_mb(other.daemon)} |")
     half = days // 2
     lines += ["", "Growth a day, kB, second half of the days:", "", "| part | all is kept | retention |", "|---|---:|---:|"]
     for part in (*PARTS, "rest", "all"):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, BATCH_WRITABLE_EVENTS
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, BATCH_WRITABLE_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
@@ -29,6 +30,8 @@ __all__ = ["BatchedSqliteEventLogStorage"]
 
 MAX_OPEN_RUNS = 8
 """Databases of runs kept open, the least recently used closed first: the web UI looks through those of many runs."""
+
+_ENDINGS = {kind for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items() if status in FINISHED_STATUSES}
 
 
 class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
@@ -74,7 +77,7 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
     def wipe(self) -> None:
         """Delete all events."""
         with self._one_thread:
-            self._close()
+            self._close(*self._engines)
             super().wipe()
 
     def log_files(self, run_id: str) -> list[Path]:
@@ -85,8 +88,7 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
     def drop_log(self, run_id: str) -> None:
         """Delete a run's own database; its events of assets and checks stay in the index. It is made anew, empty, when asked."""
         with self._one_thread:
-            if run_id in self._engines:
-                self._engines.pop(run_id).dispose()
+            self._close(run_id)
             for file in self.log_files(run_id):
                 file.unlink(missing_ok=True)
 
@@ -94,14 +96,13 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
         """Close the databases."""
         super().dispose()
         with self._one_thread:
-            self._close()
+            self._close(*self._engines)
 
     def _engine(self, shard: str) -> Engine:
         if shard != INDEX_SHARD_NAME and not os.path.exists(self.path_for_shard(shard)):
             # New, or dropped by another process: Dagster would take a database that it made once for one that has its tables.
             self._initialized_dbs.discard(shard)
-            if shard in self._engines:
-                self._engines.pop(shard).dispose()
+            self._close(shard)
         if shard not in self._engines:
             with super().run_connection(shard):
                 pass  # Dagster makes the file and its tables where there are none
@@ -109,13 +110,13 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
             self._engines[shard] = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
         self._engines.move_to_end(shard)
         runs = [kept for kept in self._engines if kept != INDEX_SHARD_NAME]
-        for least_recent in runs[:-MAX_OPEN_RUNS]:
-            self._engines.pop(least_recent).dispose()
+        self._close(*runs[:-MAX_OPEN_RUNS])
         return self._engines[shard]
 
-    def _close(self) -> None:
-        while self._engines:
-            self._engines.popitem()[1].dispose()
+    def _close(self, *shards: str) -> None:
+        for shard in shards:
+            if shard in self._engines:
+                self._engines.pop(shard).dispose()
 
     # ---- writing
 
@@ -123,6 +124,10 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
         """Store one event."""
         super().store_event(event)
         self._tell_watchers(event.run_id)
+        if event.dagster_event_type in _ENDINGS:
+            # SQLite deletes the log of commits, megabytes beside each database, when the last connection closes.
+            with self._one_thread:
+                self._close(event.run_id)
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events in their order; those of a run in one transaction of its database and one of the index."""

@@ -5,8 +5,11 @@ Both hold scripts of their own. They are served into a sandbox, where those reac
 """
 
 import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 
 import dagster_webserver.app
@@ -19,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from crossattn_core.home import Home
-from crossattn_pipeline.instance import experiment_from, home_from
+from crossattn_pipeline.instance import home_from
 from crossattn_pipeline.metadata import LINEAGE_PATH, REPORTS_PATH
 from crossattn_pipeline.newest_days import page_from_the_end
 from crossattn_pipeline.teardown import end_quietly
@@ -75,12 +78,12 @@ def _draw_lineage() -> str:
 
 @cache
 def _lineage() -> str:
-    from crossattn_core.stages import stage_table  # seconds, which the server's start need not wait for
-    from crossattn_core.warehouse.column_graph import ColumnGraph
-    from crossattn_core.warehouse.lineage_page import lineage_page
-    from crossattn_core.warehouse.models import load_project
-
-    return lineage_page(ColumnGraph(stage_table(experiment_from(os.environ), load_project())))
+    """By a process that ends: what it loads, PyTorch among it, would stay with the server, which needs none of it."""
+    with TemporaryDirectory() as folder:
+        page = Path(folder) / "lineage.html"
+        command = (sys.executable, "-m", "crossattn_pipeline.cli", "lineage", "--page", str(page))
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return page.read_text(encoding="utf-8")
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ __all__ = ["Destination", "open_destination"]
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ALLOW_HTTP = "AWS_ALLOW_HTTP"
+_FILE = re.compile(r"file:(//(localhost)?)?/")
+_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/[^@?#]*)?")
 _DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
 
 
@@ -130,19 +132,14 @@ def open_destination(url: str, environment: Mapping[str, str], *, make: bool = F
         from obstore.store import LocalStore, S3Store
     except ImportError as error:
         raise BackupError("backups are sent with obstore, which is not installed: install crossattn[s3]") from error
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query:
-        raise BackupError("the address of a backup holds no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
-    if parts.scheme in ("", "file"):
-        folder = Path(parts.path if parts.scheme else url).expanduser().resolve()
+    if _names_folder(url):
+        folder = Path(_FILE.sub("/", url)).expanduser().resolve()
         if not make and not folder.is_dir():
             raise BackupError(f"{folder}: there is no such folder")
         try:
             return Destination(LocalStore(folder, mkdir=make), str(folder), folder)
         except (BaseError, OSError) as error:
             raise BackupError(f"{folder}: {_why(error, is_local=True)}") from None
-    if parts.scheme != "s3" or not parts.netloc:
-        raise BackupError(f"{url}: no place for backups; name s3://bucket/prefix, file:///folder or a folder")
     http = [environment[name] for name in _ENDPOINTS if environment.get(name, "").lower().startswith("http:")]
     if any(not _is_loopback(endpoint) for endpoint in http) and environment.get(_ALLOW_HTTP, "").lower() not in ("1", "true"):
         raise BackupError(
@@ -151,13 +148,26 @@ def open_destination(url: str, environment: Mapping[str, str], *, make: bool = F
         )
     try:
         store = S3Store.from_url(
-            f"s3://{parts.netloc}{parts.path}",
+            url,
             client_options={"allow_http": bool(http), "timeout": timedelta(minutes=5)},
             retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
         )
     except (BaseError, ValueError) as error:
         raise BackupError(f"{url}: {_why(error, is_local=False)}; check the AWS_* variables") from None
-    return Destination(store, f"s3://{parts.netloc}{parts.path}".rstrip("/"), None)
+    return Destination(store, url.rstrip("/"), None)
+
+
+def _names_folder(url: str) -> bool:
+    """Whether an address names a folder; if not, a bucket. What is neither may hold a secret anywhere, and is not repeated."""
+    if _FILE.match(url) or url.startswith(("/", ".", "~")):
+        return True
+    if _BUCKET.fullmatch(url):
+        return False
+    if "@" in url or "?" in url:
+        raise BackupError("the address of a backup holds no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
+    if ":" in url:
+        raise BackupError("no place for backups; name s3://bucket/prefix, file:///folder or a folder")
+    return True
 
 
 def _is_loopback(endpoint: str) -> bool:

@@ -51,17 +51,41 @@ def test_plain_http_is_for_this_machine_alone_unless_it_is_allowed(name: str) ->
     open_destination("s3://crossattn/x", {name: "https://storage.example.com"})
 
 
-@pytest.mark.parametrize("url", [f"s3://key:{SECRET}@bucket/x", f"s3://bucket/x?secret={SECRET}"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"s3://key:{SECRET}@bucket/x",
+        f"s3://{SECRET}@bucket",
+        f"s3://key:half/{SECRET}@bucket/x",
+        f"s3://key:half#{SECRET}@bucket/x",
+        f"s3://key:half[{SECRET}@bucket/x",
+        f"s3:/key:{SECRET}@bucket/x",
+        f"s3//key:{SECRET}@bucket/x",
+        f"key:{SECRET}@bucket/x",
+        f"https://key:half/{SECRET}@bucket/x",
+        f"s3://bucket/x?secret={SECRET}",
+    ],
+)
 def test_an_address_with_credentials_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(BackupError, match="holds no credentials") as refused:
         open_destination(url, {})
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["gs://bucket/x", "s3:///prefix", "http://example.com/x"])
+@pytest.mark.parametrize(
+    "url", ["gs://bucket/x", "s3:///prefix", "http://example.com/x", f"s3://key:{SECRET}", f"s3://x#{SECRET}"]
+)
 def test_another_kind_of_place_is_refused(url: str) -> None:
-    with pytest.raises(BackupError, match="no place for backups"):
+    with pytest.raises(BackupError, match="no place for backups") as refused:
         open_destination(url, {})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("written", ["{0}", "file://{0}", "file:{0}", "file://localhost{0}"])
+def test_a_folder_of_any_name_is_a_place(tmp_path: Path, written: str) -> None:
+    folder = tmp_path / "at@home?#1"
+    assert open_destination(written.format(folder), {}, make=True).name == str(folder)
+    assert folder.is_dir()
 
 
 def test_a_folder_that_is_not_there_holds_no_backup(tmp_path: Path) -> None:

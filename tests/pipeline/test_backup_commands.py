@@ -43,6 +43,15 @@ def test_a_home_that_is_not_there_is_not_backed_up_nor_made(ready_folder: Path, 
     assert (listed.returncode, listed.stderr.strip()) == (1, f"BackupError: {tmp_path}/nothing: there is no such folder")
 
 
+@pytest.mark.parametrize("command", [("backup",), ("backup", "--list"), ("restore", "restored")])
+def test_credentials_in_the_address_are_refused_and_not_repeated(tmp_path: Path, command: tuple[str, ...]) -> None:
+    name, *rest = command
+    refused = crossattn(name, "s3://key-id/and:a/secret-of-mine@bucket/x", *rest, home=tmp_path / "home")
+    assert refused.returncode == 1
+    assert "holds no credentials" in refused.stderr
+    assert "secret-of-mine" not in refused.stdout + refused.stderr
+
+
 @pytest.mark.parametrize("place", ["published", "/proc/no/such"])
 def test_weights_and_page_are_published_after_a_run_which_never_fails_by_it(
     ready_folder: Path, tmp_path: Path, place: str

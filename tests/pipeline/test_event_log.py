@@ -282,6 +282,17 @@ def test_only_the_databases_of_the_latest_runs_stay_open_and_none_after_the_end(
     assert opened() == set()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_ended_leaves_no_log_of_commits_beside_its_database(ours: dg.DagsterInstance, fails: bool) -> None:
+    storage = ours.event_log_storage
+    assert isinstance(storage, BatchedSqliteEventLogStorage)
+    storage.store_event(materialization("going on", "2024-01-01"))
+    ended = run_days(ours, "2024-01-01", "2024-01-05", fails=fails)
+    assert [file.suffix for file in storage.log_files("going on")] == [".db", ".db-wal", ".db-shm"]
+    assert [file.suffix for file in storage.log_files(ended)] == [".db"]
+    assert len(ours.all_logs(ended)) > 5
+
+
 def test_all_events_can_be_wiped_and_written_anew(ours: dg.DagsterInstance) -> None:
     ours.event_log_storage.store_event(materialization("run", "2024-01-01"))
     ours.event_log_storage.wipe()
