@@ -52,6 +52,7 @@ def test_credentials_in_the_address_are_refused_and_not_repeated(tmp_path: Path,
     assert "secret-of-mine" not in refused.stdout + refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["published", "/proc/no/such"])
 def test_weights_and_page_are_published_after_a_run_which_never_fails_by_it(
     ready_folder: Path, tmp_path: Path, place: str

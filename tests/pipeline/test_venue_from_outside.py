@@ -96,6 +96,7 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_venue_of_another_package_runs_from_fetch_to_report_at_its_own_costs(plugged: Path, tmp_path: Path) -> None:
     environment = environment_of(tmp_path) | {"PYTHONPATH": os.pathsep.join((str(PROJECT), str(plugged)))}
 
