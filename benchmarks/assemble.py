@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 
 BENCHMARKS = {
     "line": ("The whole line, stage by stage", ["-m", "benchmarks.bench_line"]),
+    "line_growth": ("The whole line as assets grow", ["-m", "benchmarks.bench_growth"]),
     "events": ("What Dagster costs an asset and day", ["-m", "benchmarks.bench_events"]),
     "candles": ("Candles in and out", ["-m", "benchmarks.bench_candles"]),
     "warehouse": (
@@ -34,7 +35,19 @@ BENCHMARKS = {
     "soak": ("Weeks of live operation", ["-m", "benchmarks.bench_soak"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),
 }
-WRITE_THEIR_OWN = {"rolling", "line", "attention", "growth", "planted", "pooled", "universe", "money", "events", "soak"}
+WRITE_THEIR_OWN = {
+    "line_growth",
+    "rolling",
+    "line",
+    "attention",
+    "growth",
+    "planted",
+    "pooled",
+    "universe",
+    "money",
+    "events",
+    "soak",
+}
 
 HEAD = """\
 # Benchmarks

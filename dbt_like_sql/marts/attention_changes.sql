@@ -48,7 +48,11 @@ last_windows as (
     group by days.day
 ),
 read as (
-    select edges.day, edges.target, coalesce(max(left_out.sources), 0) as sources, coalesce(max(left_out.even_share), 0) as even_share
+    select
+        edges.day,
+        edges.target,
+        coalesce(max(left_out.sources), 0) as sources,
+        coalesce(max(left_out.even_share), 0) as even_share
     from edges
     left join left_out on left_out.day = edges.day and left_out.target = edges.target
     group by edges.day, edges.target
@@ -103,8 +107,9 @@ paired as (
         past_edges.value as before
     from now_edges
     full outer join past_edges
-        on past_edges.past = now_edges.past and past_edges.day = now_edges.day
-        and past_edges.target = now_edges.target and past_edges.source = now_edges.source
+        on
+            past_edges.past = now_edges.past and past_edges.day = now_edges.day
+            and past_edges.target = now_edges.target and past_edges.source = now_edges.source
 ),
 moved as (
     select
