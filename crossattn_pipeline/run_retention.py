@@ -200,7 +200,8 @@ def _events_size(storage: SqlEventLogStorage, run_id: str) -> int:
 
 
 def _size(files: Iterable[Path]) -> int:
-    return sum(file.stat().st_size for file in files)
+    # SQLite's -shm is an index that comes and goes with whoever has the file open.
+    return sum(file.stat().st_size for file in files if not file.name.endswith("-shm"))
 
 
 def _chunks(ids: list[int]) -> Iterator[list[int]]:

@@ -1,6 +1,7 @@
 """The simulated candles that come with the project: their bytes, their size, and a run from a clone without recorded ones."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,7 +67,8 @@ def _make_recorded(folder: Path) -> list[str]:
     command.write_text('#!/bin/sh\necho "called: $CROSSATTN_HOME $*"\n', encoding="utf-8")
     command.chmod(0o755)
     (folder / ".venv" / ".installed").touch()
-    done = subprocess.run(["make", "recorded"], cwd=folder, capture_output=True, text=True, check=True)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # not a make's own make
+    done = subprocess.run(["make", "recorded"], cwd=folder, env=alone, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
