@@ -54,6 +54,9 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
     assert reads["forecasts"] == {"rolling_model", "feature_windows"}
     assert reads["attention_snapshot"] == {"rolling_model", "feature_windows"}
+    assert reads["staging/attention_left_out"] == {"attention_snapshot"}
+    for mart in ("attention_edges", "attention_changes", "attention_by_regime"):
+        assert {"staging/attention_left_out", "attention_snapshot"} <= reads[f"marts/{mart}"], mart
     assert reads["target_weights"] == {"forecasts", "retrain_plan", "feature_windows"}
     assert {"target_weights", "attention_snapshot", "forecasts", "feature_windows", "candles/bybit"} <= reads["backtest_report"]
 
