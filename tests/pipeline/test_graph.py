@@ -7,7 +7,8 @@ import pytest
 
 from crossattn_core.code_hash import code_index
 from crossattn_core.experiment import Experiment, load_experiment
-from crossattn_core.stages import Stage, StageTable, stage_table
+from crossattn_core.stage import Stage
+from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.assets.portfolio import portfolio_assets
 from crossattn_pipeline.assets.training import training_assets
