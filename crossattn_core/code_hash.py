@@ -16,8 +16,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crossattn_core.registry import PLUGIN_GROUP
+from crossattn_core.syntax_tree import (
+    bound_names,
+    called_name,
+    imports_of,
+    is_docstring,
+    package_named,
+    tree_hash,
+    used_names,
+)
 
-__all__ = ["EDGES", "NUMERIC_PACKAGES", "STAGE_MODULES", "CodeIndex", "code_index", "plugin_parts", "tree_hash"]
+__all__ = ["EDGES", "NUMERIC_PACKAGES", "STAGE_MODULES", "CodeIndex", "code_index", "is_edge", "plugin_parts"]
 
 PACKAGE = "crossattn_core"
 
@@ -39,10 +48,13 @@ EDGES = {
     "progress": "progress bars",
     "receipts": "stores receipts as they come",
     "registry": "finds what is registered; what is found counts",
+    "sql_stages": "rows of the table of stages, and who fills a table: compared as inputs",
+    "stage": "what a row of the table of stages is",
     "stages": "the table itself: knobs, inputs and code of a stage are compared one by one",
     "retention": "deletes what can be made again and makes nothing",
     "staleness": "compares",
     "storage": "how bytes reach the disk, not which",
+    "syntax_tree": "defines what code is, as code_hash does",
     "candles.importing": "writes a folder of candle files, which enter as those of any other",
     "candles.ingest.absent": "refuses a fetch before it begins; what is fetched is judged by modules that count",
     "candles.simulated_folder": "writes a folder of candle files, which enter as those of any other",
@@ -79,14 +91,6 @@ NUMERIC_PACKAGES = (
     "torch",
 )
 """Packages whose version can change a number or a picture; those that a stage imports are part of its code."""
-
-
-def tree_hash(nodes: Iterable[ast.AST]) -> str:
-    """Sixteen hex digits over syntax trees without docstrings; equal for sources that differ in comments and layout."""
-    digest = hashlib.sha256()
-    for node in nodes:
-        _feed(digest, node)
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ class CodeIndex:
             parts[part] = tree_hash([defined[name]])
             if constants:
                 parts[f"{self._file(module)}:constants"] = tree_hash(constants)
-            names, members = _used_names([defined[name], *constants])
+            names, members = used_names([defined[name], *constants])
             methods = self._namespace("line")[0] if "line" in self.modules else {}
             followed = (f"Line.{member}" for member in members - _BOOKKEEPING)
             frontier += [("line", member) for member in followed if member in methods]
@@ -203,8 +207,8 @@ class CodeIndex:
                 defined[node.name] = node
             if isinstance(node, ast.ClassDef):
                 defined |= {f"{node.name}.{method.name}": method for method in node.body if isinstance(method, ast.FunctionDef)}
-        constants = [node for node in body if not isinstance(node, _NO_CONSTANT) and not _is_docstring(node)]
-        return defined, _bound_names(body), constants
+        constants = [node for node in body if not isinstance(node, _NO_CONSTANT) and not is_docstring(node)]
+        return defined, bound_names(body), constants
 
     def _closure(self, start: _Reach) -> tuple[frozenset[str], frozenset[str]]:
         modules, packages = set(), set(start.packages)
@@ -223,14 +227,14 @@ class CodeIndex:
         if module not in self._reaches:
             modules, packages = set(), set()
             for node in ast.walk(self.tree(module)):
-                for target, attribute in _imports_of(node):
+                for target, attribute in imports_of(node):
                     inside = self._inside(target, attribute)
                     if inside is None:
                         packages.add(target.split(".")[0])
                     else:
                         modules.add(inside)
-                if isinstance(node, ast.Call) and _called_name(node) == "Registry":
-                    package = _package_named(node)
+                if isinstance(node, ast.Call) and called_name(node) == "Registry":
+                    package = package_named(node).removeprefix(PACKAGE).removeprefix(".")
                     modules |= {name for name in self.modules if name.rpartition(".")[0] == package}
             parents = {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
             self._reaches[module] = _Reach(frozenset(modules | parents), frozenset(packages))
@@ -284,84 +288,6 @@ _BOOKKEEPING = frozenset({"codes_of", "knobs_hash_of", "last_day", "receipts", "
 """Members of ``Line`` that keep receipts and decide nothing that is stored."""
 
 _NO_CONSTANT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-
-
-def _feed(digest: "hashlib._Hash", node: object) -> None:
-    """Type and fields of a node, depth first; the same on every Python version for the same meaning."""
-    if isinstance(node, ast.AST):
-        digest.update(f"({type(node).__name__}".encode())
-        for name, value in ast.iter_fields(node):
-            if name in ("ctx", "kind", "type_comment", "type_ignores") or value is None or value == []:
-                continue
-            if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                value = [statement for statement in value if not _is_docstring(statement)]
-            digest.update(f" {name}".encode())
-            _feed(digest, value)
-        digest.update(b")")
-    elif isinstance(node, list):
-        for item in node:
-            _feed(digest, item)
-    else:
-        digest.update(f" {type(node).__name__} {node!r}".encode())
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _imports_of(node: ast.AST) -> list[tuple[str, str]]:
-    """(module, name) pairs that an import statement names; the name is empty for ``import module``."""
-    if isinstance(node, ast.Import):
-        return [(alias.name, "") for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        return [(node.module, alias.name) for alias in node.names]
-    return []
-
-
-def _bound_names(body: list[ast.stmt]) -> dict[str, tuple[str, str]]:
-    """Name in a module's namespace -> what import bound it to."""
-    bound = {}
-    for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for alias, pair in zip(node.names, _imports_of(node), strict=True):
-                bound[alias.asname or alias.name.split(".")[0]] = pair
-    return bound
-
-
-def _used_names(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
-    """Every name that is read, and every member of ``line`` or ``self`` in ``Line``; annotations say nothing about what runs."""
-    names: set[str] = set()
-    members: set[str] = set()
-    frontier = list(nodes)
-    while frontier:
-        node = frontier.pop()
-        if isinstance(node, ast.Name):
-            names.add(node.id)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("line", "self"):
-            members.add(node.attr)
-        for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns"):
-                continue
-            children = value if isinstance(value, list) else [value]
-            frontier += [child for child in children if isinstance(child, ast.AST)]
-    return names, members
-
-
-def _called_name(node: ast.Call) -> str:
-    called = node.func.value if isinstance(node.func, ast.Subscript) else node.func
-    return called.id if isinstance(called, ast.Name) else ""
-
-
-def _package_named(registry: ast.Call) -> str:
-    """The package, dotted below ours, whose modules a ``Registry(kind, package)`` finds.
-
-    Raises:
-        ValueError: the package is not written out, so what the registry reaches is unknown.
-    """
-    named = registry.args[1] if len(registry.args) > 1 else None
-    if isinstance(named, ast.Constant) and isinstance(named.value, str):
-        return named.value.removeprefix(PACKAGE).removeprefix(".")
-    raise ValueError(f"line {registry.lineno}: a registry names its package as a plain string")
 
 
 def _version_of(package: str) -> str:

@@ -10,9 +10,8 @@ asset specs and code versions, the result tables that marts read, and the pictur
     backtest_report                                  as a whole
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -21,105 +20,16 @@ from pydantic import BaseModel
 from crossattn_core.code_hash import CodeIndex, code_index, plugin_parts
 from crossattn_core.experiment import Experiment, Section
 from crossattn_core.receipts import combined_hash, hash_of_values
-from crossattn_core.warehouse.checks import read_by_tests
-from crossattn_core.warehouse.project import Model, Project
+from crossattn_core.sql_stages import filled_by, model_key, reads_results, sql_stage
+from crossattn_core.stage import DayRule, Output, Stage
+from crossattn_core.warehouse.project import Project
 
 __all__ = [
     "FORECAST_KNOBS",
-    "RESULTS",
-    "DayRule",
-    "Output",
-    "ResultTable",
-    "Stage",
     "StageTable",
     "knob_values",
-    "model_key",
     "stage_table",
 ]
-
-
-class DayRule(Enum):
-    """How a stage is partitioned, and which partitions of its inputs one of its own is made from."""
-
-    CHAINED = "chained"
-    """Daily; from the inputs of that day and of every day before: a time-window mapping that is open at its start."""
-    ALONE = "alone"
-    """Daily; from the inputs of that day: the identity mapping."""
-    WHOLE = "whole"
-    """Not partitioned; from all of its inputs."""
-    ON_REQUEST = "on request"
-    """Not partitioned; made on request, or beside what reads it, and never stale."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """One asset that a stage writes."""
-
-    key: str
-    """Asset key, for instance ``candles/bybit``."""
-    reads: tuple[str, ...]
-    """Asset keys of what is read to make it: its dependencies in Dagster."""
-    behind: tuple[str, ...] = ()
-    """Asset keys of days that are read through the views among ``reads``: dependencies too, since a view has no days whose
-    version Dagster could compare, and may be left out of a run that has to be in order all the same."""
-
-
-@dataclass(frozen=True)
-class ResultTable:
-    """Files of a stage that SQL reads as one table."""
-
-    name: str
-    """``results.<name>`` in ``dbt_like_sql/sources.sql``."""
-    pattern: str
-    """Glob below the home."""
-    newest_only: bool = False
-    """Whether the last file (by name) is the whole table."""
-    rows: str = "from {files}"
-    """How its rows are read, where the files hold more or other columns."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One row of the table."""
-
-    name: str
-    group: str
-    """Group of its assets in the web UI."""
-    job: str
-    """``data`` (up to the panel) or ``models`` (from there on)."""
-    rule: DayRule
-    run: str
-    """``module.function`` that makes its partitions."""
-    outputs: tuple[Output, ...]
-    knobs: tuple[str, ...]
-    """Dotted names of sections or knobs of the experiment; ``*`` is all of them."""
-    external_inputs: tuple[str, ...] = ()
-    """Inputs that no stage makes: ``overrides`` (a person's, of the walk-forward), ``trials`` (of tuning)."""
-    is_asset: bool = True
-    """Whether Dagster shows it; the raw tables are brought up to date by whoever reads them."""
-    sql: tuple[str, ...] = ()
-    """SQL models whose code it runs: its own and those that it reads."""
-
-    @property
-    def is_dated(self) -> bool:
-        """Whether its partitions are days."""
-        return self.rule in (DayRule.CHAINED, DayRule.ALONE)
-
-    @property
-    def is_in_warehouse(self) -> bool:
-        """Whether what it makes lies in DuckDB, and is gone with that file."""
-        return self.name == "raw" or (bool(self.sql) and self.name != "feature_windows")
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Asset keys of its outputs, in order."""
-        return tuple(output.key for output in self.outputs)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Asset keys that it reads, also through views, and does not write itself."""
-        read = (key for output in self.outputs for key in (*output.reads, *output.behind))
-        return tuple(dict.fromkeys(key for key in read if key not in self.keys))
 
 
 @dataclass(frozen=True)
@@ -167,7 +77,7 @@ class StageTable:
 
     def keys_of_table(self, table: str) -> list[str]:
         """Keys of the assets that hold the rows of a SQL model or fill a source table."""
-        return [model_key(table)] if table in self.project.models else _filled_by(self.experiment, table)
+        return [model_key(table)] if table in self.project.models else filled_by(self.experiment, table)
 
     @cached_property
     def _by_name(self) -> dict[str, Stage]:
@@ -181,25 +91,6 @@ class StageTable:
     def _code(self) -> dict[str, dict[str, str]]:
         return {}
 
-
-RESULTS = {
-    "regime_windows": (ResultTable("results.regime_windows", "walk_forward/regime_windows.parquet"),),
-    "forecasts": (
-        ResultTable(
-            "results.forecasts",
-            "walk_forward/predictions/*.parquet",
-            rows="select *, value as forecast from {files} where kind = 'return'",
-        ),
-    ),
-    "attention_snapshot": (
-        ResultTable("results.attention", "attention/*.parquet"),
-        ResultTable("results.attention_evidence", "attention/evidence/*.parquet"),
-        ResultTable("results.attention_agreement", "attention/agreement/*.parquet"),
-    ),
-    "target_weights": (ResultTable("results.weights", "weights/*.parquet"),),
-    "backtest_report": (ResultTable("results.returns", "reports/*/returns.parquet", newest_only=True),),
-}
-"""Asset key -> the tables that SQL reads of it."""
 
 _UNIVERSE = ("assets", "grid.bar", "feed.interval", "feed.publication_lag_seconds", "features.max_age_hours")
 FORECAST_KNOBS = (
@@ -245,7 +136,7 @@ _TRADE = (
 
 def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None = None) -> StageTable:
     """The stages of ``experiment``, candles first, the report last."""
-    reads_results = [model for model in project if _reads_results(project, model)]
+    on_results = [model for model in project if reads_results(project, model)]
     rows = "features.panel_rows"
     # Regimes as of a day are found on the panel up to it: regime_windows knows later days, and no stage reads it.
     walked = (
@@ -260,7 +151,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
     stages = [
         *_candle_stages(experiment),
         _stage("raw", "warehouse", alone, "data_stages.sync_lake", experiment.candle_stages, _UNIVERSE, is_asset=False),
-        *(_sql_stage(experiment, project, model, "data") for model in project if model not in reads_results),
+        *(sql_stage(experiment, project, model, "data", _UNIVERSE) for model in project if model not in on_results),
         _stage(
             "feature_windows",
             "panel",
@@ -317,7 +208,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             ("*",),
             ("trials",),
         ),
-        *(_sql_stage(experiment, project, model, "models") for model in reads_results),
+        *(sql_stage(experiment, project, model, "models", _UNIVERSE) for model in on_results),
     ]
     return StageTable(experiment, project, tuple(stages), code or code_index())
 
@@ -357,50 +248,6 @@ def _candle_stages(experiment: Experiment) -> Iterator[Stage]:
     for name in experiment.candle_stages:
         function = "ingest_funding" if name.endswith("_funding") else "ingest_candles"
         yield _stage(name, "candles", DayRule.ALONE, f"data_stages.{function}", (), ("assets", "grid.bar", "feed"))
-
-
-def _sql_stage(experiment: Experiment, project: Project, model: Model, job: str) -> Stage:
-    def keys(tables: Iterable[str]) -> tuple[str, ...]:
-        filled = ([model_key(name)] if name in project.models else _filled_by(experiment, name) for name in tables)
-        return tuple(dict.fromkeys(key for found in filled for key in found))
-
-    reads = keys((*model.depends_on, *read_by_tests(project, model)))
-    behind = keys(project.behind_views(model.name)) if model.is_stored_by_day else ()
-    return Stage(
-        model.name,
-        "warehouse" if job == "data" else "marts",
-        job,
-        # A view or a whole table costs little: it is made with what reads it, and never stale by itself.
-        DayRule.CHAINED if model.is_stored_by_day else DayRule.ON_REQUEST,
-        "data_stages.build_table",
-        (Output(model_key(model.name), reads, tuple(key for key in behind if key not in reads)),),
-        _UNIVERSE,
-        sql=(*project.upstream(model.name), model.name),
-    )
-
-
-def _filled_by(experiment: Experiment, source: str) -> list[str]:
-    """The assets that fill a source table; none for the universe, the calendars and the knobs, which are settings."""
-    for key, tables in RESULTS.items():
-        if any(table.name == source for table in tables):
-            return [key]
-    candles = [name for name in experiment.candle_stages if not name.endswith("_funding")]
-    if source == "raw.funding":
-        return [name for name in experiment.candle_stages if name.endswith("_funding")]
-    if source == "raw.dividends":
-        payers = {f"candles/{asset.venue}" for asset in experiment.assets if asset.pays_dividends}
-        return [name for name in candles if name in payers]
-    return [] if source in ("raw.assets", "raw.sessions", "results.settings") else candles
-
-
-def _reads_results(project: Project, model: Model) -> bool:
-    read = {table for name in (*project.upstream(model.name), model.name) for table in project.models[name].depends_on}
-    return any(table.startswith("results.") for table in read)
-
-
-def model_key(name: str) -> str:
-    """Asset key of a SQL model: ``aligned.bars`` -> ``aligned/bars``."""
-    return name.replace(".", "/")
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,8 @@ from crossattn_core.days import days_between
 from crossattn_core.home import Home
 from crossattn_core.panel.store import chain_hash
 from crossattn_core.receipts import AcceptedCode, MadeFrom, Receipt, Receipts, combined_hash, hash_of_values
-from crossattn_core.stages import DayRule, Stage, StageTable
+from crossattn_core.stage import DayRule, Stage
+from crossattn_core.stages import StageTable
 from crossattn_core.tuning.ledger import read_trials
 from crossattn_core.walk_forward.overrides import Override, read_overrides
 

@@ -11,7 +11,7 @@ from crossattn_core.candles.ingest.absent import refuse_absent
 from crossattn_core.errors import CrossattnError
 from crossattn_core.home import check_writable
 from crossattn_core.line import Line
-from crossattn_core.stages import DayRule
+from crossattn_core.stage import DayRule
 from crossattn_core.staleness import StaleStage
 from crossattn_pipeline.commands.faults import remedy
 from crossattn_pipeline.definitions import build_defs

@@ -159,9 +159,9 @@ def _without_pictures(storage: SqlEventLogStorage, before: datetime, *, dry_run:
         ids = connection.execute(select(_EVENT.id).where(*chosen, _EVENT.timestamp < _naive(before))).scalars().all()
     for event_id in ids:
         with storage.index_connection() as connection:
-            event = str(connection.execute(select(_EVENT.event).where(_EVENT.id == event_id)).scalar_one())
+            event = str(connection.execute(select(_EVENT.event).where(_EVENT.id == event_id)).scalar() or "")
             without = _PICTURE.sub(r"\1: no longer kept (retention.log_days)", event)
-            if not dry_run:
+            if event and not dry_run:
                 connection.execute(update(SqlEventLogStorageTable).where(_EVENT.id == event_id).values(event=without))
         if len(without) < len(event):
             yield len(event) - len(without)

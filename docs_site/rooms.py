@@ -10,7 +10,13 @@ __all__ = ["ROOMS", "room_page", "rooms_page"]
 
 ROOMS = tuple(module.name for module in pkgutil.iter_modules(crossattn_core.__path__, "crossattn_core.") if module.ispkg)
 """Every package of the library, by name."""
-STORY = ("crossattn_core.stages", "crossattn_core.line", "crossattn_core.data_stages", "crossattn_core.model_stages")
+STORY = (
+    "crossattn_core.stages",
+    "crossattn_core.stage",
+    "crossattn_core.line",
+    "crossattn_core.data_stages",
+    "crossattn_core.model_stages",
+)
 """Where to start: the table of stages, and the line that runs them."""
 
 

@@ -16,7 +16,7 @@ from subprocess import CompletedProcess
 __all__ = ["PROJECT", "forked"]
 
 PROJECT = Path(__file__).parents[1]
-_SECONDS = 300
+_SECONDS = 600
 
 
 def forked(target: Callable[..., None], *arguments: object, environment: Mapping[str, str]) -> CompletedProcess[str]:
@@ -28,7 +28,8 @@ def forked(target: Callable[..., None], *arguments: object, environment: Mapping
         process.join(_SECONDS)
         if process.exitcode is None:
             process.kill()
-        assert process.exitcode is not None, f"{target.__name__}{arguments} took more than {_SECONDS} s"
+            process.join()
+            raise AssertionError(f"{target.__name__}{arguments} took more than {_SECONDS} s")
         return CompletedProcess(arguments, process.exitcode, output.read_text("utf-8"), error.read_text("utf-8"))
 
 

@@ -15,7 +15,8 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
 from crossattn_core.registry import PLUGIN_GROUP
-from crossattn_core.stages import DayRule, StageTable, stage_table
+from crossattn_core.stage import DayRule
+from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.walk_forward.overrides import force_retrain
 from crossattn_core.warehouse.models import load_project

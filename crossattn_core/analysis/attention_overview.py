@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.lead_lag import SHAPES
 from crossattn_core.analysis.leaders import Leads, in_symbols
+from crossattn_core.analysis.pair_scores import SHAPES
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation, correlation_by_regime
 from crossattn_core.analysis.snapshot import STORED_SOURCES, net_leadership
 from crossattn_core.analysis.snapshot_store import StoredAttention
@@ -52,7 +52,7 @@ class AttentionOverview:
     regime_correlations: tuple[RegimeCorrelation, ...]
     """Correlation by regime, calm first."""
     leaders: pd.DataFrame
-    """``leaders.LEADER_COLUMNS``, symbols in place of keys."""
+    """``lead_gate.LEADER_COLUMNS``, symbols in place of keys."""
     evidence: pd.DataFrame
     """``evidence.EVIDENCE_COLUMNS``, symbols in place of keys; empty before the first model."""
     agreement: pd.DataFrame

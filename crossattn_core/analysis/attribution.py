@@ -64,11 +64,11 @@ def attribution(
 ) -> Attribution | None:
     """All views at ``rows`` (panel rows, each with enough history behind it); none for a model without cross-attention.
 
-    Cost: one backward pass a target and one pass of the cross part a source and week; some dozens of rows spread over weeks
+    Cost: one backward pass a target and one pass of the cross part a source and season; some dozens of rows spread over weeks
     show as much as a whole day of neighbours.
 
     Args:
-        weeks: see ``occlusion_view``; none leaves occlusion unknown.
+        seasons: see ``occlusion_view``; none leaves occlusion unknown.
     """
     attention_NML = attention_view(model, panel, rows)
     if attention_NML is None:
@@ -119,14 +119,14 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
 def occlusion_view(
     model: FittedModel, panel: Panel, rows: NDArray[np.integer], *, seasons: tuple[int, ...] = (4, 5)
 ) -> NDArray[np.float64]:
-    """(N, M) root mean square move of target n's next-bar forecast, over its usual size, when source m lives in another week.
+    """(N, M) root mean square move of target n's next-bar forecast, over its usual size, when source m lives in another season.
 
     Args:
-        seasons: how many ``Grid.season_bars`` back the other history lies; the mean over them is returned. Whole weeks keep open
-            hours open.
+        seasons: how many ``Grid.season_bars`` back the other history lies; the mean over them is returned. Whole seasons keep
+            open hours open.
 
     Raises:
-        HistoryError: the panel has too little history before the rows for the farthest week.
+        HistoryError: the panel has too little history before the rows for the farthest season.
     """
     rows = np.asarray(rows, dtype=np.int64)
     known = panel.until(int(rows.max()) + 1)
@@ -165,7 +165,9 @@ def with_other_history(panel: Panel, asset: int, shift: int) -> Panel:
         HistoryError: the panel is not longer than ``shift``.
     """
     if shift >= len(panel.as_of_T):
-        raise HistoryError(f"another week's history lies {shift} bars back, the panel has {len(panel.as_of_T)}; take fewer weeks")
+        raise HistoryError(
+            f"another season's history lies {shift} bars back, the panel has {len(panel.as_of_T)}; take fewer seasons"
+        )
 
     def moved(value_TX: NDArray) -> NDArray:
         changed_TX = np.array(value_TX)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from crossattn_core.analysis.lead_lag import pooled_p_values
+from crossattn_core.analysis.pair_scores import pooled_p_values
 from crossattn_core.stats.multiple_testing import benjamini_hochberg
 from crossattn_core.stats.returns import centred
 

@@ -71,7 +71,7 @@ def select_leads(tested: LeadLag, asset_ids: tuple[str, ...], symbols: Sequence[
         rate: false-discovery rate at which a pair is significant.
 
     Returns:
-        ``lead_lag.PAIR_COLUMNS``; ``members``: places of the leader's assets in the panel; ``conditional_p`` beside the
+        ``pair_scores.PAIR_COLUMNS``; ``members``: places of the leader's assets in the panel; ``conditional_p`` beside the
         follower's other leads, NaN where the lead is not significant to begin with; ``beside``: the group from which it
         cannot be told apart, '' for none; ``rest_p``: of a group without the members that stand out, alone, NaN for assets.
     """

@@ -87,11 +87,11 @@ def read_manifest(destination: Destination, name: str) -> Manifest:
     damaged = BackupError(f"{destination.name}: {manifest_key(name)} is damaged; restore an older backup by its name")
     try:
         values = json.loads(content)
+        if values["layout"] > _LAYOUT:
+            raise BackupError(f"{destination.name}: backup {name} was written by a newer crossattn; restore it with that")
         manifest = Manifest(**values | {"files": {path: Content(*file) for path, file in values["files"].items()}})
     except (ValueError, KeyError, TypeError):
         raise damaged from None
-    if manifest.layout > _LAYOUT:
-        raise BackupError(f"{destination.name}: backup {name} was written by a newer crossattn; restore it with that")
     if manifest.name != name or not all(_is_inside(path) for path in manifest.files):
         raise damaged
     return manifest

@@ -23,8 +23,7 @@ def publish(home: Home, destination: Destination, at: datetime) -> int:
     Raises:
         BackupError: the store refused; files that were sent stay, and the list names the set before.
     """
-    listed = destination.read(PUBLISHED)
-    before = {} if listed is None else json.loads(listed)["files"]
+    before = _published(destination)
     now: dict[str, str] = {}
     sent = 0
     for folder in (home.reports, home.target_weights):
@@ -40,3 +39,11 @@ def publish(home: Home, destination: Destination, at: datetime) -> int:
         listed = {"published_at": at.isoformat(timespec="seconds"), "files": now}
         destination.replace(PUBLISHED, json.dumps(listed, indent=1, sort_keys=True).encode())
     return sent
+
+
+def _published(destination: Destination) -> dict[str, str]:
+    """Path -> sha256 of what is there; nothing where there is no list or a damaged one, and all is sent again."""
+    try:
+        return dict(json.loads(destination.read(PUBLISHED) or b"{}")["files"])
+    except (ValueError, KeyError, TypeError):
+        return {}

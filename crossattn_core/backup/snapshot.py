@@ -72,9 +72,10 @@ def _freeze(home: Home, lake: Path, folder: Path) -> None:
             if path.is_file():
                 held.enter_context(_copied(path, folder / kept))
         _link(home.root / _FIRST, folder / _FIRST, PurePosixPath(_FIRST), databases)
-        if not lake.is_relative_to(home.root):
+        elsewhere = not lake.is_relative_to(home.root.resolve())
+        if elsewhere:
             _link(lake, folder / "lake", PurePosixPath("lake"), databases)
-        _link(home.root, folder, PurePosixPath(), databases)
+        _link(home.root, folder, PurePosixPath(), databases, but="lake" if elsewhere else "")
 
 
 @contextmanager
@@ -93,15 +94,19 @@ def _copied(path: Path, target: Path) -> Iterator[None]:
         ) from error
 
 
-def _link(source: Path, target: Path, within: PurePosixPath, databases: dict[PurePosixPath, Path]) -> None:
-    """Link what is to be kept of the folder ``source``, which is ``within`` the home; what is linked already stays."""
+def _link(source: Path, target: Path, within: PurePosixPath, databases: dict[PurePosixPath, Path], *, but: str = "") -> None:
+    """Link what is to be kept of the folder ``source``, which is ``within`` the home; what is linked already stays.
+
+    Args:
+        but: one entry of the folder that is left out.
+    """
     try:
         entries = sorted(os.scandir(source), key=lambda entry: entry.name)
     except FileNotFoundError:
         return
     for entry in entries:
         path = within / entry.name
-        if not is_kept(path) or path in databases or entry.is_symlink():
+        if not is_kept(path) or path in databases or entry.is_symlink() or entry.name == but:
             continue
         if entry.is_dir():
             _link(source / entry.name, target / entry.name, path, databases)

@@ -10,6 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,7 @@ __all__ = ["LocalCluster", "prepare_loopback"]
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's own switch by which it takes 127.0.0.1 for a node's address, where it would take the outward one and listen on it."""
 
+_SECONDS_TO_START = 300
 _SECONDS_TO_END = 30
 
 
@@ -56,7 +58,7 @@ class LocalCluster:
         """Start a cluster of ``cpus`` CPUs; takes seconds.
 
         Raises:
-            ComputeError: Ray does not start; what it said is quoted.
+            ComputeError: Ray does not start, or not in time; what it said is quoted.
         """
         script = Path(__file__).with_name("local_cluster_process.py")
         process = subprocess.Popen(
@@ -68,11 +70,18 @@ class LocalCluster:
             start_new_session=True,
         )
         said: list[str] = []
-        for line in process.stdout or ():
-            if line.startswith("ADDRESS "):
-                return cls(process, line.split()[1])
-            said.append(line)
-        process.wait()
+        # It ends by itself where Ray fails; where Ray hangs, it is ended.
+        watchdog = threading.Timer(_SECONDS_TO_START, _end, [process])
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            for line in process.stdout or ():
+                if line.startswith("ADDRESS "):
+                    return cls(process, line.split()[1])
+                said.append(line)
+            process.wait()
+        finally:
+            watchdog.cancel()
         raise ComputeError("Ray does not start on this machine; its last words:\n" + "".join(said[-12:]))
 
     @property
@@ -84,11 +93,20 @@ class LocalCluster:
         """End it with all of its processes."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        try:
-            self._process.wait(_SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        _wait_or_kill(self._process)
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    _wait_or_kill(process)
+
+
+def _wait_or_kill(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -152,7 +152,7 @@ def _reach(address: str) -> None:
     """Fail at once where nobody listens: Ray itself would go on trying for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdigit() and "/" not in host:
-        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
 
 
 def _cpus() -> int:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from crossattn_core.backtest.metrics.registry import Unit, unit_of
 from crossattn_core.grid import Grid
+from crossattn_core.page_templates import page_templates
 
 __all__ = [
     "bars_in_words",
@@ -109,13 +109,7 @@ _FORM_OF_UNIT: dict[Unit, Callable[[Any], str]] = {
     "flag": lambda value: "yes" if value else "no",
 }
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = page_templates(Path(__file__).parent / "templates")
 _TEMPLATES.globals.update(
     formatted=formatted, interval=interval, percent=percent, ratio=ratio, share=share, text=str, whole=whole, words=words
 )

@@ -11,7 +11,8 @@ import sqlglot
 from sqlglot import exp
 
 from crossattn_core.errors import WarehouseError
-from crossattn_core.stages import RESULTS, StageTable, model_key
+from crossattn_core.sql_stages import RESULTS, model_key
+from crossattn_core.stages import StageTable
 from crossattn_core.warehouse.lineage import Lineage, column_lineage
 from crossattn_core.warehouse.project import Column, nearest
 from crossattn_core.warehouse.sources import MADE_HERE

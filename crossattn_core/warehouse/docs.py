@@ -5,9 +5,8 @@ The page has search, graph, columns, tests and SQL, and needs no network; its lo
 
 from pathlib import Path
 
-import jinja2
-
 from crossattn_core.errors import WarehouseError
+from crossattn_core.page_templates import page_templates
 from crossattn_core.storage import write_text
 from crossattn_core.warehouse.lineage import Lineage
 from crossattn_core.warehouse.project import Column, Project, nearest
@@ -17,13 +16,7 @@ __all__ = ["Step", "lineage_path", "lineage_text", "write_docs"]
 
 _BOX, _GAP_X, _GAP_Y = (222, 30), 60, 14
 _ORDER = ("staging", "aligned", "features", "marts", "raw", "results")
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = page_templates(Path(__file__).parent / "templates")
 
 
 def write_docs(project: Project, path: Path) -> Path:

@@ -6,20 +6,13 @@ Its looks are in templates/lineage.html.j2; it needs no network.
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from crossattn_core.page_templates import page_templates
 from crossattn_core.warehouse.column_graph import ColumnGraph
 from crossattn_core.warehouse.stored import SETTINGS
 
 __all__ = ["lineage_page"]
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = page_templates(Path(__file__).parent / "templates")
 
 
 def lineage_page(graph: ColumnGraph) -> str:

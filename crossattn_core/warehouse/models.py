@@ -18,9 +18,9 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError
 
-from crossattn_core.code_hash import tree_hash
 from crossattn_core.errors import WarehouseError
 from crossattn_core.receipts import combined_hash
+from crossattn_core.syntax_tree import tree_hash
 from crossattn_core.warehouse.header import Header, ModelTest, described, read_header, read_test_header
 from crossattn_core.warehouse.lineage import UNRESOLVED, Lineage, column_lineage, tables_read
 from crossattn_core.warehouse.project import MODELS_FOLDER, RANGE_VARIABLES, Column, Model, Project, nearest

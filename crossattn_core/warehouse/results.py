@@ -8,7 +8,7 @@ import duckdb
 from crossattn_core.errors import WarehouseError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
-from crossattn_core.stages import RESULTS, ResultTable
+from crossattn_core.sql_stages import RESULTS, ResultTable
 from crossattn_core.warehouse.connection import transaction
 from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.sources import create_sources

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import dagster as dg
 
-from crossattn_core.stages import Output, Stage, StageTable
+from crossattn_core.stage import Output, Stage
+from crossattn_core.stages import StageTable
 from crossattn_pipeline.assets.columns import asset_key, column_metadata, lineage_link
 from crossattn_pipeline.partitions import daily_partitions
 

@@ -9,7 +9,8 @@ import dagster as dg
 
 from crossattn_core import data_stages
 from crossattn_core.line import Line
-from crossattn_core.stages import StageTable, model_key
+from crossattn_core.sql_stages import model_key
+from crossattn_core.stages import StageTable
 from crossattn_core.warehouse.checks import RejectedError, TestResult
 from crossattn_core.warehouse.project import Model
 from crossattn_core.warehouse.run import BuildResult

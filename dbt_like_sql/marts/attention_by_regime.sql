@@ -16,17 +16,7 @@ tests:
   - range: {mean_share: [0, 1], days: [1, null]}
 */
 with edges as (select * from results.attention where quantity = 'edge'),
-left_out as (
-    select
-        shares.day,
-        shares.target,
-        shares.value::double as share,
-        counts.value::double as sources,
-        coalesce(shares.value::double / nullif(counts.value, 0), 0) as even_share
-    from results.attention as shares
-    inner join results.attention as counts on counts.day = shares.day and counts.target = shares.target
-    where shares.quantity = 'left_out' and counts.quantity = 'left_out_sources'
-),
+left_out as (select * from staging.attention_left_out),
 regimes as (select * from results.regime_windows where regime >= 0),
 targets as (select asset_id, symbol from raw.assets),
 sources as (select asset_id, symbol from raw.assets),

@@ -16,17 +16,7 @@ tests:
   - range: {since_previous: [0, 1.0001], since_window: [0, 1.0001], mean_entropy: [0, 1.0001], most_attended_share: [0, 1.0001]}
 */
 with edges as (select * from results.attention where quantity = 'edge'),
-left_out as (
-    select
-        shares.day,
-        shares.target,
-        shares.value::double as share,
-        counts.value::double as sources,
-        coalesce(shares.value::double / nullif(counts.value, 0), 0) as even_share
-    from results.attention as shares
-    inner join results.attention as counts on counts.day = shares.day and counts.target = shares.target
-    where shares.quantity = 'left_out' and counts.quantity = 'left_out_sources'
-),
+left_out as (select * from staging.attention_left_out),
 entropies as (
     select day, avg(value) as mean_entropy from results.attention where quantity = 'entropy' group by day
 ),

@@ -18,17 +18,7 @@ tests:
   - expectation: "target <> source"
 */
 with edges as (select * from results.attention where quantity = 'edge'),
-left_out as (
-    select
-        shares.day,
-        shares.target,
-        shares.value::double as share,
-        counts.value::double as sources,
-        coalesce(shares.value::double / nullif(counts.value, 0), 0) as even_share
-    from results.attention as shares
-    inner join results.attention as counts on counts.day = shares.day and counts.target = shares.target
-    where shares.quantity = 'left_out' and counts.quantity = 'left_out_sources'
-),
+left_out as (select * from staging.attention_left_out),
 days as (select day, lag(day) over (order by day) as day_before from edges group by day),
 targets as (select asset_id, symbol from raw.assets),
 sources as (select asset_id, symbol from raw.assets),

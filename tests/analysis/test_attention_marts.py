@@ -11,6 +11,7 @@ import pytest
 from crossattn_core.analysis.snapshot import Snapshot
 from crossattn_core.analysis.snapshot_checks import attention_changes
 from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.run import prepare
 from crossattn_core.warehouse.sources import create_sources
 from tests.analysis.window_changes import since_window
 from tests.walk_forward.fakes import FIRST_DAY
@@ -61,7 +62,9 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _mart(connection: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:
-    return connection.execute(f"select * from ({PROJECT.model(f'marts.{name}').select_text})").df()
+    model = PROJECT.model(f"marts.{name}")
+    prepare(connection, PROJECT, model)
+    return connection.execute(f"select * from ({model.select_text})").df()
 
 
 def test_changes_are_those_of_the_checks(connection: duckdb.DuckDBPyConnection) -> None:

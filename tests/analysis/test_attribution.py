@@ -77,7 +77,7 @@ def test_another_history_keeps_the_other_assets_and_the_first_weeks(trained) -> 
 
 
 def test_too_short_a_history_is_refused(trained) -> None:
-    with pytest.raises(HistoryError, match="take fewer weeks"):
+    with pytest.raises(HistoryError, match="take fewer seasons"):
         with_other_history(trained[2].until(200), 0, 336)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossattn_core.analysis.leaders import LEADER_COLUMNS, Trading, find_leads
+from crossattn_core.analysis.lead_gate import LEADER_COLUMNS
+from crossattn_core.analysis.leaders import Trading, find_leads
 from crossattn_core.analysis.snapshot_store import read_attention
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import next_bar_labels

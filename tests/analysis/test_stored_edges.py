@@ -16,6 +16,7 @@ from crossattn_core.analysis.snapshot_store import read_attention, write_snapsho
 from crossattn_core.analysis.stored_edges import attention_by_day, window_edges
 from crossattn_core.experiment import AnalysisSettings
 from crossattn_core.warehouse.models import load_project
+from crossattn_core.warehouse.run import prepare
 from crossattn_core.warehouse.sources import create_sources
 from tests.analysis.window_changes import since_window
 from tests.walk_forward.fakes import FIRST_DAY
@@ -144,6 +145,7 @@ def test_marts_of_cut_snapshots_are_those_of_python(cut: list[pd.DataFrame]) -> 
         connection.register("windows", WINDOWS)
         connection.execute("insert into results.regime_windows by name select * from windows")
         project = load_project()
+        prepare(connection, project, project.model("marts.attention_changes"))
         changes, edges, regimes = (
             connection.execute(f"select * from ({project.model(f'marts.attention_{name}').select_text})").df()
             for name in ("changes", "edges", "by_regime")

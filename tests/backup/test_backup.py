@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crossattn_core.backup.back_up import back_up
 from crossattn_core.backup.destination import Destination, open_destination
 from crossattn_core.backup.manifest import LATEST, manifest_key, object_key
 from crossattn_core.backup.restore import backups, restore, verify
@@ -19,7 +20,7 @@ from crossattn_core.experiment import load_experiment
 from crossattn_core.home import Home, open_home
 from crossattn_core.receipts import MadeFrom, Receipts
 from crossattn_core.storage import sha256_of, write_text
-from tests.backup.buckets import Bucket, backed_up, contents, small_home, write
+from tests.backup.buckets import NOW, Bucket, backed_up, contents, small_home, write
 
 
 @pytest.fixture(params=["bucket", "folder"])
@@ -176,6 +177,25 @@ def test_a_manifest_that_points_outside_the_home_is_refused(bucket: Bucket, home
     bucket.write(manifest_key(forged.name), forged.to_json())
     with pytest.raises(BackupError, match="is damaged"):
         restore(bucket.destination(), tmp_path / "restored", forged.name)
+
+
+def test_a_backup_of_a_later_layout_is_told_as_such_whatever_it_holds(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.write(manifest_key("later"), json.dumps({"layout": 2, "packs": ["a"]}).encode())
+    with pytest.raises(BackupError, match="was written by a newer crossattn"):
+        restore(bucket.destination(), tmp_path / "restored", "later")
+
+
+def test_of_a_lake_elsewhere_the_backup_holds_that_lake_and_nothing_that_was_left_in_the_home(
+    destination: Destination, home_root: Path, tmp_path: Path
+) -> None:
+    home = small_home(home_root)
+    write(home, "lake/api/2025-01-01.parquet", "of an earlier setting")
+    (tmp_path / "shared" / "api").mkdir(parents=True)
+    (tmp_path / "shared" / "api" / "2025-02-01.parquet").write_text("candles", encoding="utf-8")
+    back_up(home, tmp_path / "shared", destination, NOW)
+    restore(destination, tmp_path / "restored")
+    lake = tmp_path / "restored" / "lake"
+    assert [path.relative_to(lake).as_posix() for path in lake.rglob("*.parquet")] == ["api/2025-02-01.parquet"]
 
 
 def test_the_backups_of_another_home_are_not_mixed_in(bucket: Bucket, tmp_path: Path) -> None:

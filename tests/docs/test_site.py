@@ -126,6 +126,7 @@ def test_a_browser_reads_and_searches_the_site_from_the_file_system_and_asks_nob
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
         page = browser.new_page()
+        page.set_default_timeout(180_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         for name, words in {
@@ -141,7 +142,7 @@ def test_a_browser_reads_and_searches_the_site_from_the_file_system_and_asks_nob
             assert words in page.inner_text("article"), name
         page.goto(f"{site.as_uri()}/index.html")
         page.locator("input[name=query]").press_sequentially("false discovery")  # the search reads at each key that is let go
-        page.wait_for_selector(".md-search-result__item", timeout=30_000)
+        page.wait_for_selector(".md-search-result__item")
         browser.close()
     assert errors == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

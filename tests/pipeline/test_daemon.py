@@ -1,12 +1,12 @@
 """A real daemon ticks schedule and sensors over days; two processes at once share the pool."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -17,12 +17,14 @@ import pytest
 
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
+from crossattn_core.storage import write_text
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.instance import EXPERIMENT_VARIABLE, HOME_VARIABLE, adopt_instance
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
 from crossattn_pipeline.schedules import TRIGGER
 from tests.pipeline.live_location import CLOCK_VARIABLE
+from tests.pipeline.processes import running
 from tests.small import past, small_experiment, write_market
 
 pytestmark = pytest.mark.slow
@@ -65,22 +67,15 @@ def _daemon(log: Path) -> Iterator[None]:
         command = (sys.executable, "-m", "dagster", kind, "start", "--start-all", *LOCATION)
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    with log.open("w") as output:
-        running = subprocess.Popen(
-            (sys.executable, "-m", "dagster._daemon", "run", *LOCATION), cwd=PROJECT, stdout=output, stderr=output
-        )
-        try:
-            yield
-            assert running.poll() is None, log.read_text(encoding="utf-8")[-4000:]
-        finally:
-            running.send_signal(signal.SIGINT)
-            running.wait(timeout=120)
+    with running((sys.executable, "-m", "dagster._daemon", "run", *LOCATION), log, by=signal.SIGINT):
+        yield
 
 
 def _wait(instance: dg.DagsterInstance, job: str, day: date, status: dg.DagsterRunStatus) -> dg.DagsterRun:
     """The first run of ``job`` that ends with ``day`` and has ``status``."""
     chosen = dg.RunsFilter(job_name=job, statuses=[status], tags={RANGE_END: day.isoformat()})
-    for _ in range(600):
+    deadline = time.monotonic() + 900
+    while time.monotonic() < deadline:
         found = instance.get_runs(chosen)
         if found:
             return found[-1]
@@ -95,7 +90,7 @@ def test_a_daemon_lives_through_days_and_launches_a_failed_run_again_before_any_
 
     def close(day: date) -> None:
         at = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC) + timedelta(minutes=10)
-        (folder / "clock").write_text(at.isoformat(), encoding="utf-8")
+        write_text(folder / "clock", at.isoformat())  # replaced whole: the daemon reads it meanwhile
 
     done, failed = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
     close(CAUGHT_UP)
@@ -137,12 +132,10 @@ def test_a_daemon_lives_through_days_and_launches_a_failed_run_again_before_any_
 def test_two_processes_at_once_take_turns_in_the_pool_and_both_succeed(folder: Path) -> None:
     line = _line(folder, past, CAUGHT_UP)
     command = (sys.executable, "-m", "crossattn_pipeline.cli", "run", "--experiment", str(folder / "small.yaml"))
-    both = [
-        subprocess.Popen(command, cwd=PROJECT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=500)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(subprocess.run, command, cwd=PROJECT, capture_output=True, text=True, timeout=900) for _ in range(2)]
+    ended = [done.result() for done in both]
+    assert [done.returncode for done in ended] == [0, 0], "\n".join(done.stdout + done.stderr for done in ended)
     with dg.DagsterInstance.get() as instance:
         runs = [record for record in instance.get_run_records() if record.dagster_run.job_name == "data"]
         assert len(runs) == 2

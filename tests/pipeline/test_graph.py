@@ -7,7 +7,8 @@ import pytest
 
 from crossattn_core.code_hash import code_index
 from crossattn_core.experiment import Experiment, load_experiment
-from crossattn_core.stages import Stage, StageTable, stage_table
+from crossattn_core.stage import Stage
+from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.warehouse.models import load_project
 from crossattn_pipeline.assets.portfolio import portfolio_assets
 from crossattn_pipeline.assets.training import training_assets
@@ -54,6 +55,9 @@ def test_every_stage_after_the_first_reads_the_one_before(definitions: dg.Defini
     assert reads["rolling_model"] == {"retrain_plan", "feature_windows"}
     assert reads["forecasts"] == {"rolling_model", "feature_windows"}
     assert reads["attention_snapshot"] == {"rolling_model", "feature_windows"}
+    assert reads["staging/attention_left_out"] == {"attention_snapshot"}
+    for mart in ("attention_edges", "attention_changes", "attention_by_regime"):
+        assert {"staging/attention_left_out", "attention_snapshot"} <= reads[f"marts/{mart}"], mart
     assert reads["target_weights"] == {"forecasts", "retrain_plan", "feature_windows"}
     assert {"target_weights", "attention_snapshot", "forecasts", "feature_windows", "candles/bybit"} <= reads["backtest_report"]
 

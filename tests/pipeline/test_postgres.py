@@ -4,11 +4,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +22,7 @@ from crossattn_pipeline.postgres import check_postgres
 from tests.forks import PROJECT, forked
 from tests.pipeline.commands import environment_of
 from tests.pipeline.event_log_graph import DATED, FRAGILE, instance_at, run_days, statuses
+from tests.pipeline.processes import running
 from tests.pipeline.queue_location import MARK_VARIABLE
 from tests.servers.postgres import PostgresServer, postgres_programs, postgres_server
 
@@ -186,7 +185,8 @@ def test_twenty_queued_runs_pass_a_real_daemon_four_at_a_time_and_only_a_dead_wo
         POSTGRES_VARIABLE: url,
     }.items():
         monkeypatch.setenv(name, value)
-    with dg.DagsterInstance.get() as instance, _daemon(tmp_path / "daemon.log"):
+    daemon = (sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.pipeline.queue_location")
+    with dg.DagsterInstance.get() as instance, running(daemon, tmp_path / "daemon.log", by=signal.SIGINT):
         deadline = time.monotonic() + 800
         while not _all_ended(instance) and time.monotonic() < deadline:
             time.sleep(2)
@@ -205,16 +205,3 @@ def _all_ended(instance: dg.DagsterInstance) -> bool:
     ended = [run.job_name for run in instance.get_runs() if run.is_finished]
     wanted = {"queued": 20, "dies_once": 2, "refuses": 1, "every_minute": 1}
     return all(ended.count(job) >= count for job, count in wanted.items())
-
-
-@contextmanager
-def _daemon(log: Path) -> Iterator[None]:
-    command = (sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.pipeline.queue_location")
-    with log.open("w") as output:
-        running = subprocess.Popen(command, cwd=PROJECT, stdout=output, stderr=output)
-        try:
-            yield
-            assert running.poll() is None, log.read_text(encoding="utf-8")[-4000:]
-        finally:
-            running.send_signal(signal.SIGINT)
-            running.wait(timeout=120)

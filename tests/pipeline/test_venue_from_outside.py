@@ -102,7 +102,7 @@ def test_a_venue_of_another_package_runs_from_fetch_to_report_at_its_own_costs(p
 
     def crossattn(*arguments: str) -> str:
         command = [sys.executable, "-m", "crossattn_pipeline.cli", *arguments, "--experiment", str(plugged / "elsewhere.yaml")]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -108,6 +108,7 @@ class Pages:
     def __init__(self, page, address: str, folder: Path) -> None:
         self.page, self._address, self._folder = page, address, folder
         self.complaints: list[str] = []
+        page.set_default_timeout(180_000)
         page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
@@ -116,7 +117,7 @@ class Pages:
         self.complaints.clear()
         self.page.goto(f"{self._address}{path}", wait_until="domcontentloaded")
         for word in words:
-            self.page.get_by_text(word).first.wait_for(state="attached", timeout=60_000)
+            self.page.get_by_text(word).first.wait_for(state="attached")
         self.page.wait_for_timeout(500)
         self.page.screenshot(path=self._folder / f"{re.sub(r'[^a-z0-9]+', '_', path.lower())}.png")
         assert self.complaints == []
@@ -137,17 +138,19 @@ ASSETS = {
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_an_assets_page_opens_without_a_complaint(pages: Pages, asset: str) -> None:
-    text = pages.shows(f"/assets/{asset}", "Latest materialization", ASSETS[asset])
-    assert LAST in text or "ago" in text
+    pages.shows(f"/assets/{asset}", "Latest materialization", ASSETS[asset])
+    pages.page.wait_for_function(
+        "last => /ago/.test(document.body.innerText) || document.body.innerText.includes(last)", arg=LAST
+    )
 
 
 def test_overview_graph_partitions_and_a_run_open_without_a_complaint(pages: Pages, ui: WebUI) -> None:
-    assert "run_stale" in pages.shows("/overview/activity/timeline", "crossattn")
+    pages.shows("/overview/activity/timeline", "crossattn", "run_stale")
     groups = ("candles", "warehouse", "panel", "models", "attention", "portfolio", "marts")
-    assert "Materialize all" in pages.shows("/asset-groups", *groups)
-    assert "Missing (0)" in pages.shows("/assets/forecasts?view=partitions", "Materialized (28)")
+    pages.shows("/asset-groups", *groups, "Materialize all")
+    pages.shows("/assets/forecasts?view=partitions", "Materialized (28)", "Missing (0)")
     (newest, *_) = ui.runs("models")
-    assert "Success" in pages.shows(f"/runs/{newest}", newest[:8], "attention_snapshot")
+    pages.shows(f"/runs/{newest}", newest[:8], "attention_snapshot", "Success")
 
 
 def test_the_report_opens_through_the_link_on_its_asset(pages: Pages) -> None:

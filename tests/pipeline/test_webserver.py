@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,9 +13,10 @@ import pytest
 
 from crossattn_pipeline.ui import is_free
 from crossattn_pipeline.webserver import ReportFiles, WebServer, show_lineage
-from tests.forks import PROJECT
 from tests.pipeline.commands import crossattn, environment_of
+from tests.pipeline.processes import running
 from tests.pipeline.test_listening import listening
+from tests.servers.ports import held_port
 
 _ODD_PATHS = [
     "/out/secret.txt",
@@ -137,26 +137,21 @@ def test_the_ui_serves_the_report_refuses_a_second_set_and_ends_with_its_process
 
     home, small = tmp_path / "home", str(ready_folder / "small.yaml")
     shutil.copytree(ready_folder / "home", home)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = (sys.executable, "-m", "crossattn_pipeline.cli", "ui", "--experiment", small, "--port", str(port))
-    with (tmp_path / "log").open("w") as log:
-        running = subprocess.Popen(command, cwd=PROJECT, env=environment_of(home), stdout=log, stderr=log)
-    try:
-        page = f"http://127.0.0.1:{port}/reports/2025-03-28/report.html"
-        assert b"<html" in _fetched(page, running)
-        assert b"<html" in _fetched(f"http://127.0.0.1:{port}/", running)
-        second = crossattn("ui", "--experiment", small, "--port", str(port + 1), home=home)
-        assert (second.returncode, f"http://127.0.0.1:{port}" in second.stderr) == (1, True)
-        processes = _family(running.pid)
-        assert len(processes) >= 3, "this one, web server and daemon"
-        assert set(listening(processes).values()) == {"0100007F"}, "on 127.0.0.1 alone"
-        shown = crossattn("report", "--experiment", small, home=home)
-        assert f"In the browser: {page}" in shown.stdout
-    finally:
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(timeout=120) == 0
-    assert is_free(port)
+    with held_port() as port:
+        command = (sys.executable, "-m", "crossattn_pipeline.cli", "ui", "--experiment", small, "--port", str(port))
+        with running(command, tmp_path / "log", by=signal.SIGTERM, environment=environment_of(home)) as process:
+            page = f"http://127.0.0.1:{port}/reports/2025-03-28/report.html"
+            assert b"<html" in _fetched(page, process)
+            assert b"<html" in _fetched(f"http://127.0.0.1:{port}/", process)
+            second = crossattn("ui", "--experiment", small, "--port", str(port + 1), home=home)
+            assert (second.returncode, f"http://127.0.0.1:{port}" in second.stderr) == (1, True)
+            processes = _family(process.pid)
+            assert len(processes) >= 3, "this one, web server and daemon"
+            assert set(listening(processes).values()) == {"0100007F"}, "on 127.0.0.1 alone"
+            shown = crossattn("report", "--experiment", small, home=home)
+            assert f"In the browser: {page}" in shown.stdout
+        assert process.returncode == 0
+        assert is_free(port)
     assert "Traceback" not in (tmp_path / "log").read_text(encoding="utf-8")
     assert os.path.exists(home / "dagster" / "ui.lock")
 
@@ -177,9 +172,9 @@ def _family(pid: int) -> set[int]:
     return found
 
 
-def _fetched(address: str, running: subprocess.Popen) -> bytes:
+def _fetched(address: str, process: subprocess.Popen) -> bytes:
     for _ in range(240):
-        assert running.poll() is None, "the web UI ended"
+        assert process.poll() is None, "the web UI ended"
         try:
             with urllib.request.urlopen(address, timeout=10) as response:
                 return response.read()

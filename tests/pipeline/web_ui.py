@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.forks import PROJECT
 from tests.pipeline.commands import environment_of
+from tests.pipeline.processes import running
+from tests.servers.ports import held_port
 
 __all__ = ["WebUI", "served"]
 
@@ -24,8 +24,8 @@ _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "cr
 class WebUI:
     """A running web UI with its daemons."""
 
-    def __init__(self, address: str, running: subprocess.Popen, log: Path) -> None:
-        self.address, self._running, self._log = address, running, log
+    def __init__(self, address: str, process: subprocess.Popen, log: Path) -> None:
+        self.address, self._process, self._log = address, process, log
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The one field that a GraphQL query or mutation asks for."""
@@ -104,11 +104,11 @@ class WebUI:
         (node,) = self.ask(query, k=[{"path": asset.split("/")}], d=day)
         return node["staleStatus"]
 
-    def until(self, what: Callable[[], Any], wanted: Any, seconds: float = 300) -> None:
+    def until(self, what: Callable[[], Any], wanted: Any, seconds: float = 600) -> None:
         """Wait until ``what()`` is ``wanted``; the server's log says what went wrong when it never is."""
         deadline = time.monotonic() + seconds
         while (found := what()) != wanted:
-            assert self._running.poll() is None, self.log()
+            assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, f"{found!r}, not {wanted!r}, after {seconds:.0f} s\n{self.log()[-4000:]}"
             assert found not in ("FAILURE", "FAILED", "CANCELED"), self.log()[-4000:]
             time.sleep(0.5)
@@ -121,18 +121,13 @@ class WebUI:
 @contextmanager
 def served(experiment: Path, home: Path, folder: Path) -> Iterator[WebUI]:
     """``crossattn ui`` over a home on a free port, ended with all that it started."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = (sys.executable, "-m", "crossattn_pipeline.cli", "ui", "--experiment", str(experiment), "--port", str(port))
-    with (folder / "ui.log").open("w") as log:
-        running = subprocess.Popen(command, cwd=PROJECT, env=environment_of(home), stdout=log, stderr=log)
-    ui = WebUI(f"http://127.0.0.1:{port}", running, folder / "ui.log")
-    try:
-        ui.until(lambda: _answers(ui.address), True)
-        yield ui
-    finally:
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(timeout=120) == 0, ui.log()
+    with held_port() as port:
+        command = (sys.executable, "-m", "crossattn_pipeline.cli", "ui", "--experiment", str(experiment), "--port", str(port))
+        with running(command, folder / "ui.log", by=signal.SIGTERM, environment=environment_of(home)) as process:
+            ui = WebUI(f"http://127.0.0.1:{port}", process, folder / "ui.log")
+            ui.until(lambda: _answers(ui.address), True)
+            yield ui
+        assert process.returncode == 0, ui.log()
 
 
 def _answers(address: str) -> bool:

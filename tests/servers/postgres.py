@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.servers.ports import held_port
 
 __all__ = ["PostgresServer", "postgres_programs", "postgres_server"]
 
@@ -55,20 +56,21 @@ def postgres_server() -> Iterator[PostgresServer]:
             as_user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
             os.chown(folder, 65534, 65534)
         _run((*as_user, str(programs / "initdb"), "-D", f"{folder}/db", "-A", "trust", "-U", _USER, "--no-sync", "--locale=C"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        options = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
-        command = (*as_user, str(programs / "postgres"), "-D", f"{folder}/db", "-p", str(port), *options)
-        with Path(folder, "log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd="/")
-        try:
-            url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{port}/postgres"
-            _wait_for(url, server)
-            yield PostgresServer(url, server.pid)
-        finally:
-            server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
-            server.wait(_SECONDS)
+        with held_port() as port:
+            options = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
+            command = (*as_user, str(programs / "postgres"), "-D", f"{folder}/db", "-p", str(port), *options)
+            with Path(folder, "log").open("wb") as log:
+                server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd="/")
+            try:
+                url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{port}/postgres"
+                _wait_for(url, server)
+                yield PostgresServer(url, server.pid)
+            finally:
+                server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
+                try:
+                    server.wait(_SECONDS)
+                finally:
+                    server.kill()
 
 
 def _run(command: tuple[str, ...]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.servers.ports import held_port
+
 __all__ = ["BUCKET", "environment_of_s3", "s3_server"]
 
 BUCKET = "crossattn"
@@ -23,11 +25,8 @@ def s3_server(log: Path, **environment: str) -> Iterator[str]:
     Args:
         environment: of the server: INITIAL_NO_AUTH_ACTION_COUNT=0 lets it refuse every key.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    with log.open("wb") as output:
+    with held_port() as port, log.open("wb") as output:
+        command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
         server = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | environment
         )

@@ -11,7 +11,8 @@ from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
 from crossattn_core.line import Line
 from crossattn_core.panel.cache import panel_columns
-from crossattn_core.stages import RESULTS, stage_table
+from crossattn_core.sql_stages import RESULTS
+from crossattn_core.stages import stage_table
 from crossattn_core.walk_forward.store import PLAN_COLUMNS
 from crossattn_core.warehouse.column_graph import ColumnGraph
 from crossattn_core.warehouse.lineage_page import lineage_page

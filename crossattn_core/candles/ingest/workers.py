@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from crossattn_core.candles.ingest.fetch import FetchRequest, FetchResult, fetch, validate_result
+from crossattn_core.candles.ingest.fetch import FetchRequest, FetchResult, fetch
 from crossattn_core.candles.ingest.outcome import IngestCounts, VenuePlan
+from crossattn_core.candles.ingest.validation import validate_result
 from crossattn_core.candles.lake.store import Lake
 from crossattn_core.candles.lake.writer import write_window
 from crossattn_core.errors import FeedBlockedError, FeedError, PermanentFeedError
