@@ -140,7 +140,7 @@ def _run(assets: int, days: int) -> dict[str, Any]:
     for stage in STAGES:
         module = data_stages if hasattr(data_stages, stage) else model_stages
         setattr(module, stage, clock.timed(stage, getattr(module, stage)))
-    for module, name in ((model_stages, "pair_evidence"), (evidence, "attribution"), (lead_lag, "lead_lag")):
+    for module, name in ((evidence, "pair_evidence"), (evidence, "attribution"), (lead_lag, "lead_lag")):
         setattr(module, name, clock.timed(f"... {name}", getattr(module, name)))
     given: dict[str, Any] = walk.__kwdefaults__ or {}
     given["fit"] = clock.timed("... fit_model", given["fit"])

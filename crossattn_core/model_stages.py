@@ -10,19 +10,17 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.evidence import pair_evidence
-from crossattn_core.analysis.leader_groups import leader_groups
+from crossattn_core.analysis.evidence_writer import EvidenceWriter
 from crossattn_core.analysis.snapshot import Snapshot, take_snapshot
 from crossattn_core.analysis.snapshot_checks import check_snapshots
 from crossattn_core.analysis.snapshot_store import (
     read_attention,
     snapshots_from_previous,
-    write_evidence,
     write_snapshot,
 )
 from crossattn_core.compute.pool import open_pool
 from crossattn_core.data_stages import data_quality
-from crossattn_core.days import bounds, days_between
+from crossattn_core.days import days_between
 from crossattn_core.errors import HistoryError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import has_weights
@@ -158,15 +156,19 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapsho
         again = walk(line.home, line.experiment, panel, first, last, codes=line.codes_of("walk_forward"), refit=True)
         for done, _ in enumerate(again, start=1):
             line.report(Progress("refit", done, len(days), "days", "models whose weights are no longer kept"))
-    models: dict[str, FittedModel] = {}
     taken: list[TakenSnapshot] = []
     hashes = dict.fromkeys(days, "")
-    for done, day in enumerate(days, start=1):
-        snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models)
-        if snapshot is not None:
-            taken.append(TakenSnapshot(day, snapshot.model_id, snapshot.net_N, snapshot.entropy_H))
-            hashes[day] = snapshot.content_hash
-        line.report(Progress("attention_snapshot", done, len(days), "days"))
+    with open_pool(line.experiment.compute) as pool:
+        due = sum(_comes_into_force(line.home, day) for day in days)
+        evidence = EvidenceWriter(line.home.attention, line.experiment, panel, pool if due > 1 else None)
+        models: dict[str, FittedModel] = {}
+        for done, day in enumerate(days, start=1):
+            snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models, evidence=evidence)
+            if snapshot is not None:
+                taken.append(TakenSnapshot(day, snapshot.model_id, snapshot.net_N, snapshot.entropy_H))
+                hashes[day] = snapshot.content_hash
+            line.report(Progress("attention_snapshot", done, len(days), "days"))
+        evidence.finish()
     line.record("attention_snapshot", hashes)
     return taken
 
@@ -179,11 +181,13 @@ def snapshot_day(
     *,
     load: Load = load_model,
     models: dict[str, FittedModel] | None = None,
+    evidence: EvidenceWriter | None = None,
 ) -> Snapshot | None:
     """Store what the attention model in force read on ``day``, on its first day with the evidence; none while none is in force.
 
     Args:
         models: loaded models by id, shared between the days of a backfill; filled as needed.
+        evidence: takes and stores the evidence; none: here and now.
 
     Raises:
         HistoryError: the walk-forward has not stepped the day, or the panel holds no row of it.
@@ -203,18 +207,8 @@ def snapshot_day(
         return None
     snapshot, next_bar = taken
     write_snapshot(home.attention, snapshot, next_bar)
-    if _attention_in_force(home, day - timedelta(days=1)) != model_id:
-        known = panel.until(panel.row_of(np.datetime64(bounds(day)[1], "us")) + 1)
-        evidence = pair_evidence(
-            model,
-            known,
-            day,
-            experiment.analysis,
-            lookback=experiment.model.lookback,
-            groups=leader_groups(experiment.assets),
-        )
-        if evidence is not None:
-            write_evidence(home.attention, day, evidence)
+    if _comes_into_force(home, day):
+        (evidence or EvidenceWriter(home.attention, experiment, panel)).add(model, day)
     return snapshot
 
 
@@ -222,6 +216,12 @@ def _attention_in_force(home: Home, day: date) -> str | None:
     """Id of the attention model in force on ``day``, '' for none; none where the walk-forward has not stepped it."""
     record = read_day(home, day)
     return None if record is None else record["state"]["in_force"].get("attention", "")
+
+
+def _comes_into_force(home: Home, day: date) -> bool:
+    """Whether another attention model is in force on ``day`` than the day before."""
+    model_id = _attention_in_force(home, day)
+    return bool(model_id) and model_id != _attention_in_force(home, day - timedelta(days=1))
 
 
 def check_attention(line: Line, first: date, last: date) -> pd.DataFrame:

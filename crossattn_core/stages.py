@@ -309,7 +309,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             alone,
             "model_stages.snapshot_attention",
             ("rolling_model", panel),
-            (*FORECAST_KNOBS, "analysis"),
+            (*walk_knobs, "analysis"),
         ),
         _stage("target_weights", "portfolio", whole, "model_stages.decide_weights", ("forecasts", "retrain_plan", panel), _TRADE),
         _stage(

@@ -19,13 +19,22 @@ from numpy.typing import NDArray
 from crossattn_core.analysis.attribution import agreement, attribution
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag_of
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
-from crossattn_core.analysis.leader_groups import LeaderGroup
+from crossattn_core.analysis.leader_groups import LeaderGroup, leader_groups
 from crossattn_core.analysis.scaled_returns import scaled_prices
-from crossattn_core.experiment import AnalysisSettings
+from crossattn_core.days import bounds
+from crossattn_core.experiment import AnalysisSettings, Experiment
 from crossattn_core.families.fitted import FittedModel
 from crossattn_core.panel.panel import Panel
 
-__all__ = ["AGREEMENT_COLUMNS", "EVIDENCE_COLUMNS", "STATISTICS", "Evidence", "pair_evidence", "sampled_rows"]
+__all__ = [
+    "AGREEMENT_COLUMNS",
+    "EVIDENCE_COLUMNS",
+    "STATISTICS",
+    "Evidence",
+    "evidence_as_of",
+    "pair_evidence",
+    "sampled_rows",
+]
 
 EVIDENCE_COLUMNS = (
     "day",
@@ -69,6 +78,13 @@ class Evidence:
     """``EVIDENCE_COLUMNS``."""
     agreement: pd.DataFrame
     """``AGREEMENT_COLUMNS``."""
+
+
+def evidence_as_of(model: FittedModel, panel: Panel, day: date, experiment: Experiment) -> Evidence | None:
+    """``pair_evidence`` from what was known at the end of ``day``."""
+    known = panel.until(panel.row_of(np.datetime64(bounds(day)[1], "us")) + 1)
+    groups = leader_groups(experiment.assets)
+    return pair_evidence(model, known, day, experiment.analysis, lookback=experiment.model.lookback, groups=groups)
 
 
 def pair_evidence(

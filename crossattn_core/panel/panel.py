@@ -67,6 +67,10 @@ class Panel:
         """The first ``stop`` rows, as views."""
         return self.cut(slice(stop), f"{self.content_hash}[:{stop}]")
 
+    def in_memory(self) -> "Panel":
+        """Arrays mapped from a file as plain ones: pickled, mapped ones travel as copies of themselves."""
+        return replace(self, **{name: np.ascontiguousarray(array).view(np.ndarray) for name, array in self.row_arrays.items()})
+
     def row_of(self, as_of: np.datetime64) -> int:
         """Index of the newest row at or before ``as_of``; -1 when the panel starts later."""
         return int(np.searchsorted(self.as_of_T, as_of, side="right")) - 1

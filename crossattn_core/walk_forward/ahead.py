@@ -14,8 +14,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from crossattn_core.compute.pool import Pool, Task
 from crossattn_core.days import days_between
 from crossattn_core.experiment import Experiment
@@ -143,11 +141,7 @@ class FitsAhead:
 
     def _shared_once(self) -> tuple[Any, Any]:
         if self._shared is None:
-            panel = self.walker.past.panel
-            arrays = {name: np.ascontiguousarray(array) for name, array in panel.row_arrays.items()}
-            # Arrays mapped from a file would travel as copies of themselves, one a call.
-            plain = replace(panel, **{name: array.view(np.ndarray) for name, array in arrays.items()})
-            self._shared = self.pool.share(plain), self.pool.share(self.walker.experiment)
+            self._shared = self.pool.share(self.walker.past.panel.in_memory()), self.pool.share(self.walker.experiment)
         return self._shared
 
     def _key(self, family: str, request: FitRequest, warm: str) -> str:

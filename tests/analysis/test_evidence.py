@@ -15,6 +15,7 @@ from crossattn_core.analysis.evidence import (
     pair_evidence,
     sampled_rows,
 )
+from crossattn_core.analysis.evidence_writer import EvidenceWriter
 from crossattn_core.analysis.snapshot_store import read_attention
 from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.registry import fit_model
@@ -22,6 +23,7 @@ from crossattn_core.home import Home
 from crossattn_core.model_stages import snapshot_day
 from crossattn_core.walk_forward.store import read_plan
 from crossattn_core.walk_forward.walk import walk
+from tests.compute.pools import PretendPool
 from tests.walk_forward.fakes import FIRST_DAY, FakeFit, fake_load, rolling_experiment, synthetic_panel
 
 LEADS = ((0, 1, 2, 0.8), (0, 2, 4, 0.8), (0, 3, 1, 0.8))
@@ -81,6 +83,23 @@ def test_evidence_reads_nothing_after_the_last_row_of_its_panel(trained) -> None
     first, second = (_evidence(model, of.until(stop), experiment) for of in (panel, future))
     assert first.pairs.equals(second.pairs)
     assert first.agreement.equals(second.agreement)
+
+
+def test_evidence_that_a_pool_makes_is_that_made_here(trained, tmp_path: Path) -> None:
+    model, panel, experiment = trained
+    days, pool = [DAY - timedelta(days=7), DAY], PretendPool()
+    for folder, workers in (("here", None), ("pool", pool)):
+        writer = EvidenceWriter(tmp_path / folder, experiment, panel, workers)
+        for day in days:
+            writer.add(model, day)
+        writer.finish()
+    stored = {
+        folder: {str(path.relative_to(tmp_path / folder)): path.read_bytes() for path in (tmp_path / folder).rglob("*.parquet")}
+        for folder in ("here", "pool")
+    }
+    assert stored["pool"] == stored["here"]
+    assert len(stored["here"]) >= len(days)
+    assert (len(pool.submitted), pool.shared) == (2, 2)
 
 
 def test_a_family_without_a_network_has_no_gradient_and_one_without_attention_no_evidence(trained) -> None:

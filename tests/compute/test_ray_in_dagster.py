@@ -1,4 +1,4 @@
-"""A run of Dagster whose walk-forward fits on Ray leaves what one without leaves."""
+"""A run of Dagster whose fits and evidence are made on Ray leaves what one without leaves."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crossattn_core.analysis.evidence import evidence_as_of
 from crossattn_core.compute.ray_pool import RayPool, RayTask
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
@@ -14,15 +15,15 @@ from tests.small import past, small_experiment
 
 pytestmark = pytest.mark.slow
 
-STAGE = ("retrain_plan", "rolling_model", "forecasts")
+STAGES = ("retrain_plan", "rolling_model", "forecasts", "attention_snapshot")
 
 
-def test_the_stage_materialized_on_two_nodes_stores_the_models_and_forecasts_of_one_in_process(
+def test_stages_materialized_on_two_nodes_store_models_forecasts_and_evidence_of_one_in_process(
     cluster: Any, ready_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
     shutil.copytree(ready_folder / "home", home)
-    for folder in ("models", "walk_forward/plan", "walk_forward/predictions", "dagster"):
+    for folder in ("models", "walk_forward/plan", "walk_forward/predictions", "attention", "dagster"):
         shutil.rmtree(home / folder, ignore_errors=True)
     experiment = small_experiment(ready_folder / "market", compute={"engine": "ray", "address": cluster.address})
     line = Line(experiment, open_home(home, experiment), clock=past)
@@ -36,9 +37,11 @@ def test_the_stage_materialized_on_two_nodes_stores_the_models_and_forecasts_of_
 
     submit = RayPool.submit
     monkeypatch.setattr(RayPool, "submit", submit_counted)
-    assert materialize(line, "models", STAGE, list(line.staleness.days)).success
-    assert len(submitted) == len(list((home / "models").iterdir())) >= 4
-    for folder in ("models", "walk_forward"):
+    assert materialize(line, "models", STAGES, list(line.staleness.days)).success
+    days_of_evidence = list((home / "attention" / "evidence").iterdir())
+    assert submitted.count(evidence_as_of) == len(days_of_evidence) >= 2
+    assert len(submitted) - len(days_of_evidence) == len(list((home / "models").iterdir())) >= 4
+    for folder in ("models", "walk_forward", "attention"):
         assert stored(home / folder) == stored(ready_folder / "home" / folder), folder
 
 
