@@ -45,7 +45,7 @@ class CpuShares:
 
     def __init__(self, stages: Iterable[str]) -> None:
         self._stages = frozenset(stages)
-        self.seconds = dict.fromkeys(BESIDE_STAGES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(BESIDE_STAGES, 0.0)
         self.in_stages = 0.0
         self._until = 0.0
 
