@@ -9,7 +9,8 @@ half way through. Default experiment, one thread, through Dagster as `crossattn 
 home of its own and is appended to a file as it ends (--runs). Writes results_line_growth.md beside this file.
 
 A stage's peak is the process's largest resident memory while it ran, libraries (about .6 GB with Dagster) and what earlier stages
-left included. Growth is the exponent of assets between two neighbouring sizes: 1 is linear in assets, 2 in pairs.
+left included. CPU beside the stages is booked by sampling, as cpu_shares.py says. Growth is the exponent of assets between two
+neighbouring sizes: 1 is linear in assets, 2 in pairs.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_line import EVENT_LOG, STAGES, Clock
+from benchmarks.bench_line import STAGES, Clock
+from benchmarks.cpu_shares import BESIDE_STAGES, DAGSTER, EVENT_LOG, CpuShares
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import open_home
 from crossattn_core.universe import Asset
@@ -35,7 +37,8 @@ from crossattn_core.universe import Asset
 DAYS, LATE_SHARE = 120, 0.05
 START = date(2025, 1, 1)
 LAGS = (1, 3, 6, 12)
-REST = "definitions, steps, checks, metadata, pictures"
+NOT_DIVIDED = "definitions, steps, checks, metadata, pictures"
+"""Row of a run that was stored before these were told apart (cpu_shares.py)."""
 
 
 def growth_experiment(assets: int, days: int = DAYS) -> Experiment:
@@ -105,12 +108,19 @@ def forget_peak() -> None:
 
 def measure(assets: int, days: int, send: Any) -> None:
     """Run one size in a fresh home and send what it took."""
+    wall = time.perf_counter()
+    with CpuShares(STAGES) as shares:
+        run = _run(assets, days)
+    wall = time.perf_counter() - wall
+    send.send(run | {"beside": shares.seconds, "total": (shares.total, wall)})
+
+
+def _run(assets: int, days: int) -> dict[str, Any]:
     from crossattn_core import data_stages, model_stages
     from crossattn_core.analysis import evidence, lead_lag
     from crossattn_core.candles.feeds.simulated import SimulatedFeed
     from crossattn_core.line import Line
     from crossattn_core.walk_forward.walk import walk
-    from crossattn_pipeline.event_log import BatchedSqliteEventLogStorage
     from crossattn_pipeline.launch import materialize_stale
 
     os.environ.pop("DAGSTER_HOME", None)
@@ -134,52 +144,52 @@ def measure(assets: int, days: int, send: Any) -> None:
         setattr(module, name, clock.timed(f"... {name}", getattr(module, name)))
     given: dict[str, Any] = walk.__kwdefaults__ or {}
     given["fit"] = clock.timed("... fit_model", given["fit"])
-    for name in ("store_event", "store_event_batch"):
-        setattr(BatchedSqliteEventLogStorage, name, clock.timed(EVENT_LOG, getattr(BatchedSqliteEventLogStorage, name)))
     with tempfile.TemporaryDirectory() as folder:
         line = Line(experiment, open_home(Path(folder) / "home", experiment))
-        cpu, wall = time.process_time(), time.perf_counter()
         materialize_stale(
             line, experiment.period.start, line.last_day, lambda text: print(f"{assets} assets: {text}", flush=True)
         )
-        total = (time.process_time() - cpu, time.perf_counter() - wall)
         files = [path for path in (Path(folder) / "home").rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-    send.send(
-        {
-            "assets": assets,
-            "days": days,
-            "spent": clock.spent,
-            "peak_mib": clock.peak_mib,
-            "calls": clock.calls,
-            "total": total,
-            "files": len(files),
-            "home_mib": size / 2**20,
-        }
-    )
+    return {
+        "assets": assets,
+        "days": days,
+        "spent": clock.spent,
+        "peak_mib": clock.peak_mib,
+        "calls": clock.calls,
+        "files": len(files),
+        "home_mib": size / 2**20,
+    }
 
 
 def table(runs: list[dict[str, Any]]) -> str:
     """The runs as Markdown: a column of seconds and memory a size, then one of growth a pair of neighbouring sizes."""
     runs = sorted(runs, key=lambda run: run["assets"])
-    names = [stage for stage in runs[0]["spent"] if stage != EVENT_LOG]
+    names = list(dict.fromkeys(stage for run in runs for stage in run["spent"] if stage != EVENT_LOG))
     seconds = [_seconds(run) for run in runs]
+    beside = [row for row in (*BESIDE_STAGES, NOT_DIVIDED) if any(row in of for of in seconds)]
     sizes = [run["assets"] for run in runs]
     heads = [f"{size} assets: CPU s (peak GB)" for size in sizes]
     heads += [f"growth {small}-{large}" for small, large in pairwise(sizes)]
     lines = [f"| stage | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    for name in [*names, EVENT_LOG, REST, "all"]:
+    for name in [*names, *beside, "all"]:
         cells = []
         for run, of in zip(runs, seconds, strict=True):
             peak = max(run["peak_mib"].values()) if name == "all" else run["peak_mib"].get(name)
-            cells.append(f"{of.get(name, 0.0):.1f}" + ("" if peak is None or name == EVENT_LOG else f" ({peak / 1024:.2f})"))
+            known = name in of or name in names
+            size = "" if peak is None or name in beside else f" ({peak / 1024:.2f})"
+            cells.append(f"{of.get(name, 0.0):.1f}{size}" if known else "-")
         for k in range(1, len(runs)):
             before, after = seconds[k - 1].get(name, 0.0), seconds[k].get(name, 0.0)
             known = before > 0.05 and after > 0.05
             cells.append(f"{np.log(after / before) / np.log(sizes[k] / sizes[k - 1]):.2f}" if known else "-")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for name, value in (
-        ("Dagster's own share of CPU", lambda run, of: f"{(of[EVENT_LOG] + of[REST]) / of['all']:.0%}"),
+        (
+            "Dagster's own share of CPU",
+            lambda run, of: f"{sum(of[row] for row in DAGSTER) / of['all']:.1%}" if "beside" in run else "-",
+        ),
+        ("share of CPU beside the stages", lambda run, of: _share(of, beside)),
         ("wall s", lambda run, of: f"{run['total'][1]:.0f}"),
         ("home MB (files)", lambda run, of: f"{run['home_mib']:.0f} ({run['files']:,})"),
         ("permutation tests", lambda run, of: str(run["calls"].get("... lead_lag", 0))),
@@ -190,13 +200,17 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _share(of: dict[str, float], rows: Iterable[str]) -> str:
+    return f"{sum(of.get(row, 0.0) for row in rows) / of['all']:.1%}"
+
+
 def _seconds(run: dict[str, Any]) -> dict[str, float]:
     """CPU seconds by row of the table; a name that begins with dots is inside a stage and is not counted again."""
-    of = {name: spent[0] for name, spent in run["spent"].items()}
-    return of | {
-        REST: run["total"][0] - sum(cpu for name, cpu in of.items() if not name.startswith("...")),
-        "all": run["total"][0],
-    }
+    of = {name: spent[0] for name, spent in run["spent"].items()} | {"all": run["total"][0]}
+    if "beside" in run:
+        return of | run["beside"]
+    inside = sum(cpu for name, cpu in of.items() if name != "all" and not name.startswith("..."))
+    return of | {NOT_DIVIDED: of["all"] - inside}
 
 
 def main() -> None:

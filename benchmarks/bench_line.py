@@ -3,9 +3,8 @@
     python -m benchmarks.bench_line                                       # demo and, where their files are, recorded and minute
     python -m benchmarks.bench_line --experiment experiments/demo.yaml
 
-Each experiment runs in a process and a home of its own. Writes benchmarks/results_line.md. Dagster's event log has a row
-of its own; what neither it nor a stage accounts for is Dagster's other work with what assets show and check: definitions,
-steps, metadata, stories, pictures, replay checks.
+Each experiment runs in a process and a home of its own. Writes benchmarks/results_line.md. CPU beside the stages is booked by
+sampling (cpu_shares.py, which says what counts as whose): Dagster's own, and what assets show and check through it.
 """
 
 import argparse
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cpu_shares import BESIDE_STAGES, DAGSTER, CpuShares
 from crossattn_core.experiment import load_experiment
 from crossattn_core.home import open_home
 
@@ -32,11 +32,11 @@ STAGES = (
     "export_windows",
     "find_regimes",
     "walk_forward",
+    "watch",
     "snapshot_attention",
     "decide_weights",
     "write_report",
 )
-EVENT_LOG = "Dagster's event log"
 
 
 class Clock:
@@ -75,24 +75,21 @@ class Clock:
 
 def measure(experiment_file: str, send: Any) -> None:
     """Run one experiment in a fresh home and send what it took."""
-    from crossattn_core import data_stages, model_stages
-    from crossattn_core.line import Line
-    from crossattn_pipeline.event_log import BatchedSqliteEventLogStorage
-    from crossattn_pipeline.launch import materialize_stale
-
     os.environ.pop("DAGSTER_HOME", None)
-    experiment = load_experiment(Path(experiment_file))
-    clock = Clock()
-    for stage in STAGES:
-        module = data_stages if hasattr(data_stages, stage) else model_stages
-        setattr(module, stage, clock.timed(stage, getattr(module, stage)))
-    for name in ("store_event", "store_event_batch"):
-        setattr(BatchedSqliteEventLogStorage, name, clock.timed(EVENT_LOG, getattr(BatchedSqliteEventLogStorage, name)))
+    clock, shares, wall = Clock(), CpuShares(STAGES), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        line = Line(experiment, open_home(Path(folder) / "home", experiment))
-        cpu, wall = time.process_time(), time.perf_counter()
-        materialize_stale(line, experiment.period.start, line.last_day, lambda text: None)
-        total = (time.process_time() - cpu, time.perf_counter() - wall)
+        with shares:
+            from crossattn_core import data_stages, model_stages
+            from crossattn_core.line import Line
+            from crossattn_pipeline.launch import materialize_stale
+
+            for stage in STAGES:
+                module = data_stages if hasattr(data_stages, stage) else model_stages
+                setattr(module, stage, clock.timed(stage, getattr(module, stage)))
+            experiment = load_experiment(Path(experiment_file))
+            line = Line(experiment, open_home(Path(folder) / "home", experiment))
+            materialize_stale(line, experiment.period.start, line.last_day, lambda text: None)
+        wall = time.perf_counter() - wall
         again = time.perf_counter()
         materialize_stale(line, experiment.period.start, line.last_day, lambda text: None)
         again = time.perf_counter() - again
@@ -104,7 +101,8 @@ def measure(experiment_file: str, send: Any) -> None:
             "days": (line.last_day - experiment.period.start).days + 1,
             "assets": len(experiment.assets),
             "spent": clock.spent,
-            "total": total,
+            "beside": shares.seconds,
+            "total": (shares.total, wall),
             "again": again,
             "peak_mib": peak,
             "home_mib": size / 2**20,
@@ -124,14 +122,14 @@ def table(results: list[dict[str, Any]]) -> str:
             "| stage | CPU s | wall s | share of CPU |",
             "|---|---:|---:|---:|",
         ]
-        for stage, (stage_cpu, stage_wall) in sorted(result["spent"].items(), key=lambda entry: entry[0] == EVENT_LOG):
+        for stage, (stage_cpu, stage_wall) in result["spent"].items():
             lines.append(f"| {stage} | {stage_cpu:.1f} | {stage_wall:.1f} | {stage_cpu / cpu:.0%} |")
-        rest_cpu = cpu - sum(spent[0] for spent in result["spent"].values())
-        rest_wall = wall - sum(spent[1] for spent in result["spent"].values())
-        lines.append(
-            f"| definitions, steps, checks, metadata, pictures | {rest_cpu:.1f} | {rest_wall:.1f} | {rest_cpu / cpu:.0%} |"
-        )
-        lines += [f"| all | {cpu:.1f} | {wall:.1f} | 100% |", ""]
+        for row in BESIDE_STAGES:
+            lines.append(f"| {row} | {result['beside'][row]:.1f} | | {result['beside'][row] / cpu:.0%} |")
+        lines.append(f"| all | {cpu:.1f} | {wall:.1f} | 100% |")
+        dagster, beside = sum(result["beside"][row] for row in DAGSTER), sum(result["beside"].values())
+        lines.append(f"| **Dagster's own** | {dagster:.1f} | | **{dagster / cpu:.1%}** |")
+        lines += [f"| **everything beside the stages** | {beside:.1f} | | **{beside / cpu:.1%}** |", ""]
     return "\n".join(lines)
 
 

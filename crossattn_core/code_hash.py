@@ -110,6 +110,7 @@ class CodeIndex:
         self._hashes: dict[str, str] = {}
         self._renders: dict[str, bool] = {}
         self._reaches: dict[str, _Reach] = {}
+        self._functions: dict[str, dict[str, str]] = {}
 
     def with_sources(self, sources: Mapping[str, str]) -> "CodeIndex":
         """The index of a package in which some modules (dotted name -> text) read otherwise."""
@@ -137,9 +138,10 @@ class CodeIndex:
 
     def parts_of(self, function: str) -> dict[str, str]:
         """What ``function`` (``module.name`` of a stage module) runs: file -> hash of its tree, package -> version."""
-        reach, parts = self._followed(function)
-        modules, packages = self._closure(reach)
-        return parts | self._parts(modules, packages)
+        if function not in self._functions:
+            reach, parts = self._followed(function)
+            self._functions[function] = parts | self._parts(*self._closure(reach))
+        return self._functions[function]
 
     def parts_of_module(self, module: str) -> dict[str, str]:
         """As ``parts_of``, for a module (``crossattn_core.room.module``) as a whole."""

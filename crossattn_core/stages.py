@@ -32,9 +32,9 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StageTable:
-    """The stages of one experiment, each after what it reads."""
+    """The stages of one experiment, each after what it reads. Two tables are two: what is derived from one is kept by it."""
 
     experiment: Experiment
     project: Project
@@ -58,7 +58,7 @@ class StageTable:
     def code_of(self, stage: Stage) -> dict[str, str]:
         """What the stage runs: file -> hash of its syntax tree, SQL model -> hash, package -> version."""
         if stage.name not in self._code:
-            parts = self.code.parts_of(stage.run) | plugin_parts()
+            parts = self.code.parts_of(stage.run) | self._plugins
             for name in stage.sql:
                 model = self.project.model(name)
                 parts[f"{name.replace('.', '/')}.sql"] = model.sql_hash
@@ -86,6 +86,10 @@ class StageTable:
     @cached_property
     def _writers(self) -> dict[str, Stage]:
         return {key: stage for stage in self.stages for key in stage.keys}
+
+    @cached_property
+    def _plugins(self) -> dict[str, str]:
+        return plugin_parts()
 
     @cached_property
     def _code(self) -> dict[str, dict[str, str]]:

@@ -139,12 +139,13 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
             self._tell_watchers(run_id)
 
     def _store_batch_of_run(self, run_id: str, events: list[dg.EventLogEntry]) -> None:
-        insert = self.prepare_insert_event_batch(events)
+        # One statement for any number of rows: a statement that holds its rows is compiled anew each time.
+        insert, rows = SqlEventLogStorageTable.insert(), [self._event_to_row(event) for event in events]
+        in_order = insert.returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
         # The run's database commits first, as in Dagster's own storage: an asset is never ahead of its run's log.
         with self.index_connection() as index, self.run_connection(run_id) as run:
-            run.execute(insert)
-            ids = index.execute(insert.returning(SqlEventLogStorageTable.c.id)).scalars()
-            stored = list(zip(events, sorted(ids), strict=True))  # rows of one statement get rising ids, and return in any order
+            run.execute(insert, rows)
+            stored = list(zip(events, index.execute(in_order, rows).scalars(), strict=True))
             of_assets = [(event, id_) for event, id_ in stored if event.dagster_event_type in ASSET_EVENTS]
             self._store_asset_event_tags(index, [event for event, _ in of_assets], [id_ for _, id_ in of_assets])
             latest = {(event.dagster_event_type, event.get_dagster_event().asset_key): (event, id_) for event, id_ in of_assets}

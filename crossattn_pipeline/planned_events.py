@@ -1,9 +1,13 @@
-"""One planned event an asset and run, with partition status read from it: what any of Dagster's SQL event logs can be given."""
+"""One planned event an asset and run, with partition status read from it: what any of Dagster's SQL event logs can be given.
+
+And one row a check and run, of a run over a range of days.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.base import PlannedMaterializationInfo
 
@@ -56,6 +60,16 @@ class PlansByRange(SqlEventLogStorage):
                 return PlannedMaterializationInfo(storage_id=record.storage_id, run_id=record.run_id)
         return latest
 
+    def store_asset_check_event(self, event: dg.EventLogEntry, event_id: int | None) -> None:
+        """The row of a planned or evaluated check.
+
+        Over a range of days Dagster plans a check once a day and evaluates it once, without a day: its row of each day would say
+        "planned" for good.
+        """
+        if event.dagster_event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            event = _planned_once(event)
+        super().store_asset_check_event(event, event_id)
+
     def _planned_by_range(self, asset_key: dg.AssetKey, after: int | None, *, ascending: bool) -> list[dg.EventLogRecord]:
         planned = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key, after_cursor=after)
         return [record for record in self.get_event_records(planned, ascending=ascending) if _partitions(record)]
@@ -63,3 +77,13 @@ class PlansByRange(SqlEventLogStorage):
 
 def _partitions(record: dg.EventLogRecord) -> Any:
     return record.event_log_entry.get_dagster_event().partitions_subset
+
+
+def _planned_once(event: dg.EventLogEntry) -> dg.EventLogEntry:
+    """A check's planned event without its days where these are several."""
+    stored = event.get_dagster_event()
+    planned = stored.asset_check_planned_data
+    if planned.partitions_subset is None or len(planned.partitions_subset) < 2:
+        return event
+    once = AssetCheckEvaluationPlanned(asset_key=planned.asset_key, check_name=planned.check_name)
+    return event._replace(dagster_event=stored._replace(event_specific_data=once))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import AGREEMENT_COLUMNS, EVIDENCE_COLUMNS, Evidence
 from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, SNAPSHOT_COLUMNS, Snapshot
-from crossattn_core.analysis.stored_edges import LagSums, WindowEdges, attention_by_day, edge_changes
+from crossattn_core.analysis.stored_edges import LagSums, SnapshotRows, WindowEdges, attention_by_day, edge_changes
 from crossattn_core.errors import HistoryError
 from crossattn_core.storage import write_parquet
 
@@ -127,11 +127,12 @@ class _WindowLags:
     def add(self, snapshot: pd.DataFrame) -> None:
         """One more day (``SNAPSHOT_COLUMNS``)."""
         self.days += 1
+        rows = SnapshotRows(snapshot, self._place)
         for sums, quantity in ((self.top, "top"), (self._sources, "source_lag")):
-            rows = snapshot[snapshot["quantity"] == quantity]
-            m_K = np.asarray(rows["source"].map(self._place), dtype=np.int64)
-            n_K = np.asarray(rows["target"].map(self._place), dtype=np.int64) if quantity == "top" else np.zeros_like(m_K)
-            sums.add(LagSums.of(len(self._place), n_K, m_K, rows))
+            rows_K = rows.of(quantity)
+            m_K = rows.places("source", rows_K)
+            n_K = rows.places("target", rows_K) if quantity == "top" else np.zeros_like(m_K)
+            sums.add(LagSums.of(len(self._place), n_K, m_K, rows.lags(rows_K), rows.values(rows_K)))
 
     @property
     def by_lag(self) -> pd.DataFrame:

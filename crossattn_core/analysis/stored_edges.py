@@ -18,12 +18,45 @@ __all__ = [
     "DayAttention",
     "EdgeChange",
     "LagSums",
+    "SnapshotRows",
     "WindowEdges",
     "attention_by_day",
     "edge_changes",
     "moved_share",
     "window_edges",
 ]
+
+
+_NOWHERE = np.iinfo(np.int64).max
+
+
+class SnapshotRows:
+    """Rows of snapshots (``snapshot.SNAPSHOT_COLUMNS``) as arrays, K chosen ones at a time."""
+
+    def __init__(self, frame: pd.DataFrame, place: dict[str, int]) -> None:
+        self.frame, self.place = frame, place
+        self._quantity = frame["quantity"].array
+        self._value, self._lag = frame["value"].to_numpy(np.float64), frame["lag"].to_numpy()
+
+    def of(self, quantity: str) -> NDArray[np.int64]:
+        """(K,) the rows of a quantity."""
+        return np.flatnonzero(np.asarray(self._quantity == quantity))
+
+    def values(self, rows_K: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(K,) their values."""
+        return self._value[rows_K]
+
+    def lags(self, rows_K: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(K,) their lags, which they must have."""
+        return self._lag[rows_K].astype(np.int64)
+
+    def places(self, column: str, rows_K: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(K,) place in the universe of each one's ``target`` or ``source``; one that is not there lies outside every array."""
+        named = self.frame[column]
+        if not isinstance(named.dtype, pd.CategoricalDtype):
+            named = named.astype("category")
+        of_code = [self.place.get(name, _NOWHERE) for name in named.cat.categories]
+        return np.array([*of_code, _NOWHERE])[named.cat.codes.to_numpy()[rows_K]]  # the last one is that of code -1, no name
 
 
 class DayAttention(NamedTuple):
@@ -53,12 +86,17 @@ class LagSums:
     total_P: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
-    def of(cls, assets: int, n_K: NDArray[np.int64], m_K: NDArray[np.int64], frame: pd.DataFrame) -> "LagSums":
-        """Of rows with a ``lag`` and a ``value``."""
+    def of(
+        cls,
+        assets: int,
+        n_K: NDArray[np.int64],
+        m_K: NDArray[np.int64],
+        lag_K: NDArray[np.int64],
+        value_K: NDArray[np.float64],
+    ) -> "LagSums":
+        """Of rows at (target, source, lag)."""
         sums = cls(assets)
-        sums._add(
-            (np.asarray(frame["lag"], dtype=np.int64) * assets + n_K) * assets + m_K, np.asarray(frame["value"], dtype=np.float64)
-        )
+        sums._add((lag_K * assets + n_K) * assets + m_K, value_K)
         return sums
 
     def add(self, other: "LagSums") -> None:
@@ -132,11 +170,15 @@ def attention_by_day(snapshots: Iterable[pd.DataFrame], asset_ids: tuple[str, ..
     """Snapshots (``snapshot.SNAPSHOT_COLUMNS``) of ascending days, one or more in a frame, day by day; days without edges are
     left out. Cut edges need the quantities left_out and received beside them.
     """
+    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
     for frame in snapshots:
-        for day, of_day in frame.groupby("day"):
-            edges = of_day[of_day["quantity"] == "edge"]
-            if len(edges):
-                yield _of_day(pd.Timestamp(str(day)), of_day, edges, asset_ids)
+        if not len(frame):
+            continue
+        days = frame["day"].iloc[[0, -1]]
+        for day, of_day in [(days.iloc[0], frame)] if days.nunique() == 1 else frame.groupby("day"):
+            rows = SnapshotRows(of_day, place)
+            if len(edges_K := rows.of("edge")):
+                yield _of_day(pd.Timestamp(str(day)), rows, edges_K)
 
 
 class EdgeChange(NamedTuple):
@@ -165,34 +207,29 @@ def moved_share(before_NM: NDArray[np.float64], after_NM: NDArray[np.float64]) -
     return float(0.5 * np.abs(after_NM - before_NM)[reads_N].sum(axis=1).mean())
 
 
-def _of_day(day: pd.Timestamp, of_day: pd.DataFrame, edges: pd.DataFrame, asset_ids: tuple[str, ...]) -> DayAttention:
-    place = {asset_id: n for n, asset_id in enumerate(asset_ids)}
+def _of_day(day: pd.Timestamp, rows: SnapshotRows, edges_K: NDArray[np.int64]) -> DayAttention:
+    assets = len(rows.place)
 
-    def placed(key: pd.Series) -> NDArray[np.int64]:
-        return np.asarray(key.map(place), dtype=np.int64)
+    def by_asset(quantity: str, column: str) -> NDArray[np.float64] | None:
+        rows_K, value_N = rows.of(quantity), np.full(assets, np.nan)
+        value_N[rows.places(column, rows_K)] = rows.values(rows_K)
+        return value_N if len(rows_K) else None
 
-    def by_asset(quantity: str, key: str) -> NDArray[np.float64] | None:
-        rows = of_day[of_day["quantity"] == quantity]
-        value_N = np.full(len(place), np.nan)
-        value_N[placed(rows[key])] = rows["value"].to_numpy()
-        return value_N if len(rows) else None
-
-    n_K, m_K = placed(edges["target"]), placed(edges["source"])
-    edge_NM = np.zeros((len(place),) * 2)
-    edge_NM[n_K, m_K] = edges["value"].to_numpy()
+    n_K, m_K, value_K = rows.places("target", edges_K), rows.places("source", edges_K), rows.values(edges_K)
+    edge_NM = np.zeros((assets, assets))
+    edge_NM[n_K, m_K] = value_K
     left_out_N, received_N = by_asset("left_out", "target"), by_asset("received", "source")
     if left_out_N is not None and received_N is not None:
-        unstored_NM = np.broadcast_to(received_N > 0, edge_NM.shape) & ~np.eye(len(place), dtype=bool)
+        unstored_NM = np.broadcast_to(received_N > 0, edge_NM.shape) & ~np.eye(assets, dtype=bool)
         unstored_NM[n_K, m_K] = False
         even_N = np.nan_to_num(left_out_N) / np.maximum(unstored_NM.sum(axis=1), 1)
         edge_NM = np.where(unstored_NM, even_N[:, None], edge_NM)
-    entropy_H = of_day.loc[of_day["quantity"] == "entropy", "value"]
     return DayAttention(
         day,
-        str(edges["model_id"].iloc[0]),
+        str(rows.frame["model_id"].iloc[edges_K[0]]),
         edge_NM,
-        np.zeros(len(place)) if left_out_N is None else np.nan_to_num(left_out_N),
-        LagSums.of(len(place), n_K, m_K, edges),
-        np.full(len(place), np.nan) if received_N is None else received_N,
-        float(entropy_H.mean()) if len(entropy_H) else float("nan"),
+        np.zeros(assets) if left_out_N is None else np.nan_to_num(left_out_N),
+        LagSums.of(assets, n_K, m_K, rows.lags(edges_K), value_K),
+        np.full(assets, np.nan) if received_N is None else received_N,
+        float(rows.frame["value"].iloc[rows.of("entropy")].mean()),
     )

@@ -40,11 +40,16 @@ _SETTINGS_BEHIND = {
 
 
 class ColumnGraph:
-    """Columns of the tables that assets hold: SQL models (``marts.positions``) and stored tables (``weights``)."""
+    """Columns of the tables that assets hold: SQL models (``marts.positions``) and stored tables (``weights``).
+
+    What it found it keeps: keep it for as long as its stages, and ask it again.
+    """
 
     def __init__(self, stages: StageTable) -> None:
         self.stages = stages
         self.stored = stored_tables(stages.project)
+        self._origins: dict[Pair, tuple[Pair, ...] | str] = {}
+        self._results: dict[str, tuple[str, dict[str, Lineage]]] = {}
 
     @cached_property
     def tables(self) -> tuple[str, ...]:
@@ -64,14 +69,26 @@ class ColumnGraph:
 
     def keys_of(self, table: str) -> list[str]:
         """Keys of the assets that hold a table."""
-        if table not in self.stored:
-            return [model_key(table)] if table in self.stages.project.models else []
-        asset = self.stored[table].asset
-        return self.stages.keys_of_table(f"raw.{table}") if "<venue>" in asset else [asset]
+        return self._keys.get(table, [])
+
+    @cached_property
+    def _keys(self) -> dict[str, list[str]]:
+        keys = {name: [model_key(name)] for name in self.stages.project.models}
+        for name, table in self.stored.items():
+            keys[name] = self.stages.keys_of_table(f"raw.{name}") if "<venue>" in table.asset else [table.asset]
+        return keys
 
     def tables_of(self, key: str) -> list[str]:
         """The tables that an asset holds, the one that gives it its name first."""
-        return [table for table in self.tables if key in self.keys_of(table)]
+        return self._tables.get(key, [])
+
+    @cached_property
+    def _tables(self) -> dict[str, list[str]]:
+        held: dict[str, list[str]] = {}
+        for table in self.tables:
+            for key in self.keys_of(table):
+                held.setdefault(key, []).append(table)
+        return held
 
     def shown_name(self, table: str, column: str) -> str:
         """Name of a column in its asset's schema: an asset's further tables stand before their columns."""
@@ -83,6 +100,11 @@ class ColumnGraph:
 
         ``'unresolved'`` where the SQL does not show it.
         """
+        if (table, column) not in self._origins:
+            self._origins[table, column] = self._found_origins(table, column)
+        return self._origins[table, column]
+
+    def _found_origins(self, table: str, column: str) -> tuple[Pair, ...] | str:
         if table == SETTINGS:
             return ()
         if table in self.stored:
@@ -169,13 +191,20 @@ class ColumnGraph:
             yield SETTINGS, _SETTINGS_BEHIND.get((table, column), "assets")
 
     def _of_result(self, table: str, column: str) -> Iterator[Pair]:
-        result = next(entry for tables in RESULTS.values() for entry in tables if entry.name == table)
-        stored = next(entry for entry in self.stored.values() if entry.files == result.pattern)
-        columns = tuple(entry.name for entry in stored.columns)
-        select = sqlglot.parse_one(result.rows.format(files="files"), dialect="duckdb")
-        made = column_lineage(select, _output_names(select, columns), {"files": columns})
+        stored, made = self._result(table)
         for _, name in made[column] if not isinstance(made[column], str) else ():
-            yield stored.name, name
+            yield stored, name
+
+    def _result(self, table: str) -> tuple[str, dict[str, Lineage]]:
+        """The stored table whose files a ``results.`` table reads, and what each of its columns is made from."""
+        if table not in self._results:
+            result = next(entry for tables in RESULTS.values() for entry in tables if entry.name == table)
+            stored = next(entry for entry in self.stored.values() if entry.files == result.pattern)
+            columns = tuple(entry.name for entry in stored.columns)
+            select = sqlglot.parse_one(result.rows.format(files="files"), dialect="duckdb")
+            made = column_lineage(select, _output_names(select, columns), {"files": columns})
+            self._results[table] = (stored.name, made)
+        return self._results[table]
 
 
 def _output_names(select: exp.Expr, columns: tuple[str, ...]) -> list[str]:

@@ -3,6 +3,7 @@
 Dagster's open-source UI shows a schema and draws no column lineage; the page at ``LINEAGE_PATH`` does (webserver.py).
 """
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -27,14 +28,14 @@ def asset_key(key: str) -> dg.AssetKey:
 
 def lineage_link(stages: StageTable, key: str) -> str:
     """Markdown for the page that draws where an asset's columns come from; empty where it holds no table."""
-    if not ColumnGraph(stages).tables_of(key):
+    if not _graph(stages).tables_of(key):
         return ""
     return f"\n\n[Column lineage of {key}]({LINEAGE_PATH}#{quote(key, safe='')}): drawn beside this UI, which draws none."
 
 
 def column_metadata(stages: StageTable, key: str) -> dict[str, Any]:
     """Schema, lineage and links of an asset's tables; nothing where it holds none."""
-    graph = ColumnGraph(stages)
+    graph = _graph(stages)
     if not graph.tables_of(key):
         return {}
     return {
@@ -47,7 +48,7 @@ def column_metadata(stages: StageTable, key: str) -> dict[str, Any]:
 
 def column_lineage(stages: StageTable, key: str) -> dg.TableColumnLineage:
     """Column of an asset -> the columns of other assets that it is made from; settings are no asset's."""
-    graph = ColumnGraph(stages)
+    graph = _graph(stages)
     deps = {
         graph.shown_name(name, column.name): [
             dg.TableColumnDep(asset_key=asset_key(upstream), column_name=graph.shown_name(*origin))
@@ -58,6 +59,11 @@ def column_lineage(stages: StageTable, key: str) -> dg.TableColumnLineage:
         for column in graph.columns_of(name)
     }
     return dg.TableColumnLineage(deps_by_column={name: made_from for name, made_from in deps.items() if made_from})
+
+
+@lru_cache(maxsize=2)
+def _graph(stages: StageTable) -> ColumnGraph:
+    return ColumnGraph(stages)
 
 
 def _schema(graph: ColumnGraph, key: str) -> dg.TableSchema:

@@ -87,6 +87,27 @@ def test_what_was_left_out_lies_evenly_on_the_sources_that_were_read(cut: list[p
         np.testing.assert_allclose(kept_NK, exact_NK, atol=1e-6)
 
 
+def test_names_read_as_categories_or_as_text_give_the_same_attention(cut: list[pd.DataFrame]) -> None:
+    named = ["model_id", "quantity", "target", "source"]
+    categories = [frame.astype(dict.fromkeys(named, "category")) for frame in cut]
+    for text, category in zip(attention_by_day(cut, NAMES), attention_by_day(categories, NAMES), strict=True):
+        assert (text.day, text.model_id, text.entropy) == (category.day, category.model_id, category.entropy)
+        for name in ("edge_NM", "left_out_N", "received_N"):
+            np.testing.assert_array_equal(getattr(text, name), getattr(category, name))
+        np.testing.assert_array_equal(text.by_lag.code_P, category.by_lag.code_P)
+
+
+def test_days_of_one_frame_are_those_of_a_frame_each(cut: list[pd.DataFrame]) -> None:
+    for whole, alone in zip(attention_by_day([pd.concat(cut)], NAMES), attention_by_day(cut, NAMES), strict=True):
+        assert whole.day == alone.day
+        np.testing.assert_array_equal(whole.edge_NM, alone.edge_NM)
+
+
+def test_an_asset_that_the_universe_lacks_is_placed_nowhere(cut: list[pd.DataFrame]) -> None:
+    with pytest.raises(IndexError):
+        list(attention_by_day(cut, NAMES[:-1]))
+
+
 def test_the_checks_of_cut_snapshots_pass_and_find_edges_that_do_not_add_up(cut: list[pd.DataFrame]) -> None:
     settings = AnalysisSettings(max_entropy=1.0, min_entropy=0.0)
     assert check_snapshots(cut, NAMES, settings)["passed"].all()

@@ -112,6 +112,14 @@ def test_attention_is_checked_for_sums_collapse_and_drift(line: Line) -> None:
     ].event.dagster_event.asset_check_evaluation_data.passed
 
 
+def test_every_check_of_a_run_says_what_came_out_and_none_is_planned_for_good(line: Line) -> None:
+    graph = build_defs(line.experiment, line.home.root).resolve_asset_graph()
+    with dg.DagsterInstance.get() as instance:
+        for key in graph.asset_check_keys:
+            history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1000)
+            assert {record.status.value for record in history} <= {"SUCCEEDED", "FAILED"}, key
+
+
 def metadata_of(asset: str) -> dict[str, object]:
     """Of the newest day's newest materialization, or of the newest one of an asset without days."""
     newest = max(records(asset), key=lambda record: (record.partition_key or "", record.storage_id))

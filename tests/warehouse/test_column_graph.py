@@ -165,3 +165,9 @@ def test_the_page_holds_every_column_needs_no_network_and_is_the_same_each_time(
     for table in graph.tables:
         assert f'"name": "{table}"' in page
     assert MODELS_FOLDER.as_posix() not in page
+
+
+def test_what_was_found_is_not_looked_for_again(graph: ColumnGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {(name, column.name): graph.origins(name, column.name) for name in graph.tables for column in graph.columns_of(name)}
+    monkeypatch.setattr("crossattn_core.warehouse.column_graph.sqlglot.parse_one", None)
+    assert {pair: graph.origins(*pair) for pair in found} == found
