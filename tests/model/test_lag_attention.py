@@ -179,7 +179,7 @@ def test_masks_that_differ_by_row_give_the_softmax_of_each_row_and_its_gradients
 
 def test_rows_under_one_mask_share_one_softmax_and_an_unreadable_asset_gets_exactly_nothing() -> None:
     attention, readable_BN = attention_with(content=False), scattered_mask()
-    weight_ZHNLM, place_B = attention._weights_by_mask(tokens_with(readable_BN))
+    weight_ZHNLM, masks = attention._weights_by_mask(tokens_with(readable_BN))
     assert len(weight_ZHNLM) == 4
-    assert place_B is not None
-    assert (weight_ZHNLM[place_B].movedim(-1, 1)[~readable_BN] == 0).all()
+    assert masks is not None
+    assert (weight_ZHNLM[masks.place_B].movedim(-1, 1)[~readable_BN] == 0).all()
