@@ -85,7 +85,7 @@ class LagBiasAttention(CrossAttention):
         if readable_GM is not None and self.query is None and self.shares_exponential:
             with torch.no_grad():
                 total_GNH, reads_GN = self._totals(self._powers(self._logits()), readable_GM), _reads(readable_GM)
-                self._is_shared = not bool((reads_GN[..., None] & (total_GNH < MIN_TOTAL * math.exp(drift))).any())
+                self._is_shared = not bool((reads_GN[..., None] & (total_GNH < MIN_TOTAL * math.exp(min(drift, 500.0)))).any())
         return self._is_shared != before
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
