@@ -94,7 +94,21 @@ class RayPool:
                     "it out for a cluster on this machine"
                 ) from error
             self._is_connected_here = True
+        self._check_gpus(ray)
         return ray
+
+    def _check_gpus(self, ray: Any) -> None:
+        """A cluster of this machine gets no node more: what asks for a GPU that is not there would wait for ever."""
+        found, asked = ray.cluster_resources().get("GPU", 0), self.settings.gpus
+        if self.settings.address is None and found < asked:
+            if self._is_connected_here:
+                ray.shutdown()
+                self._is_connected_here = False
+            self.close()
+            raise ComputeError(
+                f"compute.gpus is {asked:g} and Ray finds {found:g} GPUs on this machine: no fit could begin; set compute.gpus "
+                "to 0 and training.device to 'cpu', or name a cluster that has some in compute.address"
+            )
 
     def share(self, value: Any) -> Any:
         """See ``pool.Pool.share``."""

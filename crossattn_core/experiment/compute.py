@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from crossattn_core.experiment.section import Section
 
@@ -25,10 +25,18 @@ class ComputeSettings(Section):
     cpus: float = Field(default=1.0, gt=0, le=4096)
     """CPUs that one fit is scheduled on."""
     gpus: float = Field(default=0.0, ge=0, le=64)
-    """GPUs that one fit is scheduled on; 0 where training.device is 'cpu'."""
+    """GPUs that one fit is scheduled on; 0 where training.device is 'cpu'. A part of one, 0.25, lets four fits share it:
+    members of an ensemble, families and days side by side."""
     memory_gib: float | None = Field(default=None, gt=0)
     """Memory that one fit is scheduled with, GiB; none: not counted."""
     retries: int = Field(default=3, ge=0, le=100)
     """Times that a fit whose worker or node died is begun again. What the fit itself raises is never tried again."""
     threads: int = Field(default=0, ge=0, le=4096)
     """Threads of the linear algebra in a worker; 0: as many as in this process. Another number may give other bits."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _several_gpus_are_whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus % 1:
+            raise ValueError(f"a fit cannot have {gpus} GPUs: give it a part of one (0.25: four fits share it) or whole ones")
+        return gpus

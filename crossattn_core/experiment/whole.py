@@ -168,7 +168,10 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _a_fit_on_a_gpu_is_given_one(self) -> Self:
         if self.compute.engine == "ray" and self.training.device == "cuda" and not self.compute.gpus:
-            raise ValueError("training.device is 'cuda' and compute.gpus 0: a fit on Ray sees no GPU; set compute.gpus to 1")
+            raise ValueError(
+                "training.device is 'cuda' and compute.gpus 0: a fit on Ray sees no GPU; set compute.gpus to 1, or to a part "
+                "of one (0.25: four fits share it)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -124,8 +124,8 @@ class FittedNetwork(FittedModel):
             with threads(self.experiment.training.threads), torch.inference_mode():
                 for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                     recent = windows.gather_recent(row_B, network.max_lag)
-                    weight_ZHNK, place_B = cross.pair_weights(AssetTokens(network.bar_token(recent.bar_UNC), recent))
-                    by_row_BHNK = weight_ZHNK if place_B is None else weight_ZHNK[place_B]
+                    weight_ZHNK, masks = cross.pair_weights(AssetTokens(network.bar_token(recent.bar_UNC), recent))
+                    by_row_BHNK = weight_ZHNK if masks is None else weight_ZHNK[masks.place_B]
                     weights.append(by_row_BHNK.expand(len(row_B), -1, -1, -1))
         weight_RHNK = weights[1] if len(weights) == 2 else torch.cat(weights)
         source_NK, lag_NK = (index_NK.numpy() for index_NK in (cross.pair_NK // cross.lags, cross.pair_NK % cross.lags))

@@ -64,6 +64,10 @@ class CrossAssetNetwork(nn.Module):
         serves_OH = heads_by_output(len(share_ONX), self.serves_OH.shape[1])
         self.cross.start_from(torch.einsum("oh,on...->hn...", serves_OH / serves_OH.sum(dim=0), share_ONX), learned=learned)
 
+    def prepare(self, readable_GM: Tensor | None, drift: float) -> bool:
+        """As ``CrossAttention.prepare``."""
+        return self.cross.prepare(readable_GM, drift)
+
     def own_part(self, bar_BLNC: Tensor) -> Tensor:
         """(B, N, O) from each asset's own window."""
         return self.own_readout(self.temporal(bar_BLNC.transpose(1, 2)))

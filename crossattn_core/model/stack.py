@@ -22,6 +22,7 @@ from crossattn_core.model.attention.base import ATTENTION, AssetTokens
 from crossattn_core.model.encoders.temporal import CausalLayer, window_embedding
 from crossattn_core.model.parameters import initialise_maps
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.panel.row_masks import RowMasks
 from crossattn_core.panel.windows import RecentBars
 
 __all__ = ["EncoderStack", "Heard", "positions"]
@@ -36,15 +37,28 @@ class Heard(NamedTuple):
     """Whether the others may read the asset at the decision row."""
     known_readable: bool | None = None
     """Whether all are readable, as in ``RecentBars``."""
+    known_masks: RowMasks | None = None
+    """As in ``RecentBars``."""
+    with_holders: bool = False
+    """Whether gradients are gathered by tables, as those of padded batches are."""
 
     @classmethod
-    def of(cls, bar_BNLC: Tensor, readable_BN: Tensor, patch: int, known_readable: bool | None = None) -> "Heard":
+    def of(cls, bar_BNLC: Tensor, readable_BN: Tensor, patch: int) -> "Heard":
         """By the fresh flag, the last channel of each bar."""
-        return cls(bar_BNLC[..., -1].unflatten(2, (-1, patch)).amax(dim=-1), readable_BN, known_readable)
+        return cls(bar_BNLC[..., -1].unflatten(2, (-1, patch)).amax(dim=-1), readable_BN)
+
+    def known_from(self, recent: RecentBars) -> "Heard":
+        """With what was found before about the rows."""
+        return self._replace(
+            known_readable=recent.known_readable, known_masks=recent.known_masks, with_holders=recent.holder_UR is not None
+        )
 
 
 class EncoderStack(nn.Module):
     """Windows of all assets to one summary an asset, and the cross-asset attention of every layer."""
+
+    place_PD: Tensor
+    """What tells how far each patch lies from the newest."""
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__()
@@ -56,6 +70,7 @@ class EncoderStack(nn.Module):
         self.identity_ND = nn.Parameter(torch.zeros(shape.assets, settings.width))
         self.layers = nn.ModuleList([_EncoderLayer(shape, settings, self.lags) for _ in range(settings.layers)])
         self.norm = nn.LayerNorm(settings.width)
+        self.register_buffer("place_PD", positions(settings.lookback // settings.patch, settings.width), persistent=False)
         initialise_maps(self)
         for layer in self._layers:
             layer.mirror_heads()
@@ -94,8 +109,9 @@ class EncoderStack(nn.Module):
         """(B, N, P, D) tokens before any attention."""
         # A patch is a linear map of its bars: what a lead does with the size of a move has to be bent bar by bar.
         embedded_BNPD = self.embed(torch.cat([bar_BNLC, functional.relu(self.curve(bar_BNLC))], dim=-1))
-        position_PD = positions(embedded_BNPD.shape[2], embedded_BNPD.shape[3]).to(embedded_BNPD)
-        return embedded_BNPD + position_PD + self.identity_ND[:, None, :]
+        steps, width = embedded_BNPD.shape[2:]
+        place_PD = self.place_PD[-steps:] if steps <= len(self.place_PD) else positions(steps, width)
+        return embedded_BNPD + place_PD.to(embedded_BNPD) + self.identity_ND[:, None, :]
 
     def start_from(self, share_NLM: Tensor, *, learned: bool) -> None:
         """Start the attention of every layer at screened pairs: the patch that holds a lag gets its share."""
@@ -107,8 +123,12 @@ class EncoderStack(nn.Module):
     def over_bars(self, weight_BHNMW: Tensor, lags: int) -> Tensor:
         """(B, H, N, M, L) weights of patches, each spread evenly over those of its bars that lie among the newest ``lags``."""
         bar_L = torch.arange(lags, device=weight_BHNMW.device) // self._patch
-        held_W = torch.bincount(bar_L, minlength=weight_BHNMW.shape[-1])
+        held_W = (bar_L == torch.arange(weight_BHNMW.shape[-1], device=bar_L.device)[:, None]).sum(dim=1)
         return (weight_BHNMW / held_W.clamp_min(1))[..., bar_L]
+
+    def prepare(self, readable_GM: Tensor | None, drift: float) -> bool:
+        """As ``CrossAttention.prepare``."""
+        return any([layer.cross.prepare(readable_GM, drift) for layer in self._layers])
 
     def logit_parameters(self) -> list[nn.Parameter]:
         """Attention logits of every layer."""
@@ -161,7 +181,9 @@ class _EncoderLayer(nn.Module):
             torch.cat([fresh_UM, torch.zeros_like(fresh_UM[:1])])[..., None],
             place_BQW.flatten(0, 1),
             heard.readable_BN.repeat_interleave(asked, dim=0),
+            _holders(batch, steps, asked, self._lags, token_UMD.device) if heard.with_holders else None,
             known_readable=heard.known_readable,
+            known_masks=None if heard.known_masks is None else heard.known_masks.repeated(asked),
         )
         return AssetTokens(torch.cat([token_UMD, torch.zeros_like(token_UMD[:1])]), bars)
 
@@ -176,6 +198,16 @@ class _EncoderLayer(nn.Module):
         for first in range(0, out_DHK.shape[1] - 1, 2):
             self.cross.share_values(first, first + 1)
             out_DHK[:, first + 1] = -out_DHK[:, first]
+
+
+def _holders(batch: int, steps: int, asked: int, lags: int, device: torch.device) -> Tensor:
+    """(B * P + 1, W) ``RecentBars.holder_UR`` of such places: those among (B * Q, W) that hold each token, B * Q * W in what is
+    left over. The silence has none: nothing is learned from it."""
+    row_B11, lag_W = torch.arange(batch, device=device)[:, None, None], torch.arange(lags, device=device)
+    # Token p is what is w back at step p + w.
+    asking_PW = torch.arange(steps, device=device)[:, None] + lag_W - (steps - asked)
+    held_BPW = ((row_B11 * asked + asking_PW) * lags + lag_W).where((asking_PW >= 0) & (asking_PW < asked), batch * asked * lags)
+    return functional.pad(held_BPW.flatten(0, 1), (0, 0, 0, 1), value=batch * asked * lags)
 
 
 def positions(steps: int, width: int) -> Tensor:

@@ -48,6 +48,10 @@ class StackedNetwork(nn.Module):
         """Start the attention at the screened pairs of the first output, the next bar, where a lead has one lag."""
         self.stack.start_from(share_ONLM[0], learned=learned)
 
+    def prepare(self, readable_GM: Tensor | None, drift: float) -> bool:
+        """As ``CrossAttention.prepare``, of every layer's."""
+        return self.stack.prepare(readable_GM, drift)
+
     def whole(self, recent: RecentBars) -> tuple[Tensor, Tensor]:
         """(B, N, O) both parts at once, and the attention by patch (B, H, N, M, W); in training some rows stand alone."""
         bar_BNLC, heard = self._read(recent)
@@ -84,7 +88,7 @@ class StackedNetwork(nn.Module):
 
     def _read(self, recent: RecentBars) -> tuple[Tensor, Heard]:
         bar_BNLC = recent.spread(recent.bar_UNC).flip(1).transpose(1, 2)
-        return bar_BNLC, Heard.of(bar_BNLC, recent.readable_BN, self._patch, recent.known_readable)
+        return bar_BNLC, Heard.of(bar_BNLC, recent.readable_BN, self._patch).known_from(recent)
 
     def _over_bars(self, weights: list[Tensor]) -> Tensor:
         return torch.cat([self.stack.over_bars(weight_BHNMW, self._shown_lags) for weight_BHNMW in weights], dim=1)

@@ -6,6 +6,7 @@ U distinct bars of a batch, R rows and lags that share a bar, at most.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossattn_core.panel.panel import Panel
+from crossattn_core.panel.row_masks import RowMasks
 from crossattn_core.stats.returns import log_returns
 
-__all__ = ["RecentBars", "RecentPlaces", "Scaler", "Windows", "bar_log_returns", "fit_scaler", "trailing_volatility"]
+__all__ = ["RecentBars", "RecentPlaces", "Scaler", "Windows", "bar_log_returns", "fit_scaler", "taken", "trailing_volatility"]
 
 _CLIP = 6.0
 """Deviations beyond which a scaled feature is cut: one bad candle must not own a batch."""
@@ -72,6 +74,8 @@ class RecentPlaces:
     """Whether every asset is readable at every row."""
     holder_UR: Tensor | None = None
     """Places among (B, L) that hold each bar, B * L in what is left over; not needed where adding up by index is exact."""
+    masks: RowMasks | None = None
+    """Which rows may read the same assets; none where all may read all."""
 
     def padded(self, bars: int, sharing: int) -> "RecentPlaces":
         """The same with so many bars, the last of them repeated, and with ``holder_UR`` so wide."""
@@ -83,7 +87,7 @@ class RecentPlaces:
         holder_UR = torch.full((bars, sharing), len(place_S))
         holder_UR[bar_S, column_S] = order_S
         bar_U = torch.cat([self.bar_U, self.bar_U[-1:].expand(bars - len(self.bar_U))])
-        return RecentPlaces(bar_U, self.place_BL, self.all_readable, holder_UR)
+        return RecentPlaces(bar_U, self.place_BL, self.all_readable, holder_UR, self.masks)
 
 
 @dataclass(frozen=True)
@@ -100,21 +104,40 @@ class RecentBars:
     """As in ``RecentPlaces``."""
     known_readable: bool | None = None
     """What ``all_readable`` is, where it was found before: asking a GPU waits for it."""
+    known_masks: RowMasks | None = None
+    """What ``masks`` is, where it was found before and not all are readable."""
 
     @property
     def all_readable(self) -> bool:
         """Whether every asset is readable at every row."""
         return bool(self.readable_BN.all()) if self.known_readable is None else self.known_readable
 
+    @property
+    def masks(self) -> RowMasks:
+        """Which rows may read the same assets."""
+        if self.known_masks is not None:
+            return self.known_masks
+        return RowMasks.alike(self.readable_BN) if self.all_readable else RowMasks.found(self.readable_BN)
+
     def spread(self, value_UX: Tensor) -> Tensor:
         """(U, ...) values per distinct bar to (B, L, ...) values per row and lag."""
         batch, lags = self.place_BL.shape
         place_S = self.place_BL.reshape(-1)
-        if self.holder_UR is None:
-            value_SX = value_UX.index_select(0, place_S)
-        else:
-            value_SX = _SelectBars.apply(value_UX, place_S, self.holder_UR)
+        value_SX = taken(value_UX, place_S) if self.holder_UR is None else _SelectBars.apply(value_UX, place_S, self.holder_UR)
         return value_SX.view(batch, lags, *value_UX.shape[1:])
+
+
+def taken(value_UX: Tensor, place_S: Tensor) -> Tensor:
+    """(S, ...) rows of ``value_UX``.
+
+    With deterministic algorithms the gradient of ``index_select`` has the host read the largest index from a GPU. That of
+    indexing has not; on a CPU it is the slower one.
+    """
+    return value_UX.index_select(0, place_S) if _is_on_cpu(value_UX) else value_UX[place_S]
+
+
+def _is_on_cpu(value: Tensor) -> bool:
+    return value.device.type == "cpu"
 
 
 class _SelectBars(torch.autograd.Function):
@@ -187,7 +210,23 @@ class Windows:
         """Which bars those are; on the CPU."""
         place_B = row_B.cpu() - self._origin
         bar_U, place_BL = torch.unique(place_B[:, None] - torch.arange(lags), return_inverse=True)
-        return RecentPlaces(bar_U, place_BL, bool(self._all_readable_T[place_B].all()))
+        masks = self.masks(row_B)
+        return RecentPlaces(bar_U, place_BL, masks is None, masks=masks)
+
+    def masks(self, row_B: Tensor) -> RowMasks | None:
+        """Which of the rows may read the same assets, on the CPU; none where every asset is readable at each."""
+        place_B = row_B.cpu() - self._origin
+        if bool(self._all_readable_T[place_B].all()):
+            return None
+        readable_GN, mask_T = self._distinct_masks
+        mask_Z, place_B = torch.unique(mask_T[place_B], return_inverse=True)
+        return RowMasks.of(readable_GN[mask_Z], place_B)
+
+    @cached_property
+    def _distinct_masks(self) -> tuple[Tensor, Tensor]:
+        """(G, N) those of all resident bars in ascending order, and (T,) which of them each bar has; on the CPU."""
+        readable_GN, mask_T = np.unique(self.readable_TN.cpu().numpy(), axis=0, return_inverse=True)
+        return torch.from_numpy(readable_GN), torch.from_numpy(mask_T.reshape(-1))
 
     def recent(self, row_B: Tensor, places: RecentPlaces) -> RecentBars:
         """The bars at ``places`` of ``row_B``."""
@@ -198,6 +237,7 @@ class Windows:
             self.readable(row_B),
             places.holder_UR,
             places.all_readable,
+            places.masks,
         )
 
     def readable(self, row_B: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 for Python.
 
 What a graph records is fixed: the same memory, the same sizes, no question to the device. So batches are padded to equally many
-distinct bars, and those of another size, or in which an asset is unreadable, are computed as without a graph. Sums over the rows
-that share a bar are gathered by a table (see panel/windows.py): the deterministic kernel sorts, which cannot be recorded.
+distinct bars and masks, and those of fewer rows are computed as without a graph. Batches in which every asset is readable have a
+recording of their own, since they need less work. Sums over the rows that share a bar are gathered by a table (see
+panel/windows.py): the deterministic kernel asks for the largest index, which cannot be recorded.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from crossattn_core.errors import TrainingError
-from crossattn_core.panel.windows import RecentPlaces
 from crossattn_core.training.examples import Batch
 
 __all__ = ["GraphedStep", "recorded"]
@@ -58,19 +58,25 @@ class GraphedStep:
     ) -> None:
         """``step`` leaves a batch's gradients on the parameters and gives its loss; ``record`` as ``recorded``."""
         self._step, self._parameters, self._record = step, parameters, record
-        self._recording: _Recording | None = None
+        self._recordings: dict[bool, _Recording] = {}
+        """By whether every asset is readable."""
+        self._rows: int | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss; gradients are on the parameters."""
-        recording = self._recording
-        is_other_size = recording is not None and len(batch.row_B) != len(recording.batch.row_B)
-        if is_other_size or not batch.recent.all_readable:
+        self._rows = self._rows or len(batch.row_B)
+        if len(batch.row_B) != self._rows:
             return self._step(batch)
-        if recording is None or not recording.has_room_for(batch):
+        key = batch.recent.all_readable
+        if key not in self._recordings or not self._recordings[key].batch.is_like(batch):
             # The old one's memory goes before the new one's is taken.
-            self._recording = recording = None
-            self._recording = recording = _Recording(batch, self._step, self._parameters, self._record)
-        return recording.replay(batch)
+            self._recordings.pop(key, None)
+            self._recordings[key] = _Recording(batch, self._step, self._parameters, self._record)
+        return self._recordings[key].replay(batch)
+
+    def forget(self) -> None:
+        """Record anew: the step computes in another form from now on."""
+        self._recordings.clear()
 
 
 class _Recording:
@@ -83,27 +89,18 @@ class _Recording:
         parameters: Sequence[nn.Parameter],
         record: Callable[[Callable[[], Tensor]], tuple[Tensor, Callable[[], None]]],
     ) -> None:
-        row_B, bar_U, place_BL, holder_UR = (table.clone() for table in _tables(batch))
-        self.batch = Batch(row_B, RecentPlaces(bar_U, place_BL, all_readable=True, holder_UR=holder_UR))
+        if batch.recent.holder_UR is None:
+            raise ValueError("a step is recorded with padded batches (Examples.batches)")
+        self.batch = batch.with_tables([table.clone() for table in batch.tables])
         self._parameters = parameters
         self._loss, self._replay = record(lambda: step(self.batch))
         self._gradients = [parameter.grad for parameter in parameters]
 
-    def has_room_for(self, batch: Batch) -> bool:
-        return [table.shape for table in _tables(batch)] == [table.shape for table in _tables(self.batch)]
-
     def replay(self, batch: Batch) -> Tensor:
-        for place, table in zip(_tables(self.batch), _tables(batch), strict=True):
+        for place, table in zip(self.batch.tables, batch.tables, strict=True):
             place.copy_(table)
         self._replay()
-        # A batch that was computed without the graph has left gradients of its own there.
+        # Another recording, or a batch that was computed without one, has left gradients of its own there.
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
         return self._loss.clone()
-
-
-def _tables(batch: Batch) -> list[Tensor]:
-    places = batch.recent
-    if places.holder_UR is None:
-        raise ValueError("a step is recorded with padded batches (Examples.batches)")
-    return [batch.row_B, places.bar_U, places.place_BL, places.holder_UR]

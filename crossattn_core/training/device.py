@@ -87,7 +87,8 @@ class Computing:
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"the device ran out of memory at training.batch_size {batch_size} with {assets} assets; lower batch_size, "
-                "model.width or model.max_lag, take cross_attention 'factorised', or set training.device to 'cpu'"
+                "model.width or model.max_lag, take cross_attention 'factorised', set training.device to 'cpu', or, where fits "
+                "share a GPU, raise compute.gpus"
             ) from error
         except RuntimeError as error:
             if self.bfloat16 and self.device.type == "cpu":

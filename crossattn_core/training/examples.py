@@ -3,7 +3,7 @@
 Axes: B decision rows of a batch, R rows in the order of an epoch, T bars, N assets, O outputs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,9 @@ from crossattn_core.training.objective import Objective
 
 __all__ = ["Batch", "Examples", "as_tensor"]
 
-_BARS = 128
-"""Distinct bars of padded batches are a multiple of this: another order of the rows seldom needs another size."""
+_BARS, _ROWS = 128, 16
+"""Distinct bars of padded batches, and rows of a mask, are multiples of these: another order of the rows seldom needs another
+size."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,27 @@ class Batch:
     row_B: Tensor
     recent: RecentPlaces
     """The newest bars behind them, by index."""
+
+    @property
+    def tables(self) -> list[Tensor]:
+        """Every tensor of it, in the order of ``with_tables``."""
+        recent = self.recent
+        holders = [] if recent.holder_UR is None else [recent.holder_UR]
+        return [self.row_B, recent.bar_U, recent.place_BL, *holders, *(() if recent.masks is None else recent.masks.tables)]
+
+    def with_tables(self, tables: Sequence[Tensor]) -> "Batch":
+        """The same with other tensors of the same sizes."""
+        row_B, bar_U, place_BL, *rest = tables
+        holder_UR = None if self.recent.holder_UR is None else rest.pop(0)
+        masks = None if self.recent.masks is None else self.recent.masks.with_tables(*rest)
+        return Batch(row_B, replace(self.recent, bar_U=bar_U, place_BL=place_BL, holder_UR=holder_UR, masks=masks))
+
+    def is_like(self, other: "Batch") -> bool:
+        """Whether the other's tables have the same sizes, and it is computed by the same kernels."""
+        mine, others = self.recent.masks, other.recent.masks
+        if (mine is None) != (others is None) or (mine is not None and others is not None and mine.rows_Z != others.rows_Z):
+            return False
+        return [table.shape for table in self.tables] == [table.shape for table in other.tables]
 
 
 @dataclass(frozen=True)
@@ -65,22 +87,28 @@ class Examples:
 
 
 def alike(batches: list[Batch]) -> list[Batch]:
-    """The same with tables of the same sizes: distinct bars in steps of ``_BARS``, rows and lags that share one."""
+    """The same with tables of the same sizes: so many distinct bars and masks, so many rows that share one."""
     bars = max(len(batch.recent.bar_U) for batch in batches)
     sharing = max(int(batch.recent.place_BL.flatten().bincount().max()) for batch in batches)
     bars, sharing = -(-bars // _BARS) * _BARS, max(sharing, batches[0].recent.place_BL.shape[1])
-    return [Batch(batch.row_B, batch.recent.padded(bars, sharing)) for batch in batches]
+    masked = [batch.recent.masks for batch in batches if batch.recent.masks is not None]
+    masks = 1 << (max((len(each.rows_Z) for each in masked), default=1) - 1).bit_length()
+    rows = -(-max((max(each.rows_Z) for each in masked), default=1) // _ROWS) * _ROWS
+
+    def padded(places: RecentPlaces) -> RecentPlaces:
+        places = places.padded(bars, sharing)
+        return places if places.masks is None else replace(places, masks=places.masks.padded(masks, rows))
+
+    return [Batch(batch.row_B, padded(batch.recent)) for batch in batches]
 
 
 def on_device(batches: list[Batch], device: torch.device) -> list[Batch]:
-    """The same on ``device``: one copy of each table for all batches."""
-    names = [name for name in ("bar_U", "place_BL", "holder_UR") if getattr(batches[0].recent, name) is not None]
-    rows = _moved([batch.row_B for batch in batches], device)
-    tables = {name: _moved([getattr(batch.recent, name) for batch in batches], device) for name in names}
-    return [
-        Batch(rows[k], replace(batch.recent, **{name: table[k] for name, table in tables.items()}))
-        for k, batch in enumerate(batches)
-    ]
+    """The same on ``device``: one copy of all tables of a kind for all batches."""
+    tables_K = [batch.tables for batch in batches]
+    moved: dict[torch.dtype, Iterator[Tensor]] = {}
+    for dtype in {table.dtype for tables in tables_K for table in tables}:
+        moved[dtype] = iter(_moved([table for tables in tables_K for table in tables if table.dtype == dtype], device))
+    return [batch.with_tables([next(moved[table.dtype]) for table in batch.tables]) for batch in batches]
 
 
 def _moved(parts: list[Tensor], device: torch.device) -> list[Tensor]:

@@ -27,6 +27,9 @@ __all__ = ["INFERENCE_BATCH", "ValidationOutput", "train"]
 INFERENCE_BATCH = 64
 """Rows in one forward pass of a trained network: more do not fit the caches of a CPU and take longer."""
 
+_STEPS_DECIDED = 64
+"""Steps for which a network decides at once in which form it computes batches: asking for each would wait for the device."""
+
 
 @dataclass(frozen=True)
 class ValidationOutput:
@@ -70,6 +73,14 @@ def train(
     best_output: ValidationOutput | None = None
     eager = TrainingStep(network, examples, settings, computing)
     step = GraphedStep(eager, eager.parameters) if settings.cuda_graph else eager
+    masks_GN = _distinct_masks(examples)
+    # Adam moves a parameter by about its rate a step, at most: so far two logits can drift apart before the next decision.
+    drift = 2 * settings.learning_rate * settings.attention_lr_multiplier * _STEPS_DECIDED
+
+    def decide() -> None:
+        if network.prepare(masks_GN, drift) and isinstance(step, GraphedStep):
+            step.forget()
+
     for epoch in range(1, epochs + 1):
         if epoch - 1 - history.best_epoch >= settings.patience:
             break
@@ -78,6 +89,8 @@ def train(
         order_R = torch.cat(runs)
         loss_K: list[Tensor] = []
         for batch in examples.batches(order_R, settings.batch_size, network.max_lag, padded=settings.cuda_graph):
+            if len(loss_K) % _STEPS_DECIDED == 0:
+                decide()
             with computing.explained(settings.batch_size, assets):
                 loss_K.append(step(batch))
             optimiser.step()
@@ -85,6 +98,7 @@ def train(
                 schedule.step()
         # Read once an epoch: reading a loss waits for the device.
         mean_loss = _mean_loss(torch.stack(loss_K).cpu().double(), order_R, epoch, settings)
+        decide()
         with computing.products():
             output = validation_output(network, examples)
         validation_loss = loss_on_validation(output, examples)
@@ -98,9 +112,17 @@ def train(
         rate = optimiser.param_groups[0]["lr"]
         report(EpochReport(epoch, epochs, history.training_loss[-1], validation_loss, rate, len(order_R)))
     network.load_state_dict(best_weights)
+    network.prepare(None, 0.0)
     # Forecasts are made on the CPU, wherever the fit was.
     network.to("cpu").eval()
     return history, best_output if computing.device.type == "cpu" and not computing.bfloat16 else None
+
+
+def _distinct_masks(examples: Examples) -> Tensor | None:
+    """(G, N) which assets are readable at any row of the fit, each mask once; none where all always are."""
+    row_R = torch.from_numpy(np.concatenate([examples.split.train_R, examples.split.validation_R]))
+    masks = examples.windows.masks(row_R)
+    return None if masks is None else masks.readable_ZM.to(examples.weight_T.device)
 
 
 def _mean_loss(loss_K: Tensor, order_R: Tensor, epoch: int, settings: TrainingSettings) -> float:

@@ -38,9 +38,10 @@ def direction_loss(
         class_weight_OC: 1 / (C * training share of the class), so that rare classes are not given up.
     """
     exists_BNO = class_BNO >= 0
-    class_BNO = class_BNO.clamp_min(0)
-    cost_BNO = -logit_BNOC.log_softmax(dim=-1).gather(-1, class_BNO[..., None])[..., 0]
-    balance_BNO = class_weight_OC.expand(*logit_BNOC.shape).gather(-1, class_BNO[..., None])[..., 0]
+    # By comparison: the gradient of `gather` asks a GPU for the largest index.
+    is_class_BNOC = class_BNO.clamp_min(0)[..., None] == torch.arange(logit_BNOC.shape[-1], device=class_BNO.device)
+    cost_BNO = -logit_BNOC.log_softmax(dim=-1).where(is_class_BNOC, 0.0).sum(dim=-1)
+    balance_BNO = class_weight_OC.where(is_class_BNOC, 0.0).sum(dim=-1)
     weight_BNO = exists_BNO * weight_B[:, None, None] * output_weight_O * balance_BNO
     return (cost_BNO * weight_BNO).sum() / weight_BNO.sum().clamp_min(1e-12)
 

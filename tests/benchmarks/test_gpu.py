@@ -1,21 +1,21 @@
 """The GPU's script runs on a CPU with small sizes: what it measures, writes and leaves out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.bench_gpu import KINDS, PARTS, Sizes, main, report
+from benchmarks.bench_gpu import KINDS, PARTS, QUICK, Sizes, main, report
 
-SMALL = {"lookback": 24, "patch": 8, "max_lag": 4, "width": 8, "heads": 2, "layers": 1, "steps": 2, "top_sources": 2}
-QUICK = {"epochs": 1, "minimum_batches": 1, "batch_size": 256, "screening": False}
-SIZES = Sizes(500, 500, wide=(6,), universe=(), model=tuple(SMALL.items()), training=tuple(QUICK.items()))
+SIZES = replace(QUICK, universe=(), at_once=())
 
 
 def test_parts_write_their_tables_on_the_device_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: KINDS[name] for name in ("lag_bias", "encoder stack")}
     monkeypatch.setattr("benchmarks.bench_gpu.KINDS", few)
-    text = report("cpu", SIZES, tmp_path / "gpu.md", minutes=5)
+    quick = {title: part for title, part in PARTS.items() if title != "Members side by side"}
+    text = report("cpu", SIZES, tmp_path / "gpu.md", minutes=5, parts=quick)
     assert (tmp_path / "gpu.md").read_text(encoding="utf-8") == text
     assert "FAILED" not in text
     assert text.count("| 0.0e+00 |") == len(few)  # parity of the CPU with itself
@@ -23,6 +23,22 @@ def test_parts_write_their_tables_on_the_device_that_is_given(tmp_path: Path, mo
     assert "OTHER BITS" not in text
     assert "| lag_bias | 6 | no |" in text
     assert "refused: training.cuda_graph records kernels of a GPU" in text
+
+
+@pytest.mark.slow
+def test_the_whole_script_runs_anywhere_in_its_quick_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench_gpu", "--device", "cpu", "--quick", "--out", str(tmp_path / "gpu.md")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    text = capsys.readouterr().out
+    assert ended.value.code == 0, text
+    assert all(f"## {title}" in text for title in PARTS)
+    assert "Left out" not in text
+    assert "OTHERS" not in text
+    assert text.count("| the same |") == 1
+    assert all(text.count(f"| {kind} |") >= 3 for kind in KINDS)
 
 
 def test_a_part_that_fails_is_named_and_the_next_begins(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 from importlib.util import find_spec as found_spec
 
 import pytest
+from pydantic import ValidationError
 
 from crossattn_core.code_hash import code_index
 from crossattn_core.compute import pool as pool_module
@@ -47,7 +48,14 @@ def test_an_engine_that_is_not_installed_names_the_extra(monkeypatch: pytest.Mon
 def test_a_fit_on_a_gpu_that_its_worker_would_not_see_is_refused() -> None:
     with pytest.raises(ExperimentError, match=r"set compute\.gpus to 1"):
         load_experiment(overrides={"compute": {"engine": "ray"}, "training": {"device": "cuda"}})
-    load_experiment(overrides={"compute": {"engine": "ray", "gpus": 1}, "training": {"device": "cuda"}})
+    for gpus in (1, 0.25):
+        load_experiment(overrides={"compute": {"engine": "ray", "gpus": gpus}, "training": {"device": "cuda"}})
+
+
+def test_fits_may_share_a_gpu_and_a_fit_may_have_whole_ones_but_not_one_and_a_half() -> None:
+    assert [ComputeSettings(gpus=gpus).gpus for gpus in (0.125, 1, 2)] == [0.125, 1, 2]
+    with pytest.raises(ValidationError, match=r"cannot have 1\.5 GPUs: give it a part of one \(0\.25: four fits share it\)"):
+        ComputeSettings(gpus=1.5)
 
 
 def test_a_worker_with_other_code_or_packages_refuses_to_compute() -> None:

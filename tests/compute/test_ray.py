@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from crossattn_core.compute.pool import Pool, open_pool
+from crossattn_core.compute.ray_pool import RayPool
 from crossattn_core.errors import ComputeError, TrainingError
 from crossattn_core.experiment import ComputeSettings
 from crossattn_core.families.registry import fit_model, load_model
@@ -229,3 +230,20 @@ def _processes_of(session: int) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     return found
+
+
+def test_fits_of_a_quarter_gpu_run_four_at_once_and_all_see_the_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("shared_gpu.py")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.stdout.strip().endswith("['0', '0', '0', '0']"), done.stdout + done.stderr
+
+
+def test_a_gpu_that_this_machine_lacks_is_refused_before_a_fit_waits_for_it() -> None:
+    with (
+        pytest.raises(ComputeError, match=r"compute\.gpus is 8192 and Ray finds .* no fit could begin"),
+        contextlib.closing(RayPool(ComputeSettings(engine="ray", local_cpus=1).model_copy(update={"gpus": 8192.0}))) as pool,
+    ):
+        pool.submit(os.getpid)

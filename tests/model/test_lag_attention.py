@@ -179,7 +179,28 @@ def test_masks_that_differ_by_row_give_the_softmax_of_each_row_and_its_gradients
 
 def test_rows_under_one_mask_share_one_softmax_and_an_unreadable_asset_gets_exactly_nothing() -> None:
     attention, readable_BN = attention_with(content=False), scattered_mask()
-    weight_ZHNLM, place_B = attention._weights_by_mask(tokens_with(readable_BN))
+    weight_ZHNLM, masks = attention._weights_by_mask(tokens_with(readable_BN))
     assert len(weight_ZHNLM) == 4
-    assert place_B is not None
-    assert (weight_ZHNLM[place_B].movedim(-1, 1)[~readable_BN] == 0).all()
+    assert masks is not None
+    assert (weight_ZHNLM[masks.place_B].movedim(-1, 1)[~readable_BN] == 0).all()
+
+
+def test_what_is_decided_once_gives_what_each_batch_gives_that_is_asked() -> None:
+    attention, tokens = attention_with(content=False), tokens_with(scattered_mask())
+    for spread in (1.0, 200.0):
+        with torch.no_grad():
+            attention.logit_HNLM.copy_(
+                torch.randn(attention.logit_HNLM.shape, generator=torch.Generator().manual_seed(3)) * spread
+            )
+        attention.prepare(None, 0.0)
+        asked_BNHK = attention.context(tokens)
+        # Logits that may drift far, or differ widely already, leave every mask a softmax of its own.
+        for drift, is_shared in ((0.0, spread == 1.0), (1e2, False), (1e4, False)):
+            attention.prepare(tokens.bars.masks.readable_ZM, drift)
+            assert attention._is_shared is is_shared
+            torch.testing.assert_close(attention.context(tokens), asked_BNHK)
+
+
+def test_a_decision_that_changes_the_form_says_so() -> None:
+    attention, readable_ZM = attention_with(content=False), tokens_with(scattered_mask()).bars.masks.readable_ZM
+    assert [attention.prepare(readable_ZM, drift) for drift in (0.0, 0.0, 1e2, 1e2, 0.0)] == [True, False, True, False, True]

@@ -22,6 +22,13 @@ from crossattn_core.training.examples import Batch, alike, on_device
 
 PANEL = planted_market(bars=700, assets=4, seed=2, edges=())
 WINDOWS = Windows(PANEL, fit_scaler(PANEL, 0, 600), lookback=24, max_age_hours=96)
+MASKED = Windows(
+    replace(PANEL, age_hours_TN=np.where(np.arange(700)[:, None] // 50 % 8 == np.arange(4), 200.0, PANEL.age_hours_TN)),
+    fit_scaler(PANEL, 0, 600),
+    lookback=24,
+    max_age_hours=96,
+)
+"""Each asset is unreadable for 50 bars of 400."""
 LAGS = 6
 
 
@@ -29,10 +36,11 @@ def computed_again(parameters: list[nn.Parameter], counted: list[int], compute: 
     """In place of a CUDA graph: the same call anew, into the memory of the first one's loss and gradients."""
     value = compute().clone()
     gradients = [parameter.grad for parameter in parameters]
+    mine = len(counted)
     counted.append(0)
 
     def replay() -> None:
-        counted[-1] += 1
+        counted[mine] += 1
         value.copy_(compute())
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None and parameter.grad is not None:
@@ -41,14 +49,14 @@ def computed_again(parameters: list[nn.Parameter], counted: list[int], compute: 
     return value, replay
 
 
-def batches_of(*rows: list[int]) -> list[Batch]:
-    return [Batch(torch.tensor(row), WINDOWS.places(torch.tensor(row), LAGS)) for row in rows]
+def batches_of(*rows: list[int], windows: Windows = WINDOWS) -> list[Batch]:
+    return [Batch(torch.tensor(row), windows.places(torch.tensor(row), LAGS)) for row in rows]
 
 
-def step_of(weight_LNC: nn.Parameter) -> Callable[[Batch], Tensor]:
+def step_of(weight_LNC: nn.Parameter, windows: Windows = WINDOWS) -> Callable[[Batch], Tensor]:
     def step(batch: Batch) -> Tensor:
-        recent = WINDOWS.recent(batch.row_B, batch.recent)
-        loss = (recent.spread(recent.bar_UNC * weight_LNC.sum(dim=0)) * weight_LNC).square().sum()
+        recent = windows.recent(batch.row_B, batch.recent)
+        loss = recent.readable_BN.sum() * (recent.spread(recent.bar_UNC * weight_LNC.sum(dim=0)) * weight_LNC).square().sum()
         weight_LNC.grad = None
         loss.backward()
         return loss.detach()
@@ -70,18 +78,28 @@ def test_a_replayed_batch_has_the_loss_and_the_gradients_of_the_plain_step() -> 
     assert counted == [3]  # the short batch was computed as without
 
 
-def test_a_batch_with_an_unreadable_asset_is_computed_as_without() -> None:
+def test_batches_with_an_unreadable_asset_have_a_recording_of_their_own() -> None:
     weight_LNC = nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2]))
-    plain, counted = step_of(weight_LNC), []
+    plain, counted = step_of(weight_LNC, MASKED), []
     graphed = GraphedStep(plain, [weight_LNC], partial(computed_again, [weight_LNC], counted))
-    first, second, third = alike(batches_of([100, 101], [200, 201], [300, 301]))
-    graphed(first)
-    graphed(Batch(second.row_B, replace(second.recent, all_readable=False)))
-    expected = plain(third)
-    gradient = weight_LNC.grad
-    torch.testing.assert_close(graphed(third), expected)
-    torch.testing.assert_close(weight_LNC.grad, gradient)
-    assert counted == [2]
+    batches = batches_of([210, 211], [20, 110], [300, 301], [22, 60], windows=MASKED)
+    assert [batch.recent.all_readable for batch in batches] == [True, False, True, False]
+    for batch, padded in zip(batches, alike(batches), strict=True):
+        expected, gradient = plain(batch), weight_LNC.grad
+        torch.testing.assert_close(graphed(padded), expected)
+        torch.testing.assert_close(weight_LNC.grad, gradient)
+    assert counted == [2, 2]
+
+
+def test_a_step_that_takes_another_form_is_recorded_anew() -> None:
+    weight_LNC = nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2]))
+    counted: list[int] = []
+    graphed = GraphedStep(step_of(weight_LNC), [weight_LNC], partial(computed_again, [weight_LNC], counted))
+    [batch] = alike(batches_of([100, 101]))
+    graphed(batch)
+    graphed.forget()
+    graphed(batch)
+    assert counted == [1, 1]
 
 
 def test_a_batch_that_needs_more_room_is_recorded_anew() -> None:
@@ -96,10 +114,10 @@ def test_a_batch_that_needs_more_room_is_recorded_anew() -> None:
 
 def test_tables_come_to_a_device_as_they_were() -> None:
     batches = alike(batches_of([100, 101, 102], [400, 401], [7]))
+    batches += alike(batches_of([20, 110], [210, 211], windows=MASKED))
     for before, after in zip(batches, on_device(batches, torch.device("cpu")), strict=True):
-        assert torch.equal(before.row_B, after.row_B)
-        for name in ("bar_U", "place_BL", "holder_UR"):
-            assert torch.equal(getattr(before.recent, name), getattr(after.recent, name))
+        assert after.is_like(before)
+        assert all(map(torch.equal, before.tables, after.tables))
 
 
 def fitted(**training: object) -> FittedModel:

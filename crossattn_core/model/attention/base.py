@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.shape import NetworkShape, by_head
-from crossattn_core.panel.windows import RecentBars
+from crossattn_core.panel.windows import RecentBars, taken
 from crossattn_core.registry import Registry
 
 __all__ = ["ATTENTION", "AssetTokens", "CrossAttention", "allowed_sources", "masked_softmax"]
@@ -39,7 +39,9 @@ class AssetTokens:
     @property
     def newest_BND(self) -> Tensor:
         """Each asset's token at the decision row: the target's query."""
-        return self.token_UMD.index_select(0, self.bars.place_BL[:, 0])
+        if self.bars.holder_UR is not None:
+            return self.bars.spread(self.token_UMD)[:, 0]
+        return taken(self.token_UMD, self.bars.place_BL[:, 0])
 
     def later(self, steps: int) -> "AssetTokens":
         """The same tokens seen from ``steps`` bars later, the bars since then empty."""
@@ -49,6 +51,8 @@ class AssetTokens:
             torch.cat([bars.bar_UNC, torch.zeros_like(bars.bar_UNC[:1])]),
             torch.cat([empty_BL, bars.place_BL[:, : bars.place_BL.shape[1] - steps]], dim=1),
             bars.readable_BN,
+            known_readable=bars.known_readable,
+            known_masks=bars.known_masks,
         )
         return AssetTokens(torch.cat([self.token_UMD, torch.zeros_like(self.token_UMD[:1])]), moved)
 
@@ -119,6 +123,17 @@ class CrossAttention(nn.Module, ABC):
             share_HNX: at most 1 for each head and target (training/screening.py); X is (L, M), or the candidate pairs.
             learned: the logits were learned before: only targets whose screened pairs have hardly any weight start anew.
         """
+
+    def prepare(self, readable_GM: Tensor | None, drift: float) -> bool:
+        """Decide now, for all rows with these masks, what would be asked of every batch; none: ask again.
+
+        Args:
+            drift: how far the difference of two logits may grow before the next call.
+
+        Returns:
+            whether batches are computed in another form than before.
+        """
+        return False
 
     def share_values(self, first: int, second: int) -> None:
         """At the start, give head ``second`` of the map ``value`` the rows of head ``first``, where there is such a map."""

@@ -23,8 +23,9 @@ from crossattn_core.model.attention.pair_products import (
     sparse_products,
 )
 from crossattn_core.model.attention.row_chunks import in_row_chunks
-from crossattn_core.model.attention.row_masks import distinct_masks
+from crossattn_core.model.attention.row_masks import rows_back, rows_by_mask
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.panel.row_masks import RowMasks
 from crossattn_core.panel.windows import RecentBars
 
 __all__ = ["CandidatePairAttention", "candidate_pairs"]
@@ -71,6 +72,7 @@ class CandidatePairAttention(CrossAttention):
         self.query = nn.Linear(width, width, bias=False) if settings.content else None
         self.key = nn.Linear(width, width, bias=False) if settings.content else None
         self.register_buffer("pair_NK", _newest(assets, self.lags, pairs))
+        self._made: tuple[Tensor, int, PairPattern] | None = None
         self.register_buffer("gain_HN", (self._start_NK.softmax(dim=-1) ** 2).sum(dim=-1).rsqrt().repeat(heads, 1))
 
     def logit_parameters(self) -> list[nn.Parameter]:
@@ -108,11 +110,11 @@ class CandidatePairAttention(CrossAttention):
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         """The context and the weights (B, H, N, M, L), 0 on every pair that is no candidate."""
-        weight_ZHNK, place_B = self.pair_weights(tokens)
+        weight_ZHNK, masks = self.pair_weights(tokens)
         weight_ZHNML = weight_ZHNK.new_zeros(*weight_ZHNK.shape[:3], len(self.pair_NK) * self.lags)
         weight_ZHNML = weight_ZHNML.scatter(-1, self.pair_NK.expand_as(weight_ZHNK), weight_ZHNK)
         weight_ZHNML = weight_ZHNML.unflatten(-1, (-1, self.lags))
-        by_row_BHNML = weight_ZHNML if place_B is None else weight_ZHNML[place_B]
+        by_row_BHNML = weight_ZHNML if masks is None else weight_ZHNML[masks.place_B]
         return self.context(tokens), by_row_BHNML.expand(len(tokens.bars.place_BL), -1, -1, -1, -1)
 
     def context(self, tokens: AssetTokens) -> Tensor:
@@ -127,7 +129,8 @@ class CandidatePairAttention(CrossAttention):
     def moved_by_source(self, now: AssetTokens, past: AssetTokens) -> Iterator[Tensor] | None:
         if self.query is not None:
             return None
-        weight_ZHNK, place_B = self.pair_weights(now)
+        weight_ZHNK, masks = self.pair_weights(now)
+        place_B = None if masks is None else masks.place_B
         before_UMHJ, after_UMHJ = self._values(now), self._values(past)
         moves = (
             after_UMHJ[past.bars.place_BL, source] - before_UMHJ[now.bars.place_BL, source] for source in range(len(self.pair_NK))
@@ -141,7 +144,11 @@ class CandidatePairAttention(CrossAttention):
 
     @property
     def _pattern(self) -> PairPattern:
-        return PairPattern.of(self.pair_NK, self.lags)
+        """Made once for the pairs that are read."""
+        pair_NK = self.pair_NK
+        if self._made is None or self._made[0] is not pair_NK or self._made[1] != pair_NK._version:
+            self._made = pair_NK, pair_NK._version, PairPattern.of(pair_NK, self.lags)
+        return self._made[2]
 
     def _values(self, tokens: AssetTokens) -> Tensor:
         """(U, M, H, J); 0 at a bar without a candle."""
@@ -151,7 +158,7 @@ class CandidatePairAttention(CrossAttention):
         """(B, N, H, J), by distinct mask where one exponential does not serve all rows."""
         bars, pattern, value_UMHJ = tokens.bars, self._pattern, self._values(tokens).float()
         logit_HNK = self.logit_HNK + self._start_NK
-        if not bool(bars.readable_BN.all()) and self._top_sources is None:
+        if not bars.all_readable and self._top_sources is None:
             # A row's softmax differs from that of all pairs by its normaliser alone; see LagBiasAttention._masked_context.
             power_HNK = (logit_HNK - logit_HNK.amax(dim=-1, keepdim=True).detach()).exp()
             readable_BNK = bars.readable_BN[:, pattern.source_NK]
@@ -160,38 +167,43 @@ class CandidatePairAttention(CrossAttention):
             if not bool((reads_BN1 & (total_BNH < MIN_TOTAL)).any()):
                 mixed_BNHJ = sparse_products(power_HNK, value_UMHJ, bars.place_BL, bars.readable_BN, pattern, ahead)
                 return self.gain_HN.T[..., None] * mixed_BNHJ / total_BNH.masked_fill(~reads_BN1, 1.0)[..., None]
-        weight_ZHNK, place_B = self.pair_weights(tokens)
-        if place_B is None:
+        weight_ZHNK, masks = self.pair_weights(tokens)
+        if masks is None:
             mixed_BNHJ = sparse_products(weight_ZHNK[0], value_UMHJ, bars.place_BL, None, pattern, ahead)
         else:
-            order_B = torch.argsort(place_B, stable=True)
-            rows_Z = bars.place_BL[order_B].split(torch.bincount(place_B, minlength=len(weight_ZHNK)).tolist())
+            rows_Z = rows_by_mask(bars.place_BL, masks)
             by_mask = [
                 sparse_products(weight_HNK, value_UMHJ, place_BL, None, pattern, ahead)
                 for weight_HNK, place_BL in zip(weight_ZHNK, rows_Z, strict=True)
             ]
-            mixed_BNHJ = torch.cat(by_mask)[torch.argsort(order_B)]
+            mixed_BNHJ = rows_back(torch.cat(by_mask), masks)
         return self.gain_HN.T[..., None] * mixed_BNHJ
 
     def _gathered_context(self, tokens: AssetTokens) -> Tensor:
         """(B, N, H, J), a few rows at a time."""
         bars, pattern, value_UMHJ = tokens.bars, self._pattern, self._values(tokens)
+        # Without content weights are few, and made once for all chunks.
+        weight_ZHNK, masks = self.pair_weights(tokens) if self.query is None else (None, None)
+        place_B = bars.place_BL[:, 0] if masks is None else masks.place_B
 
-        def attend(place_GL: Tensor, readable_GN: Tensor) -> Tensor:
-            rows = AssetTokens(tokens.token_UMD, RecentBars(bars.bar_UNC, place_GL, readable_GN))
-            weight_ZHNK, place_G = self.pair_weights(rows)
-            weight_XHNK = weight_ZHNK if place_G is None else weight_ZHNK[place_G]
+        def attend(place_GL: Tensor, readable_GN: Tensor, mask_G: Tensor) -> Tensor:
+            weight_XHNK = weight_ZHNK
+            if weight_XHNK is None:
+                part = RecentBars(bars.bar_UNC, place_GL, readable_GN, known_readable=bars.all_readable)
+                weight_XHNK = self.pair_weights(AssetTokens(tokens.token_UMD, part))[0]
+            elif masks is not None:
+                weight_XHNK = weight_XHNK[mask_G]
             return self.gain_HN.T[..., None] * gathered_products(weight_XHNK, value_UMHJ, place_GL, pattern)
 
         a_row = self.logit_HNK.numel() * self.head_width
-        return in_row_chunks(attend, bars.place_BL, bars.readable_BN, logits_per_row=a_row)
+        return in_row_chunks(attend, bars.place_BL, bars.readable_BN, place_B, logits_per_row=a_row)
 
-    def pair_weights(self, tokens: AssetTokens) -> tuple[Tensor, Tensor | None]:
-        """(Z, H, N, K) weights, and (B,) which of them a row uses; none where Z is 1, alike for all, or B.
+    def pair_weights(self, tokens: AssetTokens) -> tuple[Tensor, RowMasks | None]:
+        """(Z, H, N, K) weights, and which rows have each mask; none where Z is 1, alike for all, or B.
 
         Rows that may read the same assets share one softmax, unless content gives each row logits of its own.
         """
-        readable_BM, pattern, place_B = tokens.bars.readable_BN, self._pattern, None
+        pattern, masks = self._pattern, None
         logit_ZHNK = (self.logit_HNK + self._start_NK)[None]
         if self.query is not None and self.key is not None:
             query_BHND = self.by_head(self.query(tokens.newest_BND))
@@ -199,16 +211,17 @@ class CandidatePairAttention(CrossAttention):
             key_BNKHD = gathered(key_UMHD, tokens.bars.place_BL, pattern)
             content_BHNK = torch.einsum("bhnd,bnkhd->bhnk", query_BHND, key_BNKHD)
             logit_ZHNK = logit_ZHNK + content_BHNK / math.sqrt(key_UMHD.shape[-1])
-        if bool(readable_BM.all()):
+        if tokens.bars.all_readable:
             weight_ZHNK = logit_ZHNK.softmax(dim=-1)
         else:
-            readable_ZM, place_B = (readable_BM, None) if self.query is not None else distinct_masks(readable_BM)
+            masks = tokens.bars.masks if self.query is None else None
+            readable_ZM = tokens.bars.readable_BN if masks is None else masks.readable_ZM
             weight_ZHNK = masked_softmax(logit_ZHNK, readable_ZM[:, pattern.source_NK][:, None])
         if self._top_sources is None:
-            return weight_ZHNK, place_B
+            return weight_ZHNK, masks
         sparse_ZHNK = self._of_top_sources(weight_ZHNK.detach(), pattern)
         # Straight through, as in SparseLagAttention.
-        return (weight_ZHNK + (sparse_ZHNK - weight_ZHNK).detach() if self.training else sparse_ZHNK), place_B
+        return (weight_ZHNK + (sparse_ZHNK - weight_ZHNK).detach() if self.training else sparse_ZHNK), masks
 
     def _of_top_sources(self, weight_ZHNK: Tensor, pattern: PairPattern) -> Tensor:
         """The weights of each head's sources with the largest mass, renormalised; 0 elsewhere."""

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAttention, masked_softmax
-from crossattn_core.model.attention.row_masks import distinct_masks, mix_by_mask
+from crossattn_core.model.attention.row_masks import mix_by_mask
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.panel.row_masks import RowMasks
 
 __all__ = ["LEVELS", "HierarchicalAttention", "head_levels"]
 
@@ -47,6 +48,7 @@ class HierarchicalAttention(CrossAttention):
             else:
                 may_NG = torch.ones(assets, groups, dtype=torch.bool)
             self.register_buffer(f"group_{level}_M", group_N, persistent=False)
+            self.register_buffer(f"member_{level}_MG", functional.one_hot(group_N, groups).float(), persistent=False)
             self.register_buffer(f"may_{level}_NG", may_NG, persistent=False)
             if level in self._level_H:
                 own_heads = self._level_H.count(level)
@@ -57,25 +59,23 @@ class HierarchicalAttention(CrossAttention):
 
     def by_level(self, tokens: AssetTokens) -> dict[str, Tensor]:
         """Level -> (B, its heads, N, G, L) weights over its groups; a target without a readable group has zeros."""
-        readable_ZM, place_B = distinct_masks(tokens.bars.readable_BN)
-        return {level: self._group_weights(level, self._members(level, readable_ZM))[place_B] for level in self.logits}
+        masks = tokens.bars.masks
+        weights = {level: self._group_weights(level, self._members(level, masks.readable_ZM)) for level in self.logits}
+        return {level: weight_ZHNGL[masks.place_B] for level, weight_ZHNGL in weights.items()}
 
     def forward(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
         """As every cross-attention; a group's weight is spread evenly over its readable members."""
-        weight_ZHNML, place_B = self._pair_weights(tokens)
-        return self._context(weight_ZHNML, place_B, tokens), weight_ZHNML[place_B]
+        weight_ZHNML, masks = self._pair_weights(tokens)
+        return self._context(weight_ZHNML, masks, tokens), weight_ZHNML[masks.place_B]
 
     def context(self, tokens: AssetTokens) -> Tensor:
         return self._context(*self._pair_weights(tokens), tokens)
 
     def _members(self, level: str, readable_ZM: Tensor) -> Tensor:
         """(Z, N, G) how many readable assets beside the target each group has; 0 where the target may not read it."""
-        group_M, may_NG = getattr(self, f"group_{level}_M"), getattr(self, f"may_{level}_NG")
-        own_ZN = readable_ZM.float()
-        count_ZG = own_ZN.new_zeros(len(own_ZN), may_NG.shape[1]).index_add_(1, group_M, own_ZN)
         # At the level of assets a target is its own group, which it may not read anyway.
-        own_ZNG = own_ZN[..., None] * functional.one_hot(group_M, may_NG.shape[1])
-        return (count_ZG[:, None, :] - own_ZNG) * may_NG
+        own_ZNG = readable_ZM[..., None] * getattr(self, f"member_{level}_MG")
+        return (own_ZNG.sum(dim=1, keepdim=True) - own_ZNG) * getattr(self, f"may_{level}_NG")
 
     def _group_weights(self, level: str, members_ZNG: Tensor) -> Tensor:
         """(Z, its heads, N, G, L) softmax over the groups with a member and their lags."""
@@ -83,9 +83,10 @@ class HierarchicalAttention(CrossAttention):
         allowed_Z1NS = (members_ZNG > 0).repeat_interleave(logit_HNGL.shape[-1], dim=-1)[:, None]
         return masked_softmax(logit_HNGL.flatten(2), allowed_Z1NS).unflatten(-1, logit_HNGL.shape[-2:])
 
-    def _pair_weights(self, tokens: AssetTokens) -> tuple[Tensor, Tensor]:
-        """(Z, H, N, M, L) of each distinct mask, and (B,) the mask of each row."""
-        readable_ZM, place_B = distinct_masks(tokens.bars.readable_BN)
+    def _pair_weights(self, tokens: AssetTokens) -> tuple[Tensor, RowMasks]:
+        """(Z, H, N, M, L) of each distinct mask, and which rows have it."""
+        masks = tokens.bars.masks
+        readable_ZM = masks.readable_ZM
         other_NM = ~torch.eye(readable_ZM.shape[1], dtype=torch.bool, device=readable_ZM.device)
         read_ZNM = readable_ZM[:, None, :] & other_NM
         spread: dict[str, Iterator[Tensor]] = {}
@@ -93,12 +94,12 @@ class HierarchicalAttention(CrossAttention):
             members_ZNG, group_M = self._members(level, readable_ZM), getattr(self, f"group_{level}_M")
             share_ZHNGL = self._group_weights(level, members_ZNG) / members_ZNG.clamp_min(1.0)[:, None, :, :, None]
             spread[level] = iter((share_ZHNGL[:, :, :, group_M] * read_ZNM[:, None, ..., None]).unbind(dim=1))
-        return torch.stack([next(spread[level]) for level in self._level_H], dim=1), place_B
+        return torch.stack([next(spread[level]) for level in self._level_H], dim=1), masks
 
-    def _context(self, weight_ZHNML: Tensor, place_B: Tensor, tokens: AssetTokens) -> Tensor:
+    def _context(self, weight_ZHNML: Tensor, masks: RowMasks, tokens: AssetTokens) -> Tensor:
         """(B, N, H, K) weighted values, one matrix product a head and mask."""
         value_BMLHK = tokens.bars.spread(tokens.values_UMD(self.value)).unflatten(-1, (self._heads, -1)).transpose(1, 2)
-        return self._gain * mix_by_mask(weight_ZHNML.flatten(3), place_B, value_BMLHK.flatten(1, 2))
+        return self._gain * mix_by_mask(weight_ZHNML.flatten(3), masks, value_BMLHK.flatten(1, 2))
 
 
 def head_levels(heads: int) -> list[str]:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crossattn_core.panel.windows import taken
+
 __all__ = ["PairPattern", "gathered_products", "products_by_source", "sparse_products"]
 
 
@@ -42,14 +44,15 @@ class PairPattern:
         column_P = pair_NK.flatten()
         order_P = torch.argsort(column_P, stable=True)
         row_P = torch.arange(targets, device=pair_NK.device).repeat_interleave(count)
-        held_S = torch.bincount(column_P, minlength=targets * lags)
+        # Where each pair's places start among the sorted ones.
+        start_S = torch.searchsorted(column_P[order_P], torch.arange(targets * lags + 1, device=pair_NK.device))
         return cls(
             pair_NK // lags,
             pair_NK % lags,
             (targets, targets * lags),
             torch.arange(targets + 1, device=pair_NK.device) * count,
             column_P,
-            functional.pad(held_S.cumsum(0), (1, 0)),
+            start_S,
             row_P[order_P],
             order_P,
         )
@@ -202,4 +205,4 @@ def gathered(value_UMHJ: Tensor, place_BL: Tensor, pattern: PairPattern) -> Tens
     """(B, N, K, H, J) what each pair holds at each decision row."""
     bar_BNK = place_BL[:, pattern.lag_NK]
     row_X = (bar_BNK * value_UMHJ.shape[1] + pattern.source_NK).flatten()
-    return value_UMHJ.flatten(0, 1).index_select(0, row_X).view(*bar_BNK.shape, *value_UMHJ.shape[2:])
+    return taken(value_UMHJ.flatten(0, 1), row_X).view(*bar_BNK.shape, *value_UMHJ.shape[2:])

@@ -11,6 +11,7 @@ from crossattn_core.model.attention.base import ATTENTION, AssetTokens, CrossAtt
 from crossattn_core.model.attention.candidate_pairs import CandidatePairAttention, candidate_pairs
 from crossattn_core.model.attention.lag_bias import LagBiasAttention
 from crossattn_core.model.shape import NetworkShape
+from crossattn_core.panel.row_masks import RowMasks
 
 __all__ = ["SparseLagAttention"]
 
@@ -33,8 +34,8 @@ class SparseLagAttention(LagBiasAttention):
             return cls(shape, settings)
         return CandidatePairAttention(shape, settings, pairs, top_sources=settings.top_sources)
 
-    def _weights_by_mask(self, tokens: AssetTokens) -> tuple[Tensor, Tensor | None]:
-        weight_ZHNLM, place_B = super()._weights_by_mask(tokens)
+    def _weights_by_mask(self, tokens: AssetTokens) -> tuple[Tensor, RowMasks | None]:
+        weight_ZHNLM, masks = super()._weights_by_mask(tokens)
         # Chosen by mass among what is readable.
         mass_ZHNM = weight_ZHNLM.detach().sum(dim=-2)
         chosen_ZHNS = mass_ZHNM.topk(self._sources, dim=-1).indices
@@ -42,4 +43,4 @@ class SparseLagAttention(LagBiasAttention):
         kept_ZHNLM = weight_ZHNLM * kept_ZHNM.unsqueeze(-2)
         sparse_ZHNLM = kept_ZHNLM / kept_ZHNLM.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
         # Straight through: used sparse, learnt dense, or a source that was dropped early could never come back.
-        return (weight_ZHNLM + (sparse_ZHNLM - weight_ZHNLM).detach() if self.training else sparse_ZHNLM), place_B
+        return (weight_ZHNLM + (sparse_ZHNLM - weight_ZHNLM).detach() if self.training else sparse_ZHNLM), masks
