@@ -25,7 +25,7 @@ class WebUI:
     """A running web UI with its daemons."""
 
     def __init__(self, address: str, running: subprocess.Popen, log: Path) -> None:
-        self.address, self._running, self._log = address, running, log
+        self.address, self.pid, self._running, self._log = address, running.pid, running, log
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The one field that a GraphQL query or mutation asks for."""
