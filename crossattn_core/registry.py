@@ -5,8 +5,9 @@
     @ATTENTION.register("lag_bias")                                                   # in a file of that package
     class LagBiasAttention(CrossAttention): ...
 
-The modules of the registry's package are imported when a name is first looked up, so a new file is found by being there. A
-package from outside registers the same way and names its module under the entry-point group ``crossattn.plugins``.
+The modules of the registry's package are imported when an item is first looked up, so a new file is found by being there. Its
+name is written out as a plain string: an experiment that names it is read without importing it (``RegistryAt``). A package from
+outside registers the same way and names its module under the entry-point group ``crossattn.plugins``.
 """
 
 import ast
