@@ -127,7 +127,9 @@ def test_one_code_server_loads_an_edited_experiment_and_the_command_ends_with_it
 
 
 @pytest.mark.slow
-def test_the_ui_still_reloads_the_code_location(ready_folder: Path, tmp_path: Path) -> None:
+def test_the_ui_still_reloads_the_code_location_and_a_sensor_that_was_on_is_on_after_a_restart(
+    ready_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(ready_folder / "home", tmp_path / "home")
     with served(ready_folder / "small.yaml", tmp_path / "home", tmp_path) as ui:
         (first,) = _servers(ui.pid)
@@ -135,6 +137,9 @@ def test_the_ui_still_reloads_the_code_location(ready_folder: Path, tmp_path: Pa
         assert ui.ask(reload)["__typename"] == "WorkspaceLocationEntry"
         _until(lambda: len(_servers(ui.pid)) == 1 and first not in _servers(ui.pid))
         assert ui.ticked("what_is_stale")["error"] is None
+        ui.start_sensor("missing_days")
+    with served(ready_folder / "small.yaml", tmp_path / "home", tmp_path) as ui:
+        assert ui.sensor_status("missing_days") == "RUNNING"
 
 
 def _commands(pid: int) -> bytes:

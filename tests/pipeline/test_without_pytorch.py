@@ -42,7 +42,7 @@ COMMANDS = (
     ("review",),
     ("leaders",),
     ("explain", "--symbol", "ETHUSDT", "--day", "2025-03-27"),
-    ("lineage", "results.forecasts.forecast"),
+    ("lineage", "marts.positions.target_weight"),
     ("overrides", "list"),
     ("report",),
 )

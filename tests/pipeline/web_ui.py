@@ -98,6 +98,11 @@ class WebUI:
         query = """mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"""
         assert self.ask(query, s={**_REPOSITORY, "sensorName": sensor})["__typename"] == "Sensor"
 
+    def sensor_status(self, sensor: str) -> str:
+        """RUNNING or STOPPED."""
+        query = "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState { status } } } }"
+        return self.ask(query, s={**_REPOSITORY, "sensorName": sensor})["sensorState"]["status"]
+
     def stale_status(self, asset: str, day: str) -> str:
         """Dagster's own mark on one day of an asset: FRESH, STALE or MISSING."""
         query = "query($k: [AssetKeyInput!]!, $d: String) { assetNodes(assetKeys: $k) { staleStatus(partition: $d) } }"
