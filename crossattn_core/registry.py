@@ -5,10 +5,12 @@
     @ATTENTION.register("lag_bias")                                                   # in a file of that package
     class LagBiasAttention(CrossAttention): ...
 
-The modules of the registry's package are imported when a name is first looked up, so a new file is found by being there. A
-package from outside registers the same way and names its module under the entry-point group ``crossattn.plugins``.
+The modules of the registry's package are imported when an item is first looked up, so a new file is found by being there. Its
+name is written out as a plain string: an experiment that names it is read without importing it (``RegistryAt``). A package from
+outside registers the same way and names its module under the entry-point group ``crossattn.plugins``.
 """
 
+import ast
 import difflib
 import importlib
 import pkgutil
@@ -16,13 +18,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import AfterValidator
 
 from crossattn_core.errors import ExperimentError
 
-__all__ = ["PLUGIN_GROUP", "NameIn", "Registry", "known_name", "name_in"]
+__all__ = ["PLUGIN_GROUP", "NameIn", "Registry", "RegistryAt", "known_name", "name_in"]
 
 PLUGIN_GROUP = "crossattn.plugins"
 """Entry points whose modules are imported before a name is looked up."""
@@ -112,10 +116,39 @@ def known_name(name: str, *registries: Registry[Any]) -> str:
     return name
 
 
-class NameIn:
-    """Checks that a name is registered; each registry is looked up when a name is first checked."""
+class RegistryAt:
+    """A registry by its place, for who only asks for names: those that a file of its package writes out are read, not imported.
 
-    def __init__(self, *registries: Callable[[], Registry[Any]]) -> None:
+    What is registered reads the experiment and may need PyTorch; an experiment that names it needs neither to be read.
+    """
+
+    def __init__(self, module: str, attribute: str) -> None:
+        self._module, self._attribute = module, attribute
+
+    def __call__(self) -> Registry[Any]:
+        """The registry itself."""
+        return getattr(importlib.import_module(self._module), self._attribute)
+
+    def __contains__(self, name: object) -> bool:
+        return self.writes(name) or name in self().names()
+
+    def writes(self, name: object) -> bool:
+        """Whether a file of the package registers ``name`` as a plain string."""
+        return name in self._written()
+
+    def names(self) -> tuple[str, ...]:
+        """Every registered name, sorted; packages from outside tell theirs once they are imported."""
+        written = () if entry_points(group=PLUGIN_GROUP) else tuple(sorted(self._written()))
+        return written or self().names()
+
+    def _written(self) -> frozenset[str]:
+        return _written_names(self._module.rpartition(".")[0], self._attribute)
+
+
+class NameIn:
+    """Checks that a name is registered."""
+
+    def __init__(self, *registries: RegistryAt) -> None:
         self._registries = registries
 
     def names(self) -> tuple[str, ...]:
@@ -124,18 +157,42 @@ class NameIn:
 
     def __call__(self, name: str) -> str:
         """The name; ValueError where nothing is registered under it."""
+        if any(registry.writes(name) for registry in self._registries):
+            return name
         try:
             return known_name(name, *(registry() for registry in self._registries))
         except ExperimentError as error:
             raise ValueError(str(error)) from error
 
 
-def name_in(*registries: Callable[[], Registry[Any]]) -> AfterValidator:
-    """``Annotated[str, name_in(lambda: REGISTRY)]``: a pydantic field that takes the names of some registries.
+def name_in(*registries: RegistryAt) -> AfterValidator:
+    """``Annotated[str, name_in(RegistryAt("package.module", "REGISTRY"))]``: a pydantic field that takes registered names.
 
     Each registry is looked up when a name is first checked: what is registered may read the model that has the field.
     """
     return AfterValidator(NameIn(*registries))
+
+
+@cache
+def _written_names(package: str, attribute: str) -> frozenset[str]:
+    """The names that files of a package register as plain strings with its registry called ``attribute``."""
+    top, *below = package.split(".")
+    spec = find_spec(top)  # of the top package alone: finding one below it would import what lies between
+    names: set[str] = set()
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for path in Path(folder).joinpath(*below).glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if f"{attribute}." in text:
+                names |= {name for node in ast.walk(ast.parse(text)) if (name := _registered_by(node, attribute))}
+    return frozenset(names)
+
+
+def _registered_by(node: ast.AST, attribute: str) -> str:
+    if not (isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute)):
+        return ""
+    registry, method, named = node.func.value, node.func.attr, node.args[0]
+    is_of_it = isinstance(registry, ast.Name) and registry.id == attribute and method in ("add", "register")
+    return str(named.value) if is_of_it and isinstance(named, ast.Constant) else ""
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from crossattn_core.registry import Registry, name_in
+from crossattn_core.registry import Registry, RegistryAt, name_in
 from crossattn_core.trading_calendar import ALWAYS_OPEN, calendar_names
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VENUES", "Asset", "Kind", "Venue", "VenueName", "asset_names", "assets_by_name"]
 
-VenueName = Annotated[str, name_in(lambda: VENUES)]
+VenueName = Annotated[str, name_in(RegistryAt(__name__, "VENUES"))]
 """A name in ``VENUES``; a field of this type refuses others."""
 
 Kind = str

@@ -6,5 +6,5 @@ jobs.py         asset jobs, and op jobs for overrides   partitions.py  daily par
 schedules.py    daily ticks                             sensors.py, monitoring_sensors.py  what launches runs, and alerts
 cli.py          the command ``crossattn``: launch.py runs the jobs in process, commands/ the rest; instance.py
 event_log.py    Dagster's SQLite event log, in batches
-ui.py           web server and daemons over a home; webserver.py: Dagster's, with the reports beside it
+ui.py           web server and daemons over a home, with one code_server.py; webserver.py: Dagster's, with the reports beside it
 """

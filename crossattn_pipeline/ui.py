@@ -1,6 +1,7 @@
-"""The web UI and the daemons on 127.0.0.1, over one home: two processes of Dagster's, watched by this one.
+"""The web UI and the daemons on 127.0.0.1, over one home: processes of Dagster's, watched by this one.
 
-While either of them lives, a lock beside Dagster's storage keeps a second set away from the same instance.
+Web server and daemons share one code server, which alone holds the definitions and all that they import. While one of them lives,
+a lock beside Dagster's storage keeps a second set away from the same instance.
 """
 
 import fcntl
@@ -14,11 +15,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from crossattn_core.errors import CrossattnError, HomeError
 from crossattn_core.home import check_writable, open_home
 from crossattn_core.storage import write_json
-from crossattn_pipeline.instance import EXPERIMENT_VARIABLE, HOME_VARIABLE, PROJECT, adopt_instance, experiment_from, home_from
+from crossattn_pipeline.code_server import CodeServer
+from crossattn_pipeline.instance import (
+    EXPERIMENT_VARIABLE,
+    HOME_VARIABLE,
+    adopt_instance,
+    experiment_from,
+    experiment_path,
+    home_from,
+)
 
 __all__ = ["HOST", "is_free", "serve", "served_port"]
 
@@ -27,11 +37,11 @@ _SECONDS_TO_STOP = 30.0
 
 
 def serve(experiment_file: Path | None, home_root: Path | None, port: int) -> None:
-    """Run web server and daemons until Ctrl-C, a termination signal, or the end of one of them.
+    """Run web server, daemons and their code server until Ctrl-C, a termination signal, or the end of one of them.
 
     Raises:
         HomeError: the home's daemons run already.
-        CrossattnError: the port is taken, or one of the two ended by itself.
+        CrossattnError: the port is taken, or one of the processes ended by itself.
     """
     experiment = experiment_from(os.environ, experiment_file)
     home = open_home(home_from(os.environ, home_root), experiment)
@@ -40,15 +50,18 @@ def serve(experiment_file: Path | None, home_root: Path | None, port: int) -> No
     os.environ[HOME_VARIABLE] = str(home.root)
     if experiment_file is not None:
         os.environ[EXPERIMENT_VARIABLE] = str(experiment_file.resolve())
-    workspace = ("--workspace", str(PROJECT / "workspace.yaml"))
-    with _only_one(instance, port) as lock:
+    with _only_one(instance, port) as lock, TemporaryDirectory(prefix="crossattn-") as folder:
         if not is_free(port):
             raise CrossattnError(f"port {port} on {HOST} is taken by another program; choose another, as in --port {port + 1}")
+        code = CodeServer(Path(folder), experiment_path(os.environ))
+        workspace = ("--workspace", str(code.workspace))
+        address = ("--host", HOST, "--port", str(port))
         commands = {
-            "web server": ("crossattn_pipeline.webserver", "--host", HOST, "--port", str(port), *workspace),
+            "code server": code.command,
+            "web server": ("crossattn_pipeline.webserver", "--after", str(code.socket), *address, *workspace),
             "daemon": ("dagster._daemon", "run", *workspace),
         }
-        _watch(commands, lock)
+        _watch(commands, code, lock)
 
 
 def is_free(port: int) -> bool:
@@ -91,16 +104,22 @@ def _only_one(instance: Path, port: int) -> Iterator[int]:
         os.close(lock)
 
 
-def _watch(commands: dict[str, tuple[str, ...]], lock: int) -> None:
+def _watch(commands: dict[str, tuple[str, ...]], code: CodeServer, lock: int) -> None:
     """Start a process for each command (``python -m``), wait for the end of one or of this one, and end the others."""
-    # In a session of their own: Ctrl-C reaches this process alone, which passes it on once.
-    running = {
-        name: subprocess.Popen((sys.executable, "-m", *command), start_new_session=True, pass_fds=(lock,))
-        for name, command in commands.items()
-    }
+    running: dict[str, subprocess.Popen] = {}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while all(process.poll() is None for process in running.values()):
+            for name, command in commands.items():
+                # The daemon can wait: until the definitions are loaded it has nothing to do, and the first page needs the CPU.
+                if name not in running and (name != "daemon" or code.has_answered):
+                    # In a session of its own: Ctrl-C reaches this process alone, which passes it on once.
+                    arguments = (sys.executable, "-m", *command)
+                    running[name] = subprocess.Popen(arguments, start_new_session=True, pass_fds=(lock,))
+            if code.is_dead():
+                raise CrossattnError("the code server answers no more: its process that holds the definitions ended (memory?)")
+            if changed := code.reload_what_changed():
+                sys.stderr.write(f"{', '.join(path.name for path in changed[:3])} changed: the definitions are loaded again\n")
             time.sleep(0.2)
         ended = next(name for name, process in running.items() if process.poll() is not None)
         raise CrossattnError(f"the {ended} ended by itself (code {running[ended].returncode}); its last lines above say why")
@@ -108,12 +127,19 @@ def _watch(commands: dict[str, tuple[str, ...]], lock: int) -> None:
         return
     finally:
         signal.signal(signal.SIGTERM, before)
-        for process in running.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + _SECONDS_TO_STOP
-        for process in running.values():
-            try:
-                process.wait(timeout=max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
+        code.close()
+        # Those that ask the code server go before it.
+        _end([process for name, process in running.items() if name != "code server"])
+        _end([process for name, process in running.items() if name == "code server"])
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + _SECONDS_TO_STOP
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -7,6 +7,7 @@ Both hold scripts of their own. They are served into a sandbox, where those reac
 import os
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,6 @@ from crossattn_core.home import Home
 from crossattn_pipeline.instance import home_from
 from crossattn_pipeline.metadata import LINEAGE_PATH, REPORTS_PATH
 from crossattn_pipeline.newest_days import page_from_the_end
-from crossattn_pipeline.teardown import end_quietly
 
 __all__ = ["ReportFiles", "WebServer", "main", "show_lineage"]
 
@@ -87,13 +87,24 @@ def _lineage() -> str:
 
 
 def main() -> None:
-    """``dagster-webserver`` with its options, serving ``WebServer``."""
-    end_quietly()
+    """``dagster-webserver`` with its options, serving ``WebServer``; before them ``--after PATH``, a socket that it waits for."""
     page_from_the_end()
+    if sys.argv[1:2] == ["--after"]:
+        _wait_for(Path(sys.argv[2]))
+        del sys.argv[1:3]
     Thread(target=_draw_lineage, name="lineage", daemon=True).start()  # drawn before somebody asks
     # The name that the command makes its server from.
     dagster_webserver.app.DagsterWebserver = WebServer  # pyright: ignore[reportPrivateImportUsage]
     dagster_webserver.cli.main()
+
+
+def _wait_for(socket: Path) -> None:
+    """Until the code server listens; whoever started both ends this process where it does not come."""
+    try:
+        while not socket.exists():
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from crossattn_core.errors import ExperimentError
-from crossattn_core.registry import Registry
+from crossattn_core.experiment import registered
+from crossattn_core.registry import Registry, RegistryAt
 
 
 @pytest.fixture
@@ -46,3 +47,29 @@ def test_what_is_added_for_a_block_is_gone_after_it(colours: Registry[str]) -> N
     with colours.temporarily("blue", "0000ff"):
         assert "blue" in colours.names()
     assert "blue" not in colours.names()
+
+
+def test_a_name_that_a_file_writes_out_is_known_without_importing_the_file(colours: Registry[str]) -> None:
+    at = RegistryAt("crossattn_test_colours.registry", "COLOURS")
+    assert "red" in at
+    assert at.names() == ("red",)
+    assert "crossattn_test_colours.warm" not in sys.modules
+    assert at() is colours
+
+
+def test_a_name_that_no_file_writes_out_is_looked_up_in_the_registry(colours: Registry[str]) -> None:
+    at = RegistryAt("crossattn_test_colours.registry", "COLOURS")
+    assert "blue" not in at
+    with colours.temporarily("blue", "0000ff"):
+        assert "blue" in at
+
+
+_KNOBS = ("FamilyName", "StrategyName", "AttentionName", "EncoderName", "DetectorName", "FeedName")
+
+
+@pytest.mark.parametrize("knob", _KNOBS)
+def test_every_name_of_a_knob_is_written_out_in_a_file(knob: str) -> None:
+    """Else an experiment that has it needs PyTorch to be read."""
+    named = getattr(registered, knob).__metadata__[0].func
+    for registry in named._registries:
+        assert registry.names() == registry().names()

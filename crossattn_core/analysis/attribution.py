@@ -30,7 +30,6 @@ from crossattn_core.stats.returns import log_returns
 from crossattn_core.training.device import threads
 
 __all__ = [
-    "VIEWS",
     "Attribution",
     "agreement",
     "attention_view",
@@ -43,8 +42,6 @@ __all__ = [
 
 _MAX_BACKWARD = 600
 """Backward passes of a gradient view, about: all of two dozen rows for 25 assets, two of them for 300."""
-
-VIEWS = ("attention", "gradient", "occlusion")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crossattn_core.analysis.attribution import agreement, attribution
 from crossattn_core.analysis.lead_lag import first_clean_lags, lead_lag_of
 from crossattn_core.analysis.lead_lag_tests import granger, hayashi_yoshida
 from crossattn_core.analysis.leader_groups import LeaderGroup, leader_groups
@@ -30,6 +29,7 @@ __all__ = [
     "AGREEMENT_COLUMNS",
     "EVIDENCE_COLUMNS",
     "STATISTICS",
+    "VIEWS",
     "Evidence",
     "evidence_as_of",
     "pair_evidence",
@@ -61,6 +61,9 @@ unknown (too few common bars, a model without a network)."""
 
 AGREEMENT_COLUMNS = ("day", "model_id", "first_view", "second_view", "rank_correlation", "within_target")
 """Grain: (day, first_view, second_view). Spearman over all ordered pairs, and within followers on average."""
+
+VIEWS = ("attention", "gradient", "occlusion")
+"""What a forecast rests on, looked at in three ways (``attribution``)."""
 
 STATISTICS = ("correlation", "granger_f", "hy_ratio")
 """The classical statistics whose order over pairs is compared with the views' (correlation by the size of its z)."""
@@ -102,6 +105,9 @@ def pair_evidence(
         lookback: bars that the model reads.
         groups: those that the gate tests beside the assets: with them one test serves both. They are no part of the evidence.
     """
+    # Here, not above: whoever reads what is stored needs no model, and does without PyTorch.
+    from crossattn_core.analysis.attribution import agreement, attribution
+
     rows, back = sampled_rows(len(panel.as_of_T), lookback, panel.grid.season_bars)
     views = attribution(model, panel, rows, seasons=(back,) if back else ()) if len(rows) else None
     if views is None:

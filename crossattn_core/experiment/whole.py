@@ -20,7 +20,7 @@ from crossattn_core.experiment.model import (
     ModelSettings,
     TrainingSettings,
 )
-from crossattn_core.experiment.registered import families
+from crossattn_core.experiment.registered import baselines
 from crossattn_core.experiment.retention import RetentionSettings
 from crossattn_core.experiment.rolling import RegimeSettings, RetrainSettings, SelectionSettings
 from crossattn_core.experiment.section import Section
@@ -179,7 +179,7 @@ class Experiment(Section):
         # The defaults name ridge_var on both sides; whoever changes the families alone need not name the strategies again.
         named = self.baselines.strategies if "strategies" in self.baselines.model_fields_set else ()
         for name in named:
-            if name in families().names() and name not in self.retrain.families:
+            if name not in self.retrain.families and name not in baselines:
                 raise ValueError(f"baselines.strategies names {name!r}, which is not trained; add it to retrain.families")
         return self
 

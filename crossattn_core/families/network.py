@@ -41,24 +41,6 @@ KNOBS = ("model", "training")
 
 _ALONE = {"architecture": "parallel", "cross_attention": "off"}
 _TRADED = {"head": "weights", "loss": "sharpe"}
-_PRESETS: dict[str, dict[str, str]] = {
-    "attention": {},
-    "direction_attention": {"head": "direction", "loss": "cross_entropy"},
-    "sharpe_attention": _TRADED,
-    "uniform_attention": {"cross_attention": "uniform"},
-    "self_attention": {"cross_attention": "off"},
-    "stacked_attention": {"architecture": "stacked", "own_branch": "attention"},
-    "lstm": _ALONE | {"own_branch": "lstm"},
-    "gru": _ALONE | {"own_branch": "gru"},
-    "dlinear": _ALONE | {"own_branch": "dlinear"},
-    "itransformer": _ALONE | {"own_branch": "itransformer"},
-    "patchtst": _ALONE | {"own_branch": "patchtst"},
-    "portfolio_transformer": _ALONE | _TRADED | {"own_branch": "portfolio_transformer"},
-    "masaat": _ALONE | _TRADED | {"own_branch": "multi_agent"},
-    "graph_attention_portfolio": _ALONE | _TRADED | {"own_branch": "graph_attention"},
-}
-"""Family -> the knobs of the model section, and the loss, that make a network one."""
-
 _HELD_OUT_SINCE_CHANGE = 1 / 3
 """Of the rows since a target's leads changed, at most, are held out."""
 _OWN_BRANCH_STRIDE = 4
@@ -236,7 +218,24 @@ def _adapt(preset: dict[str, str], experiment: Experiment) -> Experiment:
     return experiment.model_copy(update=sections)
 
 
-for _name, _preset in _PRESETS.items():
-    _adapted, _weights = partial(_adapt, _preset), _preset.get("head") == "weights"
-    _family = Family(fit_network, FittedNetwork.from_checkpoint, KNOBS, _adapted, averages_seeds=True, gives_weights=_weights)
-    FAMILIES.add(_name, _family)
+def _network(**preset: str) -> Family:
+    """The network with these knobs of the model section, and this loss."""
+    gives_weights = preset.get("head") == "weights"
+    adapted = partial(_adapt, preset)
+    return Family(fit_network, FittedNetwork.from_checkpoint, KNOBS, adapted, averages_seeds=True, gives_weights=gives_weights)
+
+
+FAMILIES.add("attention", _network())
+FAMILIES.add("direction_attention", _network(head="direction", loss="cross_entropy"))
+FAMILIES.add("sharpe_attention", _network(**_TRADED))
+FAMILIES.add("uniform_attention", _network(cross_attention="uniform"))
+FAMILIES.add("self_attention", _network(cross_attention="off"))
+FAMILIES.add("stacked_attention", _network(architecture="stacked", own_branch="attention"))
+FAMILIES.add("lstm", _network(**_ALONE, own_branch="lstm"))
+FAMILIES.add("gru", _network(**_ALONE, own_branch="gru"))
+FAMILIES.add("dlinear", _network(**_ALONE, own_branch="dlinear"))
+FAMILIES.add("itransformer", _network(**_ALONE, own_branch="itransformer"))
+FAMILIES.add("patchtst", _network(**_ALONE, own_branch="patchtst"))
+FAMILIES.add("portfolio_transformer", _network(**_ALONE, **_TRADED, own_branch="portfolio_transformer"))
+FAMILIES.add("masaat", _network(**_ALONE, **_TRADED, own_branch="multi_agent"))
+FAMILIES.add("graph_attention_portfolio", _network(**_ALONE, **_TRADED, own_branch="graph_attention"))

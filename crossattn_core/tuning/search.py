@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from crossattn_core.compute.pool import Pool, Task
@@ -22,12 +21,10 @@ from crossattn_core.errors import ExperimentError, HistoryError, TrainingError
 from crossattn_core.experiment import Choice, Experiment
 from crossattn_core.families.fitted import FitRequest, FittedModel
 from crossattn_core.families.registry import fit_model
-from crossattn_core.families.targets import output_labels
 from crossattn_core.home import Home
 from crossattn_core.panel.labels import compute_labels
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
-from crossattn_core.training.loss import sharpe_loss
 from crossattn_core.tuning.ledger import Trial, read_trials, record_trial
 from crossattn_core.walk_forward.plan import first_served_day
 
@@ -187,6 +184,8 @@ def _folds(experiment: Experiment, past_panel: Panel) -> list[tuple[int, int]]:
 
 
 def _score(model: FittedModel, known: Panel, row_R: NDArray[np.int64], experiment: Experiment) -> float:
+    from crossattn_core.families.targets import output_labels
+
     weight_RN = model.weights(known, row_R)
     if weight_RN is not None:
         return _net_sharpe(weight_RN, known, row_R, experiment)
@@ -206,6 +205,10 @@ def _score(model: FittedModel, known: Panel, row_R: NDArray[np.int64], experimen
 
 
 def _net_sharpe(weight_RN: NDArray[np.float32], known: Panel, row_R: NDArray[np.int64], experiment: Experiment) -> float:
+    import torch  # not above: the stages are known to whoever lists them, and few of these fit a model
+
+    from crossattn_core.training.loss import sharpe_loss
+
     labels = experiment.labels
     horizon = labels.trade_horizon
     return_TN = np.expm1(compute_labels(known, labels).value_TNH[:, :, labels.horizons.index(horizon)])

@@ -45,7 +45,7 @@ _OF_FIRST_FAMILY = {"cut_off": "cut_off", "rows": "rows", "train_start": "train_
 
 def training_assets(stages: StageTable) -> list[dg.AssetsDefinition]:
     """``trained_model``, and the multi-asset ``walk_forward``."""
-    kinds = closed_choice("Trained", families().names())
+    kinds = closed_choice("Trained", families.names())
 
     class TrainRequest(dg.Config):
         """Which checkpoint to fit."""

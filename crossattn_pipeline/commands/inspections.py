@@ -107,7 +107,7 @@ def explain(
 
 def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFrame:
     """The table with symbols in place of keys, and the views of the newest model beside each pair."""
-    from crossattn_core.analysis.attribution import VIEWS
+    from crossattn_core.analysis.evidence import VIEWS
     from crossattn_core.analysis.leaders import in_symbols
 
     evidence = stored.evidence[["leader", "follower", *VIEWS]].rename(columns={view: f"{view}_view" for view in VIEWS})
@@ -119,7 +119,7 @@ def _with_views(line: Line, stored: StoredAttention, leads: Leads) -> pd.DataFra
 def _lead_table(found: pd.DataFrame, title: str, grid: Grid) -> Table:
     import pandas as pd
 
-    from crossattn_core.analysis.attribution import VIEWS
+    from crossattn_core.analysis.evidence import VIEWS
 
     named = int(found["named"].sum())
     rows = []

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossattn_core.analysis.attribution import VIEWS
 from crossattn_core.analysis.evidence import (
     AGREEMENT_COLUMNS,
     EVIDENCE_COLUMNS,
     STATISTICS,
+    VIEWS,
     pair_evidence,
     sampled_rows,
 )

@@ -43,7 +43,7 @@ def test_the_web_ui_is_started_on_loopback(tmp_path: Path, monkeypatch: pytest.M
     for name in ("DAGSTER_HOME", "CROSSATTN_EXPERIMENT", "CROSSATTN_HOME"):
         monkeypatch.setenv(name, "")
     monkeypatch.delenv("DAGSTER_HOME")
-    monkeypatch.setattr(ui, "_watch", lambda commands, lock: started.update(commands))
+    monkeypatch.setattr(ui, "_watch", lambda commands, code, lock: started.update(commands))
     ui.serve(None, tmp_path / "home", 3994)
     web, daemon = started["web server"], started["daemon"]
     assert web[web.index("--host") + 1] == "127.0.0.1"

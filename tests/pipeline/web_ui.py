@@ -25,7 +25,7 @@ class WebUI:
     """A running web UI with its daemons."""
 
     def __init__(self, address: str, process: subprocess.Popen, log: Path) -> None:
-        self.address, self._process, self._log = address, process, log
+        self.address, self.pid, self._process, self._log = address, process.pid, process, log
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The one field that a GraphQL query or mutation asks for."""
@@ -97,6 +97,11 @@ class WebUI:
         """Turn a sensor on, as its switch does."""
         query = """mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"""
         assert self.ask(query, s={**_REPOSITORY, "sensorName": sensor})["__typename"] == "Sensor"
+
+    def sensor_status(self, sensor: str) -> str:
+        """RUNNING or STOPPED."""
+        query = "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState { status } } } }"
+        return self.ask(query, s={**_REPOSITORY, "sensorName": sensor})["sensorState"]["status"]
 
     def stale_status(self, asset: str, day: str) -> str:
         """Dagster's own mark on one day of an asset: FRESH, STALE or MISSING."""

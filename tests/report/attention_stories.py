@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from crossattn_core.analysis.attention_overview import AttentionOverview
-from crossattn_core.analysis.attribution import VIEWS
-from crossattn_core.analysis.evidence import STATISTICS
+from crossattn_core.analysis.evidence import STATISTICS, VIEWS
 from crossattn_core.analysis.regime_correlation import RegimeCorrelation
 from crossattn_core.report.inputs import AttentionSummary
 

@@ -20,8 +20,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.attention_overview import AttentionOverview
-from crossattn_core.analysis.attribution import VIEWS
-from crossattn_core.analysis.evidence import STATISTICS
+from crossattn_core.analysis.evidence import STATISTICS, VIEWS
 from crossattn_core.report.figures.models import shade_regimes
 from crossattn_core.report.figures.strongest import MAX_ASSETS, say_how_many, strongest, strongest_of
 from crossattn_core.report.figures.style import DARK, MUTED, date_axis, dates, drawing, frame, legend_right
