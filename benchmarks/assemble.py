@@ -16,6 +16,10 @@ HERE = Path(__file__).parent
 BENCHMARKS = {
     "line": ("The whole line, stage by stage", ["-m", "benchmarks.bench_line"]),
     "line_growth": ("The whole line as assets grow", ["-m", "benchmarks.bench_growth"]),
+    "line_years": (
+        "The whole line as history grows",
+        ["-m", "benchmarks.bench_growth", "--assets", "10", "--days", "120", "365", "3650"],
+    ),
     "events": ("What Dagster costs an asset and day", ["-m", "benchmarks.bench_events"]),
     "candles": ("Candles in and out", ["-m", "benchmarks.bench_candles"]),
     "warehouse": (
@@ -33,10 +37,12 @@ BENCHMARKS = {
     "money": ("What forecasts earn where the truth is known", ["-m", "benchmarks.bench_money"]),
     "leads": ("Views, gate and classical statistics on planted leads", ["-m", "benchmarks.bench_leads"]),
     "soak": ("Weeks of live operation", ["-m", "benchmarks.bench_soak"]),
+    "ui": ("Pages and memory of the web UI", ["-m", "benchmarks.bench_ui", "HOME", "experiments/demo.yaml"]),
     "backtest": ("The simulator", ["-m", "benchmarks.bench_backtest", "--peers", "peers/bin/python"]),
 }
 WRITE_THEIR_OWN = {
     "line_growth",
+    "line_years",
     "rolling",
     "line",
     "attention",
@@ -47,6 +53,7 @@ WRITE_THEIR_OWN = {
     "money",
     "events",
     "soak",
+    "ui",
 }
 
 HEAD = """\

@@ -2,15 +2,17 @@
 
     python -m benchmarks.bench_growth                          10, 30 and 100 assets
     python -m benchmarks.bench_growth --assets 300             one more size; earlier ones are read from the file of runs
+    python -m benchmarks.bench_growth --assets 10 --days 120 365 3650
+                                                               as history grows, to ten years
     python -m benchmarks.bench_growth --stored                 the table of what was run so far
 
-A simulated market of 120 days of hours: every fifth asset leads the four after it, the last twentieth of the assets are listed
-half way through. Default experiment, one thread, through Dagster as `crossattn run` does it. Each size runs in a process and a
-home of its own and is appended to a file as it ends (--runs). Writes results_line_growth.md beside this file.
+A simulated market of hours that ends on one day: every fifth asset leads the four after it, the last twentieth of the assets are
+listed half way through. Default experiment, one thread, through Dagster as `crossattn run` does it. Each size runs in a process
+and a home of its own and is appended to a file as it ends (--runs). Writes results_line_growth.md or results_line_years.md.
 
 A stage's peak is the process's largest resident memory while it ran, libraries (about .6 GB with Dagster) and what earlier stages
-left included. CPU beside the stages is booked by sampling, as cpu_shares.py says. Growth is the exponent of assets between two
-neighbouring sizes: 1 is linear in assets, 2 in pairs.
+left included. CPU beside the stages is booked by sampling, as cpu_shares.py says. Growth is the exponent of assets (or days)
+between two neighbouring sizes: 1 is linear in them, 2 in pairs of assets.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from crossattn_core.home import open_home
 from crossattn_core.universe import Asset
 
 DAYS, LATE_SHARE = 120, 0.05
-START = date(2025, 1, 1)
+LAST_DAY = date(2025, 4, 30)
 LAGS = (1, 3, 6, 12)
 NOT_DIVIDED = "definitions, steps, checks, metadata, pictures"
 """Row of a run that was stored before these were told apart (cpu_shares.py)."""
@@ -55,7 +57,7 @@ def growth_experiment(assets: int, days: int = DAYS) -> Experiment:
             "name": f"growth-{assets}",
             "assets": [{"venue": "bybit", "symbol": symbol, "sector": f"sector {n // 10}"} for n, symbol in enumerate(symbols)],
             "feed": {"kind": "simulated", "simulated": {"leads": leads}},
-            "period": {"start": START.isoformat(), "end": (START + timedelta(days=days - 1)).isoformat()},
+            "period": {"start": (LAST_DAY - timedelta(days=days - 1)).isoformat(), "end": LAST_DAY.isoformat()},
             "training": {"threads": 1},
         },
     )
@@ -125,7 +127,7 @@ def _run(assets: int, days: int) -> dict[str, Any]:
 
     os.environ.pop("DAGSTER_HOME", None)
     experiment, clock = growth_experiment(assets, days), MemoryClock()
-    middle = datetime.combine(START + timedelta(days=days // 2), datetime.min.time())
+    middle = datetime.combine(LAST_DAY - timedelta(days=days - 1 - days // 2), datetime.min.time())
     late = {asset_id: middle for asset_id in experiment.asset_ids[len(experiment.asset_ids) - round(LATE_SHARE * assets) :]}
     rows, listed = SimulatedFeed._rows, SimulatedFeed.listed
 
@@ -163,13 +165,17 @@ def _run(assets: int, days: int) -> dict[str, Any]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """The runs as Markdown: a column of seconds and memory a size, then one of growth a pair of neighbouring sizes."""
-    runs = sorted(runs, key=lambda run: run["assets"])
+    """The runs as Markdown: a column of seconds and memory a size, then one of growth a pair of neighbouring sizes.
+
+    Sizes are assets, or days where every run has the same assets.
+    """
+    by = "assets" if len({run["assets"] for run in runs}) > 1 or len(runs) == 1 else "days"
+    runs = sorted(runs, key=lambda run: run[by])
     names = list(dict.fromkeys(stage for run in runs for stage in run["spent"] if stage != EVENT_LOG))
     seconds = [_seconds(run) for run in runs]
     beside = [row for row in (*BESIDE_STAGES, NOT_DIVIDED) if any(row in of for of in seconds)]
-    sizes = [run["assets"] for run in runs]
-    heads = [f"{size} assets: CPU s (peak GB)" for size in sizes]
+    sizes = [run[by] for run in runs]
+    heads = [f"{size} {by}: CPU s (peak GB)" for size in sizes]
     heads += [f"growth {small}-{large}" for small, large in pairwise(sizes)]
     lines = [f"| stage | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name in [*names, *beside, "all"]:
@@ -217,26 +223,32 @@ def main() -> None:
     """Run the sizes that were not run before and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assets", nargs="*", type=int, default=[10, 30, 100])
-    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--days", nargs="*", type=int, default=[DAYS], help="several: for one size of the universe")
     parser.add_argument("--runs", type=Path, default=Path("growth_runs.jsonl"), help="file of runs, read and appended to")
     parser.add_argument("--stored", action="store_true", help="run nothing: make the table of what was run so far")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results_line_growth.md"))
+    parser.add_argument("--out", type=Path, help="else results_line_growth.md, or results_line_years.md of several --days")
     arguments = parser.parse_args()
-    runs = [json.loads(line) for line in arguments.runs.read_text().splitlines()] if arguments.runs.is_file() else []
-    for assets in [] if arguments.stored else sorted(arguments.assets):
-        if any(run["assets"] == assets and run["days"] == arguments.days for run in runs):
+    stored = [json.loads(line) for line in arguments.runs.read_text().splitlines()] if arguments.runs.is_file() else []
+    several = len(arguments.days) > 1
+    if several and len(arguments.assets) > 1:
+        parser.error("several --days go with one number of --assets")
+    for assets, days in [] if arguments.stored else sorted(product(arguments.assets, arguments.days)):
+        if any((run["assets"], run["days"]) == (assets, days) for run in stored):
             continue
         receive, send = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(target=measure, args=(assets, arguments.days, send))
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=(assets, days, send))
         process.start()
         send.close()
-        runs.append(receive.recv())
+        stored.append(receive.recv())
         process.join()
         with arguments.runs.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(runs[-1]) + "\n")
-    text = table([run for run in runs if run["days"] == arguments.days])
+            lines.write(json.dumps(stored[-1]) + "\n")
+    runs = [run for run in stored if run["days"] in arguments.days and (not several or run["assets"] in arguments.assets)]
+    text = table(runs)
     print(text)
-    arguments.out.write_text(f"{arguments.days} days of hours, one thread.\n\n{text}\n", encoding="utf-8")
+    what = f"{arguments.assets[0]} assets" if several else f"{arguments.days[0]} days of hours"
+    out = arguments.out or Path(__file__).with_name("results_line_years.md" if several else "results_line_growth.md")
+    out.write_text(f"{what}, one thread.\n\n{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,23 @@ def _line() -> list[str]:
     return lines
 
 
+def _growth() -> list[str]:
+    lines = ["| run | walk-forward, CPU s | all, CPU s | peak GB | home MB (files) |", "|---|---:|---:|---:|---:|"]
+    for name, other in (("line_growth", "assets"), ("line_years", "days")):
+        path = HERE / f"results_{name}.md"
+        if not path.is_file():
+            continue
+        given = path.read_text(encoding="utf-8").split(" of hours")[0].split(",")[0].strip()
+        cells = _cells(path.read_text(encoding="utf-8"))
+        rows = {row[0]: row[1:] for row in cells}
+        sizes = [head.split()[0] for head in rows["stage"] if head.split()[1] == f"{other}:"]
+        for k, size in enumerate(sizes):
+            seconds, peak = rows["all"][k].rstrip(")").split(" (")
+            walked = rows["walk_forward"][k].split(" (")[0]
+            lines.append(f"| {size} {other}, {given} | {walked} | {seconds} | {peak} | {rows['home MB (files)'][k]} |")
+    return lines
+
+
 def _warehouse() -> list[str]:
     text = _result("warehouse")
     size = re.search(r"(\d+) symbols x (\d+) hours", text)
@@ -140,6 +157,7 @@ _TABLES: dict[str, Callable[[], list[str]]] = {
     "universe": _universe,
     "cost": _cost,
     "line": _line,
+    "growth": _growth,
     "warehouse": _warehouse,
     "minutes": _minutes,
     "compute": _compute,
