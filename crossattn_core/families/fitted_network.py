@@ -18,7 +18,7 @@ from crossattn_core.families.targets import TargetScaler, output_names
 from crossattn_core.model.attention.base import AssetTokens
 from crossattn_core.model.attention.candidate_pairs import CandidatePairAttention
 from crossattn_core.model.heads import expected_move, portfolio_weights
-from crossattn_core.model.network import CrossAssetNetwork, Network, build_network
+from crossattn_core.model.network import CrossAssetNetwork, Network, build_network, own_part_at
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.panel import Panel
@@ -177,7 +177,7 @@ class FittedNetwork(FittedModel):
                 recents = windows.gather_recent(row_B, max_lag), then.gather_recent(row_B - shift, max_lag)
                 now, past = (AssetTokens(network.bar_token(recent.bar_UNC), recent) for recent in recents)
                 batches.append((now, past))
-                own.append(network.own_part(windows.gather(row_B))[..., :1])
+                own.append(own_part_at(network, windows, row_B)[..., :1])
         own_RN1 = torch.cat(own).numpy()
         parts = [_cross_without_each(network, *batch) for batch in batches]
         for _ in panel.asset_ids:
@@ -246,7 +246,7 @@ def forecast_parts(
         for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
             recent = windows.gather_recent(row_B, network.max_lag)
             if output is None:
-                own.append(network.own_part(windows.gather(row_B)))
+                own.append(own_part_at(network, windows, row_B))
                 cross.append(network.cross_part(recent))
             none_BNO = recent.bar_UNC.new_zeros(len(row_B), recent.bar_UNC.shape[1], len(spans))
             later.append(functional.pad(network.ahead_part(recent, spans) if ahead else none_BNO, (1, 0)))
@@ -261,7 +261,7 @@ def _direction_parts(network: Network, windows: Windows, classes: ClassFacts, ro
     own, whole = [], []
     with torch.inference_mode():
         for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
-            own_BNR = network.own_part(windows.gather(row_B))
+            own_BNR = own_part_at(network, windows, row_B)
             cross_BNR = network.cross_part(windows.gather_recent(row_B, network.max_lag))
             own.append(expected_move(own_BNR, classes.prior_OC, classes.mean_OC))
             whole.append(expected_move(own_BNR + cross_BNR, classes.prior_OC, classes.mean_OC))

@@ -18,6 +18,11 @@ from crossattn_core.families.targets import TargetScaler, fit_target_scaler, out
 
 __all__ = ["FittedLinear", "Solver", "fit_linear"]
 
+_SUMMED = 2_000_000
+"""Coefficients up to which each forecast is summed by itself: those of 160 assets with a day of hourly lags."""
+_ROWS = 64
+"""Rows of a product with more of them."""
+
 Solver = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], TargetScaler], NDArray[np.float64]]
 """(R, E) regressors, (R, N, O) scaled targets, NaN where there is none, (R,) weights, the scaler -> (E, N, O) coefficients."""
 
@@ -51,7 +56,15 @@ class FittedLinear(LaggedReturnModel):
         return cls(arrays["weight_ENO"], arrays["deviation_N"], TargetScaler.from_arrays(arrays), experiment, manifest)
 
     def scaled_outputs(self, design_RE: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.einsum("re,eno->rno", design_RE, self.weight_ENO)
+        if self.weight_ENO.size <= _SUMMED:
+            return np.einsum("re,eno->rno", design_RE, self.weight_ENO)
+        # Coefficients that fit no cache are read once for many rows; always as many: a row's last bits must not hang on how many
+        # others are asked for.
+        regressors, *outputs = self.weight_ENO.shape
+        weight_EC, rows = self.weight_ENO.reshape(regressors, -1), len(design_RE)
+        padded_RE = np.concatenate([design_RE, np.zeros((-rows % _ROWS, regressors))])
+        blocks = [block_RE @ weight_EC for block_RE in padded_RE.reshape(-1, _ROWS, regressors)]
+        return np.concatenate(blocks)[:rows].reshape(rows, *outputs)
 
 
 def fit_linear(family: str, request: FitRequest, experiment: Experiment, solver: Solver, knobs: Sequence[str]) -> FittedLinear:

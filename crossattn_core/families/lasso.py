@@ -24,9 +24,13 @@ from crossattn_core.families.least_angle import lasso_by_criterion
 from crossattn_core.families.registry import FAMILIES
 from crossattn_core.families.ridge import ridge_weights
 from crossattn_core.families.targets import TargetScaler
+from crossattn_core.families.working_sets import sparse_weights_of_many
 from crossattn_core.training.epochs import EpochReport
 
 __all__ = ["fit_adaptive_lasso", "fit_elastic_net", "implied_weights", "sparse_weights"]
+
+_EVERY_PRODUCT = 8192
+"""Regressors up to which the products of all of them are held: half a gigabyte, 340 assets with a day of hourly lags."""
 
 LASSO_KNOBS = ("baselines.ridge_lags", "baselines.ridge_penalty", "baselines.lasso_power")
 NET_KNOBS = ("baselines.ridge_lags", "baselines.elastic_net_ridge")
@@ -109,12 +113,20 @@ def sparse_weights(
     weight_R = weight_R * (weight_R.sum() / np.square(weight_R).sum())
     root_R1 = np.sqrt(weight_R)[:, None]
     scaled_RE = design_RE * root_R1
-    gram_EE = scaled_RE.T @ scaled_RE
-    energy_E = np.diagonal(gram_EE)
+    by_working_sets = design_RE.shape[1] > _EVERY_PRODUCT
+    gram_EE = np.zeros((0, 0)) if by_working_sets else scaled_RE.T @ scaled_RE
+    energy_E = np.einsum("re,re->e", scaled_RE, scaled_RE) if by_working_sets else np.diagonal(gram_EE)
     deviation_E = np.sqrt(energy_E / weight_R.sum())
     # A regressor that never moves has no coefficient.
     per_deviation_E = np.divide(1.0, deviation_E, out=np.zeros_like(deviation_E), where=deviation_E > 0)
     solved_ENO = np.zeros((design_RE.shape[1], *target_RNO.shape[1:]))
+    if by_working_sets:
+        for o in range(target_RNO.shape[2]):
+            unit_EN = np.repeat(per_deviation_E[:, None], target_RNO.shape[1], axis=1)
+            if size_ENO is not None:
+                unit_EN *= (size_ENO[:, :, o] * deviation_E[:, None]) ** power
+            solved_ENO[:, :, o] = sparse_weights_of_many(scaled_RE, target_RNO[:, :, o], weight_R, unit_EN, ridge=ridge)
+        return solved_ENO
     for n, o in np.ndindex(target_RNO.shape[1:]):
         seen_R = np.isfinite(target_RNO[:, n, o])
         target_R = np.where(seen_R, target_RNO[:, n, o], 0.0) * root_R1[:, 0]

@@ -92,7 +92,14 @@ def lasso_path(
 
 
 def lasso_by_criterion(
-    column: Column, moment_E: NDArray[np.float64], energy: float, rows: float, *, ridge: float = 0.0, stretch: float = 1.0
+    column: Column,
+    moment_E: NDArray[np.float64],
+    energy: float,
+    rows: float,
+    *,
+    ridge: float = 0.0,
+    stretch: float = 1.0,
+    regressors: int | None = None,
 ) -> NDArray[np.float64]:
     """(E,) coefficients at the point of the path with the smallest extended BIC.
 
@@ -100,8 +107,9 @@ def lasso_by_criterion(
         energy: sum of squares of the target.
         rows: independent observations behind the sums, of unit weight.
         stretch: what coefficients are multiplied by: the elastic net's correction for shrinking twice.
+        regressors: how many could have been chosen, where these are the likeliest of more.
     """
-    found_E, regressors = np.zeros(len(moment_E)), len(moment_E)
+    found_E, regressors = np.zeros(len(moment_E)), regressors or len(moment_E)
     best, worse = np.inf, 0
     per_regressor = np.log(max(rows, 2.0)) + 2 * _PRIOR_OF_SIZE * np.log(max(regressors, 1))
     gram: dict[int, NDArray[np.float64]] = {}

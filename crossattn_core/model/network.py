@@ -23,9 +23,12 @@ from crossattn_core.model.output import NetworkOutput
 from crossattn_core.model.parameters import initialise_maps, parameter_groups
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stacked import StackedNetwork
-from crossattn_core.panel.windows import RecentBars
+from crossattn_core.panel.windows import RecentBars, Windows
 
-__all__ = ["CrossAssetNetwork", "Network", "NetworkOutput", "build_network", "heads_by_output"]
+__all__ = ["CrossAssetNetwork", "Network", "NetworkOutput", "build_network", "heads_by_output", "own_part_at"]
+
+_WINDOWS = 4096
+"""Windows of a pass on a CPU: what is made of more fits no cache and takes half as long again, with gradients twice."""
 
 
 class CrossAssetNetwork(nn.Module):
@@ -121,6 +124,14 @@ def heads_by_output(outputs: int, heads: int) -> Tensor:
 
 Network = CrossAssetNetwork | StackedNetwork
 """What ``model.architecture`` can name."""
+
+
+def own_part_at(network: Network, windows: Windows, row_B: Tensor) -> Tensor:
+    """(B, N, O) the own part at panel rows ``row_B``; on a CPU those of many assets go a few at a time."""
+    assets = windows.bar_TNC.shape[1]
+    rows = max(_WINDOWS // assets, 1) if row_B.device.type == "cpu" else len(row_B)
+    parts = [network.own_part(windows.gather(row_X)) for row_X in row_B.split(max(rows, 1))]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch.Generator) -> Network:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
-from crossattn_core.model.network import Network
+from crossattn_core.model.network import Network, own_part_at
 from crossattn_core.progress import silent
 from crossattn_core.training.calibration import Parts, calibrate, combine
 from crossattn_core.training.cuda_graph import GraphedStep
@@ -147,7 +147,7 @@ def validation_output(network: Network, examples: Examples) -> ValidationOutput:
     own, cross = [], []
     with torch.no_grad():
         for batch in examples.batches(row_R, INFERENCE_BATCH, network.max_lag):
-            own.append(network.own_part(windows.gather(batch.row_B)).float())
+            own.append(own_part_at(network, windows, batch.row_B).float())
             cross.append(network.cross_part(windows.recent(batch.row_B, batch.recent)).float())
     return ValidationOutput(torch.cat(own), torch.cat(cross))
 

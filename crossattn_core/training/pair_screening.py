@@ -99,8 +99,6 @@ class PairScreen(LeadScreen):
         rows = len(self.row_R)
         asked = [(output, 0) for output in range(self.target_RNO.shape[2])] + [(0, rows - span) for span in lead_spans(rows)]
         first, count = int(self.row_R[0]), int(self.row_R[-1] - self.row_R[0]) + 1
-        # (M, C, start, P) of every start: a view.
-        view = self.channel_MCT.unfold(2, count, 1)
         overlap_V = torch.tensor([float(self.overlap_O[output]) for output, _ in asked])
         z_NXCV = torch.empty(*self.pair_NX.shape, self.channel_MCT.shape[1], len(asked))
         for targets in _blocks(len(self.pair_NX), _SOURCES):
@@ -108,13 +106,15 @@ class PairScreen(LeadScreen):
             for v, (output, skipped) in enumerate(asked):
                 weighed_PVN[self.row_R[skipped:] - first, v] = self._targets(output, skipped, targets)[0]
             for n, weighed_PV in zip(range(targets.start, targets.stop), weighed_PVN.unbind(2), strict=True):
-                pair_X = self.pair_NX[n]
-                start_X = first - self.windows.first_bar - pair_X % self.lags
-                value_XCP = view[pair_X // self.lags, :, start_X]
-                product_XCV = value_XCP @ weighed_PV
-                # The variance of the product, row by row: wild bars meet wild bars.
-                spread_XCV = value_XCP.square_() @ weighed_PV**2
-                z_NXCV[n] = product_XCV / spread_XCV.clamp_min(1e-12).sqrt() / overlap_V.sqrt()
+                weighed_PV, squared_PV = weighed_PV.contiguous(), weighed_PV**2
+                for x, pair in enumerate(self.pair_NX[n].tolist()):
+                    source, lag = divmod(pair, self.lags)
+                    start = first - self.windows.first_bar - lag
+                    # Where they lie: what is copied together for a target takes twice as long.
+                    value_CP = self.channel_MCT[source, :, start : start + count]
+                    # The variance of the product, row by row: wild bars meet wild bars.
+                    spread_CV = value_CP.square() @ squared_PV
+                    z_NXCV[n, x] = value_CP @ weighed_PV / spread_CV.clamp_min(1e-12).sqrt() / overlap_V.sqrt()
         return {key: z_NXCV[..., v] for v, key in enumerate(asked)}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossattn_core.experiment import TrainingSettings
-from crossattn_core.model.network import Network
+from crossattn_core.model.network import Network, own_part_at
 from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.training.device import Computing
 from crossattn_core.training.examples import Batch, Examples
@@ -53,10 +53,10 @@ class TrainingStep:
         if stride > 1:
             # Drop-path: the own part is trained on every n-th row only. Its windows hardly change from bar to bar, and the
             # cross part must be right without it.
-            own_SNO = network.own_part(examples.windows.gather(row_B[::stride])).to(cross_BNO.dtype)
+            own_SNO = own_part_at(network, examples.windows, row_B[::stride]).to(cross_BNO.dtype)
             own_BNO = functional.pad(own_SNO[:, None], (0, 0, 0, 0, 0, stride - 1)).flatten(0, 1)[: len(row_B)]
         else:
-            own_BNO = network.own_part(examples.windows.gather(row_B))
+            own_BNO = own_part_at(network, examples.windows, row_B)
         return self._objective(own_BNO + cross_BNO, row_B, recent.readable_BN) + penalty
 
     def _objective(self, raw_BNO: Tensor, row_B: Tensor, readable_BN: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.planted.markets import PlantedEdge, planted_experiment, planted_market, planted_suite_market
 from benchmarks.planted.trial import run_trial
+from crossattn_core.families import lasso, working_sets
 from crossattn_core.families.fitted import FitRequest
 from crossattn_core.families.lagged_linear import FittedLinear
 from crossattn_core.families.lasso import sparse_weights
@@ -128,3 +129,26 @@ def test_a_model_that_chose_no_lead_forecasts_0_and_may_serve() -> None:
     assert model.found_nothing
     assert not model.forecast(panel, np.arange(790, 820)).any()
     assert check_health(model, panel, 800).healthy
+
+
+@pytest.mark.parametrize("at_first", [2, 64])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_working_sets_find_the_coefficients_that_all_products_give(
+    adaptive: bool, at_first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(8)
+    # Regressors that move together: what the moments name first is not what the path takes.
+    design_RE = rng.standard_normal((500, 120)) + 0.8 * rng.standard_normal((500, 3))[:, np.arange(120) % 3]
+    target_RNO = rng.standard_normal((500, 6, 2))
+    for n in range(5):
+        target_RNO[:, n] += (design_RE[:, 7 * n : 7 * n + 5] @ rng.uniform(-0.6, 0.6, 5))[:, None]
+    target_RNO[rng.random(500) < 0.3, 1, 0] = np.nan
+    target_RNO[:, 2, 1] = np.nan
+    weight_R = rng.uniform(0.3, 1.0, 500)
+    knobs = {"size_ENO": rng.uniform(0.1, 1.0, (120, 6, 2)), "power": 1.0} if adaptive else {"ridge": 0.1}
+    expected_ENO = sparse_weights(design_RE, target_RNO, weight_R, **knobs)
+    monkeypatch.setattr(lasso, "_EVERY_PRODUCT", 100)
+    monkeypatch.setattr(working_sets, "_AT_FIRST", at_first)
+    found_ENO = sparse_weights(design_RE, target_RNO, weight_R, **knobs)
+    assert (expected_ENO != 0).sum() > 20
+    np.testing.assert_allclose(found_ENO, expected_ENO, atol=1e-9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossattn_core.families import ridge
+from crossattn_core.families import lagged_linear, ridge
 from crossattn_core.families.lagged_returns import lagged_design
 from crossattn_core.families.ridge import ridge_weights
 
@@ -81,3 +81,16 @@ def test_with_more_regressors_than_rows_the_solution_is_the_same() -> None:
                 scaled_RE.T @ design_RE[seen_R] + penalty * np.eye(90), scaled_RE.T @ target_RNO[seen_R, n, o].astype(float)
             )
             np.testing.assert_allclose(solved_ENO[:, n, o], expected_E, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("summed", [10, 10_000])
+def test_a_rows_forecast_has_the_same_bits_whatever_is_asked_beside_it(summed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    design_RE, weight_ENO = rng.standard_normal((150, 40)), rng.standard_normal((40, 3, 2))
+    monkeypatch.setattr(lagged_linear, "_SUMMED", summed)
+    fitted = object.__new__(lagged_linear.FittedLinear)
+    fitted.weight_ENO = weight_ENO
+    whole_RNO = fitted.scaled_outputs(design_RE)
+    np.testing.assert_allclose(whole_RNO, np.tensordot(design_RE, weight_ENO, axes=1), rtol=1e-12, atol=1e-12)
+    for rows in (slice(0, 1), slice(70, 71), slice(3, 99)):
+        np.testing.assert_array_equal(fitted.scaled_outputs(design_RE[rows]), whole_RNO[rows])

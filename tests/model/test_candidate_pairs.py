@@ -108,6 +108,47 @@ def test_sparse_products_have_the_value_and_gradients_of_gathered_ones(masked: b
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
+def runs_of_rows(name: str) -> Tensor:
+    """Rows of a batch: as training draws them, as inference asks for them, or without neighbours."""
+    runs = {
+        "training": [torch.arange(3), 40 + torch.arange(16), 43 + torch.arange(16), 7 + torch.arange(9), torch.tensor([90])],
+        "inference": [torch.arange(50)],
+        "alone": [torch.tensor([5, 3, 80, 12, 30, 3]), 100 + 2 * torch.arange(20)],
+    }
+    return torch.cat(runs[name]) + LAGS
+
+
+@pytest.mark.parametrize("ahead", [None, (0, 2), (2, 9)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["training", "inference", "alone"])
+def test_rows_in_pieces_have_the_products_of_each_row_alone(name: str, masked: bool, ahead: tuple[int, int] | None) -> None:
+    generator = torch.Generator().manual_seed(4)
+    row_B = runs_of_rows(name)
+    bar_U, place_BL = torch.unique(row_B[:, None] - torch.arange(LAGS), return_inverse=True)
+    weight_HNK = torch.rand(HEADS, ASSETS, PAIRS, generator=generator).requires_grad_()
+    value_UMHJ = torch.randn(len(bar_U), ASSETS, HEADS, 3, generator=generator).requires_grad_()
+    readable_BM = torch.rand(len(row_B), ASSETS, generator=generator) < 0.7 if masked else None
+    pattern = PairPattern.of(some_pairs().sort(dim=1).values, LAGS)
+    found_BNHJ = sparse_products(weight_HNK, value_UMHJ, place_BL, readable_BM, pattern, ahead)
+    value_BLMHJ = value_UMHJ[place_BL]
+    if readable_BM is not None:
+        value_BLMHJ = value_BLMHJ * readable_BM[:, None, :, None, None]
+    if ahead is not None:
+        none_BLMHJ = torch.zeros_like(value_BLMHJ)
+        later = [
+            torch.cat([none_BLMHJ[:, :s], value_BLMHJ[:, : LAGS - s]], dim=1) for s in range(ahead[0], min(ahead[1], LAGS) + 1)
+        ]
+        value_BLMHJ = torch.stack(later).sum(dim=0)
+    expected_BNHJ = torch.einsum("hnk,bnkhj->bnhj", weight_HNK, value_BLMHJ[:, pattern.lag_NK, pattern.source_NK])
+    torch.testing.assert_close(found_BNHJ, expected_BNHJ, rtol=1e-5, atol=1e-5)
+    size_BNHJ = torch.randn(found_BNHJ.shape, generator=generator)
+    of_found, of_expected = (
+        torch.autograd.grad((size_BNHJ * given).sum(), [weight_HNK, value_UMHJ]) for given in (found_BNHJ, expected_BNHJ)
+    )
+    for first, second in zip(of_found, of_expected, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)
+
+
 def test_gradients_reach_every_parameter() -> None:
     for content in (False, True):
         attention = candidates(content=content)

@@ -1,11 +1,13 @@
 """The network: both parts add up, and no asset's place in the list matters."""
 
+import pytest
 import torch
 
+from benchmarks.planted.markets import planted_market
 from crossattn_core.experiment import ModelSettings
-from crossattn_core.model.network import CrossAssetNetwork, build_network, heads_by_output
+from crossattn_core.model.network import CrossAssetNetwork, build_network, heads_by_output, own_part_at
 from crossattn_core.model.shape import NetworkShape
-from crossattn_core.panel.windows import RecentBars
+from crossattn_core.panel.windows import RecentBars, Windows, fit_scaler
 
 ASSETS, CHANNELS = 4, 3
 SETTINGS = ModelSettings(lookback=16, patch=4, max_lag=5, width=16, heads=8, layers=1, value_width=2)
@@ -48,6 +50,22 @@ def test_a_rewritten_bar_moves_only_rows_whose_window_holds_it() -> None:
     after_BNO = network(rewritten_BLNC, RecentBars(rewritten_UNC, recent.place_BL, recent.readable_BN)).forecast_BNO
     torch.testing.assert_close(after_BNO[:2], before_BNO[:2], rtol=0, atol=0)
     assert not torch.equal(after_BNO[2], before_BNO[2])
+
+
+def test_windows_of_many_assets_go_a_few_rows_at_a_time_with_the_same_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, _, _ = network_and_bars()
+    panel = planted_market(400, ASSETS, (), seed=3)
+    channels = len(panel.features) + 1
+    network = build_network(NetworkShape(ASSETS, channels, outputs=3), SETTINGS, torch.Generator().manual_seed(0)).eval()
+    windows = Windows(panel, fit_scaler(panel, 0, 300), lookback=SETTINGS.lookback, max_age_hours=96)
+    row_B = torch.arange(300, 335)
+    calls: list[int] = []
+    whole_BNO = own_part_at(network, windows, row_B)
+    own_part = network.own_part
+    monkeypatch.setattr(network, "own_part", lambda bar_BLNC: calls.append(len(bar_BLNC)) or own_part(bar_BLNC))
+    monkeypatch.setattr("crossattn_core.model.network._WINDOWS", 8 * ASSETS)
+    torch.testing.assert_close(own_part_at(network, windows, row_B), whole_BNO)
+    assert calls == [8, 8, 8, 8, 3]
 
 
 def test_heads_of_one_output_start_as_mirrors_of_each_other() -> None:
