@@ -27,7 +27,7 @@ def main(folder: str) -> None:
     prepare_loopback()
     import ray
 
-    ray.init(num_cpus=CALLS, num_gpus=1, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=CALLS, num_gpus=1, include_dashboard=False, configure_logging=False, log_to_driver=False)
     with open_pool(ComputeSettings(engine="ray", gpus=1 / CALLS, retries=0)) as pool:
         assert pool is not None
         print([task.result() for task in [pool.submit(meet, folder, n) for n in range(CALLS)]])  # noqa: T201
