@@ -9,7 +9,7 @@ from crossattn_core.compute.local_cluster import prepare_loopback
 from crossattn_core.compute.pool import open_pool
 from crossattn_core.experiment import ComputeSettings
 
-CALLS, SECONDS = 4, 60
+CALLS, SECONDS = 4, 240
 
 
 def meet(folder: str, n: int) -> str:
