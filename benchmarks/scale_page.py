@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["filled", "main"]
+__all__ = ["TABLES", "filled", "main"]
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "scale.md"
@@ -30,7 +30,7 @@ def filled(page: str) -> str:
     """The page with every measured table made from the results."""
 
     def table(found: re.Match[str]) -> str:
-        return f"<!-- measured: {found[1]} -->\n" + "\n".join(_TABLES[found[1]]()) + "\n<!-- /measured -->"
+        return f"<!-- measured: {found[1]} -->\n" + "\n".join(TABLES[found[1]]()) + "\n<!-- /measured -->"
 
     return re.sub(r"<!-- measured: (\w+) -->\n.*?<!-- /measured -->", table, page, flags=re.DOTALL)
 
@@ -153,7 +153,7 @@ def _result(name: str) -> str:
     return (HERE / f"results_{name}.md").read_text(encoding="utf-8")
 
 
-_TABLES: dict[str, Callable[[], list[str]]] = {
+TABLES: dict[str, Callable[[], list[str]]] = {
     "universe": _universe,
     "cost": _cost,
     "line": _line,
