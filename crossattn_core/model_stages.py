@@ -159,8 +159,7 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapsho
     taken: list[TakenSnapshot] = []
     hashes = dict.fromkeys(days, "")
     with open_pool(line.experiment.compute) as pool:
-        due = sum(_comes_into_force(line.home, day) for day in days)
-        evidence = EvidenceWriter(line.home.attention, line.experiment, panel, pool if due > 1 else None)
+        evidence = EvidenceWriter(line.home.attention, line.experiment, panel, pool if len(served) > 1 else None)
         models: dict[str, FittedModel] = {}
         for done, day in enumerate(days, start=1):
             snapshot = snapshot_day(line.home, line.experiment, panel, day, models=models, evidence=evidence)

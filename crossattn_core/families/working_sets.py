@@ -17,7 +17,6 @@ __all__ = ["sparse_weights_of_many"]
 
 _AT_FIRST, _MORE = 64, 16
 """Regressors of a working set, and most that join it after a check."""
-_ROUNDS = 8
 _TOLERANCE = 1e-9
 """Share of a target's largest moment by which the condition of the optimum may be missed."""
 
@@ -45,7 +44,7 @@ def sparse_weights_of_many(
     solved_EN = np.zeros_like(moment_EN)
     sets = [np.argpartition(-np.abs(moment_E), min(_AT_FIRST, len(moment_E)) - 1)[:_AT_FIRST] for moment_E in moment_EN.T]
     left_N = np.flatnonzero(rows_N > 1)
-    for _ in range(_ROUNDS):
+    while len(left_N):  # ends: each round adds a regressor to every set that is left
         residual_RN, penalty_N = filled_RN[:, left_N].copy(), np.zeros(len(left_N))
         for place, n in enumerate(left_N):
             chosen_C = np.sort(sets[n])
@@ -75,6 +74,4 @@ def sparse_weights_of_many(
             joins_X = np.argsort(-earned_E, kind="stable")[:_MORE]
             sets[n] = np.concatenate([sets[n], joins_X[earned_E[joins_X] > most_N[place]]])
         left_N = left_N[(earned_EN > most_N).any(axis=0)]
-        if not len(left_N):
-            break
     return solved_EN

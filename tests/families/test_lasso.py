@@ -131,10 +131,10 @@ def test_a_model_that_chose_no_lead_forecasts_0_and_may_serve() -> None:
     assert check_health(model, panel, 800).healthy
 
 
-@pytest.mark.parametrize("at_first", [2, 64])
+@pytest.mark.parametrize(("at_first", "more"), [(2, 1), (2, 16), (64, 16)])
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_working_sets_find_the_coefficients_that_all_products_give(
-    adaptive: bool, at_first: int, monkeypatch: pytest.MonkeyPatch
+    adaptive: bool, at_first: int, more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(8)
     # Regressors that move together: what the moments name first is not what the path takes.
@@ -149,6 +149,7 @@ def test_working_sets_find_the_coefficients_that_all_products_give(
     expected_ENO = sparse_weights(design_RE, target_RNO, weight_R, **knobs)
     monkeypatch.setattr(lasso, "_EVERY_PRODUCT", 100)
     monkeypatch.setattr(working_sets, "_AT_FIRST", at_first)
+    monkeypatch.setattr(working_sets, "_MORE", more)  # with one at a time, many rounds until none is left out
     found_ENO = sparse_weights(design_RE, target_RNO, weight_R, **knobs)
     assert (expected_ENO != 0).sum() > 20
     np.testing.assert_allclose(found_ENO, expected_ENO, atol=1e-9)
