@@ -1,6 +1,6 @@
 """The simulator as a loop that can be read: one row at a time, in money. The fast path must agree with it to 1e-12."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,13 +74,36 @@ def _after_costs(
     value_N: NDArray[np.float64],
     trades_N: NDArray[np.bool_],
 ) -> float:
-    """V+ of V+ = V - sum of costs of |w V+ - h|, by bisection: slow, and hard to get wrong."""
-    low, high = 0.0, equity
-    for _ in range(200):
+    """The largest V+ of V+ = V - sum of costs of |w V+ - h|, by halves: slow, and hard to get wrong. 0 where there is none.
+
+    What is missing is convex in V+. Where it is missing at 0 too, its least value is found by thirds: above it is the root.
+    """
+
+    def missing(after: float) -> float:
+        size_N = np.where(trades_N, np.abs(target_N * after - value_N), 0.0)
+        return float(after + sum(cost.paid(size_N, at).sum() for cost in trade_costs) - equity)
+
+    least = 0.0
+    if missing(0.0) > 0:
+        least = _least(missing, 0.0, equity)
+        if missing(least) > 0:
+            return 0.0
+    low, high = least, equity
+    for _ in range(100):
         middle = 0.5 * (low + high)
-        size_N = np.where(trades_N, np.abs(target_N * middle - value_N), 0.0)
-        if middle + sum(cost.paid(size_N, at).sum() for cost in trade_costs) > equity:
+        if missing(middle) > 0:
             high = middle
         else:
             low = middle
     return 0.5 * (low + high)
+
+
+def _least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a convex ``function`` is least between ``low`` and ``high``."""
+    for _ in range(100):
+        lower, upper = low + (high - low) / 3, high - (high - low) / 3
+        if function(lower) > function(upper):
+            low = lower
+        else:
+            high = upper
+    return high

@@ -75,7 +75,9 @@ def equity_share_after_impact(
 ) -> NDArray[np.float64]:
     """V+ / V where a trade of |w V+ - h| = m V also costs coefficient * m ^ power (shares of V), summed over ``impacts``.
 
-    The excess is still convex: still Newton. 0 where closing what is held would cost all equity: ruin.
+    The excess f is still convex, and f(1) >= 0, but where closing what is held would cost more than there is, it has two roots
+    or none: the larger is the trade that costs less, and Newton's steps from 1 fall onto it. 0 where there is none, as nobody
+    can pay for the trade: ruin.
 
     Args:
         impacts: (power > 1, coefficient (..., N)) of each law of impact.
@@ -84,15 +86,18 @@ def equity_share_after_impact(
     def paid(size: NDArray[np.float64]) -> NDArray[np.float64]:
         return sum((_dot(coefficient, size**power) for power, coefficient in impacts), _dot(cost, size))
 
-    ruined = np.asarray(paid(np.abs(held)) >= 1.0)
-    share = np.where(ruined, 0.0, 1.0)
-    moving = ~ruined
+    share = np.ones(np.broadcast_shapes(target.shape, held.shape)[:-1])
+    moving = np.ones(share.shape, dtype=bool)
     for _ in range(_MAX_STEPS):
         move = target * share[..., None] - held
         size = np.abs(move)
         excess = share - 1.0 + paid(size)
         marginal = sum((power * coefficient * size ** (power - 1) for power, coefficient in impacts), cost)
         slope = 1.0 + _dot(marginal * np.sign(move), target)
+        # A convex f lies above its tangent: one that is positive all the way down to 0 leaves no root.
+        ruined = moving & (excess > 0) & (excess >= slope * share)
+        share = np.where(ruined, 0.0, share)
+        moving &= ~ruined & (slope > 0)
         step = np.divide(excess, slope, out=np.zeros_like(share), where=moving)
         moving &= np.abs(step) > 4e-16
         if not moving.any():

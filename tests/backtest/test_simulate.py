@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from crossattn_core.backtest.costs.holding import Funding, WriteOff
+from crossattn_core.backtest.costs.trading import LinearImpact
 from crossattn_core.backtest.reference import simulate_by_loop
+from crossattn_core.backtest.self_financing import equity_share_after_impact
 from crossattn_core.backtest.simulate import simulate, simulate_many
 from crossattn_core.errors import BacktestError
 from crossattn_core.portfolio.target_weights import Targets
@@ -26,6 +29,39 @@ def test_the_fast_path_agrees_with_the_loop(case):
         np.testing.assert_allclose(cost_T, paid[kind], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=kind)
     for line, income_T in fast.income.items():
         np.testing.assert_allclose(income_T, -paid[line], rtol=1e-9, atol=1e-11 * CAPITAL, err_msg=line)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(1e-6, 5))
+def test_linear_impact_on_one_asset_is_the_larger_root_of_a_quadratic(target, held, coefficient):
+    """x - 1 + c (w x - h)^2 = 0: who cannot pay for closing may still hold, or close in part."""
+    square, linear, rest = coefficient * target**2, 1 - 2 * coefficient * target * held, coefficient * held**2 - 1
+    discriminant = linear**2 - 4 * square * rest
+    assume(abs(discriminant) > 1e-6 and abs(rest) > 1e-6)
+    free = np.zeros((1, 1))
+    share = equity_share_after_impact(np.array([[target]]), np.array([[held]]), free, [(2.0, np.array([[coefficient]]))]).item()
+    if discriminant < 0:
+        assert share == 0
+        return
+    larger = 2 * rest / (-linear - np.sqrt(discriminant)) if linear > 0 else (-linear + np.sqrt(discriminant)) / (2 * square)
+    assert share == pytest.approx(max(larger, 0.0), abs=1e-9)
+
+
+def test_a_position_too_large_to_close_is_still_held():
+    """Closing it would cost a tenth more than the equity; holding it costs what has drifted, and the order to close is ruin."""
+    held = market(seed=4, rows=12, assets=1, cost_bps=0.0, funding=False, borrow=False, closed=0.0, volatility=0.001)
+    unit_TN = np.full((12, 1), 1e-12)
+    unit_TN[2:] = 1.0 / (9.0 * CAPITAL) * 1.1
+    on = held.with_costs(LinearImpact(unit_TN))
+    short = Targets("short", on.asset_ids, on.as_of_T[:8], np.full((8, 1), -3.0))
+    done = simulate(on, short, execution_lag=1, capital=CAPITAL)
+    assert done.ruined_at is None
+    assert done.equity_T[-1] == pytest.approx(CAPITAL, rel=0.02)
+    np.testing.assert_allclose(
+        done.equity_T, simulate_by_loop(on, short, execution_lag=1, capital=CAPITAL)[0], rtol=1e-12, atol=0
+    )
+    flat = replace(short, target_DN=np.where(np.arange(8)[:, None] < 5, -3.0, 0.0))
+    assert simulate(on, flat, execution_lag=1, capital=CAPITAL).ruined_at == 6
 
 
 def test_ruin_before_a_settlement_is_ruin():
