@@ -119,7 +119,7 @@ def measure(assets: int, days: int, send: Any) -> None:
 
 def _run(assets: int, days: int) -> dict[str, Any]:
     from crossattn_core import data_stages, model_stages
-    from crossattn_core.analysis import evidence, lead_lag
+    from crossattn_core.analysis import attribution, evidence, lead_lag
     from crossattn_core.candles.feeds.simulated import SimulatedFeed
     from crossattn_core.line import Line
     from crossattn_core.walk_forward.walk import walk
@@ -142,7 +142,7 @@ def _run(assets: int, days: int) -> dict[str, Any]:
     for stage in STAGES:
         module = data_stages if hasattr(data_stages, stage) else model_stages
         setattr(module, stage, clock.timed(stage, getattr(module, stage)))
-    for module, name in ((evidence, "pair_evidence"), (evidence, "attribution"), (lead_lag, "lead_lag")):
+    for module, name in ((evidence, "pair_evidence"), (attribution, "attribution"), (lead_lag, "lead_lag")):
         setattr(module, name, clock.timed(f"... {name}", getattr(module, name)))
     given: dict[str, Any] = walk.__kwdefaults__ or {}
     given["fit"] = clock.timed("... fit_model", given["fit"])
