@@ -3,7 +3,8 @@
     python -m benchmarks.assemble                       # from the stored results
     python -m benchmarks.assemble --run line backtest   # measure these again first
 
-Each result lies beside this file as results_<name>.md, as its command wrote or printed it.
+Each result lies beside this file as results_<name>.md, as its command wrote or printed it; what is to be said of it as
+notes_<name>.md, written by hand, so that measuring again loses no word.
 """
 
 import argparse
@@ -84,6 +85,8 @@ def page() -> str:
     parts = [HEAD.format(names=" ".join(BENCHMARKS))]
     for name, (title, command) in BENCHMARKS.items():
         told = result_of(name).read_text(encoding="utf-8").strip() if result_of(name).is_file() else "Not measured yet."
+        notes = HERE / f"notes_{name}.md"
+        told += f"\n\n{notes.read_text(encoding='utf-8').strip()}" if notes.is_file() else ""
         parts.append(f"## {title}\n\n`python {' '.join(command)}`\n\n{told}\n")
     return "\n".join(parts)
 
