@@ -13,18 +13,21 @@ Axes: T resident bars, R rows, N targets, M sources (the same assets), L lags (0
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
 from crossattn_core.panel.windows import Windows
 
-__all__ = ["LeadScreen", "channels", "lead_spans"]
+__all__ = ["LeadScreen", "changed_z", "channels", "lead_spans"]
 
 _LARGEST_SHARE = 0.8
 """Of a start's weight, on pairs that pass: what screening did not see can still be learned."""
 _CHANGED = 4.0
 """Standard errors between the newest rows and those before at which a lead has changed; several spans and pairs are tried."""
+_FALSE_CHANGE = 1e-3
+"""Odds, a span and a pair of each target, that a market that stays has a target past the bound of ``changed_z``."""
 _SHORTEST_SPAN = 500
 """Rows that tell a change at the earliest."""
 _LONGEST_SHARE = 0.8
@@ -60,12 +63,13 @@ class LeadScreen:
         spans = lead_spans(rows)
         if not spans:
             return since_N
+        bound = changed_z(assets)
         told_NS = torch.zeros(assets, len(spans))
         is_told_N = torch.zeros(assets, dtype=torch.bool)
         for n, x, c in self.is_lead_NXC.nonzero().tolist():
             told_S = self._differences(*self._products(n, x, c), spans)
             told_NS[n] += told_S**2
-            is_told_N[n] |= bool((told_S > _CHANGED).any())
+            is_told_N[n] |= bool((told_S > bound).any())
         first_S = self.row_R[rows - torch.tensor(spans)]
         return torch.where(is_told_N, first_S[told_NS.argmax(dim=1)], since_N)
 
@@ -155,6 +159,15 @@ class LeadScreen:
             error = math.sqrt(float(new.var()) / len(new) + float(old.var()) / len(old))
             told.append(abs(float(new.mean() - old.mean())) / max(error, 1e-12))
         return torch.tensor(told)
+
+
+def changed_z(targets: int) -> float:
+    """Standard errors at which a lead of one of so many targets has changed: the more targets, the more often one does by chance.
+
+    >>> changed_z(6), round(changed_z(1000), 2)
+    (4.0, 4.89)
+    """
+    return max(_CHANGED, -NormalDist().inv_cdf(_FALSE_CHANGE / (2 * targets)))
 
 
 def channels(bar_TMC: Tensor) -> Tensor:
