@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.costs.registry import CarryingCost, CashCost, ImpactCost, NotionalCost, account_lines
 from crossattn_core.backtest.market import Market
-from crossattn_core.backtest.simulate import CALL_TOLERANCE, called_weights, schedule_of
+from crossattn_core.backtest.simulate import CALL_TOLERANCE, called_weights, check_capital, schedule_of
 from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = ["simulate_by_loop"]
@@ -17,6 +17,7 @@ def simulate_by_loop(
     market: Market, targets: Targets, *, execution_lag: int, capital: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Equity (T,), units held after each row (T, N), and money paid (T,) by line of the account, from the first decision on."""
+    check_capital(capital)
     schedule = schedule_of(market, targets, execution_lag)
     order_at = {fill: target_N.copy() for fill, target_N in zip(schedule.fill_K.tolist(), schedule.target_KN, strict=True)}
     rows, assets = len(market.as_of_T) - schedule.start, len(market.asset_ids)

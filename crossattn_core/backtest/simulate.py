@@ -11,6 +11,7 @@ Axes: V variants, K executions, T rows, N assets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "CALL_TOLERANCE",
     "Schedule",
     "called_weights",
+    "check_capital",
     "first_margin_call",
     "schedule_of",
     "simulate",
@@ -63,16 +65,20 @@ def schedule_of(market: Market, targets: Targets, execution_lag: int) -> Schedul
     """Match ``targets`` to ``market``; a decision whose fill lies past the newest row is left out.
 
     Raises:
-        BacktestError: no decisions, other assets, or a decision on no row.
+        BacktestError: no decisions, other assets, a decision on no row, or a lag that is no row at least.
     """
-    if targets.asset_ids != market.asset_ids:
+    if tuple(targets.asset_ids) != tuple(market.asset_ids):
         raise BacktestError(
             f"{targets.strategy}: weights are for {', '.join(targets.asset_ids)}; the market holds {', '.join(market.asset_ids)}"
         )
+    if isinstance(execution_lag, bool) or not isinstance(execution_lag, Integral):
+        raise BacktestError(f"execution_lag is {execution_lag!r}; it is a whole number of rows, 1 or more")
     if execution_lag < 1:
         raise BacktestError(
             f"execution_lag is {execution_lag}; a decision fills at least 1 row later, or it would trade on its own price"
         )
+    if not market.asset_ids:
+        raise BacktestError(f"{targets.strategy}: the market holds no asset; there is nothing to simulate")
     if not len(targets.as_of_D):
         raise BacktestError(f"{targets.strategy}: no decisions to simulate; check decision_hour and the range of forecasts")
     rows_D = targets.rows(market.as_of_T)
@@ -80,6 +86,12 @@ def schedule_of(market: Market, targets: Targets, execution_lag: int) -> Schedul
     kept_D = rows_D + execution_lag < len(market.as_of_T)
     decided_K = rows_D[kept_D] - start
     return Schedule(start, decided_K, decided_K + execution_lag, targets.target_DN[kept_D])
+
+
+def check_capital(capital: float) -> None:
+    """Raise BacktestError unless there is some money, and not without end."""
+    if isinstance(capital, bool) or not isinstance(capital, Real) or not 0 < capital < np.inf:
+        raise BacktestError(f"capital is {capital!r}; it is the equity to begin with, a finite amount of quote currency above 0")
 
 
 def with_settlements(schedule: Schedule, market: Market) -> Schedule:
@@ -124,8 +136,9 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
         capital: equity at the first decision, quote currency.
 
     Raises:
-        BacktestError: targets that do not fit the market, or costs that exceed equity.
+        BacktestError: targets that do not fit the market, no capital, or costs that exceed equity.
     """
+    check_capital(capital)
     schedule = with_settlements(schedule_of(market, targets, execution_lag), market)
     done = _run(market, targets, schedule, execution_lag, capital, ())
     calls: list[int] = []
@@ -211,6 +224,7 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     Raises:
         BacktestError: no variants, or variants that decide at different instants.
     """
+    check_capital(capital)
     if not variants:
         raise BacktestError("no variants to simulate")
     if market.margin_leverage > 0:

@@ -58,7 +58,7 @@ def _check_rows(index: pd.Index) -> None:
             "a row must be a bar: unstack the level of assets into columns"
         )
     if not (index.is_monotonic_increasing and index.is_unique):
-        repeated, unknown = int(index.duplicated().sum()), int(index.isna().sum())
+        repeated, unknown = int(np.count_nonzero(index.duplicated())), int(np.count_nonzero(index.isna()))
         raise ValueError(
             f"rows are not in time order, or repeat ({repeated} of {len(index)} repeat, {unknown} have no time); sort the frame "
             "by its index and drop what repeats, or, if it has a row an asset, pivot the assets into columns"

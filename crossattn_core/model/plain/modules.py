@@ -17,6 +17,7 @@ H heads, K = D / H, L lags (0 is the step itself).
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -215,7 +216,7 @@ class HierarchicalCrossAttention(nn.Module):
         Args:
             readable_BN: which assets may be read; none: all.
         """
-        asset_BNTD = self.levels["assets"].taken(asset_BNTD, "(B, N, T, D)")
+        asset_BNTD = cast("ProjectedAttention", self.levels["assets"]).taken(asset_BNTD, "(B, N, T, D)")
         batch, assets, steps, _ = asset_BNTD.shape
         grouped = len(self.get_buffer("member_sectors_NG"))
         if assets != grouped:

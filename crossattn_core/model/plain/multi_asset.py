@@ -161,8 +161,9 @@ def _groups(sectors: Sequence[Hashable], markets: Sequence[Hashable], assets: in
     for name, group_N in (("sectors", tuple(sectors)), ("markets", tuple(markets))):
         if len(group_N) not in (0, assets):
             raise ValueError(f"{name} of {len(group_N)} assets; the model has n_assets {assets}")
-        as_given = all(isinstance(group, Integral) and group >= 0 for group in group_N)
-        groups.append(tuple(int(group) for group in group_N) if as_given else tuple(group_places(group_N)))
+        numbers = tuple(int(group) for group in group_N if isinstance(group, Integral))
+        as_given = len(numbers) == len(group_N) and min(numbers, default=0) >= 0
+        groups.append(numbers if as_given else tuple(group_places(group_N)))
     sector_N, market_N = (group_N or (0,) * assets for group_N in groups)
     markets_of = {sector: {m for s, m in zip(sector_N, market_N, strict=True) if s == sector} for sector in sector_N}
     split = [sector for sector, found in markets_of.items() if len(found) > 1]
