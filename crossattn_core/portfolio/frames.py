@@ -34,8 +34,12 @@ def frame_axes(frame: pd.DataFrame, what: str) -> tuple[NDArray[np.datetime64], 
         raise BacktestError(f"{what}: rows are not in time order, or repeat; sort the frame by its index and drop what repeats")
     if not frame.columns.is_unique:
         raise BacktestError(f"{what}: columns repeat: {list(frame.columns[frame.columns.duplicated()])[:5]}; keep one of each")
-    numbers = frame.select_dtypes(["number", "bool", "object"], exclude=["complexfloating", "timedelta"]).columns
-    wrong = [(column, str(kind)) for column, kind in frame.dtypes.items() if column not in numbers]
+    types = pd.api.types
+    wrong = [
+        (column, str(held.dtype))
+        for column, held in frame.items()
+        if types.is_complex_dtype(held) or not (types.is_numeric_dtype(held) or types.is_object_dtype(held))
+    ]
     if wrong:
         raise BacktestError(f"{what}: columns that hold no numbers: {wrong[:5]}; drop them")
     try:
