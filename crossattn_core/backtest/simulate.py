@@ -27,6 +27,7 @@ from crossattn_core.portfolio.target_weights import Targets
 __all__ = [
     "CALL_CUTS_TO",
     "CALL_TOLERANCE",
+    "RUIN_SHARE",
     "Schedule",
     "called_weights",
     "check_capital",
@@ -47,6 +48,8 @@ CALL_CUTS_TO = 0.9
 """A margin call cuts positions to this share of the limit, so that the next small move does not call again."""
 CALL_TOLERANCE = 1e-9
 """Relative excess over the limit that is rounding, not leverage."""
+RUIN_SHARE = 1e-12
+"""Share of its peak at which equity is a residue of rounding, not money: an account that lost everything is ruined."""
 _BATCH_VARIANTS = 16
 """Variants solved together: few enough that their weights stay in cache."""
 
@@ -125,9 +128,9 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
 
     An asset is left alone at an execution when its target is NaN or it is not tradable at the fill row: its drifted
     position stays and the rest is solved around it. A delisted asset is settled at its row (see delisting.py). Ruin: at the
-    first row where equity is not positive, positions are written off, equity is 0 and stays there. Margin call: at the end of
-    a row where gross exposure exceeds ``market.margin_leverage``, every position is cut in proportion, filled a row later,
-    and keeps its units where it cannot trade.
+    first row where equity is not positive (``RUIN_SHARE`` of its peak is rounding), positions are written off, equity is 0 and
+    stays there. Margin call: at the end of a row where gross exposure exceeds ``market.margin_leverage``, every position is cut
+    in proportion, filled a row later, and keeps its units where it cannot trade.
 
     Args:
         market: prices and costs (see ``market_of``).
@@ -252,8 +255,8 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
 
 
 def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:
-    """Zero ``equity_T`` in place from the first row that is not positive; that row, or None."""
-    alive_T = equity_T > 0
+    """Zero ``equity_T`` in place from the first row at which nothing is left of its peak; that row, or None."""
+    alive_T = equity_T > RUIN_SHARE * np.maximum.accumulate(equity_T)
     if alive_T.all():
         return None
     ruined_at = int(np.argmin(alive_T))
