@@ -9,16 +9,18 @@ from functools import cached_property
 from typing import Self, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from crossattn_core.backtest.costs.holding import missing_settlements
 from crossattn_core.backtest.costs.registry import COSTS, CarryingCost, CashCost, Cost, CostInputs, ImpactCost, NotionalCost
-from crossattn_core.backtest.costs.trading import SquareRootImpact
+from crossattn_core.backtest.costs.trading import Fee, SquareRootImpact
 from crossattn_core.backtest.delisting import delisted_rows
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import BacktestSettings, CostSettings
-from crossattn_core.grid import HOURLY, Grid
+from crossattn_core.grid import HOURLY, Grid, bar_names
 from crossattn_core.panel.panel import Panel
+from crossattn_core.portfolio.frames import frame_axes
 from crossattn_core.universe import Asset
 
 __all__ = ["Market", "market_of"]
@@ -51,6 +53,7 @@ class Market:
     """The grid whose rows these are."""
 
     def __post_init__(self) -> None:
+        self._check_axes()
         bad_TN = ~(np.isfinite(self.price_TN) & (self.price_TN > 0))
         if bad_TN.any():
             row, asset = np.argwhere(bad_TN)[0]
@@ -60,7 +63,68 @@ class Market:
                 "mask the row as not tradable and carry the mark"
             )
         for cost in self.costs:
+            if not isinstance(cost, Cost):
+                raise BacktestError(f"{cost!r} among the costs is none: give an object of a class of backtest/costs")
             cost.check(self.as_of_T, self.asset_ids)
+        rebated_N = self.trade_cost_N < 0
+        if rebated_N.any():
+            asset = int(np.argmax(rebated_N))
+            raise BacktestError(
+                f"{self.asset_ids[asset]}: fee, spread and slippage sum to {self.trade_cost_N[asset] * 1e4:g} bps "
+                f"({int(rebated_N.sum())} such in all); a rebate may lower what a trade costs, but trading never earns money"
+            )
+
+    def _check_axes(self) -> None:
+        """Raise BacktestError unless every array has its axes and kind, and rows follow each other."""
+        needed, as_of_T = (len(self.as_of_T), len(self.asset_ids)), np.asarray(self.as_of_T)
+        if as_of_T.dtype.kind != "M":
+            raise BacktestError(f"the market's rows are {as_of_T.dtype}; as_of_T is naive UTC datetime64")
+        if not (as_of_T[1:] > as_of_T[:-1]).all():
+            raise BacktestError("the market's rows are not in increasing order of time; sort them by as_of, each once")
+        for name, kinds in (("price_TN", "fiu"), ("tradable_TN", "b"), ("delisted_TN", "b")):
+            given = getattr(self, name)
+            if given is None and name == "delisted_TN":
+                continue
+            if not isinstance(given, np.ndarray) or given.shape != needed or given.dtype.kind not in kinds:
+                found = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+                kind = "bool" if kinds == "b" else "numbers"
+                raise BacktestError(f"{name} is {found}; an array of {kind} {needed} is needed: rows of as_of_T x assets")
+        if not self.margin_leverage >= 0:
+            raise BacktestError(f"margin_leverage is {self.margin_leverage}; it is gross exposure over equity, 0: no calls")
+
+    @classmethod
+    def of_frame(cls, close: pd.DataFrame, cost_bps: float = 0.0) -> Self:
+        """The market of a frame of closes: a row a bar, at its end, a column an asset. Without a time zone it is UTC.
+
+        Where a close is NaN the asset does not trade and keeps its newest mark; nothing is ever delisted. Further costs by
+        ``with_costs``.
+
+        Args:
+            cost_bps: one-way cost of a trade, basis points of what is traded.
+
+        Raises:
+            BacktestError: as ``frame_axes``; rows that are not all one bar apart; a price that is not positive.
+        """
+        as_of_T, asset_ids, close_TN = frame_axes(close, "closes")
+        step_T = np.diff(as_of_T)
+        if not len(step_T) or (step_T != step_T[0]).any():
+            uneven = int((step_T != step_T.min()).sum()) if len(step_T) else 0
+            raise BacktestError(
+                f"closes: {len(as_of_T)} rows, {uneven} of them after a gap; rows are one bar apart, two at least: "
+                "close.asfreq gives the missing ones as NaN, at which nothing trades"
+            )
+        if step_T[0].item() not in {Grid(bar=bar).step for bar in bar_names()}:
+            raise BacktestError(f"closes: rows are {step_T[0].item()} apart; a bar is one of {', '.join(bar_names())}: resample")
+        missing_TN = np.isnan(close_TN)
+        marks_TN = pd.DataFrame(close_TN).ffill().fillna(1.0).to_numpy()
+        return cls(
+            as_of_T=as_of_T,
+            asset_ids=asset_ids,
+            price_TN=np.where(missing_TN, marks_TN, close_TN),
+            tradable_TN=~missing_TN,
+            costs=(Fee(np.full(len(asset_ids), cost_bps / 1e4)),),
+            grid=Grid.of(step_T[0].item()),
+        )
 
     def with_costs(self, *costs: Cost) -> Self:
         """The same market with ``costs``, each in place of the one of its class."""

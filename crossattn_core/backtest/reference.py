@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.backtest.costs.registry import CarryingCost, CashCost, ImpactCost, NotionalCost, account_lines
 from crossattn_core.backtest.market import Market
-from crossattn_core.backtest.simulate import CALL_TOLERANCE, called_weights, schedule_of
+from crossattn_core.backtest.simulate import CALL_TOLERANCE, RUIN_SHARE, called_weights, check_capital, schedule_of
 from crossattn_core.portfolio.target_weights import Targets
 
 __all__ = ["simulate_by_loop"]
@@ -17,6 +17,7 @@ def simulate_by_loop(
     market: Market, targets: Targets, *, execution_lag: int, capital: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Equity (T,), units held after each row (T, N), and money paid (T,) by line of the account, from the first decision on."""
+    check_capital(capital)
     schedule = schedule_of(market, targets, execution_lag)
     order_at = {fill: target_N.copy() for fill, target_N in zip(schedule.fill_K.tolist(), schedule.target_KN, strict=True)}
     rows, assets = len(market.as_of_T) - schedule.start, len(market.asset_ids)
@@ -35,7 +36,8 @@ def simulate_by_loop(
                 paid[cost.line][row] += idle * cost.rate
             cash -= sum(paid_T[row] for paid_T in paid.values())
         equity = cash + value_N.sum()
-        if equity <= 0:  # ruin: whatever is left is written off, for good
+        nothing = RUIN_SHARE * equity_T[:row].max(initial=capital)
+        if equity <= nothing:  # ruin: whatever is left is written off, for good
             break
         gone_N = np.zeros(assets, dtype=bool) if market.delisted_TN is None else market.delisted_TN[at]
         if row in order_at or (units_N[gone_N] != 0).any():
@@ -47,7 +49,7 @@ def simulate_by_loop(
             trade_N = np.where(trades_N, target_N * after - value_N, 0.0)
             costs = [(cost.line, cost.paid(np.abs(trade_N), at).sum()) for cost in trade_costs]
             total = sum(money for _, money in costs)
-            if equity - total <= 0:  # ruin: a trade that nobody can pay for does not happen
+            if equity - total <= nothing:  # ruin: a trade that nobody can pay for does not happen
                 break
             for line, money in costs:
                 paid[line][row] += money

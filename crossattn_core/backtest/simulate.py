@@ -11,6 +11,7 @@ Axes: V variants, K executions, T rows, N assets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from crossattn_core.portfolio.target_weights import Targets
 __all__ = [
     "CALL_CUTS_TO",
     "CALL_TOLERANCE",
+    "RUIN_SHARE",
     "Schedule",
     "called_weights",
+    "check_capital",
     "first_margin_call",
     "schedule_of",
     "simulate",
@@ -45,6 +48,8 @@ CALL_CUTS_TO = 0.9
 """A margin call cuts positions to this share of the limit, so that the next small move does not call again."""
 CALL_TOLERANCE = 1e-9
 """Relative excess over the limit that is rounding, not leverage."""
+RUIN_SHARE = 1e-12
+"""Share of its peak at which equity is a residue of rounding, not money: an account that lost everything is ruined."""
 _BATCH_VARIANTS = 16
 """Variants solved together: few enough that their weights stay in cache."""
 
@@ -63,16 +68,20 @@ def schedule_of(market: Market, targets: Targets, execution_lag: int) -> Schedul
     """Match ``targets`` to ``market``; a decision whose fill lies past the newest row is left out.
 
     Raises:
-        BacktestError: no decisions, other assets, or a decision on no row.
+        BacktestError: no decisions, other assets, a decision on no row, or a lag that is no row at least.
     """
-    if targets.asset_ids != market.asset_ids:
+    if tuple(targets.asset_ids) != tuple(market.asset_ids):
         raise BacktestError(
             f"{targets.strategy}: weights are for {', '.join(targets.asset_ids)}; the market holds {', '.join(market.asset_ids)}"
         )
+    if isinstance(execution_lag, bool) or not isinstance(execution_lag, Integral):
+        raise BacktestError(f"execution_lag is {execution_lag!r}; it is a whole number of rows, 1 or more")
     if execution_lag < 1:
         raise BacktestError(
             f"execution_lag is {execution_lag}; a decision fills at least 1 row later, or it would trade on its own price"
         )
+    if not market.asset_ids:
+        raise BacktestError(f"{targets.strategy}: the market holds no asset; there is nothing to simulate")
     if not len(targets.as_of_D):
         raise BacktestError(f"{targets.strategy}: no decisions to simulate; check decision_hour and the range of forecasts")
     rows_D = targets.rows(market.as_of_T)
@@ -80,6 +89,12 @@ def schedule_of(market: Market, targets: Targets, execution_lag: int) -> Schedul
     kept_D = rows_D + execution_lag < len(market.as_of_T)
     decided_K = rows_D[kept_D] - start
     return Schedule(start, decided_K, decided_K + execution_lag, targets.target_DN[kept_D])
+
+
+def check_capital(capital: float) -> None:
+    """Raise BacktestError unless there is some money, and not without end."""
+    if isinstance(capital, bool) or not isinstance(capital, Real) or not 0 < capital < np.inf:
+        raise BacktestError(f"capital is {capital!r}; it is the equity to begin with, a finite amount of quote currency above 0")
 
 
 def with_settlements(schedule: Schedule, market: Market) -> Schedule:
@@ -113,9 +128,9 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
 
     An asset is left alone at an execution when its target is NaN or it is not tradable at the fill row: its drifted
     position stays and the rest is solved around it. A delisted asset is settled at its row (see delisting.py). Ruin: at the
-    first row where equity is not positive, positions are written off, equity is 0 and stays there. Margin call: at the end of
-    a row where gross exposure exceeds ``market.margin_leverage``, every position is cut in proportion, filled a row later,
-    and keeps its units where it cannot trade.
+    first row where equity is not positive (``RUIN_SHARE`` of its peak is rounding), positions are written off, equity is 0 and
+    stays there. Margin call: at the end of a row where gross exposure exceeds ``market.margin_leverage``, every position is cut
+    in proportion, filled a row later, and keeps its units where it cannot trade.
 
     Args:
         market: prices and costs (see ``market_of``).
@@ -124,8 +139,9 @@ def simulate(market: Market, targets: Targets, *, execution_lag: int, capital: f
         capital: equity at the first decision, quote currency.
 
     Raises:
-        BacktestError: targets that do not fit the market, or costs that exceed equity.
+        BacktestError: targets that do not fit the market, no capital, or costs that exceed equity.
     """
+    check_capital(capital)
     schedule = with_settlements(schedule_of(market, targets, execution_lag), market)
     done = _run(market, targets, schedule, execution_lag, capital, ())
     calls: list[int] = []
@@ -211,6 +227,7 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
     Raises:
         BacktestError: no variants, or variants that decide at different instants.
     """
+    check_capital(capital)
     if not variants:
         raise BacktestError("no variants to simulate")
     if market.margin_leverage > 0:
@@ -238,8 +255,8 @@ def simulate_many(market: Market, variants: Sequence[Targets], *, execution_lag:
 
 
 def _cut_at_ruin(equity_T: NDArray[np.float64]) -> int | None:
-    """Zero ``equity_T`` in place from the first row that is not positive; that row, or None."""
-    alive_T = equity_T > 0
+    """Zero ``equity_T`` in place from the first row at which nothing is left of its peak; that row, or None."""
+    alive_T = equity_T > RUIN_SHARE * np.maximum.accumulate(equity_T)
     if alive_T.all():
         return None
     ruined_at = int(np.argmin(alive_T))

@@ -123,10 +123,17 @@ def target_weights(
         past_short_TN: (T, N) forecasts over a shorter horizon (see ``short_forecast_array``).
 
     Raises:
-        BacktestError: a forecast family without forecasts, or forecasts of another shape.
+        BacktestError: a forecast family without forecasts; forecasts of another shape, or infinite up to the newest decision;
+            rows that are none of the panel, or not increasing.
     """
+    _check_rows(strategy, rows_D, past_panel)
+    for what, past_TN in (("forecast", past_forecast_TN), ("weight", past_weight_TN), ("forecast", past_short_TN)):
+        if past_TN is not None:
+            _check_finite(strategy, what, past_TN, rows_D, past_panel)
     shrinkage_DN = np.empty((0, 0))
-    if is_baseline(strategy):
+    if not len(rows_D):
+        target_DN = np.empty((0, len(past_panel.asset_ids)))
+    elif is_baseline(strategy):
         target_DN = BASELINES.get(strategy)(past_panel, rows_D, experiment)
     elif past_weight_TN is not None:
         target_DN = size_weights(past_panel, past_weight_TN, rows_D, experiment)
@@ -137,3 +144,28 @@ def target_weights(
         known = ", ".join(BASELINES.names())
         raise BacktestError(f"{strategy}: no forecasts given; a strategy that is none of {known} is a forecast family")
     return Targets(strategy, past_panel.asset_ids, past_panel.as_of_T[rows_D], target_DN, shrinkage_DN)
+
+
+def _check_rows(strategy: str, rows_D: NDArray[np.int64], past_panel: Panel) -> None:
+    rows = len(past_panel.as_of_T)
+    if not isinstance(rows_D, np.ndarray) or rows_D.ndim != 1 or rows_D.dtype.kind not in "iu":
+        kind = rows_D.dtype if isinstance(rows_D, np.ndarray) else type(rows_D).__name__
+        raise BacktestError(f"{strategy}: decision rows are {kind}; an array of row numbers is needed, see decision_rows")
+    if len(rows_D) and not (rows_D[0] >= 0 and rows_D[-1] < rows and (np.diff(rows_D) > 0).all()):
+        raise BacktestError(
+            f"{strategy}: decision rows {rows_D[0]} .. {rows_D[-1]} are not increasing within the panel's 0 .. {rows - 1}"
+        )
+
+
+def _check_finite(strategy: str, what: str, past_TN: NDArray[np.floating], rows_D: NDArray[np.int64], past_panel: Panel) -> None:
+    """Raise BacktestError for an infinity that a decision could see: it would take every asset's weight with it."""
+    if not isinstance(past_TN, np.ndarray) or past_TN.dtype.kind != "f":
+        kind = past_TN.dtype if isinstance(past_TN, np.ndarray) else type(past_TN).__name__
+        raise BacktestError(f"{strategy}: {what}s are {kind}; an array of floats is needed, rows of the panel x assets")
+    seen_TN = past_TN[: int(rows_D[-1]) + 1 if len(rows_D) else 0]
+    if seen_TN.ndim == 2 and seen_TN.shape[1] == len(past_panel.asset_ids) and np.isinf(seen_TN).any():
+        row, asset = np.argwhere(np.isinf(seen_TN))[0]
+        raise BacktestError(
+            f"{strategy}: infinite {what} of {past_panel.asset_ids[asset]} at {past_panel.as_of_T[row]} "
+            f"({int(np.isinf(seen_TN).sum())} such in all); NaN is a {what} that is missing"
+        )

@@ -8,6 +8,7 @@ Axes: D decisions, T rows of the grid, N assets in universe order.
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
 from crossattn_core.panel.schemas import check_table
+from crossattn_core.portfolio.frames import frame_axes
 from crossattn_core.storage import write_parquet
 
 __all__ = ["Targets", "read_weights", "save_weights"]
@@ -36,6 +38,16 @@ class Targets:
     """(D, N) factor in [0, 1] on the forecast (see forecast_shrinkage.py); empty for strategies without forecasts."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.target_DN, np.ndarray) or self.target_DN.dtype.kind not in "fiu":
+            kind = self.target_DN.dtype if isinstance(self.target_DN, np.ndarray) else type(self.target_DN).__name__
+            raise BacktestError(f"{self.strategy}: target weights are {kind}; an array of numbers is needed, decisions x assets")
+        if np.asarray(self.as_of_D).dtype.kind != "M":
+            raise BacktestError(
+                f"{self.strategy}: decisions are {np.asarray(self.as_of_D).dtype}; as_of_D is naive UTC datetime64 "
+                "(of a pandas index with a time zone: tz_convert(None))"
+            )
+        if len(set(self.asset_ids)) < len(self.asset_ids):
+            raise BacktestError(f"{self.strategy}: weights for an asset twice among {', '.join(self.asset_ids)}")
         if self.target_DN.shape != (len(self.as_of_D), len(self.asset_ids)):
             raise BacktestError(
                 f"{self.strategy}: target weights have shape {self.target_DN.shape}; "
@@ -49,6 +61,16 @@ class Targets:
             )
         if len(self.as_of_D) > 1 and not (self.as_of_D[1:] > self.as_of_D[:-1]).all():
             raise BacktestError(f"{self.strategy}: decisions are not in increasing order of time; sort them by as_of")
+
+    @classmethod
+    def of_frame(cls, strategy: str, weights: pd.DataFrame) -> Self:
+        """The targets of a frame: a row a decision, a column an asset, NaN where a position is left alone; no time zone is UTC.
+
+        Raises:
+            BacktestError: as ``frame_axes``, or a weight that is infinite.
+        """
+        as_of_D, asset_ids, target_DN = frame_axes(weights, strategy)
+        return cls(strategy, asset_ids, as_of_D, target_DN)
 
     def rows(self, as_of_T: NDArray[np.datetime64]) -> NDArray[np.int64]:
         """(D,) row of each decision in ``as_of_T``.
@@ -87,7 +109,7 @@ class Targets:
     def content_hash(self) -> str:
         """Sixteen hex digits over decisions, assets and weights."""
         digest = hashlib.sha256("|".join((self.strategy, *self.asset_ids)).encode())
-        digest.update(np.ascontiguousarray(self.as_of_D).view(np.int64).tobytes())
+        digest.update(np.ascontiguousarray(self.as_of_D, "datetime64[us]").view(np.int64).tobytes())
         digest.update(np.ascontiguousarray(self.target_DN).tobytes())
         return digest.hexdigest()[:16]
 

@@ -18,7 +18,7 @@ from crossattn_core.backtest.sensitivity import sensitivity
 from crossattn_core.backtest.simulate import simulate
 from crossattn_core.experiment import load_experiment
 from crossattn_core.grid import HOURLY, Grid
-from tests.backtest.markets import market, targets
+from tests.backtest.markets import market, rearranged, targets
 from tests.report import story
 
 BARS = ["1m", "5m", "15m", "1h", "4h", "1d"]
@@ -79,7 +79,7 @@ def test_a_fall_of_three_bars_lasts_three_bars_of_time():
         on, done = on_grid(bar, days=90 if bar == "1d" else 4, cost_bps=0.0, funding=False, borrow=False)
         done = replace(done, market=replace(on, grid=grid), equity_T=np.array([1.0, 0.9, 0.95, 1.0, 1.1]) * CAPITAL)
         done = replace(done, fill_K=done.fill_K[:0], trade_KN=done.trade_KN[:0], units_KN=done.units_KN[:0])
-        shorter = replace(done.market, as_of_T=on.as_of_T[: done.start + 5], price_TN=on.price_TN[: done.start + 5])
+        shorter = rearranged(done.market, rows=slice(done.start + 5))
         assert metrics_of(replace(done, market=shorter)).max_drawdown_hours == pytest.approx(hours)
 
 

@@ -136,3 +136,20 @@ def test_the_positions_of_a_strategy_forget_what_was_settled():
         positions.order(int(row), decided.target_DN[decision])
     assert done.weight_TN[last + 99 - done.start, 0] > 0.05
     assert not done.weight_TN[last + 100 - done.start :, 0].any()
+
+
+def test_an_account_that_lost_everything_is_ruined_whichever_way_the_last_digit_rounds():
+    """All of the equity in two assets that are delisted at no value: what is left of them is 0, give or take 1e-11."""
+    for seed in range(12):
+        on = market(seed=seed, rows=14, assets=2, cost_bps=0.0, funding=False, borrow=False, closed=0.0, volatility=0.02)
+        gone_TN = np.zeros((14, 2), bool)
+        gone_TN[6] = True
+        on = replace(on, delisted_TN=gone_TN).with_costs(WriteOff(gone_TN * 1.0))
+        chosen = Targets("all in", on.asset_ids, on.as_of_T[[0, 8]], np.array([[0.3, 0.7], [0.5, 0.5]]))
+        done = simulate(on, chosen, execution_lag=1, capital=50_000.0)
+        assert done.ruined_at == 6
+        expected_T, units_TN, _ = simulate_by_loop(on, chosen, execution_lag=1, capital=50_000.0)
+        np.testing.assert_allclose(done.equity_T, expected_T, rtol=1e-12)
+        assert not expected_T[6:].any()
+        assert not units_TN[6:].any()
+        assert not simulate_many(on, [chosen, chosen], execution_lag=1, capital=50_000.0)[:, 6:].any()

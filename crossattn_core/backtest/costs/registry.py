@@ -67,7 +67,11 @@ class Cost(ABC):
         """Raise BacktestError unless every array has one valid value an asset (``_N``) or a price (``_TN``)."""
         for name in (field.name for field in fields(self)):
             value, by_row = getattr(self, name), name.endswith("_TN")
+            if by_row and not isinstance(value, np.ndarray):
+                raise BacktestError(f"{self.line}: {name} is a {type(value).__name__}; give an array, a row each of the market's")
             if not isinstance(value, np.ndarray):
+                if isinstance(value, float) and not self.is_valid(np.array(value)):
+                    raise BacktestError(f"{self.line}: {name} is {value}; {self.valid}")
                 continue
             needed = (len(as_of_T), len(asset_ids)) if by_row else (len(asset_ids),)
             if value.shape != needed:
@@ -111,7 +115,11 @@ class ImpactCost(Cost):
 
     power: ClassVar[float]
     """Above 1."""
+    valid = "an impact is finite and not negative, and 0 where a trade moves nothing"
     coefficient_TN: NDArray[np.float64]
+
+    def is_valid(self, value: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.isfinite(value) & (value >= 0)
 
     def paid(self, size_XN: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
         """(..., N) money that trades of ``size_XN`` (money, not negative) cost at the market's ``rows``."""
@@ -148,6 +156,11 @@ class CashCost(Cost):
     """``rate`` x equity that the last execution left uninvested (1 - gross exposure, not below 0), a row; negative: earned."""
 
     rate: float
+
+    def check(self, as_of_T: NDArray[np.datetime64], asset_ids: tuple[str, ...]) -> None:
+        if np.ndim(self.rate):
+            raise BacktestError(f"{self.line}: rate has shape {np.shape(self.rate)}; it is one number, of a row")
+        super().check(as_of_T, asset_ids)
 
 
 COSTS: Registry[type[Cost]] = Registry("cost", "crossattn_core.backtest.costs")

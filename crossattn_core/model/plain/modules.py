@@ -8,7 +8,8 @@
 Attention of asset i to asset j is softmax(Q_i K_j^T / sqrt(K)) V_j, with separate maps of query, key, value and output. Three
 rules hold in all of them. No step reads a later one: where the usual form gives every step the newest token, or the mean of
 the window, each step has the newest or the mean *as of that step*; at the newest step both are the same. An asset that
-is not readable has weight 0 and moves nobody else. An asset with nobody to read gets a context of 0, never NaN.
+is not readable has weight 0 and moves nobody else, whatever it holds: what is not finite of it counts as 0. An asset with nobody
+to read gets a context of 0, never NaN. Tokens are taken in the module's precision; what does not fit is a ValueError.
 
 Axes: B batch, N assets that ask, M assets that are read, T steps (oldest first), Q = B * T rows of attention, G groups, D width,
 H heads, K = D / H, L lags (0 is the step itself).
@@ -16,12 +17,14 @@ H heads, K = D / H, L lags (0 is the step itself).
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crossattn_core.model.attention.base import allowed_sources, masked_softmax
+from crossattn_core.model.plain.masks import allowed_pairs, check_alike, group_places, silenced
 from crossattn_core.model.shape import by_head
 
 __all__ = [
@@ -38,6 +41,10 @@ class ProjectedAttention(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
+        if d_model < 1 or n_heads < 1:
+            raise ValueError(f"d_model {d_model}, n_heads {n_heads}; both are at least 1")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout {dropout} is a share of what is set to 0, in [0, 1)")
         if d_model % n_heads:
             raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
         self.heads = n_heads
@@ -54,7 +61,22 @@ class ProjectedAttention(nn.Module):
         """(Q, H, N, M) softmax over the allowed sources, of queries and keys that are mapped already."""
         query_QHNK, key_QHMK = by_head(query_QND, self.heads), by_head(key_QMD, self.heads)
         logit_QHNM = query_QHNK @ key_QHMK.transpose(-2, -1) / math.sqrt(query_QHNK.shape[-1])
-        return masked_softmax(logit_QHNM, allowed_QNM[:, None])
+        # Half precision cannot hold the floor of what is masked.
+        exact_QHNM = logit_QHNM.float() if logit_QHNM.dtype == torch.float16 else logit_QHNM
+        return masked_softmax(exact_QHNM, allowed_QNM[:, None]).to(logit_QHNM.dtype)
+
+    def taken(self, token: Tensor, axes: str) -> Tensor:
+        """``token`` in the maps' precision.
+
+        Raises:
+            ValueError: no tensor of such axes, the last of them as wide as the maps.
+        """
+        width = self.query.in_features
+        if not isinstance(token, Tensor):
+            raise ValueError(f"tokens are a {type(token).__name__}; give a tensor {axes}, for instance by torch.as_tensor")
+        if token.ndim != len(axes.split(", ")) or token.shape[-1] != width or 0 in (len(token), token.shape[-2]):
+            raise ValueError(f"tokens {tuple(token.shape)} of {axes}; made for D = {width}, at least one row and step")
+        return token.to(self.query.weight.dtype)
 
     def put_out(self, mixed_QHNK: Tensor, allowed_QNM: Tensor) -> Tensor:
         """(Q, N, D) through the output map; 0 where nothing is allowed."""
@@ -79,10 +101,14 @@ class CrossAssetAttention(nn.Module):
         Raises:
             ValueError: more than ``n_assets`` others.
         """
+        asset_BTD = self.attention.taken(asset_BTD, "(B, T, D)")
+        other_BMTD = self.attention.taken(other_BMTD, "(B, M, T, D)")
         batch, others, steps, _ = other_BMTD.shape
         if others > self.n_assets:
             raise ValueError(f"{others} assets to read, made for n_assets {self.n_assets}")
-        allowed_BNM = _allowed(readable_BM, batch, 1, others, asset_BTD.device)
+        check_alike(asset_BTD, other_BMTD)
+        other_BMTD = silenced(other_BMTD, readable_BM)
+        allowed_BNM = allowed_pairs(readable_BM, batch, 1, others, asset_BTD.device)
         context_Q1D, weight_QH1M = self.attention(
             asset_BTD.flatten(0, 1)[:, None], _by_step(other_BMTD), allowed_BNM.repeat_interleave(steps, dim=0)
         )
@@ -107,7 +133,7 @@ class MultiHeadCrossAttention(nn.Module):
             other_BMTD: what is read, on the same steps; none: the assets read each other, and no asset itself.
             mask: True where an asset may be read, (B, M), or read by whom, (B, N, M); none: all.
         """
-        allowed_QNM, source_BMTD = _reading(asset_BNTD, other_BMTD, mask)
+        asset_BNTD, source_BMTD, allowed_QNM = _reading(self.attention, asset_BNTD, other_BMTD, mask)
         context_QND, weight_QHNM = self.attention(_by_step(_means(asset_BNTD)), _by_step(_means(source_BMTD)), allowed_QNM)
         out_BNTD = self.norm(asset_BNTD + self.attention.dropout(_by_asset(context_QND, len(asset_BNTD))))
         return out_BNTD, weight_QHNM.unflatten(0, (len(asset_BNTD), -1))[:, -1]
@@ -121,6 +147,8 @@ class TemporalCrossAttention(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int, max_lag: int, dropout: float = 0.1) -> None:
         super().__init__()
+        if max_lag < 0:
+            raise ValueError(f"max_lag {max_lag}; a lag of 0 reads the step itself, and none looks ahead")
         self.attention = ProjectedAttention(d_model, n_heads, dropout)
         self.lag_logit_L = nn.Parameter(torch.zeros(max_lag + 1))
         self.norm = nn.LayerNorm(d_model)
@@ -129,8 +157,9 @@ class TemporalCrossAttention(nn.Module):
         """(B, N, T, D) tokens, and the weights at the newest step by lag (B, L, H, N, M), 0 .. max_lag, the shares of the
         lags in them: over lags and sources they sum to one. Arguments as ``MultiHeadCrossAttention``.
         """
-        allowed_QNM, source_BMTD = _reading(asset_BNTD, other_BMTD, mask)
-        attention, batch = self.attention, len(asset_BNTD)
+        attention = self.attention
+        asset_BNTD, source_BMTD, allowed_QNM = _reading(attention, asset_BNTD, other_BMTD, mask)
+        batch = len(asset_BNTD)
         query_QND = attention.query(_by_step(asset_BNTD))
         key_BMTD, value_BMTD = attention.key(source_BMTD), attention.value(source_BMTD)
         share_L = self.lag_logit_L.softmax(dim=0)
@@ -161,12 +190,14 @@ class HierarchicalCrossAttention(nn.Module):
         """The mappings give the sector and the market of each asset, by its place 0 .. N - 1.
 
         Raises:
-            ValueError: heads that do not divide by 4, or mappings of different assets.
+            ValueError: heads that do not divide by 4, or mappings of different assets, of none, or by other keys than places.
         """
         super().__init__()
-        if n_heads % 4:
+        if n_heads < 1 or n_heads % 4:
             raise ValueError(f"n_heads {n_heads} is not a multiple of 4: sectors have half of the heads, markets a quarter")
-        groups_N = [_places(mapping) for mapping in (sector_mapping, market_mapping)]
+        groups_N = [torch.tensor(group_places(mapping)) for mapping in (sector_mapping, market_mapping)]
+        if not len(groups_N[0]):
+            raise ValueError("sector_mapping and market_mapping are empty; they give the groups of at least one asset")
         if len(groups_N[0]) != len(groups_N[1]):
             raise ValueError(f"sectors of {len(groups_N[0])} assets, markets of {len(groups_N[1])}")
         for level, group_N in zip(("sectors", "markets"), groups_N, strict=True):
@@ -185,9 +216,13 @@ class HierarchicalCrossAttention(nn.Module):
         Args:
             readable_BN: which assets may be read; none: all.
         """
+        asset_BNTD = cast("ProjectedAttention", self.levels["assets"]).taken(asset_BNTD, "(B, N, T, D)")
         batch, assets, steps, _ = asset_BNTD.shape
-        if readable_BN is None:
-            readable_BN = torch.ones(batch, assets, dtype=torch.bool, device=asset_BNTD.device)
+        grouped = len(self.get_buffer("member_sectors_NG"))
+        if assets != grouped:
+            raise ValueError(f"tokens of {assets} assets; sectors and markets are those of {grouped}")
+        asset_BNTD = silenced(asset_BNTD, readable_BN)
+        readable_BN = allowed_pairs(readable_BN, batch, 1, assets, asset_BNTD.device)[:, 0]
         token_QND, readable_QN = _by_step(asset_BNTD), readable_BN.repeat_interleave(steps, dim=0)
         parts_QND = [self.levels["assets"](token_QND, token_QND, allowed_sources(readable_QN))[0]]
         for level in ("sectors", "markets"):
@@ -200,29 +235,21 @@ class HierarchicalCrossAttention(nn.Module):
         return _by_asset(self.combine(torch.cat(parts_QND, dim=-1)), batch)
 
 
-def _places(mapping: Mapping[int, Hashable] | Sequence[Hashable]) -> Tensor:
-    """(N,) the group of each asset, as a place among the groups in order of appearance."""
-    groups = [mapping[n] for n in range(len(mapping))]
-    order = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    return torch.tensor([order[group] for group in groups])
-
-
-def _reading(asset_BNTD: Tensor, other_BMTD: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(Q, N, M) who may read whom at every step, and the tokens that are read."""
+def _reading(
+    attention: ProjectedAttention, asset_BNTD: Tensor, other_BMTD: Tensor | None, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens that ask, those that are read, and (Q, N, M) who may read whom at every step."""
+    asset_BNTD = attention.taken(asset_BNTD, "(B, N, T, D)")
     batch, assets, steps, _ = asset_BNTD.shape
-    source_BMTD = asset_BNTD if other_BMTD is None else other_BMTD
-    if source_BMTD.shape[2] != steps:
-        raise ValueError(f"assets hold {steps} steps, the others {source_BMTD.shape[2]}; give both on the same steps")
-    allowed_BNM = _allowed(mask, batch, assets, source_BMTD.shape[1], asset_BNTD.device)
+    if other_BMTD is None:
+        asset_BNTD = source_BMTD = silenced(asset_BNTD, mask)
+    else:
+        source_BMTD = silenced(attention.taken(other_BMTD, "(B, M, T, D)"), mask)
+        check_alike(asset_BNTD, source_BMTD)
+    allowed_BNM = allowed_pairs(mask, batch, assets, source_BMTD.shape[1], asset_BNTD.device)
     if other_BMTD is None:
         allowed_BNM = allowed_BNM & ~torch.eye(assets, dtype=torch.bool, device=asset_BNTD.device)
-    return allowed_BNM.repeat_interleave(steps, dim=0), source_BMTD
-
-
-def _allowed(mask: Tensor | None, batch: int, assets: int, sources: int, device: torch.device) -> Tensor:
-    if mask is None:
-        return torch.ones(batch, assets, sources, dtype=torch.bool, device=device)
-    return (mask[:, None] if mask.ndim == 2 else mask).bool().expand(batch, assets, sources)
+    return asset_BNTD, source_BMTD, allowed_BNM.repeat_interleave(steps, dim=0)
 
 
 def _by_step(token_BNTD: Tensor) -> Tensor:

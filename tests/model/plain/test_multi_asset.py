@@ -1,5 +1,8 @@
 """The whole stack as one module, on windows of a pandas frame."""
 
+import copy
+import io
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor
 
 from crossattn_core.model import CrossAttentionMultiAsset, frame_windows
+from crossattn_core.model.attention.base import ATTENTION
 from crossattn_core.training.device import threads
 
 ASSETS, FEATURES, BARS, LAYERS = 4, 3, 24, 2
@@ -149,3 +153,150 @@ def test_frames_without_the_rows_or_columns_of_a_window_are_refused_by_name() ->
     uneven = pd.DataFrame([[1.0, 2.0, 3.0]], columns=pd.MultiIndex.from_tuples([("BTC", "a"), ("BTC", "b"), ("ETH", "a")]))
     with pytest.raises(ValueError, match=r"missing: \[\('ETH', 'b'\)\]"):
         frame_windows(uneven, lookback=1)
+
+
+@pytest.mark.parametrize("cross_attention", ATTENTION.names())
+def test_weights_sum_to_one_over_others_that_can_be_read_and_are_exactly_zero_elsewhere(cross_attention: str) -> None:
+    model, x_BNTF = model_of(cross_attention=cross_attention), windows()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4)))
+    x_BNTF[:, 2] = torch.nan
+    x_BNTF[0] = torch.nan
+    _, attention = model(x_BNTF, return_attention=True)
+    for layer in attention:
+        weight_BHNM = layer["cross_asset"]
+        expected = torch.full((5, 4, ASSETS), 0.0 if cross_attention == "off" else 1.0)
+        expected[0] = 0.0  # nobody to read
+        torch.testing.assert_close(weight_BHNM.sum(dim=-1), expected)
+        assert (weight_BHNM[..., 2] == 0).all()
+        assert (torch.diagonal(weight_BHNM, dim1=2, dim2=3) == 0).all()
+        torch.testing.assert_close(layer["cross_asset_by_lag"].sum(dim=-1), weight_BHNM)
+
+
+@pytest.mark.parametrize("cross_attention", ATTENTION.names())
+@pytest.mark.parametrize(("assets", "bars", "batch"), [(1, 16, 3), (2, 16, 3), (4, 1, 3), (4, 16, 1)])
+def test_few_assets_one_bar_and_one_row_are_forecast_with_finite_gradients(
+    cross_attention: str, assets: int, bars: int, batch: int
+) -> None:
+    torch.manual_seed(1)
+    model = CrossAttentionMultiAsset(assets, FEATURES, 16, max_lag=8, cross_attention=cross_attention).eval()
+    x_BNTF = torch.randn(3, assets, bars, FEATURES, generator=torch.Generator().manual_seed(2))
+    expected_BN = model(x_BNTF)
+    torch.testing.assert_close(model(x_BNTF[:batch]), expected_BN[:batch])
+    assert expected_BN.shape == (3, assets)
+    model.train()(x_BNTF[:batch]).square().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("cross_attention", VARIANTS)
+def test_gradients_are_finite_beside_rows_and_assets_that_say_nothing(cross_attention: str) -> None:
+    model, x_BNTF = model_of(cross_attention=cross_attention).train(), windows()
+    x_BNTF[0], x_BNTF[1, :3], x_BNTF[2, :, :8], x_BNTF[3, 0, -1] = torch.nan, torch.nan, torch.inf, -torch.inf
+    x_BNTF.requires_grad_()
+    model(x_BNTF).square().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    assert torch.isfinite(x_BNTF.grad).all()
+    assert (x_BNTF.grad[0] == 0).all()
+    assert (x_BNTF.grad[3, 0, -1] == 0).all()
+
+
+def test_a_window_knows_no_row_of_the_frame_after_its_own() -> None:
+    frame = pd.DataFrame(np.random.default_rng(3).standard_normal((40, ASSETS)))
+    torch.manual_seed(1)
+    model = CrossAttentionMultiAsset(ASSETS, 1, 16, max_lag=8, patch=1).eval()
+    before_SN = model(frame_windows(frame, 16))
+    later = frame.copy()
+    later.iloc[25:] = 7.0
+    after_SN = model(frame_windows(later, 16))
+    known = 25 - 15
+    torch.testing.assert_close(after_SN[:known], before_SN[:known], rtol=0, atol=0)
+    assert not torch.isclose(after_SN[known:], before_SN[known:]).all(dim=1).any()
+
+
+def test_windows_are_taken_in_the_models_precision() -> None:
+    model, x_BNTF = model_of(), windows()
+    assert torch.equal(model(x_BNTF.double()), model(x_BNTF))
+    whole_BNTF = (10 * x_BNTF).round()
+    assert torch.equal(model(whole_BNTF.long()), model(whole_BNTF))
+    exact_BN = model.double()(x_BNTF)
+    assert exact_BN.dtype == torch.float64
+    torch.testing.assert_close(exact_BN.float(), model_of()(x_BNTF))
+    with pytest.raises(ValueError, match=r"float16 cannot hold this attention's masks; take model.bfloat16\(\) or autocast"):
+        model_of(cross_attention="last").half()(x_BNTF)
+
+
+@pytest.mark.parametrize("cross_attention", VARIANTS)
+def test_copies_pickles_states_and_threads_give_the_same_forecasts_and_leave_the_generator_alone(cross_attention: str) -> None:
+    model, stored = model_of(cross_attention=cross_attention), io.BytesIO()
+    torch.save(model.state_dict(), stored)
+    stored.seek(0)
+    torch.manual_seed(7)
+    loaded = CrossAttentionMultiAsset(ASSETS, FEATURES, 16, 4, LAYERS, max_lag=8, patch=4, cross_attention=cross_attention)
+    loaded.load_state_dict(torch.load(stored, weights_only=True))
+    state = torch.get_rng_state()
+    expected_BN = model(windows())
+    for each in (loaded.eval(), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301  # made here
+        assert torch.equal(each(windows()), expected_BN)
+    with threads(1):
+        torch.testing.assert_close(model(windows()), expected_BN, rtol=1e-5, atol=1e-6)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_dropout_is_drawn_in_training_alone_and_again_from_the_same_seed() -> None:
+    model = model_of(dropout=0.5).train()
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(model(windows()))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(model.eval()(windows()), model_of(dropout=0.0)(windows()))
+
+
+def test_who_may_be_read_is_given_by_row_or_for_all_rows_alike() -> None:
+    model, readable_N = model_of(output_type="portfolio"), torch.tensor([1, 1, 0, 1])
+    alike, by_row = (model(windows(), return_attention=True, readable_BN=mask) for mask in (readable_N, readable_N.expand(5, -1)))
+    assert torch.equal(alike[0], by_row[0])
+    assert (alike[0][:, 2] == 0).all()
+    assert all((layer["cross_asset"][..., 2] == 0).all() for layer in alike[1])
+    for wrong in (torch.ones(4, 5), torch.ones(5, 3), torch.ones(5), torch.ones(5, 4, 4)):
+        with pytest.raises(ValueError, match=r"it is \(B, N\) = \(5, 4\), or \(N,\)"):
+            model(windows(), readable_BN=wrong)
+
+
+def test_sectors_may_have_names_and_lie_in_one_market_each() -> None:
+    groups_by_name = {"sectors": ["coins", "coins", "metals", "coins"], "markets": ["crypto", "crypto", "spot", "crypto"]}
+    groups_by_number = {"sectors": (0, 0, 1, 0), "markets": (0, 0, 1, 0)}
+    by_name, by_number = (
+        model_of(cross_attention="hierarchical", **groups)(windows()) for groups in (groups_by_name, groups_by_number)
+    )
+    assert torch.equal(by_name, by_number)
+    with pytest.raises(ValueError, match="sectors of 3 assets; the model has n_assets 4"):
+        model_of(cross_attention="hierarchical", sectors=(0, 1, 1))
+    with pytest.raises(ValueError, match="sector 'b' lies in several markets"):
+        model_of(cross_attention="hierarchical", sectors="abbc", markets=(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x: x[0], r"windows \(4, 24, 3\) of \(B, N, T, F\); made for N, F = \(4, 3\)"),
+        (lambda x: x.transpose(1, 2), r"windows \(5, 24, 4, 3\) of \(B, N, T, F\)"),
+        (lambda x: x[:0], "hold no row or no bar"),
+        (lambda x: x[:, :, :0], "hold no row or no bar"),
+        (lambda x: x.numpy(), "windows are a ndarray; frame_windows or torch.as_tensor makes a tensor"),
+    ],
+)
+def test_what_are_no_windows_of_the_model_is_refused_with_its_shape(wrong, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model_of()(wrong(windows()))
+
+
+@pytest.mark.parametrize("knobs", [{"n_assets": 0}, {"n_features": 0}, {"n_assets": 2.0}, {"n_assets": True}, {"patch": 0}])
+def test_sizes_that_are_no_whole_numbers_are_refused_by_name(knobs: dict) -> None:
+    (name,) = knobs
+    with pytest.raises(ValueError, match=f"{name} .* is no whole number of at least 1"):
+        CrossAttentionMultiAsset(**{"n_assets": ASSETS, "n_features": FEATURES} | knobs)
+    with pytest.raises(ValueError, match="weight_shape 'sigmoid'; choose from softmax, tanh"):
+        model_of(output_type="portfolio", weight_shape="sigmoid")
