@@ -19,6 +19,7 @@ from crossattn_core.stage import DayRule
 from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.walk_forward.overrides import force_retrain
+from crossattn_core.walk_forward.store import plan_path, predictions_path
 from crossattn_core.warehouse.models import load_project
 from tests.small import past
 
@@ -45,6 +46,10 @@ def line(tmp_path: Path) -> Line:
     """A line with a receipt for every partition: what a home looks like after a run, without the run."""
     made = Line(_experiment(), open_home(tmp_path / "home", _experiment()), clock=past)
     made.home.warehouse.touch()
+    for day in made.staleness.days:
+        for path in (plan_path(made.home, day), predictions_path(made.home, day)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     for stage in made.stages:
         if stage.rule in MADE:
             keys = made.staleness.expected(stage.name)
