@@ -15,14 +15,13 @@ dagster/          Dagster's own storage
 """
 
 import errno
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment
-from crossattn_core.storage import locked, write_json
+from crossattn_core.storage import locked, read_json, write_json
 
 __all__ = ["UNFINISHED", "Home", "check_writable", "open_home"]
 
@@ -96,11 +95,8 @@ def _open(home: Home, experiment: Experiment) -> Home:
         with locked(home.root / "home.lock"):  # two that found a home at once must not both think it theirs
             if not stamp.exists():
                 write_json(stamp, identity)
-    try:
-        # Homes of before bars could differ hold hours.
-        stored = {"bar": "1h"} | json.loads(stamp.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise HomeError(f"{stamp}: damaged ({error}); restore it or choose another folder with CROSSATTN_HOME") from error
+    # Homes of before bars could differ hold hours.
+    stored = {"bar": "1h"} | read_json(stamp, "restore it or choose another folder with CROSSATTN_HOME")
     differences = [
         f"{key}: here {stored.get(key)!r}, experiment {identity.get(key)!r}"
         for key in sorted(stored.keys() | identity.keys())

@@ -20,6 +20,7 @@ from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import weights_path
 from crossattn_core.home import Home
 from crossattn_core.walk_forward.overrides import read_overrides
+from crossattn_core.walk_forward.store import read_day
 
 __all__ = ["GRACE", "Pruned", "models_in_use", "prune_home"]
 
@@ -106,7 +107,8 @@ def _plans(home: Home) -> Mapping[date, dict[str, Any]]:
     """Day -> its plan as stored, ascending: of every day, whether it is linked to the one before or not."""
     folder = home.walk_forward / "plan"
     paths = sorted(folder.glob("????-??-??.json")) if folder.is_dir() else []
-    return {date.fromisoformat(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    days = [date.fromisoformat(path.stem) for path in paths]
+    return {day: record for day in days if (record := read_day(home, day)) is not None}
 
 
 def _named(record: Mapping[str, Any]) -> set[str]:

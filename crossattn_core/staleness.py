@@ -21,6 +21,7 @@ from crossattn_core.stage import DayRule, Stage
 from crossattn_core.stages import StageTable
 from crossattn_core.tuning.ledger import read_trials
 from crossattn_core.walk_forward.overrides import Override, read_overrides
+from crossattn_core.walk_forward.store import holds_day
 
 __all__ = ["WHOLE", "Reason", "StaleStage", "Staleness"]
 
@@ -138,6 +139,8 @@ class Staleness:
         stored, behind = self.receipts.of_stage(stage.name), self._stale_before(stage)
         if stage.is_in_warehouse and not self.home.warehouse.is_file():
             stored = {}  # of a home that was restored, or whose warehouse was deleted
+        if stage.name == "walk_forward":
+            stored = {key: receipt for key, receipt in stored.items() if holds_day(self.home, date.fromisoformat(key))}
         codeless = self.receipts.codeless(stage.name)
         for key, made_from in self.expected(stage.name).items():
             reason = self._own_reason(stage, stored.get(key), made_from, key in codeless)

@@ -18,7 +18,9 @@ from crossattn_core.registry import PLUGIN_GROUP
 from crossattn_core.stage import DayRule
 from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
+from crossattn_core.storage import write_bytes
 from crossattn_core.walk_forward.overrides import force_retrain
+from crossattn_core.walk_forward.store import predictions_path, write_day
 from crossattn_core.warehouse.models import load_project
 from tests.small import past
 
@@ -45,6 +47,10 @@ def line(tmp_path: Path) -> Line:
     """A line with a receipt for every partition: what a home looks like after a run, without the run."""
     made = Line(_experiment(), open_home(tmp_path / "home", _experiment()), clock=past)
     made.home.warehouse.touch()
+    for day in made.staleness.days:
+        # A plan that is linked to no day before: as if nothing had been stepped yet.
+        write_day(made.home, day, {"day": f"{day}", "previous_hash": "-", "plan_hash": "-", "rows": [], "state": {}})
+        write_bytes(predictions_path(made.home, day), b"")
     for stage in made.stages:
         if stage.rule in MADE:
             keys = made.staleness.expected(stage.name)

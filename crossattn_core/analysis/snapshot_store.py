@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import AGREEMENT_COLUMNS, EVIDENCE_COLUMNS, Evidence
 from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, SNAPSHOT_COLUMNS, Snapshot
 from crossattn_core.analysis.stored_edges import LagSums, SnapshotRows, WindowEdges, attention_by_day, edge_changes
 from crossattn_core.errors import HistoryError
-from crossattn_core.storage import write_parquet
+from crossattn_core.storage import FROM_BACKUP, read_parquet, write_parquet
 
 __all__ = [
     "StoredAttention",
@@ -179,7 +178,7 @@ def _read(
     paths = _paths(folder, first, last)
     if not paths:
         return pd.DataFrame(columns=list(columns))
-    table = pa.concat_tables([pq.ParquetFile(path).read() for path in paths])
+    table = pa.concat_tables([read_parquet(path, FROM_BACKUP) for path in paths])
     if quantities is not None:
         table = table.filter(pc.field("quantity").isin(list(quantities)))
     return table.to_pandas()
@@ -187,12 +186,12 @@ def _read(
 
 def _read_path(path: Path) -> pd.DataFrame:
     # Names as categories: hundreds of assets repeat each of theirs thousands of times.
-    return pq.ParquetFile(path, read_dictionary=["model_id", "quantity", "target", "source"]).read().to_pandas()
+    return read_parquet(path, FROM_BACKUP, read_dictionary=["model_id", "quantity", "target", "source"]).to_pandas()
 
 
 def _newest(folder: Path, last: date, columns: tuple[str, ...]) -> pd.DataFrame:
     paths = _paths(folder, date.min, last)
-    return pq.ParquetFile(paths[-1]).read().to_pandas() if paths else pd.DataFrame(columns=list(columns))
+    return read_parquet(paths[-1], FROM_BACKUP).to_pandas() if paths else pd.DataFrame(columns=list(columns))
 
 
 def _paths(folder: Path, first: date, last: date) -> list[Path]:

@@ -17,7 +17,7 @@ from crossattn_core.backup.snapshot import files_of, frozen
 from crossattn_core.errors import BackupError
 from crossattn_core.home import Home
 from crossattn_core.progress import Progress, Report, silent
-from crossattn_core.storage import sha256_of, write_bytes
+from crossattn_core.storage import read_json, sha256_of, write_bytes
 
 __all__ = ["THREADS", "BackedUp", "back_up"]
 
@@ -61,7 +61,7 @@ def back_up(
     stamp = home.root / "home.json"
     if not stamp.is_file():
         raise BackupError(f"{home.root}: there is no home to back up; choose one with --home or CROSSATTN_HOME")
-    identity = json.loads(stamp.read_text(encoding="utf-8"))
+    identity = read_json(stamp, "restore the home from an earlier backup; this one was not sent")
     before = read_latest(destination)
     if before is not None and before[0].home != identity:
         raise BackupError(f"{destination.name} holds the backups of another feed or universe; choose another prefix here")

@@ -159,6 +159,10 @@ def open_destination(url: str, environment: Mapping[str, str], *, make: bool = F
 
 def _names_folder(url: str) -> bool:
     """Whether an address names a folder; if not, a bucket. What is neither may hold a secret anywhere, and is not repeated."""
+    if not url.strip():
+        raise BackupError("no place for backups; name s3://bucket/prefix, file:///folder or a folder")
+    if (host := urlsplit(url).netloc if url.lower().startswith("file:") else "") and host != "localhost":
+        raise BackupError("a file: address names no other machine; write file:///folder, or the folder alone")
     if _FILE.match(url) or url.startswith(("/", ".", "~")):
         return True
     if _BUCKET.fullmatch(url):

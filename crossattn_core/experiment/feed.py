@@ -125,6 +125,13 @@ class FeedSettings(Section):
     """Days older than the source keeps candles for are left out, instead of being refused: an open period that goes on for
     years starts where the source does."""
 
+    @field_validator("folder", "lake")
+    @classmethod
+    def _folders_can_be_named(cls, given: str) -> str:
+        if "\0" in given:
+            raise ValueError("no folder's name holds a null byte")
+        return given
+
     @field_validator("urls", "bybit_url", "yahoo_url")
     @classmethod
     def _addresses_hold_no_secret(cls, given: Any) -> Any:
@@ -157,6 +164,11 @@ class FeedSettings(Section):
         return timedelta(seconds=self.publication_lag_seconds.get(venue, VENUES.get(venue).publication_lag_seconds))
 
 
+_FIRST_START = date(1900, 1, 1)
+_MAX_LENGTH = timedelta(days=36_524)
+"""A hundred years: every day of a period is a partition of every stage."""
+
+
 class Period(Section):
     """The days that the experiment knows; day D holds the rows keyed in (D 00:00, D+1 00:00] UTC."""
 
@@ -169,4 +181,11 @@ class Period(Section):
     def _starts_before_it_ends(self) -> Self:
         if self.end is not None and self.end < self.start:
             raise ValueError(f"period ends on {self.end}, before it starts on {self.start}; swap them")
+        if self.start < _FIRST_START:
+            raise ValueError(f"period starts on {self.start}; the earliest that one can start is {_FIRST_START}")
+        if self.end is not None and self.end - self.start > _MAX_LENGTH:
+            raise ValueError(
+                f"period {self.start} .. {self.end} is {(self.end - self.start).days + 1} days; at most {_MAX_LENGTH.days + 1} "
+                "make one, and 'end: null' goes on with the newest complete day"
+            )
         return self

@@ -43,7 +43,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which refuses what YAML lets through: the last of two equal names, a date that does not exist."""
+    """The safe loader, which refuses what YAML lets through: the last of two equal names, a value that is none of its kind."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -59,11 +59,27 @@ class _Loader(yaml.SafeLoader):
             seen[name.value] = name.start_mark.line + 1
         return node
 
-    def construct_date(self, node: yaml.ScalarNode) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        kind = _KINDS.get(node.tag, "") if isinstance(node, yaml.ScalarNode) else ""
+        if kind and ":" in node.value:
+            why = "a day has neither time nor zone" if kind == "date" else "with colons it is read in base 60"
+            raise _RefusedError(problem=f"{node.value!r} is no {kind} here: {why}", problem_mark=node.start_mark)
         try:
-            return self.construct_yaml_timestamp(node)
-        except ValueError as error:
-            raise _RefusedError(problem=f"{node.value} is no date ({error})", problem_mark=node.start_mark) from error
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError) as error:
+            if not kind:
+                raise
+            shown = node.value if len(node.value) <= _MAX_SHOWN else f"{node.value[:_MAX_SHOWN]}..."
+            raise _RefusedError(problem=f"{shown} is no {kind} ({error})", problem_mark=node.start_mark) from error
 
 
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_date)
+_MAX_SHOWN = 40
+"""Characters of a refused value in a message."""
+
+_KINDS = {
+    "tag:yaml.org,2002:bool": "truth value",
+    "tag:yaml.org,2002:float": "number",
+    "tag:yaml.org,2002:int": "whole number",
+    "tag:yaml.org,2002:timestamp": "date",
+}
+"""What YAML reads out of a scalar -> how a message calls it."""

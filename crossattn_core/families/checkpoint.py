@@ -103,7 +103,10 @@ def has_weights(folder: Path) -> bool:
     path = folder / _MANIFEST
     if not path.is_file() or not weights_path(folder).is_file():
         return False
-    members = json.loads(path.read_text(encoding="utf-8")).get("members", ())
+    try:
+        members = read_manifest(folder).get("members", ())
+    except CheckpointError:
+        return False  # damaged: it is fitted again
     return all(has_weights(folder.parent / member) for member in members)
 
 
@@ -120,6 +123,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint ({error!r}); restore it or train again") from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path}: damaged (it holds a {type(manifest).__name__}); restore it or train again")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: layout {manifest.get('format')!r}, this code reads {FORMAT}; train the model again")
     return manifest

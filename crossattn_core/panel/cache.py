@@ -8,7 +8,6 @@ generation is written; those who hold the old one keep it until they let go.
 Axes: T bars of the grid, N assets in universe order, F features in experiment order.
 """
 
-import json
 import math
 import shutil
 from datetime import date
@@ -17,16 +16,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from crossattn_core.errors import ContractError, HistoryError
+from crossattn_core.errors import ContractError, HistoryError, HomeError
 from crossattn_core.experiment import Experiment
 from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.receipts import combined_hash
-from crossattn_core.storage import locked, write_json
+from crossattn_core.storage import FROM_BACKUP, locked, read_json, read_parquet, write_json
 
 __all__ = ["PanelCache", "column_values", "day_path", "panel_columns", "panel_of", "read_day"]
 
@@ -81,19 +79,30 @@ class PanelCache:
         return generation
 
     def mapped(self, generation: int, days: list[date], content_hash: str) -> Panel:
-        """The first ``days`` of a generation as read-only maps."""
+        """The first ``days`` of a generation as read-only maps.
+
+        Raises:
+            HomeError: an array is shorter than that.
+        """
         folder, rows = self._folder / str(generation), self._experiment.grid.bars_per_day * len(days)
-        arrays = {
-            name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r", shape=(rows, *shape))
-            for name, (dtype, shape) in self._layout.items()
-        }
+        try:
+            arrays = {
+                name: np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r", shape=(rows, *shape))
+                for name, (dtype, shape) in self._layout.items()
+            }
+        except (ValueError, FileNotFoundError) as error:
+            raise HomeError(f"{folder}: damaged ({error}); {self._made_again}") from error
         as_of_T = self._experiment.grid.rows(days[0], days[-1])
         as_of_T.setflags(write=False)
         return _panel(self._experiment, as_of_T, arrays, content_hash)
 
+    @property
+    def _made_again(self) -> str:
+        return f"delete {self._folder}, a cache that the next command makes again"
+
     def _manifest(self) -> dict[str, Any]:
         path = self._folder / "cache.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"generation": 0, "chain": []}
+        return read_json(path, self._made_again, ("generation", "chain")) if path.exists() else {"generation": 0, "chain": []}
 
     def _day_bytes(self) -> dict[str, int]:
         bars = self._experiment.grid.bars_per_day
@@ -136,12 +145,13 @@ def read_day(home: Home, experiment: Experiment, day: date) -> pa.Table:
 
     Raises:
         HistoryError: the file is gone.
+        HomeError: it is damaged.
         ContractError: it lacks a column or an asset, or is a day of another grid.
     """
     path, assets, bars = day_path(home, day), experiment.asset_ids, experiment.grid.bars_per_day
     columns = panel_columns(experiment)
     try:
-        rows = pq.ParquetFile(path).read(columns=columns)
+        rows = read_parquet(path, FROM_BACKUP, columns=columns)
     except FileNotFoundError as error:
         raise HistoryError(f"{path}: the index names this day, but its file is gone; export {day} again") from error
     absent = [name for name in columns if name not in rows.column_names]

@@ -9,7 +9,6 @@ Axes: T bars of the grid.
 """
 
 import hashlib
-import json
 from datetime import date, timedelta
 from typing import Any
 
@@ -26,7 +25,7 @@ from crossattn_core.panel.cache import PanelCache, column_values, day_path, pane
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.schemas import check_panel, check_table
 from crossattn_core.receipts import combined_hash
-from crossattn_core.storage import locked, write_json, write_parquet
+from crossattn_core.storage import FROM_BACKUP, locked, read_json, write_json, write_parquet
 
 __all__ = ["chain_hash", "export_days", "exported_days", "open_panel"]
 
@@ -200,4 +199,4 @@ def _missing(experiment: Experiment, exported: dict[date, str], last: date | Non
 
 def _index(home: Home) -> dict[str, Any]:
     path = home.panel / "index.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path, FROM_BACKUP, ("days",)) if path.exists() else {}

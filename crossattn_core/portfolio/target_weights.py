@@ -13,13 +13,12 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from crossattn_core.errors import BacktestError
 from crossattn_core.panel.schemas import check_table
 from crossattn_core.portfolio.frames import frame_axes
-from crossattn_core.storage import write_parquet
+from crossattn_core.storage import read_parquet, write_parquet
 
 __all__ = ["Targets", "read_weights", "save_weights"]
 
@@ -146,7 +145,7 @@ def read_weights(folder: Path, strategy: str) -> Targets:
     path = folder / f"{strategy}.parquet"
     if not path.is_file():
         raise BacktestError(f"{path}: no weights of {strategy!r} are stored; make the target weights first")
-    stored: pd.DataFrame = pq.read_table(path).to_pandas()
+    stored: pd.DataFrame = read_parquet(path, "'crossattn backtest' writes it again").to_pandas()
     if "shrinkage" not in stored:
         raise BacktestError(
             f"{path}: the weights have no column 'shrinkage', an earlier version stored them; 'crossattn run' makes them again"

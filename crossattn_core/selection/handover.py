@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from crossattn_core.errors import BacktestError
 from crossattn_core.experiment import Experiment
 from crossattn_core.portfolio.strategies.registry import BASELINES
 from crossattn_core.selection.choose import Champions
 from crossattn_core.selection.follow import Followed
-from crossattn_core.storage import write_json, write_parquet, write_text
+from crossattn_core.storage import read_parquet, write_json, write_parquet, write_text
 
 __all__ = [
     "HANDOVER_COLUMNS",
@@ -41,6 +40,7 @@ of equity to hold from the fill on, null: leave the position alone; ``held_weigh
 ``tradable``: the calendar has the venue open at the fill; ``forecast``: log return over the traded horizon by ``model_id``,
 null where the champion forecasts nothing; ``champion``: the strategy followed."""
 
+_AGAIN = "'crossattn backtest' writes it again"
 _TOLERANCE = 1e-9
 FAULT_COLUMNS = ("as_of", "asset_id", "weight", "fault")
 
@@ -115,7 +115,7 @@ def read_handover(folder: Path) -> pd.DataFrame:
     path = folder / "target_weights.parquet"
     if not path.is_file():
         raise BacktestError(f"{path}: no target weights are stored; materialise target_weights first")
-    return pq.read_table(path).to_pandas()
+    return read_parquet(path, _AGAIN).to_pandas()
 
 
 def read_champions(folder: Path) -> Champions | None:
@@ -123,7 +123,7 @@ def read_champions(folder: Path) -> Champions | None:
     paths = [folder / name for name in ("champions.parquet", "duels.parquet")]
     if not all(path.is_file() for path in paths):
         return None
-    return Champions(*(pq.read_table(path).to_pandas() for path in paths))
+    return Champions(*(read_parquet(path, _AGAIN).to_pandas() for path in paths))
 
 
 def champion_note(champions: Champions) -> str:

@@ -47,10 +47,10 @@ def read_trials(home: Home) -> list[Trial]:
         HomeError: a line is damaged.
     """
     path = ledger_path(home)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [Trial(**json.loads(line)) for line in lines]
-    except (json.JSONDecodeError, TypeError) as error:
+    except (ValueError, TypeError, IsADirectoryError) as error:
         raise HomeError(f"{path}: damaged ({error}); restore it, trials must not be forgotten") from error
 
 

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
-from crossattn_core.errors import HistoryError
+from crossattn_core.errors import HistoryError, HomeError
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import Home
 from crossattn_core.storage import locked, write_json
@@ -46,10 +46,19 @@ class Override:
 
 
 def read_overrides(home: Home) -> list[Override]:
-    """All overrides, in the order in which they were recorded."""
+    """All overrides, in the order in which they were recorded.
+
+    Raises:
+        HomeError: their file is damaged.
+    """
     path = _path(home)
-    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return [Override(**(row | {"day": date.fromisoformat(row["day"])})) for row in rows]
+    try:
+        rows = json.loads(path.read_bytes()) if path.exists() else []
+        if not isinstance(rows, list):
+            raise TypeError(f"it holds a {type(rows).__name__}")
+        return [Override(**(row | {"day": date.fromisoformat(row["day"])})) for row in rows]
+    except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
+        raise HomeError(f"{path}: damaged ({error!r}); restore it, overrides must not be forgotten") from error
 
 
 def record_override(home: Home, override: Override) -> Override:

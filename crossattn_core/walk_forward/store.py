@@ -7,7 +7,6 @@
 Every file is written atomically; the plan of a day is written last and makes the day count.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -22,17 +21,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from crossattn_core.errors import HomeError
 from crossattn_core.home import Home
 from crossattn_core.panel.schemas import check_table
-from crossattn_core.storage import sha256_of, write_bytes, write_json
+from crossattn_core.storage import read_json, read_parquet, sha256_of, write_bytes, write_json
 from crossattn_core.walk_forward.predictions import PREDICTION_SCHEMA, Kind, Predicted, as_forecasts, prediction_rows
 
 __all__ = [
     "PLAN_COLUMNS",
     "forget_after",
+    "holds_day",
     "linked_days",
     "plan_frame",
+    "plan_path",
     "predictions_hash",
     "predictions_of",
     "predictions_path",
@@ -66,6 +66,9 @@ PLAN_COLUMNS = (
 )
 """Grain: (day, family). ``model_id`` is in force (empty: none); ``trained_id`` was fitted on this day (empty: none);
 ``train_start``, ``cut_off``, ``rows`` and ``validation_loss`` describe the model in force."""
+
+_PLAN_KEYS = ("day", "previous_hash", "plan_hash", "rows", "state")
+_AGAIN = "delete it, and 'crossattn run' steps the day again"
 
 _FORMER_FOLDERS = ("forecasts", "wanted")
 """Where an earlier layout kept predictions; its days are stepped again."""
@@ -135,24 +138,31 @@ def read_forecasts(home: Home, first: date, last: date) -> pd.DataFrame:
     return as_forecasts(read_predictions(home, first, last, "return"))
 
 
+def plan_path(home: Home, day: date) -> Path:
+    """File of the plan of ``day``."""
+    return home.walk_forward / "plan" / f"{day}.json"
+
+
 def write_day(home: Home, day: date, record: dict[str, Any]) -> None:
     """Store a day's plan; from here on the day counts."""
-    write_json(home.walk_forward / "plan" / f"{day}.json", record)
+    write_json(plan_path(home, day), record)
 
 
 def read_day(home: Home, day: date) -> dict[str, Any] | None:
     """A day's plan as stored, or none.
 
     Raises:
-        HomeError: the file is not JSON.
+        HomeError: the file is damaged.
     """
-    path = home.walk_forward / "plan" / f"{day}.json"
     try:
-        return json.loads(path.read_bytes())
+        return read_json(plan_path(home, day), _AGAIN, _PLAN_KEYS)
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise HomeError(f"{path}: damaged ({error}); delete it and step the day again") from error
+
+
+def holds_day(home: Home, day: date) -> bool:
+    """Whether the files of a stepped day are there."""
+    return plan_path(home, day).is_file() and predictions_path(home, day).is_file()
 
 
 def forget_after(home: Home, day: date) -> int:
@@ -212,4 +222,4 @@ def _identity(path: Path) -> tuple[Path, int, int, int]:
 @lru_cache(maxsize=4096)
 def _stored_table(path: Path, _inode: int, _modified: int, _size: int) -> pa.Table:
     # A run reads all days a dozen times over; tables are immutable, so one reading serves all.
-    return pq.ParquetFile(path).read()
+    return read_parquet(path, _AGAIN)

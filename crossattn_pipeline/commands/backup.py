@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from crossattn_core.errors import BackupError
 from crossattn_pipeline.commands.options import AsJson, ExperimentFile, HomeFolder, open_line
 from crossattn_pipeline.commands.terminal import Output, reporting
 
@@ -33,6 +34,12 @@ def backup(
     from crossattn_core.backup.restore import verify as compare
     from crossattn_pipeline.instance import experiment_path
 
+    if verify and show:
+        raise BackupError("--verify and --list are two things; choose one")
+    if name and not verify:
+        raise BackupError(
+            f"--backup {name} names one that is there: add --verify to compare it, or bring it back with 'crossattn restore'"
+        )
     output = Output(as_json)
     destination = open_destination(place, os.environ, make=not (verify or show))
     if show:

@@ -271,6 +271,9 @@ def _span(line: Line, start: datetime | None, end: datetime | None) -> tuple[dat
     first, last = start.date() if start else line.experiment.period.start, end.date() if end else line.last_day
     if first > last:
         raise CandleError(f"the range {first} .. {last} holds no day; choose --start and --end in order")
+    newest = max(line.last_day, line.clock().date())
+    if last > newest:
+        raise CandleError(f"--end {last} is not over yet; choose {newest} or an earlier day")
     return first, last
 
 

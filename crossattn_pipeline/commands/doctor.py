@@ -118,7 +118,7 @@ def _home(line: Line) -> str:
     free = shutil.disk_usage(nearest).free
     if free < MIN_FREE_BYTES:
         raise CrossattnError(f"{root}: {free / 2**20:.0f} MiB are free, {MIN_FREE_BYTES / 2**20:.0f} are needed; free some space")
-    if not (root / "home.json").is_file():
+    if not (root / "home.json").exists():
         if not os.access(nearest, os.W_OK):
             raise CrossattnError(f"{nearest} cannot be written to; choose another home with --home or CROSSATTN_HOME")
         return f"{root}: not there yet; 'crossattn run' makes it"
@@ -127,8 +127,10 @@ def _home(line: Line) -> str:
 
 
 def _receipts(line: Line) -> str:
-    path = line.home.receipts
-    if not path.is_file():
+    from crossattn_core.walk_forward.overrides import read_overrides
+
+    path, _ = line.home.receipts, read_overrides(line.home)
+    if not path.exists():
         return "none yet"
     _check_database(path, "move it aside: the next run makes everything again")
     accepted = sum(len(line.receipts.accepted(stage.name)) for stage in line.stages)
@@ -219,6 +221,8 @@ def _clock(line: Line, online: bool) -> str:
 
 
 def _check_database(path: Path, what: str) -> None:
+    if not path.is_file():
+        raise CrossattnError(f"{path}: is no file; {what}")
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
         try:
             (found,) = connection.execute("pragma quick_check(1)").fetchone()

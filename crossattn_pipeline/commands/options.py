@@ -52,8 +52,15 @@ Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (U
 
 
 def listed(symbols: str) -> tuple[str, ...]:
-    """The names in ``--symbols``."""
-    return tuple(name.strip() for name in symbols.split(",") if name.strip())
+    """The names in ``--symbols``, each once.
+
+    Raises:
+        UniverseError: something is given that names nothing.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in symbols.split(",") if name.strip()))
+    if symbols and not names:
+        raise UniverseError(f"--symbols {symbols!r} names no symbol; leave it out for all")
+    return names
 
 
 def open_line(experiment: Path | None, home: Path | None, symbols: str = "", overrides: dict[str, Any] | None = None) -> Line:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import date
 from pathlib import Path
@@ -24,19 +23,22 @@ def show_report(line: Line, output: Output, day: date | None = None) -> None:
         CrossattnError: there is no such report.
     """
     from crossattn_core.report.tables import headline
+    from crossattn_core.storage import read_json
     from crossattn_pipeline.metadata import REPORTS_PATH
     from crossattn_pipeline.ui import HOST, served_port
 
     folder = line.home.reports / str(day or line.last_day)
     page, numbers = folder / "report.html", folder / "report.json"
-    if not numbers.is_file():
+    if not numbers.exists():
         raise CrossattnError(
             f"{numbers}: no report yet; run 'crossattn run' over the whole period, which has to be longer than the "
             f"{line.experiment.retrain.minimum_days} days of history that the first model needs (retrain.minimum_days)"
         )
-    report = json.loads(numbers.read_text(encoding="utf-8"))
+    what = f"'crossattn report --day {folder.name}' writes it again"
+    report = read_json(numbers, what, ("experiment", "verdict", "strategies"))
+    leads = read_json(folder / "leads.json", what, ("leads", "truth_known"))
     output.event("report", headline(report), page=str(page), verdict=report["verdict"], strategies=report["strategies"])
-    _show_leads(json.loads((folder / "leads.json").read_text(encoding="utf-8")), output)
+    _show_leads(leads, output)
     output.text(f"Report: {page}")
     served = served_port(Path(os.environ.get("DAGSTER_HOME") or line.home.dagster))
     where = (

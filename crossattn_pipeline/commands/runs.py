@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crossattn_core.errors import CrossattnError
 from crossattn_pipeline.commands.options import (
     AsJson,
     Day,
@@ -51,6 +52,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Materialize what is stale, from candles to report, and print the headline."""
+    if note and not accept_code:
+        raise CrossattnError("--note says why results are the same, and goes with --accept-code; give both or neither")
     began, output = time.monotonic(), Output(as_json)
     from crossattn_core.walk_forward.plan import check_period, first_served_day
     from crossattn_pipeline.launch import materialize_stale
@@ -118,8 +121,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fit one checkpoint that knows everything up to --end; the panel must be there (crossattn run, or the data job)."""
+    from crossattn_core.families.registry import FAMILIES
     from crossattn_pipeline.launch import materialize
 
+    FAMILIES.get(family)
     output = Output(as_json)
     with reporting_line(output, experiment, home, symbols, _training(epochs, batch_size)) as line:
         _, last = complete_days(line, None, end)

@@ -30,10 +30,12 @@ def tune(
     A search that was stopped goes on; every trial counts in the deflated Sharpe ratio of this home's reports.
     """
     from crossattn_core import model_stages
-    from crossattn_core.storage import write_text
+    from crossattn_core.storage import check_target, write_text
     from crossattn_core.tuning.ledger import ledger_path, trials_counted
     from crossattn_core.tuning.search import first_test_day
 
+    if out is not None:
+        check_target(out.resolve())
     line = open_line(experiment, home, overrides={"tuning": {"trials": trials}} if trials else None)
     output, before = Output(as_json, people=sys.stderr), first_test_day(line.experiment)
 

@@ -1,5 +1,6 @@
 """What a user can cause ends with one message, its exit code and no traceback, before any work is done."""
 
+import contextlib
 import errno
 import json
 import os
@@ -62,15 +63,37 @@ def _with_a_full_disk(*arguments: str) -> None:
     _main(*arguments)
 
 
-def _interrupted_while_fetching(*arguments: str) -> None:
+def _interrupted_while_fetching(number: signal.Signals, *arguments: str) -> None:
     from crossattn_core import data_stages
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     data_stages.ingest = interrupt
+    _main(*arguments)
+
+
+def _interrupted_while_importing(*arguments: str) -> None:
+    from crossattn_core import home
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def half_imported(*_: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AttributeError("module 'sympy' has no attribute 'core'")
+
+    home.open_home = half_imported
+    _main(*arguments)
+
+
+def _without_streams(*arguments: str) -> None:
+    """As with ``>&- 2>&-`` in a shell."""
+    for stream in (1, 2):
+        os.close(stream)
+    sys.stdout = sys.stderr = None
     _main(*arguments)
 
 
@@ -121,9 +144,23 @@ def test_a_full_disk_is_told_with_what_to_do(small: str, tmp_path: Path) -> None
         refused(done, "No space left on device", "free some space")
 
 
-def test_ctrl_c_ends_with_130_and_says_that_the_same_command_goes_on(small: str, tmp_path: Path) -> None:
+def test_an_interrupt_that_an_import_swallows_is_an_interrupt(small: str, tmp_path: Path) -> None:
+    done = forked(_interrupted_while_importing, "stale", "--experiment", small, environment=environment_of(tmp_path / "home"))
+    refused(done, "Interrupted: what was made is kept", code=130)
+
+
+def test_a_command_without_streams_ends_as_it_does_with_them(small: str, tmp_path: Path) -> None:
+    for command, code in (("candles", "venues"), 0), (("stale", "--experiment", small, "--start", "2030-01-01", "--json"), 1):
+        done = forked(_without_streams, *command, environment=environment_of(tmp_path / "home"))
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_130_and_says_that_the_same_command_goes_on(
+    small: str, tmp_path: Path, number: signal.Signals
+) -> None:
     chosen = ("--experiment", small, "--end", "2025-03-02")
-    done = forked(_interrupted_while_fetching, "run", *chosen, environment=environment_of(tmp_path / "home"))
+    done = forked(_interrupted_while_fetching, number, "run", *chosen, environment=environment_of(tmp_path / "home"))
     refused(done, "Interrupted: what was made is kept; the same command goes on from there", code=130)
     assert crossattn("fetch", *chosen, home=tmp_path / "home").returncode == 0
 
@@ -139,6 +176,16 @@ def test_ctrl_c_ends_with_130_and_says_that_the_same_command_goes_on(small: str,
         (b"training: {epochs: 2, epochs: 3}", "'epochs' is there twice, first in line 1; keep one"),
         (b"1: 2", "1 is no name of a section"),
         (b"a: " + b"[" * 5000, "not YAML"),
+        (b"training: {epochs: !!int abc}", "abc is no whole number"),
+        (b"training: {epochs: !!float abc}", "abc is no number"),
+        (b"training: {epochs: !!bool abc}", "abc is no truth value"),
+        (b"training: {epochs: " + b"9" * 5000 + b"}", f"{'9' * 40}... is no whole number"),
+        (b"training: {epochs: 1:30}", "'1:30' is no whole number here: with colons it is read in base 60"),
+        (b"period: {start: 2025-03-01T00:00:00+05:00}", "is no date here: a day has neither time nor zone"),
+        (b"period: {start: 2025-01-01, end: 9999-12-31}", "at most 36525 make one, and 'end: null' goes on"),
+        (b"period: {start: 0001-01-01}", "the earliest that one can start is 1900-01-01"),
+        (b'feed: {kind: files, folder: "a\\0b"}', "feed.folder: no folder's name holds a null byte"),
+        (b'feed: {kind: files, lake: "a\\0b"}', "feed.lake: no folder's name holds a null byte"),
     ],
 )
 def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
@@ -146,6 +193,31 @@ def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, content: bytes,
     path.write_bytes(content)
     refused(crossattn("run", "--experiment", str(path), home=tmp_path / "home"), says, str(path))
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("train", "--family", "nope"), "no model family is called 'nope'"),
+        (("run", "--note", "n"), "--note says why results are the same, and goes with --accept-code"),
+        (("fetch", "--symbols", ","), "--symbols ',' names no symbol"),
+        (("fetch", "--symbols", "BTCUSD"), "'BTCUSD' names 0 assets"),
+        (("candles", "status", "--end", "9999-12-31"), "--end 9999-12-31 is not over yet"),
+        (("candles", "refetch", "--end", "2999-01-01"), "--end 2999-01-01 is not over yet"),
+        (("tune", "--out", "/proc/none/best.yaml"), "/proc/none: No such file or directory"),
+        (("sql", "docs", "."), "Is a folder, not a file"),
+        (("backup", ""), "no place for backups"),
+        (("backup", "file://machine/backups"), "a file: address names no other machine"),
+        (("backup", "/nowhere", "--verify", "--list"), "choose one"),
+        (("backup", "/nowhere", "--backup", "b"), "add --verify to compare it"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_the_work(small: str, tmp_path: Path, command: tuple[str, ...], says: str) -> None:
+    experiment = () if command[0] == "sql" else ("--experiment", small)
+    done = crossattn(*command, *experiment, home=tmp_path / "home")
+    refused(done, says)
+    assert done.stdout == ""
+    assert not (tmp_path / "home" / "dagster").exists()
 
 
 def test_a_name_may_stand_in_two_sections_and_in_a_merge(tmp_path: Path) -> None:

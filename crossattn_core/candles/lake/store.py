@@ -14,7 +14,6 @@ points to it. The first closed value stored is the one that history uses; a late
 kept next to it. Nothing is filled, shifted or made up.
 """
 
-import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from crossattn_core.candles.lake.ledger import Coverage, Ledger, iso
 from crossattn_core.days import bounds, days_between
 from crossattn_core.grid import HOURLY, Grid
 from crossattn_core.receipts import combined_hash
-from crossattn_core.storage import sha256_of, write_json
+from crossattn_core.storage import read_json, sha256_of, write_json
 from crossattn_core.universe import Kind
 
 __all__ = ["COVERAGE_SCHEMA", "QUARANTINE_SCHEMA", "REVISION_SCHEMA", "Lake"]
@@ -165,7 +164,7 @@ class Lake:
     def read_truth(self) -> dict[str, Any] | None:
         """The planted truth of a simulated market; none for other feeds."""
         path = self.folder / "truth.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return read_json(path, "delete it, the next fetch writes it again") if path.exists() else None
 
     def verify(self) -> list[str]:
         """Every file that the ledger names and that is missing or not what was written."""
