@@ -153,17 +153,6 @@ panel included; on a GPU its own memory after the plus sign. One seed: differenc
 """
 
 
-_NOTES = """
-Fits of lag_bias and sparse start from screened pairs; before, lag_bias had .210, .168 and (on a GPU) .148 at 10, 30 and 100
-assets. From 172 assets on they attend over 64 screened (source, lag) pairs of each target (`model.candidate_pairs`). On linear
-leads the sparse regressions reach the bound in seconds: where truth is linear, they are what to beat. Measured beside other jobs:
-compare CPU seconds, which that makes up to twice as long too. What has no line was not run. With more regressors than rows, from
-267 assets on, ridge solves the system of the rows; beyond 8,192 regressors LASSO and elastic net follow each target's path among
-the regressors that its moments name, and check it against all. LightGBM grows trees of every target over all regressors, with the
-square of the assets: 16 s at 10 would be two and a half minutes at 30 and half an hour at 100.
-"""
-
-
 def main() -> None:
     """Run the trials that were not run before and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -197,7 +186,7 @@ def main() -> None:
         with arguments.trials.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(rows[-1]) + "\n")
         print(rows[-1], flush=True)
-    text = _LEGEND + table(rows) + "\n" + _NOTES
+    text = _LEGEND + table(rows) + "\n"
     arguments.out.write_text(text, encoding="utf-8")
     print(text)
 
