@@ -14,7 +14,7 @@ from crossattn_core.days import bounds
 from crossattn_core.line import Line
 from crossattn_core.regimes.daily import REGIME_NAMES
 from crossattn_core.selection.handover import check_handover, read_champions, read_handover
-from crossattn_core.walk_forward.store import read_plan
+from crossattn_core.walk_forward.store import predictions_hash, predictions_path, read_day, read_plan
 
 __all__ = ["Change", "DayReview", "review_day"]
 
@@ -113,6 +113,10 @@ def _against(line: Line, day: date, today: pd.DataFrame, ordered: pd.DataFrame) 
             yield f"no model of {family} is in force: {row['why']}"
         if not row["healthy"]:
             yield f"the newest fit of {family} is not healthy ({row['health']}): the last healthy one serves"
+    record = read_day(line.home, day)
+    if record is not None and record.get("forecast_hash") != predictions_hash(line.home, day):
+        path = predictions_path(line.home, day)
+        yield f"{path}: not what was written when the day was stepped: delete it, and 'crossattn run' steps the day again"
     if ordered.empty:
         yield "nothing was decided on this day"
     for fault in check_handover(ordered, experiment).to_dict("records"):

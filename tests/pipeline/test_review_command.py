@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
 from crossattn_core.home import Home
-from crossattn_core.walk_forward.store import read_plan
+from crossattn_core.walk_forward.store import predictions_path, read_plan
 from tests.pipeline.commands import crossattn
 
 
@@ -59,6 +60,16 @@ def test_a_past_day_a_stale_stage_and_a_hole_speak_against_trading(ready_folder:
     assert code == 3
     assert any("candles/bybit" in reason and "stale" in reason for reason in found["against"])
     assert any(reason.startswith("bybit:linear:ETHUSDT candles: 0 of") for reason in found["against"])
+
+
+def test_forecasts_that_are_not_as_they_were_written_speak_against_trading(ready_folder: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(ready_folder / "home", home.root)
+    stored = predictions_path(home, date(2025, 3, 28))
+    stored.write_bytes(stored.read_bytes()[:-40])
+    code, found = reviewed(ready_folder, "2025-03-28", home.root)
+    assert code == 3
+    assert any(reason.startswith(f"{stored}: not what was written") for reason in found["against"])
 
 
 def test_a_home_without_weights_says_what_to_make(ready_folder: Path, tmp_path: Path) -> None:
