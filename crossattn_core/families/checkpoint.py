@@ -107,8 +107,10 @@ def has_weights(folder: Path) -> bool:
         manifest = json.loads(path.read_bytes())
     except ValueError:
         return False  # damaged: it is fitted again
-    # A family of its own may have a layout of its own: members is all that is asked of it.
-    return isinstance(manifest, dict) and all(has_weights(folder.parent / member) for member in manifest.get("members", ()))
+    if not isinstance(manifest, dict) or "family" not in manifest:
+        return False
+    # Nothing else is asked of it: a family may have a layout of its own.
+    return all(has_weights(folder.parent / member) for member in manifest.get("members", ()))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
