@@ -23,11 +23,11 @@ def test_stages_materialized_on_two_nodes_store_models_forecasts_and_evidence_of
 ) -> None:
     home = tmp_path / "home"
     shutil.copytree(ready_folder / "home", home)
-    for folder in ("models", "walk_forward/plan", "walk_forward/predictions", "attention", "dagster"):
-        shutil.rmtree(home / folder, ignore_errors=True)
     experiment = small_experiment(ready_folder / "market", compute={"engine": "ray", "address": cluster.address})
     line = Line(experiment, open_home(home, experiment), clock=past)
     assert not line.staleness.stale_days("walk_forward")  # the engine is no reason to make anything again
+    for folder in ("models", "walk_forward/plan", "walk_forward/predictions", "attention", "dagster"):
+        shutil.rmtree(home / folder, ignore_errors=True)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     submitted = []
 
