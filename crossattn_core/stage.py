@@ -53,6 +53,8 @@ class Stage:
     """Whether Dagster shows it; the raw tables are brought up to date by whoever reads them."""
     sql: tuple[str, ...] = ()
     """SQL models whose code it runs: its own and those that it reads."""
+    day_files: tuple[str, ...] = ()
+    """Files within the home, ``{day}`` for the day: without one of them a day of the stage counts as never made."""
 
     @property
     def is_dated(self) -> bool:

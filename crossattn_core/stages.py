@@ -165,6 +165,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             (*_UNIVERSE, "features.names"),
             behind=tuple(model_key(name) for name in project.model(rows).depends_on),
             sql=(*project.upstream(rows), rows),
+            day_files=("panel/days/{day}.parquet",),
         ),
         _stage(
             "regime_windows",
@@ -184,6 +185,7 @@ def stage_table(experiment: Experiment, project: Project, code: CodeIndex | None
             walked,
             walk_knobs,
             overrides,
+            day_files=("walk_forward/plan/{day}.json", "walk_forward/predictions/{day}.parquet"),
         ),
         _stage(
             "monitoring",

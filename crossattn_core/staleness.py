@@ -21,7 +21,6 @@ from crossattn_core.stage import DayRule, Stage
 from crossattn_core.stages import StageTable
 from crossattn_core.tuning.ledger import read_trials
 from crossattn_core.walk_forward.overrides import Override, read_overrides
-from crossattn_core.walk_forward.store import holds_day
 
 __all__ = ["WHOLE", "Reason", "StaleStage", "Staleness"]
 
@@ -135,12 +134,15 @@ class Staleness:
         self._alike.clear()
         return recorded
 
+    def _files_are_there(self, stage: Stage, day: str) -> bool:
+        return all((self.home.root / name.format(day=day)).is_file() for name in stage.day_files)
+
     def _found(self, stage: Stage) -> Iterator[tuple[str, Reason]]:
         stored, behind = self.receipts.of_stage(stage.name), self._stale_before(stage)
         if stage.is_in_warehouse and not self.home.warehouse.is_file():
             stored = {}  # of a home that was restored, or whose warehouse was deleted
-        if stage.name == "walk_forward":
-            stored = {key: receipt for key, receipt in stored.items() if holds_day(self.home, date.fromisoformat(key))}
+        if stage.day_files:
+            stored = {key: receipt for key, receipt in stored.items() if self._files_are_there(stage, key)}
         codeless = self.receipts.codeless(stage.name)
         for key, made_from in self.expected(stage.name).items():
             reason = self._own_reason(stage, stored.get(key), made_from, key in codeless)

@@ -14,6 +14,7 @@ from crossattn_core.code_hash import EDGES, STAGE_MODULES, code_index, is_edge, 
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
+from crossattn_core.panel.cache import day_path
 from crossattn_core.registry import PLUGIN_GROUP
 from crossattn_core.stage import DayRule
 from crossattn_core.stages import StageTable, stage_table
@@ -51,6 +52,7 @@ def line(tmp_path: Path) -> Line:
         # A plan that is linked to no day before: as if nothing had been stepped yet.
         write_day(made.home, day, {"day": f"{day}", "previous_hash": "-", "plan_hash": "-", "rows": [], "state": {}})
         write_bytes(predictions_path(made.home, day), b"")
+        write_bytes(day_path(made.home, day), b"")
     for stage in made.stages:
         if stage.rule in MADE:
             keys = made.staleness.expected(stage.name)

@@ -115,13 +115,11 @@ class Market:
             )
         if step_T[0].item() not in {Grid(bar=bar).step for bar in bar_names()}:
             raise BacktestError(f"closes: rows are {step_T[0].item()} apart; a bar is one of {', '.join(bar_names())}: resample")
-        missing_TN = np.isnan(close_TN)
-        marks_TN = pd.DataFrame(close_TN).ffill().fillna(1.0).to_numpy()
         return cls(
             as_of_T=as_of_T,
             asset_ids=asset_ids,
-            price_TN=np.where(missing_TN, marks_TN, close_TN),
-            tradable_TN=~missing_TN,
+            price_TN=pd.DataFrame(close_TN).ffill().fillna(1.0).to_numpy(),
+            tradable_TN=~np.isnan(close_TN),
             costs=(Fee(np.full(len(asset_ids), cost_bps / 1e4)),),
             grid=Grid.of(step_T[0].item()),
         )

@@ -29,7 +29,6 @@ from crossattn_core.walk_forward.predictions import PREDICTION_SCHEMA, Kind, Pre
 __all__ = [
     "PLAN_COLUMNS",
     "forget_after",
-    "holds_day",
     "linked_days",
     "plan_frame",
     "plan_path",
@@ -158,11 +157,6 @@ def read_day(home: Home, day: date) -> dict[str, Any] | None:
         return read_json(plan_path(home, day), _AGAIN, _PLAN_KEYS)
     except FileNotFoundError:
         return None
-
-
-def holds_day(home: Home, day: date) -> bool:
-    """Whether the files of a stepped day are there."""
-    return plan_path(home, day).is_file() and predictions_path(home, day).is_file()
 
 
 def forget_after(home: Home, day: date) -> int:

@@ -129,7 +129,8 @@ def _home(line: Line) -> str:
 def _receipts(line: Line) -> str:
     from crossattn_core.walk_forward.overrides import read_overrides
 
-    path, _ = line.home.receipts, read_overrides(line.home)
+    read_overrides(line.home)  # refuses a damaged file
+    path = line.home.receipts
     if not path.exists():
         return "none yet"
     _check_database(path, "move it aside: the next run makes everything again")

@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 from tests.forks import forked
 
-__all__ = ["crossattn", "environment_of"]
+__all__ = ["crossattn", "environment_of", "main", "refused"]
 
 
 def environment_of(home: Path) -> dict[str, str]:
@@ -18,11 +18,20 @@ def environment_of(home: Path) -> dict[str, str]:
 
 def crossattn(*arguments: str, home: Path) -> CompletedProcess[str]:
     """Run the command over ``home`` and wait for its end."""
-    return forked(_main, *arguments, environment=environment_of(home))
+    return forked(main, *arguments, environment=environment_of(home))
 
 
-def _main(*arguments: str) -> None:
-    from crossattn_pipeline.cli import main
+def main(*arguments: str) -> None:
+    """The command in this process, which it ends."""
+    from crossattn_pipeline import cli
 
     sys.argv = ["crossattn", *arguments]
-    main()
+    cli.main()
+
+
+def refused(done: CompletedProcess[str], *says: str, code: int = 1) -> None:
+    """The command ended with ``code``, said so much, and showed no traceback."""
+    assert done.returncode == code, done.stdout + done.stderr
+    for text in says:
+        assert text in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from crossattn_core import data_stages, model_stages
 from crossattn_core.errors import CheckpointError, HomeError
 from crossattn_core.experiment import load_experiment
 from crossattn_core.families.checkpoint import has_weights, read_manifest
 from crossattn_core.home import Home, open_home
 from crossattn_core.line import Line
 from crossattn_core.storage import read_json, read_parquet
-from tests.pipeline.commands import crossattn
-from tests.pipeline.test_refusals import refused
+from tests.pipeline.commands import crossattn, refused
 from tests.small import past
 
 EXPLAIN = ("explain", "--day", "2025-03-28", "--symbol", "BTCUSDT")
@@ -88,13 +88,28 @@ def test_a_damaged_report_is_refused_before_half_of_it_is_shown(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("folder", ["plan", "predictions"])
-def test_a_day_whose_file_was_deleted_is_stepped_again(home: Path, small: str, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("walk_forward", "walk_forward/plan/2025-03-27.json"),
+        ("walk_forward", "walk_forward/predictions/2025-03-27.parquet"),
+        ("feature_windows", "panel/days/2025-03-27.parquet"),
+    ],
+)
+def test_a_day_whose_file_was_deleted_is_made_again(home: Path, small: str, stage: str, name: str) -> None:
     experiment = load_experiment(Path(small))
     line = Line(experiment, open_home(home, experiment), clock=past)
-    assert line.staleness.stale_days("walk_forward") == []
-    next((home / "walk_forward" / folder).glob("2025-03-27.*")).unlink()
-    assert line.staleness.stale_days("walk_forward") == [date(2025, 3, 27)]
+    assert line.staleness.stale_days(stage) == []
+    before = (home / name).read_bytes()
+    (home / name).unlink()
+    line = Line(experiment, open_home(home, experiment), clock=past)
+    stale = line.staleness.stale_days(stage)
+    assert stale[0] == date(2025, 3, 27)
+    if stage == "walk_forward":
+        list(model_stages.walk_forward(line, stale[0], stale[-1]))
+    else:
+        data_stages.export_windows(line, stale[0], stale[-1])
+    assert (home / name).read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"junk", b"[1, 2]", b"{}"])

@@ -1,18 +1,15 @@
 """What a user can cause ends with one message, its exit code and no traceback, before any work is done."""
 
-import contextlib
 import errno
 import json
 import os
 import re
 import shutil
-import signal
 import socket
 import stat
 import sys
 import tempfile
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 from typer.main import get_command
@@ -20,7 +17,7 @@ from typer.main import get_command
 from crossattn_core.storage import write_text
 from crossattn_pipeline.cli import app
 from tests.forks import PROJECT, forked
-from tests.pipeline.commands import crossattn, environment_of
+from tests.pipeline.commands import crossattn, environment_of, main, refused
 from tests.small import small_experiment, write_market
 
 
@@ -42,17 +39,10 @@ def _written(path: Path, folder: Path, **sections: object) -> str:
     return str(path)
 
 
-def refused(done: CompletedProcess[str], *says: str, code: int = 1) -> None:
-    assert done.returncode == code, done.stdout + done.stderr
-    for text in says:
-        assert text in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-
-
 def _as_nobody(*arguments: str) -> None:
     if os.geteuid() == 0:
         os.setresuid(65534, 65534, 65534)
-    _main(*arguments)
+    main(*arguments)
 
 
 def _with_a_full_disk(*arguments: str) -> None:
@@ -60,48 +50,7 @@ def _with_a_full_disk(*arguments: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     sys.modules["crossattn_core.storage"].os.fsync = full
-    _main(*arguments)
-
-
-def _interrupted_while_fetching(number: signal.Signals, *arguments: str) -> None:
-    from crossattn_core import data_stages
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def interrupt(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), number)
-
-    data_stages.ingest = interrupt
-    _main(*arguments)
-
-
-def _interrupted_while_importing(*arguments: str) -> None:
-    from crossattn_core import home
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def half_imported(*_: object) -> None:
-        with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-        raise AttributeError("module 'sympy' has no attribute 'core'")
-
-    home.open_home = half_imported
-    _main(*arguments)
-
-
-def _without_streams(*arguments: str) -> None:
-    """As with ``>&- 2>&-`` in a shell."""
-    for stream in (1, 2):
-        os.close(stream)
-    sys.stdout = sys.stderr = None
-    _main(*arguments)
-
-
-def _main(*arguments: str) -> None:
-    from crossattn_pipeline.cli import main
-
-    sys.argv = ["crossattn", *arguments]
-    main()
+    main(*arguments)
 
 
 def test_a_home_that_is_a_file_is_refused(small: str, tmp_path: Path) -> None:
@@ -142,27 +91,6 @@ def test_a_full_disk_is_told_with_what_to_do(small: str, tmp_path: Path) -> None
     for home in (tmp_path / "home", founded):
         done = forked(_with_a_full_disk, "run", "--experiment", small, environment=environment_of(home))
         refused(done, "No space left on device", "free some space")
-
-
-def test_an_interrupt_that_an_import_swallows_is_an_interrupt(small: str, tmp_path: Path) -> None:
-    done = forked(_interrupted_while_importing, "stale", "--experiment", small, environment=environment_of(tmp_path / "home"))
-    refused(done, "Interrupted: what was made is kept", code=130)
-
-
-def test_a_command_without_streams_ends_as_it_does_with_them(small: str, tmp_path: Path) -> None:
-    for command, code in (("candles", "venues"), 0), (("stale", "--experiment", small, "--start", "2030-01-01", "--json"), 1):
-        done = forked(_without_streams, *command, environment=environment_of(tmp_path / "home"))
-        assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_with_130_and_says_that_the_same_command_goes_on(
-    small: str, tmp_path: Path, number: signal.Signals
-) -> None:
-    chosen = ("--experiment", small, "--end", "2025-03-02")
-    done = forked(_interrupted_while_fetching, number, "run", *chosen, environment=environment_of(tmp_path / "home"))
-    refused(done, "Interrupted: what was made is kept; the same command goes on from there", code=130)
-    assert crossattn("fetch", *chosen, home=tmp_path / "home").returncode == 0
 
 
 @pytest.mark.parametrize(
