@@ -112,6 +112,17 @@ def test_a_day_whose_file_was_deleted_is_made_again(home: Path, small: str, stag
     assert (home / name).read_bytes() == before
 
 
+def test_a_truth_that_was_deleted_is_written_again_though_no_candle_is_missing(tmp_path: Path) -> None:
+    chosen = ("fetch", "--end", "2025-01-02")
+    home, written = tmp_path / "home", []
+    for _ in range(2):
+        assert crossattn(*chosen, "--experiment", "experiments/demo.yaml", home=home).returncode == 0
+        (path,) = home.glob("lake/*/truth.json")
+        written.append(path.read_bytes())
+        path.unlink()
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("content", [b"junk", b"[1, 2]", b"{}"])
 def test_a_model_with_a_damaged_manifest_has_no_weights_to_serve(home: Path, content: bytes) -> None:
     folder = next(Home(home).models.iterdir())

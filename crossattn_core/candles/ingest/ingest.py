@@ -79,7 +79,7 @@ def ingest(
             again = _gaps_just_seen(plan, kind, lake, failures.keys() | counts.refused_whole)
             counts.total += len(again)
             run_requests(plan, again, lake, counts, failures, report)
-        if plan.requests and isinstance(plan.source, HasPlantedLeads):
+        if isinstance(plan.source, HasPlantedLeads):
             lake.store_truth(plan.source.truth(min(bounds(last)[1], plan.published)))
         if kind == "candles" and not any(asset.asset_id in failures for asset in plan.assets):
             refuse_empty(lake, plan, first, last)
