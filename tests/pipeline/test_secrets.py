@@ -19,7 +19,7 @@ from crossattn_core.experiment import Experiment, FeedSettings, load_experiment
 from crossattn_core.universe import Asset
 from crossattn_pipeline.sensors import failure_alert
 from tests.forks import forked
-from tests.pipeline.commands import _main, environment_of
+from tests.pipeline.commands import environment_of, main
 from tests.pipeline.test_automation import fail
 
 MARKER = "s3cr3t-6d1f0a"
@@ -38,7 +38,7 @@ SECRETS = {
 
 
 def crossattn(*arguments: str, home: Path) -> CompletedProcess[str]:
-    return forked(_main, *arguments, environment=environment_of(home) | SECRETS)
+    return forked(main, *arguments, environment=environment_of(home) | SECRETS)
 
 
 def holding(folder: Path) -> list[str]:
