@@ -8,7 +8,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -24,7 +24,9 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, inspect
 
+from crossattn_core.storage import locked
 from crossattn_pipeline.planned_events import PlansByRange
+from crossattn_pipeline.pool_claims import SerializedPools
 
 __all__ = ["BatchedSqliteEventLogStorage"]
 
@@ -34,17 +36,18 @@ MAX_OPEN_RUNS = 8
 _ENDINGS = {kind for kind, status in EVENT_TYPE_TO_PIPELINE_RUN_STATUS.items() if status in FINISHED_STATUSES}
 
 
-class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
+class BatchedSqliteEventLogStorage(PlansByRange, SerializedPools, SqliteEventLogStorage):
     """``SqliteEventLogStorage`` for runs over ranges of partitions.
 
-    A run plans an asset with one event (planned_events.py). A batch is one transaction in the run's database and one in the
-    index.
+    A run plans an asset with one event (planned_events.py), a pool is claimed by one process at a time (pool_claims.py). A
+    batch is one transaction in the run's database and one in the index.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._one_thread = threading.RLock()  # as in Dagster's; a batch holds the databases of the run and of the index
         self._tables: set[str] = set()
+        self._pools_lock = Path(base_dir) / "pools.lock"
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -91,6 +94,10 @@ class BatchedSqliteEventLogStorage(PlansByRange, SqliteEventLogStorage):
             self._close(run_id)
             for file in self.log_files(run_id):
                 file.unlink(missing_ok=True)
+
+    def pools_locked(self) -> AbstractContextManager[None]:
+        """A lock file beside the databases."""
+        return locked(self._pools_lock)
 
     def dispose(self) -> None:
         """Close the databases."""

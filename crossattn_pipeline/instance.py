@@ -14,13 +14,12 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock
 from sqlalchemy import Engine, event
 
 from crossattn_core.errors import HomeError
 from crossattn_core.experiment import Experiment, load_experiment
 from crossattn_core.home import Home
-from crossattn_core.storage import write_text
+from crossattn_core.storage import locked, write_text
 
 __all__ = [
     "EXPERIMENT_VARIABLE",
@@ -201,7 +200,7 @@ def _make_databases(folder: Path) -> None:
         return
     import dagster as dg  # seconds, which a command that finds its databases need not wait for
 
-    with FileLock(folder / "databases.lock"):
+    with locked(folder / "databases.lock"):
         if not made.is_file():
             with dg.DagsterInstance.get():
                 write_text(made, "")

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from crossattn_core.storage import locked
 from tests.small import run_line, small_experiment, write_market
 
 
@@ -15,7 +15,7 @@ def ready_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with market/, small.yaml and home/, where the whole small line ran; a test that writes copies home/ first."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "ready"
-    with FileLock(f"{folder}.lock"):
+    with locked(folder.with_suffix(".lock")):
         if not (folder / "made").is_file():
             write_market(folder / "market")
             experiment = small_experiment(folder / "market")

@@ -22,6 +22,7 @@ from crossattn_pipeline.postgres import check_postgres
 from tests.forks import PROJECT, forked
 from tests.pipeline.commands import environment_of
 from tests.pipeline.event_log_graph import DATED, FRAGILE, instance_at, run_days, statuses
+from tests.pipeline.pool_race import POOL, claim_at_once
 from tests.pipeline.processes import running
 from tests.pipeline.queue_location import MARK_VARIABLE
 from tests.servers.postgres import PostgresServer, postgres_programs, postgres_server
@@ -85,6 +86,14 @@ def test_a_failed_day_is_shown_as_in_sqlite_though_a_run_plans_an_asset_with_one
     assert expected.pop("planned events") == 14
     assert found == expected
     assert found["fragile"]["failed"] == {"2024-01-08", "2024-01-09"}
+
+
+@pytest.mark.usefixtures("home")
+def test_of_two_that_claim_a_new_pool_at_once_one_holds_it() -> None:
+    with dg.DagsterInstance.get() as first, dg.DagsterInstance.get() as second:
+        (holder,) = claim_at_once(first, second)
+        state = first.event_log_storage.get_concurrency_info(POOL)
+    assert (state.slot_count, state.active_run_ids, state.assigned_step_count) == (1, {holder}, 1)
 
 
 def test_no_password_is_written_into_the_home(home: Home, url: str) -> None:
