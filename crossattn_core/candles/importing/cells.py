@@ -105,8 +105,9 @@ def _of_text(path: Path, cells: pd.Series, zone: str, time_format: str) -> Insta
         if has_offset and not is_aware.all():
             raise CandleError(f"{path}: some times name an offset from UTC and some do not ({first!r}); write all in one way")
         is_year_last = bool(_DAY_FIRST.match(first))
-        written = {"format": "mixed", "dayfirst": _is_day_first(path, known)} if is_year_last else {"format": "ISO8601"}
-        moments = pd.to_datetime(cells, errors="coerce", utc=has_offset, **written)
+        day_first = is_year_last and _is_day_first(path, known)
+        form = "mixed" if is_year_last else "ISO8601"
+        moments = pd.to_datetime(cells, format=form, dayfirst=day_first, errors="coerce", utc=has_offset)
     if has_offset:
         return Instants(moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]"), "text", "as written")
     return Instants(_localised(path, moments, zone).to_numpy().astype("datetime64[us]"), "text", zone)
