@@ -183,9 +183,9 @@ MARKETS: dict[str, _Builder] = {
     "real-like": _real_like(LEADS_OF_THE_MARKET),
     "real-like null": _real_like(()),
 }
+"""The suite: name -> how the market is built. A market's place is part of its seed: new ones go to the end."""
 REAL_LIKE = ("real-like", "real-like null")
 """Of the markets, those made for the gate that names leads; forecasts of them say little."""
-"""The suite: name -> how the market is built. A market's place is part of its seed: new ones go to the end."""
 
 
 def _moves(shock_TN: NDArray[np.float64], edges: tuple[PlantedEdge, ...]) -> NDArray[np.float64]:
