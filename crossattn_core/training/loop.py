@@ -57,8 +57,7 @@ def train(
     Raises:
         TrainingError: a loss is not finite; epoch, batch and rows are named.
     """
-    assets = examples.train_target_TNO.shape[1]
-    computing = Computing.of(settings, assets)
+    computing = Computing.of(settings, examples.train_target_TNO.shape[1])
     network.to(computing.device)
     examples = examples.to(computing.device)
     row_R = torch.from_numpy(examples.split.train_R)
@@ -91,7 +90,7 @@ def train(
         for batch in examples.batches(order_R, settings.batch_size, network.max_lag, padded=settings.cuda_graph):
             if len(loss_K) % _STEPS_DECIDED == 0:
                 decide()
-            with computing.explained(settings.batch_size, assets):
+            with computing.explained():
                 loss_K.append(step(batch))
             optimiser.step()
             if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
