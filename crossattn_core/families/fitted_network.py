@@ -155,8 +155,13 @@ class FittedNetwork(FittedModel):
 
     @property
     def adds_up(self) -> bool:
-        """Whether a forecast is the sum of an own part and one that the others' tokens alone decide."""
-        return isinstance(self.network, CrossAssetNetwork) and self.experiment.model.head == "returns"
+        """Whether a forecast is the sum of a part from each asset's own window and one that the others' tokens alone decide."""
+        network = self.network
+        return (
+            isinstance(network, CrossAssetNetwork)
+            and not network.temporal.reads_others
+            and self.experiment.model.head == "returns"
+        )
 
     def next_bar_without_each(self, panel: Panel, rows: NDArray[np.int64], shift: int) -> Iterator[NDArray[np.float64]]:
         """(R, N) next-bar forecasts with source 0, 1, ... ``shift`` bars in the past, as if its features and ages were those of
