@@ -3,9 +3,10 @@
     python -m benchmarks.bench_money [--seeds 101 102 ...] [--scratch FOLDER] [--nulls 20]
 
 Three tables. Money: each seed's market through the line up to the forecasts, then every strategy beside the oracle, the true
-conditional mean under the same rule. Nothing to find: a year of ridge, refitted every 28 days, on null markets. Size: forecasts
-of a known IC over 20 assets, and how much of each is believed after so many days. Run again with the same ``--scratch``, no model
-is fitted anew, whatever changed in the code. Writes benchmarks/results_money.md. Never tune on the demo's own seed.
+conditional mean under the same rule. Nothing to find: a year of attention and of ridge, refitted every 28 days, on null markets.
+Size: forecasts of a known IC over 20 assets, and how much of each is believed after so many days. Run again with the same
+``--scratch``, no model of the first table is fitted anew, whatever changed in the code. Writes benchmarks/results_money.md. Never
+tune on the demo's own seed.
 """
 
 import argparse
@@ -39,6 +40,8 @@ from crossattn_core.walk_forward.walk import walk
 
 HERE = Path(__file__).parent
 STRATEGIES = ("attention", "ridge_var", "oracle", "equal_weight")
+NULL_FAMILIES = ("attention", "ridge_var")
+NULL_ASSETS = 8
 STORED_TABLES = ("aligned.bars", "features.trailing", "features.bar")
 HISTORY_DAYS, YEAR_DAYS = 90, 365
 SIZE_DAYS = (15, 30, 60, 120, 240)
@@ -69,17 +72,17 @@ def planted_simulations(seed: int, scratch: Path) -> dict[str, Simulation]:
     return simulate_all(market, {name: targets[name] for name in STRATEGIES}, experiment)
 
 
-def null_simulation(seed: int, assets: int = 8) -> Simulation:
-    """A year of ridge on a market of independent normal returns."""
-    panel = planted_market(24 * YEAR_DAYS, assets, (), seed=seed)
+def null_simulation(family: str, seed: int) -> Simulation:
+    """A year of a family on a market of independent normal returns."""
+    panel = planted_market(24 * YEAR_DAYS, NULL_ASSETS, (), seed=seed)
     experiment = planted_experiment(panel)
     forecast_TNH = np.full((*panel.mark_price_TN.shape, len(experiment.labels.horizons)), np.nan)
     for day in range(HISTORY_DAYS, YEAR_DAYS, experiment.retrain.every_days):
         row = 24 * day
         request = FitRequest(panel, row - 1, np.ones(len(panel.as_of_T), np.float32), seed)
         rows = np.arange(row, min(row + 24 * experiment.retrain.every_days, len(panel.as_of_T)))
-        forecast_TNH[rows] = fit_model("ridge_var", request, experiment).forecast(panel, rows)
-    return _traded("ridge_var", panel, forecast_TNH[..., -1], forecast_TNH[..., 0], experiment)[1]
+        forecast_TNH[rows] = fit_model(family, request, experiment).forecast(panel, rows)
+    return _traded(family, panel, forecast_TNH[..., -1], forecast_TNH[..., 0], experiment)[1]
 
 
 def believed_D(seed: int, ic: float, short_ic: float, assets: int = 20) -> NDArray[np.float64]:
@@ -127,6 +130,24 @@ def money_table(seeds: Sequence[int], scratch: Path) -> list[str]:
     return [*lines, "| standard error of Sharpe | " + " | ".join(f"{error:.2f}" for error in error_K) + " |"]
 
 
+def null_table(seeds: Sequence[int]) -> list[str]:
+    """Net returns of each family where there is nothing to find, and how often it held nothing at all."""
+    lines = [
+        f"\nNet return on {len(seeds)} null markets of {NULL_ASSETS} assets, {YEAR_DAYS - HISTORY_DAYS} days:\n",
+        "| family | median | mean | worst | best | never traded | turnover a day |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for family in NULL_FAMILIES:
+        simulations = [null_simulation(family, seed) for seed in seeds]
+        net_K = np.array([_net(one) for one in simulations])
+        turned = np.mean([one.turnover_T.sum() / (YEAR_DAYS - HISTORY_DAYS) for one in simulations])
+        lines.append(
+            f"| {family} | {np.median(net_K):+.2%} | {net_K.mean():+.2%} | {net_K.min():+.2%} | {net_K.max():+.2%} "
+            f"| {int((net_K == 0).sum())} | {turned:.2%} |"
+        )
+    return [*lines, ""]
+
+
 def _money_line(name: str, fact_KF: NDArray[np.float64]) -> str:
     return f"| {name} | " + " | ".join(f"{ratio:.2f}; {net:+.0%}; {turned:.0%} a day" for ratio, net, turned in fact_KF) + " |"
 
@@ -141,12 +162,7 @@ def main() -> None:
     scratch, started = arguments.scratch or Path(tempfile.mkdtemp(prefix="money-")), time.process_time()
     told = ["Sharpe ratio; net return; turnover. 365 days of the demo's market, the first 90 of them history:\n"]
     told += money_table(arguments.seeds, scratch)
-    net_K = np.array([_net(null_simulation(seed)) for seed in range(arguments.nulls)])
-    told.append(
-        f"\nNet return of ridge on {arguments.nulls} null markets of 8 assets, {YEAR_DAYS - HISTORY_DAYS} days: "
-        f"median {np.median(net_K):+.2%}, mean {net_K.mean():+.2%}, {net_K.min():+.2%} .. {net_K.max():+.2%}; "
-        f"{int((net_K == 0).sum())} never traded.\n"
-    )
+    told += null_table(range(arguments.nulls))
     told += ["Share of a forecast that is believed, median of ten markets of 20 assets, by days since the first forecast:\n"]
     told += ["| IC at 24 h, 1 h | " + " | ".join(map(str, SIZE_DAYS)) + " |", "|---|" + "---|" * len(SIZE_DAYS)]
     for ic, short_ic in ((0.05, 0.05), (0.1, 0.1)):
