@@ -71,8 +71,10 @@ class Computing:
         before = torch.are_deterministic_algorithms_enabled()
         only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if is_cuda else []):
-            torch.manual_seed(seed)
+            # Not `torch.manual_seed`, which seeds every GPU: only what was put aside comes back.
+            torch.default_generator.manual_seed(seed)
             if is_cuda:
+                torch.cuda.manual_seed(seed)
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
                 torch.use_deterministic_algorithms(True)
             try:

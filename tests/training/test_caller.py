@@ -88,6 +88,13 @@ def test_what_the_caller_has_set_moves_no_bit_and_comes_back(
     np.testing.assert_array_equal(loaded_RN, expected_RN)
 
 
+def test_neither_a_fit_nor_a_model_read_back_seeds_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    load_model(fit("attention").save(tmp_path / "model"), EXPERIMENT)
+    assert seeded == []
+
+
 @pytest.mark.parametrize(
     "where",
     [
@@ -114,6 +121,12 @@ def test_memory_that_runs_out_anywhere_in_a_fit_names_batch_size_and_assets(
 
     monkeypatch.setattr(f"crossattn_core.{where}", fail)
     with pytest.raises(TrainingError, match=r"batch_size 64 with 4 assets; lower batch_size"):
+        fit("attention")
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_fit_and_names_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossattn_core.training.loop.loss_on_validation", lambda *_: float("nan"))
+    with pytest.raises(TrainingError, match=r"validation loss nan in epoch 1: .*lower training.learning_rate"):
         fit("attention")
 
 
