@@ -84,10 +84,10 @@ def page() -> str:
     """The README: a section a benchmark that has a result."""
     parts = [HEAD.format(names=" ".join(BENCHMARKS))]
     for name, (title, command) in BENCHMARKS.items():
-        told = result_of(name).read_text(encoding="utf-8").strip() if result_of(name).is_file() else "Not measured yet."
+        result = result_of(name).read_text(encoding="utf-8").strip() if result_of(name).is_file() else "Not measured yet."
         notes = HERE / f"notes_{name}.md"
-        told += f"\n\n{notes.read_text(encoding='utf-8').strip()}" if notes.is_file() else ""
-        parts.append(f"## {title}\n\n`python {' '.join(command)}`\n\n{told}\n")
+        result += f"\n\n{notes.read_text(encoding='utf-8').strip()}" if notes.is_file() else ""
+        parts.append(f"## {title}\n\n`python {' '.join(command)}`\n\n{result}\n")
     return "\n".join(parts)
 
 

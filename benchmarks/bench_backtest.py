@@ -95,11 +95,11 @@ def compare(times: int, python: Path | None) -> None:
     print(f"{'readable loop (ours)':26}{loop_cpu:10.3f}{loop_cpu / own_cpu:9.0f}{'':23}{apart:+23.1e}")
     for name in PEERS if python is not None else ():
         with tempfile.TemporaryDirectory() as folder:
-            told, free_T, equity_T = peer(python, name, market, targets, Path(folder))
+            measured, free_T, equity_T = peer(python, name, market, targets, Path(folder))
         offset = len(own) - len(equity_T)
         difference = float(np.abs(free_T / own_free[first + offset :] - 1).max())
-        cpu = told["cpu_seconds"]
-        shown = f"{name} {told['version']}"
+        cpu = measured["cpu_seconds"]
+        shown = f"{name} {measured['version']}"
         print(f"{shown:26}{cpu:10.3f}{cpu / own_cpu:9.0f}{difference:23.1e}{equity_T[-1] / own[-1] - 1:+23.1e}")
 
 

@@ -247,8 +247,8 @@ def members(device: str, sizes: Sizes) -> Iterator[str]:
             alone_s, ids = float("nan"), []
             for count in sizes.at_once:
                 began = time.perf_counter()
-                with ThreadPoolExecutor(count) as asking:
-                    asked = [asking.submit(pool.apply, _member, (device, sizes, n, cuda_graph)) for n in range(sizes.members)]
+                with ThreadPoolExecutor(count) as threads:
+                    asked = [threads.submit(pool.apply, _member, (device, sizes, n, cuda_graph)) for n in range(sizes.members)]
                     found = [each.result() for each in asked]
                 wall_s = time.perf_counter() - began
                 alone_s, ids = (wall_s, found) if count == 1 else (alone_s, ids)

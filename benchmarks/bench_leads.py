@@ -96,8 +96,8 @@ def _switching(seeds: int) -> Iterable[str]:
             for seed in range(seeds)
         ]
         medians = {method: float(np.median([run[method] for run in runs])) for method in columns}
-        told = [f"{medians[method]:.0f}" if np.isfinite(medians[method]) else "not followed" for method in columns]
-        yield f"| {half_life:.0f} days | {' | '.join(told)} |"
+        cells = [f"{medians[method]:.0f}" if np.isfinite(medians[method]) else "not followed" for method in columns]
+        yield f"| {half_life:.0f} days | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

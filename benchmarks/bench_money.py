@@ -160,17 +160,17 @@ def main() -> None:
     parser.add_argument("--nulls", type=int, default=20)
     arguments = parser.parse_args()
     scratch, started = arguments.scratch or Path(tempfile.mkdtemp(prefix="money-")), time.process_time()
-    told = ["Sharpe ratio; net return; turnover. 365 days of the demo's market, the first 90 of them history:\n"]
-    told += money_table(arguments.seeds, scratch)
-    told += null_table(range(arguments.nulls))
-    told += ["Share of a forecast that is believed, median of ten markets of 20 assets, by days since the first forecast:\n"]
-    told += ["| IC at 24 h, 1 h | " + " | ".join(map(str, SIZE_DAYS)) + " |", "|---|" + "---|" * len(SIZE_DAYS)]
+    lines = ["Sharpe ratio; net return; turnover. 365 days of the demo's market, the first 90 of them history:\n"]
+    lines += money_table(arguments.seeds, scratch)
+    lines += null_table(range(arguments.nulls))
+    lines += ["Share of a forecast that is believed, median of ten markets of 20 assets, by days since the first forecast:\n"]
+    lines += ["| IC at 24 h, 1 h | " + " | ".join(map(str, SIZE_DAYS)) + " |", "|---|" + "---|" * len(SIZE_DAYS)]
     for ic, short_ic in ((0.05, 0.05), (0.1, 0.1)):
         share_S = np.median([believed_D(seed, ic, short_ic)[list(SIZE_DAYS)] for seed in range(10)], axis=0)
-        told.append(f"| {ic}, {short_ic} | " + " | ".join(f"{share:.2f}" for share in share_S) + " |")
-    told.append(f"\nOne core, {(time.process_time() - started) / 60:.1f} CPU minutes in all.\n")
-    (HERE / "results_money.md").write_text("\n".join(told), encoding="utf-8")
-    print("\n".join(told))
+        lines.append(f"| {ic}, {short_ic} | " + " | ".join(f"{share:.2f}" for share in share_S) + " |")
+    lines.append(f"\nOne core, {(time.process_time() - started) / 60:.1f} CPU minutes in all.\n")
+    (HERE / "results_money.md").write_text("\n".join(lines), encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

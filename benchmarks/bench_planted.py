@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.planted.markets import MARKETS, planted_suite_market
+from benchmarks.planted.markets import MARKETS, REAL_LIKE, planted_suite_market
 from benchmarks.planted.trial import PlantedTrial, run_trial
 from crossattn_core.compute.pool import Task, open_pool
 from crossattn_core.experiment import ComputeSettings, ModelSettings
@@ -88,7 +88,9 @@ MODELS: dict[str, tuple[str, dict]] = (
 MANY_SEEDS = ("ridge_var", "lag_bias", "adaptive LASSO", "LightGBM")
 NULL_MARKETS, NULL_BARS = 60, 3000
 WEIGHED = "switching leader, rows weighed"
-COLUMNS: dict[str, tuple[str, bool]] = {name: (name, False) for name in MARKETS} | {WEIGHED: ("switching leader", True)}
+COLUMNS: dict[str, tuple[str, bool]] = {name: (name, False) for name in MARKETS if name not in REAL_LIKE} | {
+    WEIGHED: ("switching leader", True)
+}
 """Column -> market, and whether training rows are weighed as the walk-forward weighs them."""
 
 

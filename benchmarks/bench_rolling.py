@@ -96,7 +96,7 @@ def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict
         seed=settings.seed,
         periods_per_day=periods_per_day(panel.grid),
     )
-    told = {}
+    rows = {}
     for family in (*experiment.retrain.families, "equal_weight"):
         sharpe, simulation = intervals.sharpe[family], simulations[family]
         money = f"{sharpe.estimate:+.2f} [{sharpe.low:+.2f}, {sharpe.high:+.2f}]"
@@ -105,8 +105,8 @@ def judged(experiment: Experiment, panel: Panel, home: Home, last: date) -> dict
         if family in quality.index:
             row = quality.loc[family]
             ic = f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-        told[family] = f"{ic} | {money} | {net}"
-    return told
+        rows[family] = f"{ic} | {money} | {net}"
+    return rows
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def main() -> None:
         spent = walk_once(changed, panel, Home(scratch / name), last, once=name == "static")
         costs.append(cost_row(name, what, spent))
         worth += [
-            f"| {name} | {family} | {told} |" for family, told in judged(changed, panel, Home(scratch / name), last).items()
+            f"| {name} | {family} | {rows} |" for family, rows in judged(changed, panel, Home(scratch / name), last).items()
         ]
     print(
         "| variant | what | retrains timed | CPU s cold | CPU s warm | CPU ms a carried day | CPU s in all | wall s in all |\n"

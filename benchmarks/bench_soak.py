@@ -64,7 +64,6 @@ class Day:
     web: tuple[int, ...]
     """Resident bytes of the web server, and of each code server that it started."""
     daemon: tuple[int, ...]
-    pruned_bytes: int
 
 
 def main() -> None:
@@ -112,9 +111,10 @@ def soak(folder: Path, days: int, kept: dict[str, int], name: str) -> Iterator[D
                 lived.live(day)
                 (folder / "clock").write_text(lived.clock().isoformat(), encoding="utf-8")
                 ended.append(datetime.now(UTC))
-                pruned = _prune(instance, home, experiment, ended, day) if kept else 0
+                if kept:
+                    _prune(instance, home, experiment, ended, day)
                 _ask(url, f"/reports/{day}/report.html")
-                measured = Day(time.monotonic() - began, _sizes(home.root), _memory(web), _memory(daemon), pruned)
+                measured = Day(time.monotonic() - began, _sizes(home.root), _memory(web), _memory(daemon))
                 print(
                     f"{name}, day {ahead + 1}: {measured.seconds:.0f} s, home {sum(measured.home_bytes.values()) / MB:.1f} MB, "
                     f"web server {_in_mb(measured.web)} MB, daemon {_in_mb(measured.daemon)} MB",
@@ -123,15 +123,14 @@ def soak(folder: Path, days: int, kept: dict[str, int], name: str) -> Iterator[D
                 yield measured
 
 
-def _prune(instance: dg.DagsterInstance, home: Home, experiment: Experiment, ended: list[datetime], day: date) -> int:
+def _prune(instance: dg.DagsterInstance, home: Home, experiment: Experiment, ended: list[datetime], day: date) -> None:
     """As 'crossattn prune', where a day is one of operation: runs are dated by the machine's clock, which is not moved."""
     settings = experiment.retention
-    found = prune_home(home, experiment, day, now=datetime.now(UTC) + 2 * GRACE)
+    prune_home(home, experiment, day, now=datetime.now(UTC) + 2 * GRACE)
     if len(ended) > settings.run_days:
-        found += prune_runs(instance, ended[-1 - settings.run_days])
+        prune_runs(instance, ended[-1 - settings.run_days])
     if len(ended) > settings.log_days:
-        found += prune_logs(instance, ended[-1 - settings.log_days])
-    return sum(row.size_bytes for row in found)
+        prune_logs(instance, ended[-1 - settings.log_days])
 
 
 @contextmanager

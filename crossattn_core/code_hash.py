@@ -286,7 +286,9 @@ def is_edge(module: str) -> bool:
 
 _INDEX: CodeIndex | None = None
 
-_BOOKKEEPING = frozenset({"codes_of", "knobs_hash_of", "last_day", "receipts", "record", "record_whole", "staleness", "stages"})
+_BOOKKEEPING = frozenset(
+    {"codes_of", "knobs_hash_of", "last_day", "made_from", "receipts", "record", "record_whole", "staleness", "stages"}
+)
 """Members of ``Line`` that keep receipts and decide nothing that is stored."""
 
 _NO_CONSTANT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)

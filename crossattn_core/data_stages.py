@@ -37,13 +37,14 @@ def ingest_candles(line: Line, venue: VenueName, first: date, last: date) -> lis
     Errors as ``candles.ingest.ingest``.
     """
     stage, feed = f"candles/{venue}", line.feed()
+    made_from = line.made_from(stage)
     assets, settings = line.experiment.assets_on(venue), line.experiment.feed
     days = ingest("candles", feed, line.lake, assets, first, last, settings=settings, report=_report(line, stage))
     if any(asset.pays_dividends for asset in assets):
         report = _report(line, f"{stage} dividends")
         days = with_dividends(days, ingest("dividends", feed, line.lake, assets, first, last, settings=settings, report=report))
     # A day that lacks too much is not done: the next run fetches and judges it again.
-    line.record(stage, {row.day: row.content_hash for row in days if row.complete and not row.lacking})
+    line.record(stage, {row.day: row.content_hash for row in days if row.complete and not row.lacking}, made_from)
     line.receipts.forget(stage, [row.day.isoformat() for row in days if row.lacking])
     return days
 
@@ -51,9 +52,10 @@ def ingest_candles(line: Line, venue: VenueName, first: date, last: date) -> lis
 def ingest_funding(line: Line, venue: VenueName, first: date, last: date) -> list[IngestedDay]:
     """A feed's funding settlements of one venue -> the lake; one row a day. Errors as ``candles.ingest.ingest``."""
     stage, assets, settings = f"candles/{venue}_funding", line.experiment.assets_on(venue), line.experiment.feed
+    made_from = line.made_from(stage)
     days = ingest("funding", line.feed(), line.lake, assets, first, last, settings=settings, report=_report(line, stage))
     # No calendar must be met: what is missing is charged as zero and counted in the report.
-    line.record(stage, {row.day: row.content_hash for row in days if row.complete})
+    line.record(stage, {row.day: row.content_hash for row in days if row.complete}, made_from)
     return days
 
 
@@ -73,6 +75,7 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
     Raises:
         WarehouseError: DuckDB refused, or (RejectedError) a test that blocks failed; what was stored before is untouched.
     """
+    made_from = line.made_from(name)
     with _warehouse(line) as connection:
         sync_lake(line, connection, last)
         if tables := result_tables(line.project, name):
@@ -81,7 +84,7 @@ def build_table(line: Line, name: str, first: date, last: date) -> BuildResult:
     if result.rows is not None:
         line.report(Progress(name, 1, 1, note=f"{result.rows} rows"))
     if result.content_hash_by_day:
-        line.record(name, {day: result.content_hash_by_day[day] for day in days_between(first, last)})
+        line.record(name, {day: result.content_hash_by_day[day] for day in days_between(first, last)}, made_from)
     return result
 
 
@@ -96,10 +99,11 @@ def _warehouse(line: Line) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
 
 def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
     """Bring the raw tables up to the lake, for every day up to ``last`` that differs from what they were loaded from."""
+    made_from = line.made_from("raw")
     stale = line.staleness.stale_days("raw", last=last)
     if stale:
         sync_sources(connection, line.lake, line.experiment, stale[0], stale[-1])
-        line.record("raw", dict.fromkeys(days_between(stale[0], stale[-1]), ""))
+        line.record("raw", dict.fromkeys(days_between(stale[0], stale[-1]), ""), made_from)
 
 
 def export_windows(line: Line, first: date, last: date) -> dict[date, str]:
@@ -108,10 +112,11 @@ def export_windows(line: Line, first: date, last: date) -> dict[date, str]:
     Raises:
         ContractError: a row or an array breaks the panel's contract; nothing is written, what was exported before stays.
     """
+    made_from = line.made_from("feature_windows")
     with _warehouse(line) as connection:
         build(connection, line.project, "features.panel_rows", first, last)
         hashes = export_days(connection, line.home, line.experiment, first, last)
-    line.record("feature_windows", hashes)
+    line.record("feature_windows", hashes, made_from)
     return hashes
 
 

@@ -129,10 +129,6 @@ class Grid(BaseModel):
         """Number of each row, counted from the row ``first``."""
         return (instant.astype("datetime64[us]") - first) // self.step_us
 
-    def is_row(self, instant: NDArray[np.datetime64]) -> NDArray[np.bool_]:
-        """Whether each instant is a row."""
-        return (instant.astype("datetime64[us]") - _EPOCH) % self.step_us == np.timedelta64(0, "us")
-
     def words(self, bars: int = 1) -> str:
         """So many bars in words, as a time.
 

@@ -17,11 +17,11 @@
     decide_weights                      forecasts and baselines -> target weights, the champion's among them
     write_report                        weights -> simulated trading -> the page
 
-Every stage is one function of (line, days). It is idempotent, leaves a receipt for each partition (see staleness.py) and never
-writes into an earlier day. Dagster wraps these functions; tests call them without it.
+Every stage is one function of (line, days). It is idempotent, leaves a receipt for each partition (see staleness.py) of what was
+there when it began, and never writes into an earlier day. Dagster wraps these functions; tests call them without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -35,7 +35,7 @@ from crossattn_core.home import Home
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.store import open_panel
 from crossattn_core.progress import Report, silent
-from crossattn_core.receipts import Receipts, hash_of_values
+from crossattn_core.receipts import MadeFrom, Receipts, hash_of_values
 from crossattn_core.stages import StageTable, stage_table
 from crossattn_core.staleness import WHOLE, Staleness
 from crossattn_core.warehouse.models import load_project
@@ -75,8 +75,7 @@ class Line:
         """The period's last day; for an open period the newest complete day by the clock."""
         if self.experiment.period.end is not None:
             return self.experiment.period.end
-        lag = max(self.experiment.feed.publication_lag(venue) for venue in self.experiment.venues)
-        return newest_complete_day(self.clock(), lag)
+        return newest_complete_day(self.clock(), self.experiment.publication_lag)
 
     @cached_property
     def stages(self) -> StageTable:
@@ -105,15 +104,22 @@ class Line:
         """The exported panel, up to ``last``."""
         return open_panel(self.home, self.experiment, last=last)
 
-    def record(self, stage: str, outputs: dict[date, str]) -> None:
-        """Leave a receipt for each day of a dated stage: what it came to."""
-        self._record(stage, {day.isoformat(): output for day, output in outputs.items()})
+    def made_from(self, stage: str) -> dict[str, MadeFrom]:
+        """Key -> what each partition of a stage is made from as of now.
 
-    def record_whole(self, stage: str, output: str) -> None:
+        A stage asks before it reads anything: an input that another process changes meanwhile makes the result stale.
+        """
+        return self.staleness.recordable(stage)
+
+    def record(self, stage: str, outputs: dict[date, str], made_from: Mapping[str, MadeFrom]) -> None:
+        """Leave a receipt for each day of a dated stage: what it was ``made_from``, and what it came to."""
+        self._record(stage, {day.isoformat(): output for day, output in outputs.items()}, made_from)
+
+    def record_whole(self, stage: str, output: str, made_from: Mapping[str, MadeFrom]) -> None:
         """Leave the receipt of a stage without partitions."""
-        self._record(stage, {WHOLE: output})
+        self._record(stage, {WHOLE: output}, made_from)
 
-    def _record(self, stage: str, outputs: dict[str, str]) -> None:
-        expected, row = self.staleness.expected(stage), self.stages[stage]
-        made = [(key, expected[key], output) for key, output in outputs.items() if key in expected]
+    def _record(self, stage: str, outputs: dict[str, str], made_from: Mapping[str, MadeFrom]) -> None:
+        row = self.stages[stage]
+        made = [(key, made_from[key], output) for key, output in outputs.items() if key in made_from]
         self.receipts.record(stage, made, [self.stages.code_of(row), self.stages.knobs_of(row)])

@@ -70,16 +70,18 @@ __all__ = [
 
 def find_regimes(line: Line) -> pd.DataFrame:
     """The panel -> regime windows, one row a window; see ``regimes.windows.regime_windows``."""
+    made_from = line.made_from("regime_windows")
     windows = regime_windows(daily_regimes(line.panel(), line.experiment.regimes), line.experiment.regimes)
     write_parquet(line.home.walk_forward / "regime_windows.parquet", pa.Table.from_pandas(windows, preserve_index=False))
-    line.record_whole("regime_windows", combined_hash(windows.to_json(date_format="iso")))
+    line.record_whole("regime_windows", combined_hash(windows.to_json(date_format="iso")), made_from)
     return windows
 
 
 def watch(line: Line) -> Outlook | None:
     """What the plan decides on the newest complete day of the panel; see ``walk_forward.monitor.outlook``."""
+    made_from = line.made_from("monitoring")
     seen = outlook(line.home, line.experiment, line.panel(), line.staleness.stale_days("walk_forward"))
-    line.record_whole("monitoring", combined_hash(repr(seen)))
+    line.record_whole("monitoring", combined_hash(repr(seen)), made_from)
     return seen
 
 
@@ -115,6 +117,7 @@ def tune(line: Line, *, report: Callable[[Trial], None] = lambda trial: None) ->
 
 def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
     """Step the days first..last, yielding each as it is stored."""
+    made_from = line.made_from("walk_forward")
     panel = line.panel(last)
     days, note = list(days_between(first, last)), ""
 
@@ -132,7 +135,7 @@ def walk_forward(line: Line, first: date, last: date) -> Iterator[DayResult]:
             yield result
     stored = {day: read_day(line.home, day) or {} for day in days}
     hashes = {day: combined_hash(record["plan_hash"], record["forecast_hash"]) for day, record in stored.items()}
-    line.record("walk_forward", hashes)
+    line.record("walk_forward", hashes, made_from)
 
 
 class TakenSnapshot(NamedTuple):
@@ -150,6 +153,7 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapsho
 
     Models that served these days and whose weights are no longer kept are fitted again first.
     """
+    made_from = line.made_from("attention_snapshot")
     panel, days = line.panel(last), list(days_between(first, last))
     served = {_attention_in_force(line.home, day) for day in days} - {None, ""}
     if not all(has_weights(line.home.models / str(model_id)) for model_id in served):
@@ -168,7 +172,7 @@ def snapshot_attention(line: Line, first: date, last: date) -> list[TakenSnapsho
                 hashes[day] = snapshot.content_hash
             line.report(Progress("attention_snapshot", done, len(days), "days"))
         evidence.finish()
-    line.record("attention_snapshot", hashes)
+    line.record("attention_snapshot", hashes, made_from)
     return taken
 
 
@@ -246,6 +250,7 @@ def decide_weights(line: Line) -> Decided:
     Raises:
         NoForecastError: there is no forecast yet.
     """
+    made_from = line.made_from("target_weights")
     panel, experiment, home = line.panel(), line.experiment, line.home
     predictions = read_predictions(home, experiment.period.start, line.last_day)
     forecasts, model_weights = as_forecasts(predictions), predictions[predictions["kind"] == "weight"]
@@ -259,7 +264,7 @@ def decide_weights(line: Line) -> Decided:
     for decided in targets.values():
         save_weights(home.weights, decided)
     save_handover(home.target_weights, handover, champions, line.knobs_hash_of("target_weights"))
-    line.record_whole("target_weights", combined_hash(*(decided.content_hash for decided in targets.values())))
+    line.record_whole("target_weights", combined_hash(*(decided.content_hash for decided in targets.values())), made_from)
     return Decided(targets, champions, handover)
 
 
@@ -274,13 +279,14 @@ def write_report(line: Line, as_of: date | None = None) -> tuple[ReportInputs, R
         BacktestError: weights are missing, do not fit the panel, or begin after ``as_of``.
     """
     day = as_of or line.last_day
+    made_from = line.made_from("backtest_report") if day == line.last_day else {}
     line.report(Progress("backtest_report", 0, 2, note="analysis"))
     inputs = report_inputs(_stored_results(line, day))
     line.report(Progress("backtest_report", 1, 2, note="page"))
     paths = build_report(inputs, line.home.reports / str(day))
     line.report(Progress("backtest_report", 2, 2, note=str(paths.html)))
-    if day == line.last_day:
-        line.record_whole("backtest_report", sha256_of(paths.html.read_bytes()))
+    if made_from:
+        line.record_whole("backtest_report", sha256_of(paths.html.read_bytes()), made_from)
     return inputs, paths
 
 

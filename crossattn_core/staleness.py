@@ -76,6 +76,14 @@ class Staleness:
         code, knobs = self.table.code_hash(stage), hash_of_values(self.table.knobs_of(stage))
         return {key: MadeFrom(code, knobs, inputs) for key, inputs in self._inputs(stage).items()}
 
+    def recordable(self, name: str) -> dict[str, MadeFrom]:
+        """``expected``, without the partitions whose rows come from SQL tables that are stale themselves.
+
+        A receipt names candles and SQL, not the tables between: of rows from a table that is behind both it would not be true.
+        """
+        behind = {key for table in self._tables_read(self.table[name]) for key in self.reasons(table.name)}
+        return {key: made_from for key, made_from in self.expected(name).items() if key not in behind}
+
     def reasons(self, name: str, first: date | None = None, last: date | None = None) -> dict[str, Reason]:
         """Key -> why, of every stale partition of a stage, in order; days outside first..last are left out."""
         if name not in self._reasons:
@@ -200,6 +208,11 @@ class Staleness:
             elif source.is_dated or not stage.is_dated:
                 found.append(source)
         return tuple(dict.fromkeys(found))
+
+    def _tables_read(self, stage: Stage) -> set[Stage]:
+        """The SQL tables stored by the day that a stage up to the panel, or a SQL model, reads, through views."""
+        read = [source for source in self.table.parents(stage) if source.is_in_warehouse] if stage.sql else []
+        return {table for source in read for table in ({source} if source.is_dated else self._tables_read(source))}
 
     def _content(self, stage: Stage) -> Mapping[str, str]:
         """Key -> hash of what a stage's partitions hold."""

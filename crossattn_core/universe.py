@@ -28,6 +28,8 @@ Kind = str
 """A series of an asset: 'candles', 'funding' or 'dividends'."""
 
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=&-]{0,24}")
+ASSET_ID_PATTERN = rf"^[^:]+:[^:]+:{_SYMBOL.pattern}$"
+"""What every ``Asset.asset_id`` matches: a registered venue, a class of its, a symbol."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Schedules: after each UTC day closes, its data; an hour later, whether it is there; at night, what is no longer kept."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -42,9 +42,8 @@ def daily_data(
         description="Candles to panel for the day that just closed.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        lag = timedelta(seconds=max(experiment.feed.publication_lag_seconds.values(), default=0))
         now = context.scheduled_execution_time if clock is None else clock()
-        day = newest_complete_day(now.astimezone(UTC), lag)
+        day = newest_complete_day(now.astimezone(UTC), experiment.publication_lag)
         last = experiment.period.end
         if day < experiment.period.start or (last is not None and day > last):
             return dg.SkipReason(f"{day} lies outside the experiment's period {experiment.period.start} .. {last or 'open'}")

@@ -86,8 +86,8 @@ def _filling(
     @dg.sensor(name=name, job_name=job_name, minimum_interval_seconds=600, description=description)
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = clock()
-        lag = timedelta(seconds=max(experiment.feed.publication_lag_seconds.values(), default=0))
-        newest = newest_complete_day(now, lag) if experiment.period.end is None else experiment.period.end
+        ended = experiment.period.end
+        newest = newest_complete_day(now, experiment.publication_lag) if ended is None else ended
         first = experiment.period.start
         open_ = holes(context.instance, list(days_between(first, newest)))
         under_way = _under_way(context.instance, job_name)

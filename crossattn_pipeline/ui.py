@@ -34,6 +34,7 @@ __all__ = ["HOST", "is_free", "serve", "served_port"]
 
 HOST = "127.0.0.1"
 _SECONDS_TO_STOP = 30.0
+_MAX_LOOKS, _SECONDS_BETWEEN_LOOKS = 10, 0.05
 
 
 def serve(experiment_file: Path | None, home_root: Path | None, port: int) -> None:
@@ -76,15 +77,15 @@ def is_free(port: int) -> bool:
 
 
 def served_port(instance: Path) -> int | None:
-    """The port of the web UI that runs over a Dagster instance's folder; none where none runs."""
-    lock = instance / "ui.lock"
+    """The port of the web UI that runs over a Dagster instance's folder; none where none runs, or one is just starting."""
+    lock, written = instance / "ui.lock", instance / "ui.json"
     if not lock.exists():
         return None
     with lock.open() as held:
         try:
             fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return int(json.loads((instance / "ui.json").read_text(encoding="utf-8"))["port"])
+            return int(json.loads(written.read_text(encoding="utf-8"))["port"]) if written.is_file() else None
     return None
 
 
@@ -93,15 +94,26 @@ def _only_one(instance: Path, port: int) -> Iterator[int]:
     """The lock's descriptor, held as long as this process or one that inherits it lives."""
     lock = os.open(instance / "ui.lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            there = f"http://{HOST}:{served_port(instance)}"
-            raise HomeError(f"the web UI and daemons of {instance} run already: {there}; use that one, or end it first") from None
+        if not _is_locked(lock):
+            port_there = served_port(instance)
+            there = f"http://{HOST}:{port_there}" if port_there else "they are starting"
+            raise HomeError(f"the web UI and daemons of {instance} run already: {there}; use that one, or end it first")
         write_json(instance / "ui.json", {"port": port})
         yield lock
     finally:
         os.close(lock)
+
+
+def _is_locked(lock: int) -> bool:
+    """Lock the file for this process alone; False where another one keeps it. ``served_port`` lets go of it at once."""
+    for _ in range(_MAX_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        else:
+            return True
+    return False
 
 
 def _watch(commands: dict[str, tuple[str, ...]], code: CodeServer, lock: int) -> None:

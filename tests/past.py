@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from crossattn_core.analysis.snapshot_store import read_snapshots
+from crossattn_core.analysis.snapshot_store import snapshots_from_previous
 from crossattn_core.line import Line
 from crossattn_core.portfolio.target_weights import read_weights
 from crossattn_core.regimes.daily import daily_regimes
@@ -48,7 +48,7 @@ def assert_past_is_unmoved(ran: Ran, other: Ran, moment: datetime) -> None:
     pd.testing.assert_frame_equal(*(held[held["as_of"] <= moment].reset_index(drop=True) for held in forecasts), check_exact=True)
     assert not forecasts[0]["forecast"].equals(forecasts[1]["forecast"]), "the rewrite reached no forecast"
 
-    snapshots = [read_snapshots(held.home.attention, first, last) for held in (line, other_line)]
+    snapshots = [pd.concat(snapshots_from_previous(held.home.attention, first, last)) for held in (line, other_line)]
     whole_days = [held[held["day"] < pd.Timestamp(moment.date())].reset_index(drop=True) for held in snapshots]
     pd.testing.assert_frame_equal(*whole_days, check_exact=True)
 

@@ -8,8 +8,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from crossattn_core import data_stages, model_stages
+from crossattn_core.candles.lake.ledger import Coverage, put_coverage
 from crossattn_core.code_hash import EDGES, STAGE_MODULES, code_index, is_edge, plugin_parts
 from crossattn_core.experiment import Experiment
 from crossattn_core.home import open_home
@@ -56,8 +59,39 @@ def line(tmp_path: Path) -> Line:
     for stage in made.stages:
         if stage.rule in MADE:
             keys = made.staleness.expected(stage.name)
-            made._record(stage.name, {key: f"{stage.name} {key}" for key in keys})
+            made._record(stage.name, {key: f"{stage.name} {key}" for key in keys}, keys)
     return made
+
+
+def test_candles_that_arrive_while_they_are_loaded_are_loaded_the_next_time(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = line.last_day
+    line.receipts.forget("raw", [last.isoformat()])
+
+    def load_while_another_fetches(*_: object) -> None:
+        with line.lake.ledger.writing() as connection:
+            put_coverage(connection, [Coverage("candles", "bybit:linear:BTCUSDT", "bybit", f"{last}", "", content_hash="new")])
+
+    monkeypatch.setattr(data_stages, "sync_sources", load_while_another_fetches)
+    with duckdb.connect() as connection:
+        data_stages.sync_lake(line, connection, last)
+    assert line.staleness.stale_days("raw") == [last]
+
+
+def test_an_input_that_changes_while_a_stage_runs_makes_its_result_stale(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_while_another_steps(*_: object) -> None:
+        line.record("walk_forward", {line.last_day: "other forecasts"}, line.made_from("walk_forward"))
+
+    monkeypatch.setattr(Line, "panel", lambda line: None)
+    monkeypatch.setattr(model_stages, "outlook", look_while_another_steps)
+    model_stages.watch(line)
+    assert line.staleness.is_stale("monitoring")
+
+
+def test_rows_of_a_table_that_is_behind_its_candles_leave_no_receipt(line: Line) -> None:
+    (*current, last) = (day.isoformat() for day in line.staleness.days)
+    line.receipts.forget("aligned.bars", [last])
+    assert list(line.made_from("features.bar")) == list(line.made_from("feature_windows")) == current
+    assert last in line.made_from("walk_forward")
 
 
 def _staleness(line: Line, table: StageTable) -> Staleness:
@@ -100,6 +134,7 @@ def test_a_change_of_any_function_of_a_stage_module_is_seen_by_the_stages_that_r
     bookkeeping = {
         "Line",
         "last_day",
+        "made_from",
         "stages",
         "staleness",
         "receipts",

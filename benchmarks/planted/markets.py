@@ -81,10 +81,10 @@ def wide_market(bars: int, assets: int, *, share: float = 0.05, seed: int = 0) -
 
 def planted_suite_market(name: str, seed: int, *, bars: int | None = None, assets: int = 6) -> PlantedMarket:
     """One market of the suite; ``name`` is a key of ``MARKETS``. By default 8,000 bars, 40,000 of a real-like one."""
-    bars = bars or (40_000 if name.startswith("real-like") else 8000)
+    bars = bars or (40_000 if name in REAL_LIKE else 8000)
     rng = np.random.default_rng([seed, list(MARKETS).index(name)])
     panel, edges = MARKETS[name](rng, bars, assets)
-    return PlantedMarket(name, panel, edges, _KNOBS_OF_A_MINUTE if name.startswith("real-like") else {})
+    return PlantedMarket(name, panel, edges, _KNOBS_OF_A_MINUTE if name in REAL_LIKE else {})
 
 
 def _with(share: float, shape: Literal["linear", "squared"]) -> tuple[PlantedEdge, ...]:
@@ -183,6 +183,8 @@ MARKETS: dict[str, _Builder] = {
     "real-like": _real_like(LEADS_OF_THE_MARKET),
     "real-like null": _real_like(()),
 }
+REAL_LIKE = ("real-like", "real-like null")
+"""Of the markets, those made for the gate that names leads; forecasts of them say little."""
 """The suite: name -> how the market is built. A market's place is part of its seed: new ones go to the end."""
 
 

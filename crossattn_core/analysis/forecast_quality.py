@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from crossattn_core.errors import ContractError
 from crossattn_core.experiment import BacktestSettings
@@ -171,16 +172,11 @@ def _cross_sections(forecast_TN: NDArray[np.floating], outcome_TN: NDArray[np.fl
         known_RN = known_TN[usable_T]
         x_RN, y_RN = (np.where(known_RN, np.asarray(value_TN, float)[usable_T], np.nan) for value_TN in (forecast_TN, outcome_TN))
         plain_R = _row_correlation(x_RN, y_RN)
-        rank_R = _row_correlation(*(np.where(known_RN, _ranks(value_RN), np.nan) for value_RN in (x_RN, y_RN)))
+        rank_R = _row_correlation(*(stats.rankdata(value_RN, axis=1, nan_policy="omit") for value_RN in (x_RN, y_RN)))
         good_R = np.isfinite(plain_R) & np.isfinite(rank_R)
         sums_TK[usable_T] = np.stack([np.where(good_R, plain_R, 0), np.where(good_R, rank_R, 0), good_R], axis=1)
     starts = np.arange(0, len(known_TN), block_bars)
     return np.add.reduceat(sums_TK, starts, axis=0) if len(starts) else np.zeros((0, 3))
-
-
-def _ranks(value_RN: NDArray[np.float64]) -> NDArray[np.float64]:
-    # NaN sorts last, so the known values of a row take the ranks 0, 1, ...
-    return np.argsort(np.argsort(value_RN, axis=1), axis=1).astype(np.float64)
 
 
 def _row_correlation(x_RN: NDArray[np.float64], y_RN: NDArray[np.float64]) -> NDArray[np.float64]:

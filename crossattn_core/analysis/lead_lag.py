@@ -69,8 +69,6 @@ class LeadLag:
     """The last M - N leaders."""
     z_KLMN: NDArray[np.float64]
     """(K, L, leader, follower) plain statistic; NaN with too few common bars or leader = follower."""
-    partial_z_KLMN: NDArray[np.float64]
-    """(K, L, leader, follower) the same beside the follower's own lags."""
     correlation_KLMN: NDArray[np.float64]
     """(K, L, leader, follower) plain correlation."""
     pairs: pd.DataFrame
@@ -171,7 +169,7 @@ def lead_lag(
 
     table = table_of(leaders)
     of_assets = table_of(assets) if groups else table
-    return LeadLag(return_TN, ids, tuple(groups), z_KLMN, partial_KLMN, correlation_KLMN, table, of_assets)
+    return LeadLag(return_TN, ids, tuple(groups), z_KLMN, correlation_KLMN, table, of_assets)
 
 
 def lead_lag_of(panel: Panel, settings: AnalysisSettings, groups: Sequence[LeaderGroup] = ()) -> LeadLag:

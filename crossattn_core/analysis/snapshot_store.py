@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crossattn_core.analysis.evidence import AGREEMENT_COLUMNS, EVIDENCE_COLUMNS, Evidence
-from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, SNAPSHOT_COLUMNS, Snapshot
+from crossattn_core.analysis.snapshot import NEXT_BAR_COLUMNS, Snapshot
 from crossattn_core.analysis.stored_edges import LagSums, SnapshotRows, WindowEdges, attention_by_day, edge_changes
 from crossattn_core.errors import HistoryError
 from crossattn_core.storage import FROM_BACKUP, read_parquet, write_parquet
@@ -28,7 +27,6 @@ from crossattn_core.storage import FROM_BACKUP, read_parquet, write_parquet
 __all__ = [
     "StoredAttention",
     "read_attention",
-    "read_snapshots",
     "snapshots_from_previous",
     "write_evidence",
     "write_snapshot",
@@ -40,8 +38,6 @@ class StoredAttention:
     """What is stored up to the end of ``last``, added up as it is read; frames are empty where nothing is."""
 
     last: date
-    window_start: date
-    """First of the newest ``analysis.window_days`` days."""
     day_D: NDArray[np.datetime64]
     """Every snapshot's day."""
     received_DN: NDArray[np.float64]
@@ -53,7 +49,7 @@ class StoredAttention:
     newest_NM: NDArray[np.float64] | None
     """Edges of the newest snapshot; none without one."""
     edges: WindowEdges
-    """Edges of the window."""
+    """Edges of the newest ``analysis.window_days`` days, the window."""
     top: LagSums
     """The window's largest weights, by (target, source, lag)."""
     top_days: int
@@ -99,7 +95,6 @@ def read_attention(folder: Path, last: date, window_days: int, asset_ids: tuple[
             edges.add(now)
     return StoredAttention(
         last,
-        start,
         np.array([row[0] for row in rows], dtype="datetime64[us]"),
         np.array([row[1] for row in rows]).reshape(-1, len(asset_ids)),
         np.array([row[2] for row in rows]),
@@ -143,11 +138,6 @@ class _WindowLags:
         return mean.pivot(index="source", columns="lag", values="value")
 
 
-def read_snapshots(folder: Path, first: date, last: date, quantities: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Stored snapshots of the days first..last (``SNAPSHOT_COLUMNS``), ascending."""
-    return _read(folder, first, last, SNAPSHOT_COLUMNS, quantities)
-
-
 def snapshots_from_previous(folder: Path, first: date, last: date) -> Iterator[pd.DataFrame]:
     """The snapshots (``SNAPSHOT_COLUMNS``) of the newest stored day before ``first``, which a change is counted from, and of
     first..last, one frame a day.
@@ -172,16 +162,11 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
     write_parquet(path, pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None))
 
 
-def _read(
-    folder: Path, first: date, last: date, columns: tuple[str, ...], quantities: tuple[str, ...] | None = None
-) -> pd.DataFrame:
+def _read(folder: Path, first: date, last: date, columns: tuple[str, ...]) -> pd.DataFrame:
     paths = _paths(folder, first, last)
     if not paths:
         return pd.DataFrame(columns=list(columns))
-    table = pa.concat_tables([read_parquet(path, FROM_BACKUP) for path in paths])
-    if quantities is not None:
-        table = table.filter(pc.field("quantity").isin(list(quantities)))
-    return table.to_pandas()
+    return pa.concat_tables([read_parquet(path, FROM_BACKUP) for path in paths]).to_pandas()
 
 
 def _read_path(path: Path) -> pd.DataFrame:

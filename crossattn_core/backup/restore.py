@@ -40,7 +40,7 @@ def restore(destination: Destination, root: Path, name: str = "", *, report: Rep
         write_text(unfinished, manifest.name + "\n")
     faults = list(_each(destination, manifest, root, report))
     if faults:
-        raise BackupError(f"{_told(destination, faults)}; the other files of {manifest.name} are in {root}; run it again then")
+        raise BackupError(f"{_named(destination, faults)}; the other files of {manifest.name} are in {root}; run it again then")
     unfinished.unlink()
     return manifest
 
@@ -54,7 +54,7 @@ def verify(destination: Destination, name: str = "", *, report: Report = silent)
     manifest = _chosen(destination, name)
     faults = list(_each(destination, manifest, None, report))
     if faults:
-        raise BackupError(f"{_told(destination, faults)}; delete what is damaged there, and back up again from a whole home")
+        raise BackupError(f"{_named(destination, faults)}; delete what is damaged there, and back up again from a whole home")
     return manifest
 
 
@@ -92,6 +92,6 @@ def _fetch(destination: Destination, root: Path | None, file: tuple[str, Content
     return ""
 
 
-def _told(destination: Destination, faults: list[str]) -> str:
+def _named(destination: Destination, faults: list[str]) -> str:
     more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return f"{destination.name}: {'; '.join(faults[:_SHOWN])}{more}"

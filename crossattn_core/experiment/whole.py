@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -218,6 +219,11 @@ class Experiment(Section):
         """The venues that the universe uses, by name."""
         used = {asset.venue for asset in self.assets}
         return tuple(venue for venue in VENUES.names() if venue in used)
+
+    @property
+    def publication_lag(self) -> timedelta:
+        """How long after a day's end its newest candle is known: the longest lag of the venues that the universe uses."""
+        return max(self.feed.publication_lag(venue) for venue in self.venues)
 
     @property
     def candle_stages(self) -> tuple[str, ...]:

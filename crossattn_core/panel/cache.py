@@ -74,7 +74,7 @@ class PanelCache:
                 return generation
             write_json(self._folder / "cache.json", {"generation": generation, "chain": chain})
             for old in self._folder.iterdir():
-                if old.is_dir() and int(old.name) < generation:
+                if old.is_dir() and old.name.isdigit() and int(old.name) < generation:
                     shutil.rmtree(old, ignore_errors=True)
         return generation
 

@@ -16,6 +16,7 @@ from crossattn_core.candles.quality import MAX_FUNDING_RATE, PRICE_ROUNDING
 from crossattn_core.errors import ContractError, LookaheadError
 from crossattn_core.grid import HOURLY, BarName, Grid
 from crossattn_core.panel.panel import Panel
+from crossattn_core.universe import ASSET_ID_PATTERN
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -87,7 +88,7 @@ def _schema(name: TableName, bar_name: BarName) -> "pa.DataFrameSchema":
     import pandera.pandas as pa  # a second of import that only a check pays for
 
     instant = pa.Column(checks=pa.Check(lambda values: str(values.dtype) == _INSTANT, name=f"naive UTC {_INSTANT}"))
-    key = pa.Column(str, pa.Check.str_matches(r"^[a-z]+:[a-z]+:[A-Z0-9^][A-Z0-9.^=-]*$", error="venue:category:symbol"))
+    key = pa.Column(str, pa.Check.str_matches(ASSET_ID_PATTERN, error="venue:category:symbol"))
     positive = pa.Check.gt(0, error="above 0")
     not_negative = pa.Check.ge(0, error="at least 0")
     finite = pa.Check(_is_finite, name="finite", ignore_na=True)

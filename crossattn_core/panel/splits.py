@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossattn_core.errors import LookaheadError, TrainingError
+from crossattn_core.errors import TrainingError
 from crossattn_core.panel.labels import Labels
 
-__all__ = ["Split", "check_split", "training_rows"]
+__all__ = ["Split", "training_rows"]
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,3 @@ def training_rows(
             f"({held_out}) or the embargo of {embargo} bars before them; give the model more history"
         )
     return Split(train_R[::-1][::stride][::-1].copy(), validation_R, train_end, cut_off)
-
-
-def check_split(split: Split, labels: Labels) -> None:
-    """Raise LookaheadError when a label that the split would use ends after what its side may know."""
-    late = int((labels.end_TNH[split.train_R] > split.cut_off).all(axis=(1, 2)).sum())
-    if late or (len(split.validation_R) and split.train_end >= split.validation_R[0]):
-        raise LookaheadError(
-            f"{late} training rows have no label before the cut-off {split.cut_off}, "
-            f"or training labels run to row {split.train_end} past the first validation row; rebuild the split"
-        )

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from crossattn_core.days import bounds, days_between
-from crossattn_core.errors import ContractError, HistoryError
+from crossattn_core.errors import ContractError, HistoryError, HomeError
 from crossattn_core.experiment import Experiment
 from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
@@ -76,7 +76,15 @@ def open_panel(home: Home, experiment: Experiment, *, last: date | None = None) 
     Raises:
         HistoryError: a day of that range was never exported.
         ContractError: a stored day does not hold what the experiment names.
+        HomeError: the cache is damaged.
     """
+    try:
+        return _opened(home, experiment, last)
+    except HomeError:
+        return _opened(home, experiment, last)  # an export that changed history has replaced the arrays in between
+
+
+def _opened(home: Home, experiment: Experiment, last: date | None) -> Panel:
     exported = exported_days(home)
     chain = _chained(experiment, exported)
     last = last if last is not None else max(exported, default=None)

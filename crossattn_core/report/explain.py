@@ -129,7 +129,7 @@ def _position(targets: Targets, panel: Panel, experiment: Experiment, decision: 
         return Step("position", {"filled": f"not yet: the order of {_when(targets.as_of_D[decision])} waits for its fill row"})
     execution = int(np.searchsorted(done.fill_K, row))
     traded, price = float(done.trade_KN[execution, asset]), float(done.market.price_TN[done.start + row, asset])
-    paid = abs(traded) * float(done.market.trade_cost_N[asset])
+    paid = float(done.paid_KN[execution, asset])
     facts = {
         "after the fill at": _when(done.as_of_T[row]),
         "weight": f"{done.weight_TN[row, asset]:+.2%} of equity {done.equity_T[row]:,.2f}",

@@ -52,8 +52,8 @@ class PairScreen(LeadScreen):
         chosen: list[tuple[Tensor, Tensor]] = []
         for targets in _blocks(len(channel_MCT), _TARGETS):
             score_NS, newest_NS = _scores(screen, train_target_RNO, channel_MCT, targets)
-            told_NX = newest_NS.topk(min(_NEWEST, newest_NS.shape[1]), dim=1).indices
-            rank_NS = score_NS.scatter_add(1, told_NX, torch.full(told_NX.shape, _FIRST))
+            recent_NX = newest_NS.topk(min(_NEWEST, newest_NS.shape[1]), dim=1).indices
+            rank_NS = score_NS.scatter_add(1, recent_NX, torch.full(recent_NX.shape, _FIRST))
             if kept_NX is not None:
                 is_kept_NX = kept_NX[targets] >= 0
                 added_NX = 2 * _FIRST * is_kept_NX

@@ -64,14 +64,14 @@ class LeadScreen:
         if not spans:
             return since_N
         bound = changed_z(assets)
-        told_NS = torch.zeros(assets, len(spans))
-        is_told_N = torch.zeros(assets, dtype=torch.bool)
+        evidence_NS = torch.zeros(assets, len(spans))
+        is_changed_N = torch.zeros(assets, dtype=torch.bool)
         for n, x, c in self.is_lead_NXC.nonzero().tolist():
-            told_S = self._differences(*self._products(n, x, c), spans)
-            told_NS[n] += told_S**2
-            is_told_N[n] |= bool((told_S > bound).any())
+            difference_S = self._differences(*self._products(n, x, c), spans)
+            evidence_NS[n] += difference_S**2
+            is_changed_N[n] |= bool((difference_S > bound).any())
         first_S = self.row_R[rows - torch.tensor(spans)]
-        return torch.where(is_told_N, first_S[told_NS.argmax(dim=1)], since_N)
+        return torch.where(is_changed_N, first_S[evidence_NS.argmax(dim=1)], since_N)
 
     @cached_property
     def is_lead_NXC(self) -> Tensor:
@@ -150,15 +150,15 @@ class LeadScreen:
 
     def _differences(self, product_R: Tensor, known_R: Tensor, spans: list[int]) -> Tensor:
         """(S,) standard errors between the mean product of the newest rows and that of the rows before; 0 where few are known."""
-        told: list[float] = []
+        differences: list[float] = []
         for span in spans:
             new, old = product_R[-span:][known_R[-span:]], product_R[:-span][known_R[:-span]]
             if min(len(new), len(old)) < _SHORTEST_SPAN // 2:
-                told.append(0.0)
+                differences.append(0.0)
                 continue
             error = math.sqrt(float(new.var()) / len(new) + float(old.var()) / len(old))
-            told.append(abs(float(new.mean() - old.mean())) / max(error, 1e-12))
-        return torch.tensor(told)
+            differences.append(abs(float(new.mean() - old.mean())) / max(error, 1e-12))
+        return torch.tensor(differences)
 
 
 def changed_z(targets: int) -> float:
@@ -180,7 +180,7 @@ def channels(bar_TMC: Tensor) -> Tensor:
 
 
 def lead_spans(rows: int) -> list[int]:
-    """Numbers of newest rows, each half as many again as the one before.
+    """Numbers of newest rows, each the one before times the root of two.
 
     >>> lead_spans(2000)
     [500, 707, 1000, 1414]

@@ -103,7 +103,9 @@ def failing_query(model: Model, test: ModelTest, first: date | None = None, last
         case "relationship":
             column, target = next(iter(argument.items()))
             table, key = str(target).rsplit(".", 1)
-            return f"select * from {rows} where {column} is not null and {column} not in (select {key} from {table})"
+            # Beside a null, 'not in' is null for every value: no row would ever offend.
+            known = f"select {key} from {table} where {key} is not null"
+            return f"select * from {rows} where {column} is not null and {column} not in ({known})"
         case "sql":
             start, end = (_EVER[0] if first is None else bounds(first)[0], _EVER[1] if last is None else bounds(last)[1])
             return test.sql.replace("$start", f"timestamp '{start}'").replace("$end", f"timestamp '{end}'")

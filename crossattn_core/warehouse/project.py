@@ -3,11 +3,9 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from crossattn_core.errors import WarehouseError
-from crossattn_core.receipts import combined_hash
 from crossattn_core.warehouse.header import Kind, ModelTest, WarmUp
 from crossattn_core.warehouse.lineage import Lineage
 
@@ -121,18 +119,6 @@ class Project:
             if found.intersection(model.depends_on):
                 found.add(model.name)
         return tuple(model for model in self.models if model in found - {name})
-
-    @cached_property
-    def code_versions(self) -> dict[str, str]:
-        """Model -> a hash that changes with its own SQL or that of any view it reads.
-
-        A view holds no rows of its own, so what reads it is stale when the view changes.
-        """
-        versions: dict[str, str] = {}
-        for model in self:
-            views = [versions[table] for table in model.depends_on if table in self.models and self.models[table].kind == "view"]
-            versions[model.name] = combined_hash(model.sql_hash, *views)
-        return versions
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

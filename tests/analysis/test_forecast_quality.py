@@ -57,6 +57,17 @@ def test_cross_sectional_and_rank_ic_are_named_and_see_a_perfect_ranking() -> No
     assert 0.5 < table.loc[("all", "cross-sectional IC"), "value"] < 1.0
 
 
+def test_rank_ic_is_spearmans_where_forecasts_tie_in_any_order_of_assets() -> None:
+    forecast_TN, outcome_TN = np.round(np.random.default_rng(2).standard_normal((2, 300, 4)))
+    outcome_TN[::5, 1] = np.nan
+    rows = (pd.DataFrame({"f": x_N, "y": y_N}).dropna() for x_N, y_N in zip(forecast_TN, outcome_TN, strict=True))
+    expected = np.nanmean([pairs["f"].corr(pairs["y"], method="spearman") for pairs in rows if (pairs.nunique() > 1).all()])
+    for order_N in ([0, 1, 2, 3], [3, 2, 1, 0]):
+        table = ic_table({"f": forecast_TN[:, order_N]}, outcome_TN[:, order_N], NAMES, 24, SETTINGS, block_bars=168)
+        (found,) = table.loc[table["measure"] == "rank IC", "value"]
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
 def test_weeks_without_forecasts_widen_nothing() -> None:
     forecast_TN, outcome_TN = _pair(0.1)
     late_TN = np.concatenate([np.full((168 * 30, 4), np.nan), forecast_TN])

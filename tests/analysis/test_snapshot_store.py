@@ -5,14 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from crossattn_core.analysis.snapshot import SNAPSHOT_COLUMNS, own_share, summarise
-from crossattn_core.analysis.snapshot_store import (
-    read_attention,
-    read_snapshots,
-    snapshots_from_previous,
-)
+from crossattn_core.analysis.snapshot import QUANTITIES, SNAPSHOT_COLUMNS, own_share, summarise
+from crossattn_core.analysis.snapshot_store import read_attention, snapshots_from_previous
 from crossattn_core.analysis.stored_edges import attention_by_day
 from crossattn_core.errors import HistoryError
 from crossattn_core.families.fitted import AttentionWeights, FitRequest, FittedModel
@@ -40,6 +37,12 @@ def walked(tmp_path: Path):
     home, panel = Home(tmp_path), synthetic_panel(32)
     list(walk(home, rolling_experiment(), panel, FIRST_DAY, DAY, fit=FakeFit(), load=fake_load))
     return home, panel
+
+
+def stored_snapshot(home: Home) -> pd.DataFrame:
+    """The only snapshot that is stored."""
+    (stored,) = snapshots_from_previous(home.attention, DAY, DAY)
+    return stored
 
 
 def test_each_targets_attention_sums_to_one() -> None:
@@ -103,8 +106,9 @@ def test_a_stored_snapshot_is_the_weights_that_the_models_forecast_used(walked) 
     rows = np.arange(29 * 24, 30 * 24)
     expected = model.attention(panel, rows).weight_RHNML[:, 0].mean(axis=0)
     np.testing.assert_allclose(snapshot.weight_NML, expected, rtol=1e-5)
-    stored = read_snapshots(home.attention, DAY, DAY)
+    stored = stored_snapshot(home)
     assert tuple(stored.columns) == SNAPSHOT_COLUMNS
+    assert set(stored["quantity"]) <= QUANTITIES.keys()
     assert set(stored["model_id"]) == {row["model_id"]}
     (of_day,) = attention_by_day([stored], panel.asset_ids)
     np.testing.assert_allclose(of_day.edge_NM, snapshot.edge_NM, rtol=1e-5)
@@ -153,9 +157,9 @@ def test_the_share_on_self_is_a_quantity_apart_from_the_edges(walked) -> None:
     home, panel = walked
     snapshot = snapshot_day(home, rolling_experiment(), panel, DAY, load=fake_load)
     np.testing.assert_array_equal(snapshot.own_share_N, 1.0)  # the fake's forecast is its own past's alone
-    stored = read_snapshots(home.attention, DAY, DAY, ("self",))
-    assert stored["target"].tolist() == list(panel.asset_ids)
-    (of_day,) = attention_by_day([read_snapshots(home.attention, DAY, DAY)], panel.asset_ids)
+    stored = stored_snapshot(home)
+    assert stored[stored["quantity"] == "self"]["target"].tolist() == list(panel.asset_ids)
+    (of_day,) = attention_by_day([stored], panel.asset_ids)
     np.testing.assert_allclose(of_day.edge_NM.sum(axis=1), 1.0, atol=1e-6)
 
 

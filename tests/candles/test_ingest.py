@@ -72,8 +72,9 @@ def test_only_the_days_that_were_never_fetched_are_fetched(lake):
 def test_fetched_and_empty_is_not_never_fetched(lake):
     ingest_candles(feed_of(AAPL), lake, AAPL)
     saturday, april = date(2025, 3, 1), date(2025, 4, 1)
-    assert lake.day_hash("yahoo", saturday) != ""
-    assert lake.day_hash("yahoo", april) == ""
+    hashes = lake.day_hashes("yahoo", saturday, april)
+    assert hashes[saturday] != ""
+    assert hashes[april] == ""
 
 
 def test_a_day_in_progress_is_fetched_again_and_grows(lake):

@@ -53,6 +53,11 @@ def test_only_price_revisions_beyond_the_tolerance_count(lake):
     assert revisions_beyond(revisions, 1e-3).num_rows == 0
 
 
+def test_a_venue_whose_name_another_one_begins_with_gets_nothing_of_the_others(lake):
+    assert lake.read_revisions(FIRST, LAST, venue="bybit").num_rows == 3
+    assert lake.read_revisions(FIRST, LAST, venue="byb").num_rows == 0
+
+
 def test_adopting_changes_the_named_days_and_their_hash_and_nothing_else(lake, feed):
     before = lake.read_candles("bybit", FIRST, LAST).to_pandas()
     hashes = lake.day_hashes("bybit", FIRST, LAST)
@@ -88,7 +93,7 @@ def test_a_retired_history_is_taken_in_again_and_its_files_are_kept(lake, feed):
     served[["open", "high", "low", "close"]] /= 10
     served["volume"] *= 10
     aside = retire_history(lake, BTC, NOW)
-    assert lake.day_hash("bybit", FIRST) == ""
+    assert lake.day_hashes("bybit", FIRST, FIRST) == {FIRST: ""}
     days = ingest_candles(feed, lake)
     assert sum(day.gaps for day in days) == 0
     assert close_of(lake) == served.set_index("closed_at").loc[REVISED_AT, "close"]

@@ -132,6 +132,21 @@ def test_a_weight_may_be_larger_than_a_return_and_each_row_says_which_it_is() ->
         check_table("predictions", rows.assign(kind="wish"))
 
 
+@pytest.mark.parametrize("asset_id", ["yahoo:equity:M&M.NS", "yahoo:currency:EURUSD=X", "exchange_2:linear:BTCUSDT"])
+def test_a_key_may_be_of_any_symbol_and_venue_that_an_asset_may_have(asset_id: str) -> None:
+    rows = pd.DataFrame(
+        {
+            "as_of": np.array(["2025-03-03T15:00"], "datetime64[us]"),
+            "asset_id": [asset_id],
+            "strategy": ["cash"],
+            "target_weight": [0.5],
+        }
+    )
+    check_table("weights", rows)
+    with pytest.raises(BrokenContractError, match="venue:category:symbol"):
+        check_table("weights", rows.assign(asset_id=asset_id.lower()))
+
+
 def test_a_weight_beyond_reason_is_refused_and_a_missing_one_is_not() -> None:
     rows = pd.DataFrame(
         {

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossattn_core.errors import ContractError, HistoryError
+from crossattn_core.errors import ContractError, HistoryError, HomeError
 from crossattn_core.grid import HOURLY
 from crossattn_core.home import Home
+from crossattn_core.panel.cache import PanelCache
 from crossattn_core.panel.panel import ROW_ARRAYS, Panel
 from crossattn_core.panel.store import chain_hash, export_days, exported_days, open_panel
 from crossattn_core.warehouse.models import load_project
@@ -145,6 +146,25 @@ def test_a_lost_cache_is_made_again(home: Home) -> None:
     before = open_panel(home, EXPERIMENT)
     shutil.rmtree(home.panel / "cache")
     assert same(open_panel(home, EXPERIMENT), before)
+
+
+def test_arrays_that_go_while_they_are_opened_are_opened_anew_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(home, [(FIRST, LAST)])
+    before = arrays(open_panel(home, EXPERIMENT))
+    mapped, gone = PanelCache.mapped, [1]
+
+    def of_a_generation_that_may_be_gone(cache: PanelCache, generation: int, days: list[date], content_hash: str) -> Panel:
+        if gone:
+            shutil.rmtree(cache._folder)
+            gone.pop()
+        return mapped(cache, generation, days, content_hash)
+
+    monkeypatch.setattr(PanelCache, "mapped", of_a_generation_that_may_be_gone)
+    opened = arrays(open_panel(home, EXPERIMENT))
+    assert all(np.array_equal(before[name], opened[name], equal_nan=before[name].dtype != bool) for name in before)
+    gone += [1, 1]
+    with pytest.raises(HomeError, match=r"delete .*, a cache"):
+        open_panel(home, EXPERIMENT)
 
 
 def test_a_torn_append_is_cut_off(home: Home) -> None:

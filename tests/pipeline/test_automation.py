@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ import dagster as dg
 import pytest
 
 from crossattn_core.experiment import load_experiment
+from crossattn_core.universe import VENUES
 from crossattn_pipeline.definitions import build_defs
 from crossattn_pipeline.monitoring_sensors import drift_or_degradation, new_complete_day, regime_change
 from crossattn_pipeline.partitions import RANGE_END, RANGE_START, range_tags
@@ -54,6 +56,20 @@ def test_the_schedule_requests_the_day_that_just_closed(durable: dg.DagsterInsta
     assert request.tags[RANGE_START] == request.tags[RANGE_END] == "2025-03-04"
     assert request.tags[TRIGGER] == "schedule"
     assert request.run_key == "data 2025-03-04"
+
+
+def test_a_day_is_requested_once_the_slowest_venue_has_published_it(
+    durable: dg.DagsterInstance, instance: dg.DagsterInstance
+) -> None:
+    slow = replace(VENUES.get("bybit"), publication_lag_seconds=1800)
+    with VENUES.temporarily("slow", slow):
+        assets = [{"venue": "slow", "symbol": symbol} for symbol in ("BTCUSDT", "ETHUSDT")]
+        experiment = load_experiment(overrides={"period": {"start": "2025-03-01", "end": None}, "assets": assets})
+        at = datetime(2025, 3, 5, 0, 10, tzinfo=UTC)
+        context = dg.build_schedule_context(instance=durable, scheduled_execution_time=at)
+        (request,) = daily_data(experiment).evaluate_tick(context).run_requests or []
+        looked = tick(missing_days(experiment, clock=lambda: at), instance)
+    assert request.tags[RANGE_END] == json.loads(looked.cursor or "")["checked_until"] == "2025-03-03"
 
 
 def test_a_schedule_that_ticks_again_does_not_request_the_same_day_again(durable: dg.DagsterInstance) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import dagster as dg
 import pandas as pd
 import pytest
 
@@ -10,7 +9,6 @@ from crossattn_core import data_stages
 from crossattn_core.errors import CrossattnError, FeedError, PermanentFeedError, TransientFeedError
 from crossattn_core.home import open_home
 from crossattn_core.line import Line
-from crossattn_pipeline.assets.candles import candle_assets
 from crossattn_pipeline.launch import materialize, materialize_stale
 from tests.small import past, small_experiment, write_market
 
@@ -21,10 +19,6 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
     write_market(tmp_path / "market")
     experiment = small_experiment(tmp_path / "market")
     return Line(experiment, open_home(tmp_path / "home", experiment), clock=past)
-
-
-def asset_of(line: Line, name: str) -> dg.AssetsDefinition:
-    return next(asset for asset in candle_assets(line.stages) if asset.key == dg.AssetKey(["candles", name]))
 
 
 @pytest.mark.parametrize(

@@ -165,20 +165,24 @@ def test_sql_assets_carry_their_sql_their_columns_and_where_each_comes_from(defi
     )
 
 
-def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(tmp_path: Path) -> None:
+def test_a_changed_sql_file_changes_the_code_version_of_its_readers_alone(experiment: Experiment, tmp_path: Path) -> None:
     import shutil
 
+    def versions() -> dict[str, str]:
+        stages = stage_table(experiment, load_project(tmp_path / "sql"))
+        return {stage.name: stages.version(stage) for stage in stages}
+
     shutil.copytree(Path(__file__).parents[2] / "dbt_like_sql", tmp_path / "sql")
-    before = load_project(tmp_path / "sql").code_versions
+    before = versions()
     changed = tmp_path / "sql" / "features" / "bar.sql"
     text = changed.read_text(encoding="utf-8")
     changed.write_text(
         text.replace("select", "select distinct", 1) if "select distinct" not in text else text + "\nlimit 1000000000"
     )
-    after = load_project(tmp_path / "sql").code_versions
+    after = versions()
     moved = {name for name in before if before[name] != after[name]}
-    assert "features.bar" in moved
-    assert not {"aligned.bars", "features.trailing", "staging.candles"} & moved
+    assert {"features.bar", "features.panel_rows", "feature_windows"} <= moved
+    assert not {"aligned.bars", "features.trailing", "staging.candles", "walk_forward"} & moved
 
 
 def test_every_asset_that_holds_a_table_tells_its_columns_and_where_each_comes_from(definitions: dg.Definitions) -> None:

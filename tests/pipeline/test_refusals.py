@@ -1,6 +1,7 @@
 """What a user can cause ends with one message, its exit code and no traceback, before any work is done."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import stat
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -201,6 +203,27 @@ def test_a_second_set_of_daemons_over_a_home_is_refused_and_the_first_is_named(s
         assert served_port(instance) == 3456
         refused(crossattn("ui", "--experiment", small, "--port", "3457", home=tmp_path / "home"), "http://127.0.0.1:3456")
     assert served_port(instance) is None
+
+
+def test_a_look_at_the_port_of_the_ui_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    from crossattn_pipeline.ui import _only_one, served_port
+
+    with (tmp_path / "ui.lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert served_port(tmp_path) is None
+        letting_go = threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN))
+        letting_go.start()
+        with _only_one(tmp_path, 3456):
+            assert served_port(tmp_path) == 3456
+        letting_go.join()
+
+
+def test_a_ui_that_has_not_said_its_port_yet_is_served_nowhere(tmp_path: Path) -> None:
+    from crossattn_pipeline.ui import served_port
+
+    with (tmp_path / "ui.lock").open("w") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        assert served_port(tmp_path) is None
 
 
 def test_one_symbol_is_fetched_into_the_home_of_the_whole_experiment(small: str, tmp_path: Path) -> None:

@@ -90,6 +90,17 @@ def test_a_baseline_has_no_forecast_to_explain(stored):
     assert facts(steps[1])["weight"] == "+10.00%"
 
 
+def test_what_a_trade_cost_holds_its_impact(stored):
+    def share_paid(impact: float) -> float:
+        costs = OF.costs.model_copy(update={"impact": impact})
+        experiment = OF.model_copy(update={"costs": costs})
+        traded = facts(explain(replace(stored, experiment=experiment), FIRST, "ETHUSDT", "equal_weight")[0])["traded"]
+        notional, cost = (float(money.replace(",", "")) for money in traded.split(", costing "))
+        return cost / notional
+
+    assert share_paid(impact=100.0) > 2 * share_paid(impact=0.0) > 0
+
+
 def test_a_closed_venue_is_said_to_be_closed(stored):
     saturday = date(2025, 2, 8)
     steps = explain(stored, saturday, "NVDA")

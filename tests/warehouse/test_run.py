@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from crossattn_core.days import bounds
 from crossattn_core.errors import WarehouseError
+from crossattn_core.warehouse.checks import failing_query
 from crossattn_core.warehouse.connection import connect
+from crossattn_core.warehouse.header import ModelTest
 from crossattn_core.warehouse.models import load_project
 from crossattn_core.warehouse.project import Project
 from crossattn_core.warehouse.run import build, prepare
@@ -241,3 +243,12 @@ def test_a_warehouse_of_another_version_is_refused_with_the_remedy() -> None:
             WarehouseError, match=r"raw\.candles: this warehouse was made by another version .*known_row.* delete"
         ):
             build(connection, PROJECT, "aligned.bars", FIRST, LAST)
+
+
+def test_a_null_among_the_keys_hides_no_row_without_a_partner() -> None:
+    test = ModelTest("relationship", {"asset_id": "raw.partners.asset_id"})
+    with duckdb.connect() as connection:
+        connection.execute("create schema raw; create table raw.partners as from (values ('a'), (null)) as keys(asset_id)")
+        connection.execute("create schema aligned; create table aligned.bars as from (values ('a'), ('b')) as rows(asset_id)")
+        offending = connection.execute(failing_query(PROJECT.model("aligned.bars"), test)).fetchall()
+    assert offending == [("b",)]

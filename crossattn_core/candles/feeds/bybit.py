@@ -240,7 +240,8 @@ class BybitFeed(Feed):
             raise RetryableError(f"HTTP {response.status_code}", self._named_wait(response))
         if response.status_code != 200:
             raise PermanentFeedError(
-                f"{what}: HTTP {response.status_code} from {url}; check feed.bybit_url (now {self._settings.bybit_url})"
+                f"{what}: HTTP {response.status_code} from {url}; check feed.bybit_url or feed.urls.bybit "
+                f"(now {self._settings.url_of('bybit')})"
             )
         try:
             payload = json.loads(body)

@@ -199,7 +199,7 @@ class Market:
         amount_T = np.round(close_T[ex_places - 1] * payout, digits + 2)
         return {
             "candles": candles[is_there_T].reset_index(drop=True),
-            "funding": self._funded(asset, bars, z_T),
+            "funding": self._funded(asset, z_T),
             "dividends": pd.DataFrame({"ex_at": bars.opened_T[ex_places], "amount": amount_T}),
         }
 
@@ -218,7 +218,7 @@ class Market:
         is_opening_T = np.diff(bars.session_T, prepend=bars.session_T[:1]) != 0
         return np.where(is_opening_T, noise_T * np.sqrt(_OVERNIGHT_HOURS), 0.0)
 
-    def _funded(self, asset: Asset, bars: Bars, z_T: Floats) -> pd.DataFrame:
+    def _funded(self, asset: Asset, z_T: Floats) -> pd.DataFrame:
         """Settlements at 00, 08 and 16: a base rate, what the last eight hours (or the bar around them) did, and noise."""
         if not asset.pays_funding or asset.calendar != ALWAYS_OPEN:
             return pd.DataFrame({"settled_at": np.empty(0, "datetime64[us]"), "rate": np.empty(0)})

@@ -99,14 +99,15 @@ def _of_text(path: Path, cells: pd.Series, zone: str, time_format: str) -> Insta
         has_offset = "%z" in time_format
     elif _WORDY_HOURS.match(first):
         moments, has_offset = pd.to_datetime(cells, format="%Y-%m-%d %I-%p", errors="coerce"), False
-    elif _DAY_FIRST.match(first):
-        moments, has_offset = pd.to_datetime(cells, dayfirst=_is_day_first(path, known), errors="coerce", format="mixed"), False
     else:
         is_aware = known.str.contains(_OFFSET) & known.str.contains(":")
         has_offset = bool(is_aware.any())
         if has_offset and not is_aware.all():
             raise CandleError(f"{path}: some times name an offset from UTC and some do not ({first!r}); write all in one way")
-        moments = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=has_offset)
+        is_year_last = bool(_DAY_FIRST.match(first))
+        day_first = is_year_last and _is_day_first(path, known)
+        form = "mixed" if is_year_last else "ISO8601"
+        moments = pd.to_datetime(cells, format=form, dayfirst=day_first, errors="coerce", utc=has_offset)
     if has_offset:
         return Instants(moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]"), "text", "as written")
     return Instants(_localised(path, moments, zone).to_numpy().astype("datetime64[us]"), "text", zone)

@@ -188,7 +188,8 @@ def _with_held(rows: pd.DataFrame, held: pd.DataFrame, target: Path, replace: bo
     if not len(held):
         return rows
     both = rows.merge(held, on="timestamp", suffixes=("", "_held"))
-    differs_T = np.any([both[name] != both[f"{name}_held"] for name in _SAME[1:]], axis=0)
+    pairs = [(both[name], both[f"{name}_held"]) for name in _SAME[1:]]
+    differs_T = np.any([(new != old) & ~(new.isna() & old.isna()) for new, old in pairs], axis=0)
     if differs_T.any() and not replace:
         first = both[differs_T].iloc[0]
         raise CandleError(

@@ -133,12 +133,11 @@ class Lake:
 
     # Hashes
 
-    def day_hash(self, venue: str, day: date) -> str:
-        """Names the day's candles of every asset of the venue, whenever fetched; '' when never fetched."""
-        return self.day_hashes(venue, day, day)[day]
-
     def day_hashes(self, venue: str, first: date, last: date, *, kind: Kind = "candles") -> dict[date, str]:
-        """``day_hash`` of each day first..last, in one query; remembered until the ledger changes."""
+        """Day -> a name of its candles of every asset of the venue, whenever fetched; '' when never fetched.
+
+        In one query; remembered until the ledger changes.
+        """
         version, span = self.ledger.version, (venue, first, last, kind)
         if version != self._hashed_at:
             self._hashed_at, self._hashes = version, {}
@@ -157,9 +156,15 @@ class Lake:
 
     def store_truth(self, truth: dict[str, object]) -> None:
         """Write a simulated market's truth beside its candles; one that reaches further is left as it is."""
+        if self._reaches_further(truth):
+            with self.ledger.writing():  # the turn of a writer: a shorter truth must not follow a longer one
+                if self._reaches_further(truth):
+                    write_json(self.folder / "truth.json", truth)
+
+    def _reaches_further(self, truth: dict[str, object]) -> bool:
+        """Whether ``truth`` says more than what is stored, or is of another market."""
         known = self.read_truth()
-        if known is None or known.get("until", "") < truth["until"] or known.get("settings") != truth["settings"]:
-            write_json(self.folder / "truth.json", truth)
+        return known is None or known.get("until", "") < truth["until"] or known.get("settings") != truth["settings"]
 
     def read_truth(self) -> dict[str, Any] | None:
         """The planted truth of a simulated market; none for other feeds."""
@@ -210,8 +215,9 @@ class Lake:
         return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
 
     def _events(self, table: str, schema: pa.Schema, kind: Kind, venue: str | None, first: date, last: date) -> pa.Table:
-        where = "kind = ? and closed_at > ? and closed_at <= ? and asset_id like ?"
-        given = (kind, iso(bounds(first)[0]), iso(bounds(last)[1]), f"{venue or ''}%")
+        # The colon ends the venue's name: another one may begin with it.
+        where = "kind = ? and closed_at > ? and closed_at <= ? and instr(asset_id, ?) = 1"
+        given = (kind, iso(bounds(first)[0]), iso(bounds(last)[1]), f"{venue}:" if venue else "")
         rows = self.ledger.rows(table, schema.names, where, given)
         return _typed({name: [row[place] for row in rows] for place, name in enumerate(schema.names)}, schema)
 

@@ -1,4 +1,4 @@
-"""The oracle: the simulated market's true conditional mean under the same rule, believed in full.
+"""The oracle: the simulated market's true conditional mean under the same rule, without shrinkage.
 
 What nobody can beat by forecasting better, up to chance: beside it a family's result says how much of what there is it found. It
 reads the market's truth, up to the decision's row and never a later one, so it exists for simulated candles alone.
@@ -38,5 +38,5 @@ def oracle(past_panel: Panel, rows_D: NDArray[np.int64], experiment: Experiment)
         horizon=labels.trade_horizon,
         grid=grid,
     )
-    believed = experiment.portfolio.model_copy(update={"shrinkage": 1.0, "shrinkage_prior_sd": 0.0})
-    return size_forecasts(past_panel, mean_TN, rows_D, experiment.model_copy(update={"portfolio": believed})).target_DN
+    unshrunk = experiment.portfolio.model_copy(update={"shrinkage": 1.0, "shrinkage_prior_sd": 0.0})
+    return size_forecasts(past_panel, mean_TN, rows_D, experiment.model_copy(update={"portfolio": unshrunk})).target_DN

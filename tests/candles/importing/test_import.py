@@ -142,6 +142,14 @@ def test_other_values_for_a_candle_that_is_there_are_refused_unless_replaced(tmp
     assert_same(found.candles, later)
 
 
+def test_a_candle_without_a_price_is_the_same_when_it_comes_again(tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    path = plain(tmp_path / "BTCUSDT.csv", COINS.assign(close=COINS["close"].where(np.arange(len(COINS)) != 7)))
+    write_understood(understood(path, into, venue="bybit"))
+    (again,) = understood(path, into, venue="bybit")
+    assert (again.held, len(again.candles)) == (len(COINS), len(COINS))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
