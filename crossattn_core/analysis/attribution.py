@@ -27,7 +27,7 @@ from crossattn_core.families.fitted_network import FittedNetwork
 from crossattn_core.panel.panel import Panel
 from crossattn_core.stats.rank_correlation import rank_correlation
 from crossattn_core.stats.returns import log_returns
-from crossattn_core.training.device import threads
+from crossattn_core.training.device import own_settings
 
 __all__ = [
     "Attribution",
@@ -99,7 +99,7 @@ def gradient_view(model: FittedNetwork, panel: Panel, rows: NDArray[np.integer])
     network, windows = model.network, model.windows(panel, rows)
     assets = len(panel.asset_ids)
     total_NML = np.zeros((assets, assets, network.max_lag))
-    with threads(model.experiment.training.threads):
+    with own_settings(model.experiment.training.threads):
         for row in rows:
             recent = windows.gather_recent(torch.tensor([int(row)]), network.max_lag)
             bar_UNC = recent.bar_UNC.clone().requires_grad_()

@@ -107,11 +107,19 @@ def averaged(
         **stamp(family, experiment, kind.knobs),
         **{key: first[key] for key in shared},
         "seed": request.seed,
+        "computed_on": _computed_on(members),
         "validation_loss": float(np.mean(losses)),
         "parent_id": before.model_id if before is not None and _parents(request, len(members))[0] is not None else None,
         MEMBERS: [member.model_id for member in members],
     }
     return FittedEnsemble(members, manifest)
+
+
+def _computed_on(members: Sequence[FittedModel]) -> dict[str, str]:
+    """Where and how the members were computed; what differs among them side by side."""
+    records = [member.manifest.get("computed_on", {}) for member in members]
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: ", ".join(dict.fromkeys(record[name] for record in records if name in record)) for name in names}
 
 
 def _over_all_pairs_of(members: Sequence[CandidateWeights]) -> CandidateWeights:

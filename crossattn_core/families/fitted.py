@@ -46,14 +46,12 @@ class FitRequest:
         return np.asarray(self.row_weight_T[: self.cut_off + 1], dtype=np.float32)
 
     def split(self, labels: Labels, settings: TrainingSettings, *, first: int) -> Split:
-        """Training and validation rows from ``first`` on. A row without weight costs as much as any other and teaches nothing:
-        none before the first that has one is used.
-        """
-        weight_T = self.known_weight_T
+        """Training and validation rows from ``first`` on, of those that have weight."""
         return training_rows(
             labels,
             self.cut_off,
-            first=max(first, int(np.flatnonzero(weight_T > 0).min(initial=len(weight_T)))),
+            first=first,
+            weight_T=self.known_weight_T,
             validation_share=settings.validation_share,
             embargo=settings.embargo,
             stride=settings.stride,

@@ -24,7 +24,7 @@ from crossattn_core.model.stacked import StackedNetwork
 from crossattn_core.panel.panel import Panel
 from crossattn_core.panel.windows import RecentBars, Scaler, Windows
 from crossattn_core.training.calibration import Parts, combine
-from crossattn_core.training.device import threads
+from crossattn_core.training.device import own_settings
 from crossattn_core.training.loop import INFERENCE_BATCH, ValidationOutput
 from crossattn_core.training.objective import ClassFacts
 
@@ -65,7 +65,8 @@ class FittedNetwork(FittedModel):
         cls, arrays: Mapping[str, NDArray[Any]], manifest: dict[str, Any], experiment: Experiment
     ) -> "FittedNetwork":
         """Rebuild from what ``save`` wrote."""
-        network = build_network(network_shape(experiment), experiment.model, torch.Generator().manual_seed(0))
+        with own_settings(experiment.training.threads):
+            network = build_network(network_shape(experiment), experiment.model, torch.Generator().manual_seed(0))
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)})
         scaler, target_scaler = Scaler.from_arrays(arrays), TargetScaler.from_arrays(arrays)
@@ -89,7 +90,7 @@ class FittedNetwork(FittedModel):
         if not len(rows):
             return np.zeros((0, len(panel.asset_ids)), dtype=np.float32)
         windows, weights = self.windows(panel, rows), []
-        with threads(self.experiment.training.threads), torch.inference_mode():
+        with own_settings(self.experiment.training.threads), torch.inference_mode():
             for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                 score_BN1 = self.network(windows.gather(row_B), windows.gather_recent(row_B, self.network.max_lag)).forecast_BNO
                 readable_BN = windows.readable(row_B)
@@ -105,7 +106,7 @@ class FittedNetwork(FittedModel):
         weights = [np.zeros((0, len(self._serves_H), assets, assets, settings.max_lag), dtype=np.float32)]
         if len(rows):
             windows = self.windows(panel, rows)
-            with threads(self.experiment.training.threads), torch.inference_mode():
+            with own_settings(self.experiment.training.threads), torch.inference_mode():
                 for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                     recent = windows.gather_recent(row_B, self.network.max_lag)
                     weights.append(self.network.cross_part_and_weights(recent)[1].numpy())
@@ -121,7 +122,7 @@ class FittedNetwork(FittedModel):
         weights = [cross.logit_HNK.new_zeros(0, *cross.logit_HNK.shape)]
         if len(rows):
             windows = self.windows(panel, rows)
-            with threads(self.experiment.training.threads), torch.inference_mode():
+            with own_settings(self.experiment.training.threads), torch.inference_mode():
                 for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                     recent = windows.gather_recent(row_B, network.max_lag)
                     weight_ZHNK, masks = cross.pair_weights(AssetTokens(network.bar_token(recent.bar_UNC), recent))
@@ -147,15 +148,20 @@ class FittedNetwork(FittedModel):
         if not len(rows) or self.experiment.model.head == "weights":
             return np.full_like(unit_RNO, np.nan)
         windows = self.windows(panel, rows)
-        with threads(self.experiment.training.threads):
+        with own_settings(self.experiment.training.threads):
             parts = forecast_parts(self.network, windows, self.target_scaler, self.classes, self.experiment, rows, ahead=ahead)
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         return np.where(readable_RN[..., None], combine(parts, self.gain_PO, others=others) * unit_RNO, np.float32(np.nan))
 
     @property
     def adds_up(self) -> bool:
-        """Whether a forecast is the sum of an own part and one that the others' tokens alone decide."""
-        return isinstance(self.network, CrossAssetNetwork) and self.experiment.model.head == "returns"
+        """Whether a forecast is the sum of a part from each asset's own window and one that the others' tokens alone decide."""
+        network = self.network
+        return (
+            isinstance(network, CrossAssetNetwork)
+            and not network.temporal.reads_others
+            and self.experiment.model.head == "returns"
+        )
 
     def next_bar_without_each(self, panel: Panel, rows: NDArray[np.int64], shift: int) -> Iterator[NDArray[np.float64]]:
         """(R, N) next-bar forecasts with source 0, 1, ... ``shift`` bars in the past, as if its features and ages were those of
@@ -172,7 +178,7 @@ class FittedNetwork(FittedModel):
         readable_RN = windows.readable(torch.from_numpy(rows)).numpy()
         batches: list[tuple[AssetTokens, AssetTokens]] = []
         own: list[Tensor] = []
-        with threads(self.experiment.training.threads), torch.inference_mode():
+        with own_settings(self.experiment.training.threads), torch.inference_mode():
             for row_B in torch.from_numpy(rows).split(INFERENCE_BATCH):
                 recents = windows.gather_recent(row_B, max_lag), then.gather_recent(row_B - shift, max_lag)
                 now, past = (AssetTokens(network.bar_token(recent.bar_UNC), recent) for recent in recents)
@@ -181,7 +187,7 @@ class FittedNetwork(FittedModel):
         own_RN1 = torch.cat(own).numpy()
         parts = [_cross_without_each(network, *batch) for batch in batches]
         for _ in panel.asset_ids:
-            with threads(self.experiment.training.threads), torch.inference_mode():
+            with own_settings(self.experiment.training.threads), torch.inference_mode():
                 cross_RN1 = torch.cat([next(part)[..., :1] for part in parts]).numpy()
             forecast_RN = combine(Parts(own_RN1, cross_RN1, np.zeros_like(own_RN1)), gain_PO)[..., 0] * unit_RN
             yield np.where(readable_RN, forecast_RN, np.float32(np.nan)).astype(np.float64)

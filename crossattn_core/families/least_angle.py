@@ -64,7 +64,8 @@ def lasso_path(
                 until_E = np.maximum(penalty - side * left_E, 0.0) / (1 - side * change_E)
             until_E[1 - side * change_E <= 1e-12] = np.inf
             until_E[active] = np.inf
-            if dropped >= 0:
+            if dropped >= 0 and side == np.sign(left_E[dropped]):
+                # It has just left here; with the other sign it may come back before anything else happens.
                 until_E[dropped] = np.inf
             j = int(until_E.argmin())
             if until_E[j] < step:

@@ -27,7 +27,7 @@ from crossattn_core.panel.schemas import check_cut_off, check_windows
 from crossattn_core.panel.splits import Split
 from crossattn_core.panel.windows import Windows, bar_log_returns, fit_scaler
 from crossattn_core.training.calibration import calibrate
-from crossattn_core.training.device import Computing, threads
+from crossattn_core.training.device import Computing, explained_memory, own_settings
 from crossattn_core.training.epochs import EpochReport
 from crossattn_core.training.examples import Examples, as_tensor
 from crossattn_core.training.loop import train
@@ -51,6 +51,12 @@ def fit_network(
     family: str, request: FitRequest, experiment: Experiment, *, report: Callable[[EpochReport], None]
 ) -> FittedNetwork:
     """Fit scalers and network on what is known at the cut-off; see ``registry.fit_model``."""
+    training = experiment.training
+    with own_settings(training.threads), explained_memory(training.batch_size, len(experiment.assets)):
+        return _fitted(family, request, experiment, report)
+
+
+def _fitted(family: str, request: FitRequest, experiment: Experiment, report: Callable[[EpochReport], None]) -> FittedNetwork:
     model, training = experiment.model, experiment.training
     panel = request.known_panel
     labels, weight_T = output_labels(panel, experiment.labels), request.known_weight_T
@@ -64,9 +70,8 @@ def fit_network(
     warm = request.warm_from if isinstance(request.warm_from, FittedNetwork) and request.warm_from.family == family else None
     screened = None
     if ATTENTION.get(model.cross_attention).starts_from_pairs:
-        with threads(training.threads):
-            screened = _screened(request, labels, split, windows, experiment, warm)
-            labels, split = screened.labels, screened.split
+        screened = _screened(request, labels, split, windows, experiment, warm)
+        labels, split = screened.labels, screened.split
     train_known_TNO = labels.known_at(split.train_end)
     target_scaler = fit_target_scaler(panel, train_known_TNO, split.train_R)
     train_TNO, validation_TNO = (
@@ -104,7 +109,7 @@ def fit_network(
         share_ONX = screened.share_ONX[[traded]] if model.head == "weights" else screened.share_ONX
         network.start_from(share_ONX, learned=warm is not None)
     computing = Computing.of(training, shape.assets)
-    with threads(training.threads), computing.seeded(request.seed):
+    with computing.seeded(request.seed):
         history, output = train(network, examples, training, epochs=epochs, generator=generator, report=report)
         row_R = split.validation_R
         gain_PO = np.ones((3, len(target_scaler.deviation_NO[0])), dtype=np.float32)

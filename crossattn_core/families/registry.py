@@ -7,6 +7,8 @@ registers a ``Family`` can be named in ``retrain.families``; nothing else has to
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from crossattn_core.errors import CheckpointError, ExperimentError, TrainingError
 from crossattn_core.experiment import Experiment
 from crossattn_core.families.checkpoint import check_fits, read_checkpoint
@@ -85,3 +87,11 @@ def _check_panel(request: FitRequest, experiment: Experiment) -> None:
             raise TrainingError(f"the panel holds {what} {list(held)}, the experiment {list(expected)}; export it again")
     if not 0 <= request.cut_off < len(panel.as_of_T):
         raise TrainingError(f"cut-off row {request.cut_off} lies outside the panel's {len(panel.as_of_T)} rows")
+    weight_T = request.known_weight_T
+    wrong_T = ~(np.isfinite(weight_T) & (weight_T >= 0))
+    if wrong_T.any():
+        row = int(wrong_T.argmax())
+        raise TrainingError(
+            f"row_weight_T is {weight_T[row]} at row {row} ({int(wrong_T.sum())} such in all); a weight is a finite number of at "
+            "least 0, and 0 leaves a row out"
+        )

@@ -53,10 +53,15 @@ def ridge_weights(
 
 
 def _shared_rows(seen_RNO: NDArray[np.bool_], at_most: int) -> list[tuple[NDArray[np.bool_], list[tuple[int, int]]]]:
-    """Sets of rows, each with the (asset, output) columns that are solved from it: those that miss ``at_most`` rows of it."""
+    """Sets of rows, each with the (asset, output) columns that are solved from it: those that miss ``at_most`` rows of it.
+
+    A column without a row is in none.
+    """
     shared: list[tuple[NDArray[np.bool_], list[tuple[int, int]]]] = [(np.ones(len(seen_RNO), dtype=bool), [])]
     for n, o in np.ndindex(seen_RNO.shape[1:]):
         seen_R = seen_RNO[:, n, o]
+        if not seen_R.any():
+            continue
         for rows_R, columns in shared:
             if not (seen_R & ~rows_R).any() and (rows_R & ~seen_R).sum() <= at_most:
                 columns.append((n, o))

@@ -137,7 +137,8 @@ def own_part_at(network: Network, windows: Windows, row_B: Tensor) -> Tensor:
 def build_network(shape: NetworkShape, settings: ModelSettings, generator: torch.Generator) -> Network:
     """The network that ``settings.architecture`` and ``settings.cross_attention`` name, initialised from ``generator``."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
+        # The CPU's generator alone: `torch.manual_seed` would seed every GPU of the caller too.
+        torch.default_generator.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))
         if settings.architecture == "stacked":
             return StackedNetwork(shape, settings)
         return CrossAssetNetwork(shape, settings, ATTENTION.get(settings.cross_attention).of(shape, settings))

@@ -33,6 +33,7 @@ def training_rows(
     cut_off: int,
     *,
     first: int = 0,
+    weight_T: NDArray[np.float32] | None = None,
     validation_share: float = 0.15,
     embargo: int = 24,
     stride: int = 1,
@@ -46,6 +47,7 @@ def training_rows(
         labels: as computed; only exits at or before ``cut_off`` count.
         cut_off: newest row whose prices may be used.
         first: oldest row allowed (the first with a whole window behind it).
+        weight_T: of each row; one of weight 0 is on neither side, lest none that is held out counts. None: all count.
         stride: bars between training rows, counted back from the newest; validation keeps every row.
 
     Raises:
@@ -62,10 +64,13 @@ def training_rows(
     known_TNH = (labels.end_TNH >= 0) & (labels.end_TNH <= cut_off)
     row_R = np.flatnonzero(known_TNH[: cut_off + 1].any(axis=(1, 2)))
     row_R = row_R[row_R >= first]
+    counted = ""
+    if weight_T is not None:
+        row_R, counted = row_R[weight_T[row_R] > 0], "weight and "
     held_out = int(np.floor(len(row_R) * validation_share))
     if held_out < 1:
         raise TrainingError(
-            f"{len(row_R)} rows with a known label between rows {first} and {cut_off}: too few to hold out "
+            f"{len(row_R)} rows with {counted}a known label between rows {first} and {cut_off}: too few to hold out "
             f"{validation_share:.0%}; give the model more history or a shorter lookback"
         )
     validation_R = row_R[-held_out:]

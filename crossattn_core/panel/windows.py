@@ -110,7 +110,10 @@ class RecentBars:
     @property
     def all_readable(self) -> bool:
         """Whether every asset is readable at every row."""
-        return bool(self.readable_BN.all()) if self.known_readable is None else self.known_readable
+        if self.known_readable is not None:
+            return self.known_readable
+        # A meta tensor has a shape and no values: the shapes of both forms are the same.
+        return self.readable_BN.is_meta or bool(self.readable_BN.all())
 
     @property
     def masks(self) -> RowMasks:

@@ -13,7 +13,7 @@ import torch
 from crossattn_core.errors import TrainingError
 from crossattn_core.experiment import TrainingSettings
 
-__all__ = ["Computing", "threads"]
+__all__ = ["Computing", "explained_memory", "own_settings", "threads"]
 
 _ASSETS_FOR_BFLOAT16 = 300
 """Below, kernels on a GPU are so short that casting costs more than it saves (1.2 to 1.9 times as long, measured)."""
@@ -69,27 +69,26 @@ class Computing:
         """
         is_cuda = self.device.type == "cuda"
         before = torch.are_deterministic_algorithms_enabled()
+        only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if is_cuda else []):
-            torch.manual_seed(seed)
+            # Not `torch.manual_seed`, which seeds every GPU: only what was put aside comes back.
+            torch.default_generator.manual_seed(seed)
             if is_cuda:
+                torch.cuda.manual_seed(seed)
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
                 torch.use_deterministic_algorithms(True)
             try:
                 yield
             finally:
-                torch.use_deterministic_algorithms(before)
+                torch.use_deterministic_algorithms(before, warn_only=only_warned)
 
     @contextlib.contextmanager
-    def explained(self, batch_size: int, assets: int) -> Iterator[None]:
-        """Errors of the device as a ``TrainingError`` that says what to turn."""
+    def explained(self) -> Iterator[None]:
+        """What the device cannot compute in the chosen precision as a ``TrainingError`` that says what to turn."""
         try:
             yield
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"the device ran out of memory at training.batch_size {batch_size} with {assets} assets; lower batch_size, "
-                "model.width or model.max_lag, take cross_attention 'factorised', set training.device to 'cpu', or, where fits "
-                "share a GPU, raise compute.gpus"
-            ) from error
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             if self.bfloat16 and self.device.type == "cpu":
                 raise TrainingError(
@@ -101,6 +100,38 @@ class Computing:
     def products(self) -> contextlib.AbstractContextManager[object]:
         """Inside, matrix products are made in the chosen precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def explained_memory(batch_size: int, assets: int) -> Iterator[None]:
+    """Memory that a device or the host has not left as a ``TrainingError`` that says what to turn."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # On the host torch's own error is a plain one.
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"the device ran out of memory at training.batch_size {batch_size} with {assets} assets; lower batch_size, "
+            "model.width or model.max_lag, take cross_attention 'factorised', set training.device to 'cpu', or, where fits "
+            "share a GPU, raise compute.gpus"
+        ) from error
+
+
+@contextlib.contextmanager
+def own_settings(count: int) -> Iterator[None]:
+    """As ``threads``, in single precision, with gradients and without autocast, whatever the caller has set; his settings
+    come back."""
+    before = torch.get_default_dtype()
+    off = (torch.autocast(kind, enabled=False) for kind in ("cpu", "cuda"))
+    with threads(count), torch.inference_mode(False), torch.enable_grad(), contextlib.ExitStack() as stack:
+        for context in off:
+            stack.enter_context(context)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 @contextlib.contextmanager

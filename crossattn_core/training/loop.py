@@ -4,6 +4,7 @@ Axes: B decision rows of a batch, R rows of a split, T bars, N assets, O outputs
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,10 +56,9 @@ def train(
         or in another precision than forecasts are, and has to be made again.
 
     Raises:
-        TrainingError: a loss is not finite; epoch, batch and rows are named.
+        TrainingError: a loss is not finite; epoch, batch and rows are named, or the epoch where it is that of validation.
     """
-    assets = examples.train_target_TNO.shape[1]
-    computing = Computing.of(settings, assets)
+    computing = Computing.of(settings, examples.train_target_TNO.shape[1])
     network.to(computing.device)
     examples = examples.to(computing.device)
     row_R = torch.from_numpy(examples.split.train_R)
@@ -91,7 +91,7 @@ def train(
         for batch in examples.batches(order_R, settings.batch_size, network.max_lag, padded=settings.cuda_graph):
             if len(loss_K) % _STEPS_DECIDED == 0:
                 decide()
-            with computing.explained(settings.batch_size, assets):
+            with computing.explained():
                 loss_K.append(step(batch))
             optimiser.step()
             if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -102,6 +102,11 @@ def train(
         with computing.products():
             output = validation_output(network, examples)
         validation_loss = loss_on_validation(output, examples)
+        if not math.isfinite(validation_loss):
+            raise TrainingError(
+                f"validation loss {validation_loss} in epoch {epoch}: weights or forecasts are no numbers any more; lower "
+                "training.learning_rate"
+            )
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             schedule.step(validation_loss)
         history.training_loss.append(mean_loss)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.planted.markets import planted_experiment, planted_market
 from crossattn_core.analysis import attention_means, snapshot
 from crossattn_core.analysis.attribution import agreement, attribution, gradient_view, occlusion_view, with_other_history
 from crossattn_core.errors import HistoryError
@@ -96,6 +97,22 @@ def test_what_a_source_is_worth_is_the_same_without_copying_the_panel(trained) -
         others = [n for n in range(4) if n != m]
         expected_RN = model.forecast_next_bar(with_other_history(known, m, shift), rows)
         np.testing.assert_array_equal(found_RN[:, others], expected_RN[:, others])
+
+
+@pytest.mark.parametrize("own_branch", ["gru", "itransformer", "attention"])
+def test_a_source_that_own_parts_read_is_worth_what_another_history_of_it_moves(own_branch: str) -> None:
+    panel = planted_market(bars=900, assets=4, seed=3)
+    knobs = {"lookback": 24, "patch": 8, "max_lag": 8, "width": 8, "heads": 4, "layers": 1, "own_branch": own_branch}
+    experiment = planted_experiment(panel, {"model": knobs, "training": {"epochs": 1, "minimum_batches": 20}})
+    model = fit_model("attention", FitRequest(panel, 700, np.ones(900, np.float32), seed=1), experiment)
+    rows, shift = np.arange(860, 900, 10), 4 * panel.grid.season_bars
+    moved_NM = occlusion_view(model, panel, rows, seasons=(4,))
+    plain_RN = model.forecast_next_bar(panel, rows).astype(np.float64)
+    for m in range(4):
+        other_RN = model.forecast_next_bar(with_other_history(panel, m, shift), rows)
+        expected_N = np.sqrt(((other_RN - plain_RN) ** 2).mean(axis=0) / (plain_RN**2).mean(axis=0))
+        others = [n for n in range(4) if n != m]
+        np.testing.assert_allclose(moved_NM[others, m], expected_N[others], rtol=1e-3)
 
 
 @pytest.mark.parametrize("silent", [False, True])

@@ -1,15 +1,17 @@
 """Several seeds as one model: the mean of members that lie in the checkpoint store as models of their own."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from crossattn_core.errors import CheckpointError
 from crossattn_core.families.ensemble import FittedEnsemble
 from crossattn_core.families.fitted import FitRequest
-from crossattn_core.families.registry import fit_model, load_model
+from crossattn_core.families.registry import average_seeds, fit_model, load_model
 from tests.walk_forward.fakes import rolling_experiment, synthetic_panel
 
 PANEL = synthetic_panel(30)
@@ -49,6 +51,17 @@ def test_it_comes_back_from_the_store_bit_for_bit_and_its_manifest_lists_the_mem
     assert again.manifest["members"] == [member.model_id for member in ensemble.members]
     assert {path.name for path in tmp_path.iterdir()} == {ensemble.model_id, *again.manifest["members"]}
     assert np.array_equal(again.forecast(PANEL, ROWS), ensemble.forecast(PANEL, ROWS), equal_nan=True)
+
+
+def test_its_manifest_says_where_its_members_were_computed(ensemble: FittedEnsemble) -> None:
+    expected = {"device": "cpu", "precision": "float32", "torch": torch.__version__}
+    assert ensemble.manifest["computed_on"] == ensemble.members[0].manifest["computed_on"] == expected
+    first, second = ensemble.members
+    apart = copy.copy(second)
+    apart.manifest = second.manifest | {"computed_on": expected | {"device": "a GPU"}}
+    mixed = average_seeds([first, apart], "attention", REQUEST, EXPERIMENT)
+    assert mixed.manifest["computed_on"] == expected | {"device": "cpu, a GPU"}
+    assert mixed.model_id == ensemble.model_id
 
 
 def test_without_a_member_it_is_no_checkpoint(ensemble: FittedEnsemble, tmp_path: Path) -> None:

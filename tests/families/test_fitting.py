@@ -132,6 +132,25 @@ def test_too_little_history_is_refused(panel: Panel) -> None:
         fit_model("attention", request_on(panel, cut_off=30), planted_experiment(panel, SMALL))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_the_newest_rows_weigh_nothing_older_ones_choose_in_their_place(family: str, panel: Panel) -> None:
+    weight_T = np.ones(len(panel.as_of_T), np.float32)
+    weight_T[500:] = 0
+    request = replace(request_on(panel), row_weight_T=weight_T)
+    model = fit_model(family, request, planted_experiment(panel, SMALL))
+    given = model.weights if family in GIVES_WEIGHTS else model.forecast
+    assert np.isfinite(given(panel, np.arange(690, 720))).all()
+    assert model.manifest["train_rows"] + model.manifest["validation_rows"] <= 500
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
+def test_a_weight_that_is_none_is_refused_with_its_row(wrong: float, panel: Panel) -> None:
+    weight_T = np.ones(len(panel.as_of_T), np.float32)
+    weight_T[[200, 210]] = wrong
+    with pytest.raises(TrainingError, match=rf"row_weight_T is {wrong} at row 200 \(2 such in all\)"):
+        fit_model("ridge_var", replace(request_on(panel), row_weight_T=weight_T), planted_experiment(panel, SMALL))
+
+
 def test_an_unreadable_asset_gets_no_forecast_and_moves_no_other_weight(panel: Panel) -> None:
     experiment = planted_experiment(panel, SMALL)
     model = fit_model("attention", request_on(panel), experiment)

@@ -39,6 +39,20 @@ def test_every_breakpoint_of_the_path_meets_the_conditions_of_the_optimum(seed: 
     np.testing.assert_allclose(coefficient_E, np.linalg.solve(gram_EE + ridge * np.eye(12), moment_E), rtol=1e-8)
 
 
+@pytest.mark.parametrize("seed", [130, 140, 170, 190, 360])
+def test_a_regressor_that_left_comes_back_with_the_other_sign_where_the_optimum_asks_for_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    design_RE = rng.standard_normal((60, 50))
+    target_R = design_RE[:, 0] + rng.standard_normal(60)
+    gram_EE, moment_E = design_RE.T @ design_RE, design_RE.T @ target_R
+    for active_A, value_A, penalty in lasso_path(lambda j: gram_EE[:, j], moment_E):
+        left_E = moment_E - gram_EE[:, active_A] @ value_A
+        assert np.abs(left_E).max() <= penalty + 1e-9 * np.abs(moment_E).max()
+    coefficient_E = np.zeros(50)
+    coefficient_E[active_A] = value_A
+    np.testing.assert_allclose(coefficient_E, np.linalg.solve(gram_EE, moment_E), rtol=1e-6)
+
+
 def test_the_path_is_the_one_of_another_library() -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     design_RE, target_R, gram_EE, moment_E = sums_of(np.random.default_rng(7))

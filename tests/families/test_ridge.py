@@ -61,8 +61,18 @@ def test_decompositions_grow_with_kinds_of_gaps_and_not_with_assets(monkeypatch:
     decompose, calls = ridge.linalg.cholesky, []
     monkeypatch.setattr(ridge.linalg, "cholesky", lambda *given, **how: calls.append(1) or decompose(*given, **how))
     ridge_weights(design_RE, target_RNO, weight_R, 1.0)
-    # All rows; the late asset; the sleeping one; the one without a label.
-    assert len(calls) == 4
+    # All rows; the late asset; the sleeping one. The one without a label has nothing to solve.
+    assert len(calls) == 3
+
+
+def test_a_column_without_a_row_has_no_coefficient_and_asks_nothing_of_the_solver(capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(6)
+    target_RNO = rng.standard_normal((50, 3, 2))
+    target_RNO[:, 1], target_RNO[:, 2, 1] = np.nan, np.nan
+    solved_ENO = ridge_weights(rng.standard_normal((50, 4)), target_RNO, np.ones(50), penalty=1.0)
+    assert solved_ENO.any(axis=0).tolist() == [[True, True], [False, False], [True, False]]
+    # A solver that is given nothing complains past Python, and some of them end the process.
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_with_more_regressors_than_rows_the_solution_is_the_same() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from crossattn_core.experiment import ModelSettings
+from crossattn_core.model.encoders.base import ENCODERS
 from crossattn_core.model.encoders.temporal import TemporalEncoder
 from crossattn_core.model.shape import NetworkShape
 
@@ -55,6 +56,18 @@ def test_an_asset_reads_only_itself(kernel: int | None) -> None:
     rewritten_BNLC = bar_BNLC.clone()
     rewritten_BNLC[:, 0] += 10.0
     torch.testing.assert_close(encoder(rewritten_BNLC)[:, 1:], encoder(bar_BNLC)[:, 1:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_an_encoder_says_whether_a_summary_rests_on_other_assets(name: str) -> None:
+    torch.manual_seed(0)
+    settings = ModelSettings(lookback=LOOKBACK, patch=PATCH, max_lag=PATCH, width=16, heads=4, layers=2)
+    encoder = ENCODERS.get(name)(NetworkShape(ASSETS, CHANNELS, outputs=1), settings).eval()
+    bar_BNLC = torch.randn(5, ASSETS, LOOKBACK, CHANNELS)
+    rewritten_BNLC = bar_BNLC.clone()
+    rewritten_BNLC[:, 0] += 1.0
+    moved = not torch.allclose(encoder(rewritten_BNLC)[:, 1:], encoder(bar_BNLC)[:, 1:], rtol=0, atol=1e-6)
+    assert moved == encoder.reads_others
 
 
 def test_attention_agrees_with_torchs_own_multihead_attention() -> None:

@@ -50,3 +50,13 @@ def test_the_stride_counts_back_from_the_newest_training_row() -> None:
 def test_too_little_history_is_refused_with_the_count() -> None:
     with pytest.raises(TrainingError, match="2 rows with a known label"):
         training_rows(labels_of(np.arange(1, 4)[:, None, None]), 2)
+
+
+def test_a_row_without_weight_is_on_neither_side() -> None:
+    labels, weight_T = labels_of(np.arange(1, 61)[:, None, None]), np.ones(60, dtype=np.float32)
+    weight_T[:5], weight_T[20:23], weight_T[50:] = 0, 0, 0
+    split = training_rows(labels, 59, weight_T=weight_T, validation_share=0.2, embargo=3)
+    assert split.validation_R.tolist() == list(range(42, 50))
+    assert split.train_R.tolist() == [*range(5, 20), *range(23, 38)]
+    with pytest.raises(TrainingError, match="0 rows with weight and a known label"):
+        training_rows(labels, 59, weight_T=np.zeros(60, dtype=np.float32))

@@ -53,6 +53,11 @@ def batches_of(*rows: list[int], windows: Windows = WINDOWS) -> list[Batch]:
     return [Batch(torch.tensor(row), windows.places(torch.tensor(row), LAGS)) for row in rows]
 
 
+def drawn_weights() -> nn.Parameter:
+    """The same in any order of the tests: how far two orders of one sum lie apart hangs on the numbers."""
+    return nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2], generator=torch.Generator().manual_seed(1)))
+
+
 def step_of(weight_LNC: nn.Parameter, windows: Windows = WINDOWS) -> Callable[[Batch], Tensor]:
     def step(batch: Batch) -> Tensor:
         recent = windows.recent(batch.row_B, batch.recent)
@@ -65,7 +70,7 @@ def step_of(weight_LNC: nn.Parameter, windows: Windows = WINDOWS) -> Callable[[B
 
 
 def test_a_replayed_batch_has_the_loss_and_the_gradients_of_the_plain_step() -> None:
-    weight_LNC = nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2]))
+    weight_LNC = drawn_weights()
     plain, counted = step_of(weight_LNC), []
     graphed = GraphedStep(plain, [weight_LNC], partial(computed_again, [weight_LNC], counted))
     batches = batches_of(
@@ -79,7 +84,7 @@ def test_a_replayed_batch_has_the_loss_and_the_gradients_of_the_plain_step() -> 
 
 
 def test_batches_with_an_unreadable_asset_have_a_recording_of_their_own() -> None:
-    weight_LNC = nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2]))
+    weight_LNC = drawn_weights()
     plain, counted = step_of(weight_LNC, MASKED), []
     graphed = GraphedStep(plain, [weight_LNC], partial(computed_again, [weight_LNC], counted))
     batches = batches_of([210, 211], [20, 110], [300, 301], [22, 60], windows=MASKED)
@@ -92,7 +97,7 @@ def test_batches_with_an_unreadable_asset_have_a_recording_of_their_own() -> Non
 
 
 def test_a_step_that_takes_another_form_is_recorded_anew() -> None:
-    weight_LNC = nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2]))
+    weight_LNC = drawn_weights()
     counted: list[int] = []
     graphed = GraphedStep(step_of(weight_LNC), [weight_LNC], partial(computed_again, [weight_LNC], counted))
     [batch] = alike(batches_of([100, 101]))
@@ -103,7 +108,7 @@ def test_a_step_that_takes_another_form_is_recorded_anew() -> None:
 
 
 def test_a_batch_that_needs_more_room_is_recorded_anew() -> None:
-    weight_LNC = nn.Parameter(torch.randn(LAGS, 4, WINDOWS.bar_TNC.shape[2]))
+    weight_LNC = drawn_weights()
     plain, counted = step_of(weight_LNC), []
     graphed = GraphedStep(plain, [weight_LNC], partial(computed_again, [weight_LNC], counted))
     near, far = batches_of(list(range(100, 140)), list(range(100, 500, 10)))

@@ -19,6 +19,9 @@ __all__ = ["ENCODERS", "Encoder"]
 class Encoder(nn.Module, ABC):
     """Windows to one summary an asset; built from the network's shape and the model's knobs."""
 
+    reads_others = False
+    """Whether an asset's summary rests on other assets' windows too."""
+
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__()
 

@@ -26,6 +26,8 @@ __all__ = ["GraphAttention"]
 class GraphAttention(Encoder):
     """Windows to one summary an asset; an asset reads itself and its neighbours in the graph of the training rows."""
 
+    reads_others = True
+
     neighbour_NM: Tensor
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:

@@ -30,6 +30,8 @@ _THRESHOLDS = (2.0, 4.0, 8.0)
 class MultiAgentAttention(Encoder):
     """Windows of all assets to one summary an asset: the mean over the agents."""
 
+    reads_others = True
+
     threshold_A11: Tensor
 
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:

@@ -23,6 +23,8 @@ __all__ = ["PortfolioTransformer"]
 class PortfolioTransformer(Encoder):
     """Windows of all assets to one summary an asset, like every own branch; assets meet inside the tokens."""
 
+    reads_others = True
+
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
         self._patch, self._assets = settings.patch, shape.assets

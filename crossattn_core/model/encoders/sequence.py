@@ -35,6 +35,8 @@ class SingleAssetLSTM(Encoder):
 class MultiAssetGRU(Encoder):
     """One GRU over all assets' bars side by side (Cho et al., 2014): the others are inputs, not attended to."""
 
+    reads_others = True
+
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
         self._assets = shape.assets

@@ -21,6 +21,8 @@ class InvertedTransformer(Encoder):
     Transformers Are Effective for Time Series Forecasting"). Assets meet here; one that is silent in its whole window is read by
     none."""
 
+    reads_others = True
+
     def __init__(self, shape: NetworkShape, settings: ModelSettings) -> None:
         super().__init__(shape, settings)
         self.embed = nn.Linear(settings.lookback * shape.channels, settings.width)

@@ -8,7 +8,11 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["allowed_pairs", "check_alike", "group_places", "silenced"]
+__all__ = ["LARGEST", "allowed_pairs", "check_alike", "group_places", "heard", "silenced"]
+
+LARGEST = 1e9
+"""What an asset that nobody may read holds beyond is taken for no number: squares and sums of it must be finite, lest a weight or
+a gradient of 0 times it is NaN."""
 
 
 def group_places(mapping: Mapping[int, Hashable] | Sequence[Hashable]) -> list[int]:
@@ -43,13 +47,24 @@ def check_alike(asset_BXTD: Tensor, other_BMTD: Tensor) -> None:
         )
 
 
-def silenced(token_BMTD: Tensor, mask: Tensor | None) -> Tensor:
-    """The tokens, with 0 for what is not finite of an asset that nobody may read: a weight of 0 times NaN would be NaN."""
+def silenced(token_BNTD: Tensor, mask: Tensor | None) -> Tensor:
+    """The tokens that ask, with 0 for what is no number (``LARGEST``) of an asset that nobody may read."""
     if mask is None:
-        return token_BMTD
+        return token_BNTD
+    largest = min(LARGEST, torch.finfo(token_BNTD.dtype).max)
+    return torch.where(_read_by_some(token_BNTD, mask) | (token_BNTD.abs() <= largest), token_BNTD, 0.0)
+
+
+def heard(token_BMTD: Tensor, mask: Tensor | None) -> Tensor:
+    """The tokens that are read, with 0 for those of an asset that nobody may read: a weight of 0 times NaN would be NaN."""
+    return token_BMTD if mask is None else torch.where(_read_by_some(token_BMTD, mask), token_BMTD, 0.0)
+
+
+def _read_by_some(token_BMTD: Tensor, mask: Tensor) -> Tensor:
+    """(B, M, 1, 1)."""
     batch, sources = token_BMTD.shape[:2]
     readable_BM = allowed_pairs(mask, batch, 1 if mask.ndim < 3 else mask.shape[1], sources, token_BMTD.device).any(dim=1)
-    return torch.where(readable_BM[..., None, None] | token_BMTD.isfinite(), token_BMTD, 0.0)
+    return readable_BM[..., None, None]
 
 
 def allowed_pairs(mask: Tensor | None, batch: int, assets: int, sources: int, device: torch.device) -> Tensor:

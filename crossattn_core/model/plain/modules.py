@@ -8,8 +8,9 @@
 Attention of asset i to asset j is softmax(Q_i K_j^T / sqrt(K)) V_j, with separate maps of query, key, value and output. Three
 rules hold in all of them. No step reads a later one: where the usual form gives every step the newest token, or the mean of
 the window, each step has the newest or the mean *as of that step*; at the newest step both are the same. An asset that
-is not readable has weight 0 and moves nobody else, whatever it holds: what is not finite of it counts as 0. An asset with nobody
-to read gets a context of 0, never NaN. Tokens are taken in the module's precision; what does not fit is a ValueError.
+is not readable has weight 0 and moves nobody else, whatever it holds; NaN of a readable one reaches those who read it and nobody
+else. An asset with nobody to read gets a context of 0, never NaN. Tokens are taken in the module's precision; what does not fit
+is a ValueError.
 
 Axes: B batch, N assets that ask, M assets that are read, T steps (oldest first), Q = B * T rows of attention, G groups, D width,
 H heads, K = D / H, L lags (0 is the step itself).
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crossattn_core.model.attention.base import allowed_sources, masked_softmax
-from crossattn_core.model.plain.masks import allowed_pairs, check_alike, group_places, silenced
+from crossattn_core.model.plain.masks import allowed_pairs, check_alike, group_places, heard, silenced
 from crossattn_core.model.shape import by_head
 
 __all__ = [
@@ -54,8 +55,15 @@ class ProjectedAttention(nn.Module):
     def forward(self, query_QND: Tensor, source_QMD: Tensor, allowed_QNM: Tensor) -> tuple[Tensor, Tensor]:
         """Context (Q, N, D) and the weights (Q, H, N, M) before dropout, 0 where not ``allowed``."""
         weight_QHNM = self.weights(self.query(query_QND), self.key(source_QMD), allowed_QNM)
-        mixed_QHNK = self.dropout(weight_QHNM) @ by_head(self.value(source_QMD), self.heads)
-        return self.put_out(mixed_QHNK, allowed_QNM), weight_QHNM
+        value_QMD, broken_QM = self.values(source_QMD)
+        mixed_QHNK = self.dropout(weight_QHNM) @ by_head(value_QMD, self.heads)
+        return self.put_out(mixed_QHNK, allowed_QNM, (allowed_QNM & broken_QM[:, None]).any(dim=-1)), weight_QHNM
+
+    def values(self, source_QMD: Tensor) -> tuple[Tensor, Tensor]:
+        """Mapped values (Q, M, D) with 0 where one is no number, and (Q, M) where that is: whoever reads it gets no number."""
+        value_QMD = self.value(source_QMD)
+        broken_QM = ~value_QMD.isfinite().all(dim=-1)
+        return value_QMD.masked_fill(broken_QM[..., None], 0.0), broken_QM
 
     def weights(self, query_QND: Tensor, key_QMD: Tensor, allowed_QNM: Tensor) -> Tensor:
         """(Q, H, N, M) softmax over the allowed sources, of queries and keys that are mapped already."""
@@ -78,9 +86,10 @@ class ProjectedAttention(nn.Module):
             raise ValueError(f"tokens {tuple(token.shape)} of {axes}; made for D = {width}, at least one row and step")
         return token.to(self.query.weight.dtype)
 
-    def put_out(self, mixed_QHNK: Tensor, allowed_QNM: Tensor) -> Tensor:
-        """(Q, N, D) through the output map; 0 where nothing is allowed."""
-        return self.out(mixed_QHNK.transpose(1, 2).flatten(2)) * allowed_QNM.any(dim=-1, keepdim=True)
+    def put_out(self, mixed_QHNK: Tensor, allowed_QNM: Tensor, broken_QN: Tensor) -> Tensor:
+        """(Q, N, D) through the output map; 0 where nothing is allowed, NaN where something is read that is no number."""
+        out_QND = self.out(mixed_QHNK.transpose(1, 2).flatten(2)) * allowed_QNM.any(dim=-1, keepdim=True)
+        return out_QND.masked_fill(broken_QN[..., None], torch.nan)
 
 
 class CrossAssetAttention(nn.Module):
@@ -107,7 +116,7 @@ class CrossAssetAttention(nn.Module):
         if others > self.n_assets:
             raise ValueError(f"{others} assets to read, made for n_assets {self.n_assets}")
         check_alike(asset_BTD, other_BMTD)
-        other_BMTD = silenced(other_BMTD, readable_BM)
+        other_BMTD = heard(other_BMTD, readable_BM)
         allowed_BNM = allowed_pairs(readable_BM, batch, 1, others, asset_BTD.device)
         context_Q1D, weight_QH1M = self.attention(
             asset_BTD.flatten(0, 1)[:, None], _by_step(other_BMTD), allowed_BNM.repeat_interleave(steps, dim=0)
@@ -161,14 +170,17 @@ class TemporalCrossAttention(nn.Module):
         asset_BNTD, source_BMTD, allowed_QNM = _reading(attention, asset_BNTD, other_BMTD, mask)
         batch = len(asset_BNTD)
         query_QND = attention.query(_by_step(asset_BNTD))
-        key_BMTD, value_BMTD = attention.key(source_BMTD), attention.value(source_BMTD)
+        key_BMTD, (value_BMTD, broken_BMT) = attention.key(source_BMTD), attention.values(source_BMTD)
         share_L = self.lag_logit_L.softmax(dim=0)
         newest, mixed_QHNK = [], torch.zeros((), device=asset_BNTD.device)
+        broken_QN = torch.zeros((), dtype=torch.bool, device=asset_BNTD.device)
         for lag, share in enumerate(share_L):
             weight_QHNM = share * attention.weights(query_QND, _by_step(_later(key_BMTD, lag)), allowed_QNM)
             mixed_QHNK = mixed_QHNK + attention.dropout(weight_QHNM) @ by_head(_by_step(_later(value_BMTD, lag)), attention.heads)
+            broken_QM1 = _by_step(_later(broken_BMT[..., None], lag))
+            broken_QN = broken_QN | (allowed_QNM & broken_QM1.transpose(1, 2)).any(dim=-1)
             newest.append(weight_QHNM.unflatten(0, (batch, -1))[:, -1])
-        context_QND = attention.put_out(mixed_QHNK, allowed_QNM)
+        context_QND = attention.put_out(mixed_QHNK, allowed_QNM, broken_QN)
         out_BNTD = self.norm(asset_BNTD + attention.dropout(_by_asset(context_QND, batch)))
         return out_BNTD, torch.stack(newest, dim=1)
 
@@ -201,7 +213,9 @@ class HierarchicalCrossAttention(nn.Module):
         if len(groups_N[0]) != len(groups_N[1]):
             raise ValueError(f"sectors of {len(groups_N[0])} assets, markets of {len(groups_N[1])}")
         for level, group_N in zip(("sectors", "markets"), groups_N, strict=True):
-            self.register_buffer(f"member_{level}_NG", functional.one_hot(group_N).float(), persistent=False)
+            self.register_buffer(
+                f"member_{level}_NG", functional.one_hot(group_N).to(torch.get_default_dtype()), persistent=False
+            )
         self.levels = nn.ModuleDict(
             {
                 level: ProjectedAttention(d_model, n_heads // divisor)
@@ -221,14 +235,13 @@ class HierarchicalCrossAttention(nn.Module):
         grouped = len(self.get_buffer("member_sectors_NG"))
         if assets != grouped:
             raise ValueError(f"tokens of {assets} assets; sectors and markets are those of {grouped}")
-        asset_BNTD = silenced(asset_BNTD, readable_BN)
+        heard_BNTD, asset_BNTD = heard(asset_BNTD, readable_BN), silenced(asset_BNTD, readable_BN)
         readable_BN = allowed_pairs(readable_BN, batch, 1, assets, asset_BNTD.device)[:, 0]
-        token_QND, readable_QN = _by_step(asset_BNTD), readable_BN.repeat_interleave(steps, dim=0)
-        parts_QND = [self.levels["assets"](token_QND, token_QND, allowed_sources(readable_QN))[0]]
+        heard_QND, readable_QN = _by_step(heard_BNTD), readable_BN.repeat_interleave(steps, dim=0)
+        parts_QND = [self.levels["assets"](_by_step(asset_BNTD), heard_QND, allowed_sources(readable_QN))[0]]
         for level in ("sectors", "markets"):
             member_NG = self.get_buffer(f"member_{level}_NG")
-            count_QG = readable_QN.to(token_QND.dtype) @ member_NG
-            heard_QND = token_QND.masked_fill(~readable_QN[..., None], 0.0)
+            count_QG = readable_QN.to(heard_QND.dtype) @ member_NG
             group_QGD = member_NG.T @ heard_QND / count_QG.clamp_min(1)[..., None]
             allowed_QGG = (count_QG > 0)[:, None, :].expand(-1, count_QG.shape[1], -1)
             parts_QND.append(member_NG @ self.levels[level](group_QGD, group_QGD, allowed_QGG)[0])
@@ -242,9 +255,9 @@ def _reading(
     asset_BNTD = attention.taken(asset_BNTD, "(B, N, T, D)")
     batch, assets, steps, _ = asset_BNTD.shape
     if other_BMTD is None:
-        asset_BNTD = source_BMTD = silenced(asset_BNTD, mask)
+        asset_BNTD, source_BMTD = silenced(asset_BNTD, mask), heard(asset_BNTD, mask)
     else:
-        source_BMTD = silenced(attention.taken(other_BMTD, "(B, M, T, D)"), mask)
+        source_BMTD = heard(attention.taken(other_BMTD, "(B, M, T, D)"), mask)
         check_alike(asset_BNTD, source_BMTD)
     allowed_BNM = allowed_pairs(mask, batch, assets, source_BMTD.shape[1], asset_BNTD.device)
     if other_BMTD is None:

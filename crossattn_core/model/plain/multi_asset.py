@@ -15,7 +15,7 @@ from torch.nn import functional
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.heads import DIRECTIONS, WeightShape, portfolio_weights
 from crossattn_core.model.parameters import parameter_groups
-from crossattn_core.model.plain.masks import group_places
+from crossattn_core.model.plain.masks import LARGEST, group_places
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stack import EncoderStack, Heard
 from crossattn_core.model.stacked import AssetReadout
@@ -110,8 +110,9 @@ class CrossAttentionMultiAsset(nn.Module):
     ) -> Tensor | tuple[Tensor, list[dict[str, Tensor]]]:
         """Predictions (B, N); with classification logits (B, N, 3); with portfolio weights (B, N).
 
-        A bar with a NaN or an infinity among its features is silent: it says nothing, and its zeros are told from real ones.
-        Windows of another precision are taken in the model's own.
+        A bar with a NaN or an infinity among its features is silent: it says nothing, and its zeros are told from real ones; so
+        is one beyond ``LARGEST`` (plain/masks.py) of an asset that may not be read. Windows of another precision are taken in the
+        model's own.
 
         Args:
             return_attention: also give, for each layer, ``cross_asset``: the weights at the newest step (B, H, N, M), and
@@ -129,11 +130,16 @@ class CrossAttentionMultiAsset(nn.Module):
             raise ValueError(f"windows {tuple(x_BNTF.shape)} of (B, N, T, F) hold no row or no bar")
         x_BNTF = x_BNTF.to(self.stack.identity_ND.dtype)
         fresh_BNT = torch.isfinite(x_BNTF).all(dim=-1)
+        if readable_BN is None:
+            readable_BN = fresh_BNT.any(dim=-1)
+        else:
+            readable_BN = _readable(readable_BN, fresh_BNT.shape[:2])
+            largest = min(LARGEST, torch.finfo(x_BNTF.dtype).max)
+            fresh_BNT = fresh_BNT & (readable_BN[..., None] | (x_BNTF.abs() <= largest).all(dim=-1))
         bar_BNTF = torch.where(fresh_BNT[..., None], x_BNTF, 0.0)
         bar_BNTC = torch.cat([bar_BNTF, fresh_BNT[..., None].to(bar_BNTF.dtype)], dim=-1)
         # Whole patches, counted back from the newest bar: silence before the window's first.
         bar_BNTC = functional.pad(bar_BNTC, (0, 0, -bar_BNTC.shape[2] % self._patch, 0))
-        readable_BN = fresh_BNT.any(dim=-1) if readable_BN is None else _readable(readable_BN, fresh_BNT.shape[:2])
         try:
             summary_BND, weights = self.stack(bar_BNTC, Heard.of(bar_BNTC, readable_BN, self._patch))
         except RuntimeError as error:

@@ -218,3 +218,43 @@ def test_no_gradient_flows_from_a_step_to_a_later_one_or_to_a_masked_asset(kind:
     assert (token_BNTD.grad[:, :, 5:] == 0).all()
     assert (token_BNTD.grad[:, 3] == 0).all()
     assert (token_BNTD.grad[:, :3, 4].abs().sum(dim=-1) > 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("held", [3e38, -3e38, 1e30, torch.inf])
+def test_numbers_that_products_cannot_hold_of_a_masked_asset_move_nobody_else_and_no_gradient(kind: str, held: float) -> None:
+    module, run, token_BNTD, readable_BN = module_of(kind), KINDS[kind], tokens(), everything_readable()
+    readable_BN[:, 3] = False
+    wild_BNTD = token_BNTD.clone()
+    wild_BNTD[:, 3] = held
+    wild_BNTD.requires_grad_()
+    before_BNTD, after_BNTD = run(module, token_BNTD, readable_BN), run(module, wild_BNTD, readable_BN)
+    others = [n for n in range(before_BNTD.shape[1]) if n != 3]
+    torch.testing.assert_close(after_BNTD[:, others], before_BNTD[:, others], rtol=0, atol=0)
+    after_BNTD[:, others].pow(3).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in module.parameters())
+    assert (wild_BNTD.grad[:, 3] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["pooled", "temporal"])
+@pytest.mark.parametrize("held", [torch.nan, torch.inf])
+def test_what_is_no_number_reaches_those_who_may_read_it_and_nobody_else(kind: str, held: float) -> None:
+    module, token_BNTD = module_of(kind), tokens()
+    mask_BNM = torch.ones(BATCH, ASSETS, ASSETS, dtype=torch.bool)
+    mask_BNM[:, 0, 2] = False
+    broken_BNTD = token_BNTD.clone()
+    broken_BNTD[:, 2, 5:] = held
+    (before_BNTD, before), (after_BNTD, after) = (module(token, mask=mask_BNM) for token in (token_BNTD, broken_BNTD))
+    torch.testing.assert_close(after_BNTD[:, 0], before_BNTD[:, 0], rtol=0, atol=0)
+    torch.testing.assert_close(after[..., 0, :], before[..., 0, :], rtol=0, atol=0)
+    torch.testing.assert_close(after_BNTD[:, :, :5], before_BNTD[:, :, :5], rtol=0, atol=0)
+    assert torch.isnan(after_BNTD[:, [1, 3, 4], 5:]).all()
+
+
+def test_groups_are_in_the_precision_that_modules_are_made_in() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        module = HierarchicalCrossAttention(WIDTH, HEADS, SECTORS, MARKETS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert module(tokens()).dtype == torch.float64

@@ -76,6 +76,30 @@ def test_what_an_unreadable_asset_holds_moves_no_other_prediction() -> None:
     torch.testing.assert_close(after_BN[:, [0, 1, 3]], before_BN[:, [0, 1, 3]], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("cross_attention", ATTENTION.names())
+@pytest.mark.parametrize("held", [3e38, -1e38, 1e30, torch.nan])
+def test_what_no_product_can_hold_of_an_unreadable_asset_moves_no_other_prediction_and_no_gradient(
+    cross_attention: str, held: float
+) -> None:
+    model, others = model_of(cross_attention=cross_attention), [0, 1, 3]
+    x_BNTF, readable_N = windows(), torch.tensor([True, True, False, True])
+    wild_BNTF = x_BNTF.clone()
+    wild_BNTF[:, 2, 3:] = held
+    wild_BNTF.requires_grad_()
+    before_BN, after_BN = (model(x, readable_BN=readable_N) for x in (x_BNTF, wild_BNTF))
+    torch.testing.assert_close(after_BN[:, others], before_BN[:, others], rtol=0, atol=0)
+    after_BN[:, others].square().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
+    assert (wild_BNTF.grad[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("cross_attention", ATTENTION.names())
+def test_shapes_are_found_without_values(cross_attention: str) -> None:
+    output, attention = model_of(cross_attention=cross_attention).to("meta")(windows().to("meta"), return_attention=True)
+    assert output.shape == (5, ASSETS)
+    assert attention[0]["cross_asset"].shape == (5, 4, ASSETS, ASSETS)
+
+
 def test_without_identities_permuting_assets_permutes_predictions() -> None:
     model = model_of()
     # New: nothing has been learnt of single assets but what they are called.
