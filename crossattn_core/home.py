@@ -96,7 +96,7 @@ def _open(home: Home, experiment: Experiment) -> Home:
             if not stamp.exists():
                 write_json(stamp, identity)
     # Homes of before bars could differ hold hours.
-    stored = {"bar": "1h"} | read_json(stamp, "restore it or choose another folder with CROSSATTN_HOME")
+    stored = {"bar": "1h"} | read_json(stamp, "restore it or choose another folder with --home or CROSSATTN_HOME")
     differences = [
         f"{key}: here {stored.get(key)!r}, experiment {identity.get(key)!r}"
         for key in sorted(stored.keys() | identity.keys())
@@ -106,7 +106,7 @@ def _open(home: Home, experiment: Experiment) -> Home:
         raise HomeError(
             f"home {home.root} belongs to another experiment's feed:\n  "
             + "\n  ".join(differences)
-            + f"\nNothing was changed. Choose another folder for {experiment.name!r} with CROSSATTN_HOME."
+            + f"\nNothing was changed. Choose another folder for {experiment.name!r} with --home or CROSSATTN_HOME."
         )
     return home
 
