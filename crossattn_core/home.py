@@ -96,19 +96,30 @@ def _open(home: Home, experiment: Experiment) -> Home:
             if not stamp.exists():
                 write_json(stamp, identity)
     # Homes of before bars could differ hold hours.
-    stored = {"bar": "1h"} | read_json(stamp, "restore it or choose another folder with CROSSATTN_HOME")
-    differences = [
-        f"{key}: here {stored.get(key)!r}, experiment {identity.get(key)!r}"
-        for key in sorted(stored.keys() | identity.keys())
-        if stored.get(key) != identity.get(key)
-    ]
-    if differences:
+    stored = {"bar": "1h"} | read_json(stamp, "restore it or choose another folder with --home or CROSSATTN_HOME")
+    differing = [key for key in sorted(stored.keys() | identity.keys()) if stored.get(key) != identity.get(key)]
+    if differing:
+        differences = [_difference(key, stored.get(key), identity.get(key)) for key in differing]
+        if differing == ["universe"] and set(stored["universe"]) < set(identity["universe"]):
+            differences.append("Was it made with --symbols? An experiment file that names those assets alone reads it.")
         raise HomeError(
             f"home {home.root} belongs to another experiment's feed:\n  "
             + "\n  ".join(differences)
-            + f"\nNothing was changed. Choose another folder for {experiment.name!r} with CROSSATTN_HOME."
+            + f"\nNothing was changed. Choose another folder for {experiment.name!r} with --home or CROSSATTN_HOME."
         )
     return home
+
+
+def _difference(key: str, here: Any, expected: Any) -> str:
+    """One line; of long universes only what one has and the other has not.
+
+    >>> _difference("universe", ["a", "b"], ["b", "c"])
+    "universe: here alone ['a'], experiment alone ['c']"
+    """
+    if key == "universe" and isinstance(here, list) and set(here) != set(expected):
+        alone = [[name for name in names if name not in others] for names, others in ((here, expected), (expected, here))]
+        return f"universe: here alone {alone[0]!r}, experiment alone {alone[1]!r}"
+    return f"{key}: here {here!r}, experiment {expected!r}"
 
 
 def _identity(experiment: Experiment) -> dict[str, Any]:

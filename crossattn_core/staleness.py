@@ -5,7 +5,7 @@ values, any other on the outputs that receipts name: what comes out equal makes 
 input from a stage without days: that one knows later days. Behind the panel a partition whose input is stale is stale with it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -171,7 +171,7 @@ class Staleness:
             return Reason("knobs", stage.name, self._difference(held.knobs, self.table.knobs_of(stage)))
         if held.inputs != expected.inputs:
             named = [source.name for source in self._input_stages(stage)] + list(stage.external_inputs)
-            return Reason("inputs", stage.name, f"inputs changed ({', '.join(named)})")
+            return Reason("inputs", stage.name, f"inputs changed ({_one_of(named)})")
         return None
 
     def _stale_before(self, stage: Stage) -> list[tuple[str, Reason]]:
@@ -264,6 +264,15 @@ class Staleness:
         if compared not in self._differences:
             self._differences[compared] = _in_words(self.receipts.content(before), now)
         return self._differences[compared]
+
+
+def _one_of(names: Sequence[str]) -> str:
+    """A receipt holds one hash of all inputs: which of them changed is not known.
+
+    >>> _one_of(["feature_windows", "walk_forward", "overrides"])
+    'feature_windows, walk_forward or overrides'
+    """
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _reaches(stage: Stage, since: str, key: str) -> bool:

@@ -115,7 +115,7 @@ def _cause(result: dg.ExecuteInProcessResult) -> CrossattnError:
             error = failure.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            text = (error.message if error is not None else str(failure)).strip()
+            text = (error.message if error is not None else str(failure)).strip().removeprefix(f"{CrossattnError.__module__}.")
             what = remedy(text)
             return CrossattnError(f"{event.step_key}: {text}" + (f"; {what}" if what else ""))
     failed = [

@@ -195,13 +195,13 @@ def _chained(experiment: Experiment, exported: dict[date, str]) -> dict[date, st
 
 def _missing(experiment: Experiment, exported: dict[date, str], last: date | None) -> str:
     if last is None:
-        return "the panel holds no day yet; materialise candles and SQL models, then export"
+        return "the panel holds no day yet; 'crossattn run' makes it"
     absent = [day for day in days_between(experiment.period.start, last) if day not in exported]
     if not absent:
         return f"{last} lies before the period's first day {experiment.period.start}"
     return (
         f"the panel up to {last} lacks {len(absent)} of its days, first {absent[0]}, last {absent[-1]}; "
-        "materialise them: a panel has no holes"
+        "'crossattn run' makes them: a panel has no holes"
     )
 
 

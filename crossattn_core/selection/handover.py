@@ -114,7 +114,7 @@ def read_handover(folder: Path) -> pd.DataFrame:
     """
     path = folder / "target_weights.parquet"
     if not path.is_file():
-        raise BacktestError(f"{path}: no target weights are stored; materialise target_weights first")
+        raise BacktestError(f"{path}: no target weights are stored; 'crossattn run' makes them")
     return read_parquet(path, _AGAIN).to_pandas()
 
 

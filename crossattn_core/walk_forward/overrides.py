@@ -83,7 +83,7 @@ def withdraw_override(home: Home, experiment: Experiment, number: int, *, rewrit
         if withdrawn.day < free and not rewrite:
             raise HistoryError(
                 f"{withdrawn.day} was stepped with this override: without it {(free - withdrawn.day).days} days are stepped "
-                "again; allow the rewrite"
+                "again; --rewrite allows it"
             )
         _write(home, [row for row in overrides if row is not withdrawn])
     return withdrawn
@@ -190,6 +190,6 @@ def _dated(home: Home, experiment: Experiment, day: date | None, rewrite: bool) 
     if day < free and not rewrite:
         raise HistoryError(
             f"{day} was stepped already: an override there would rewrite {(free - day).days} days; date it {free} or later, "
-            "or allow the rewrite"
+            "or allow it with --rewrite"
         )
     return day

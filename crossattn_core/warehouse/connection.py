@@ -34,7 +34,7 @@ def connect(
         WarehouseError: the lock stayed taken, the file is damaged, or (read-only) it does not exist.
     """
     if read_only and not path.is_file():
-        raise WarehouseError(f"{path}: no warehouse here yet; materialise candles and SQL models first")
+        raise WarehouseError(f"{path}: no warehouse here yet; 'crossattn run' makes it")
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _opened(path, read_only, timeout_seconds, sleep, jitter)
     try:

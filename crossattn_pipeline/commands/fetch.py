@@ -91,7 +91,7 @@ def _some(line: Line, output: Output, symbols: str, first: date, last: date) -> 
 
 
 def _show(output: Output, asset: str, passed: bool, numbers: Mapping[str, object]) -> None:
-    text = f"{asset:<22} {'complete' if passed else 'INCOMPLETE'}  {numbers}"
+    text = f"{asset:<22} {'complete' if passed else 'INCOMPLETE'}  {', '.join(f'{n:,} {name}' for name, n in numbers.items())}"
     output.event("fetched", text, asset=asset, passed=passed, **numbers)
 
 

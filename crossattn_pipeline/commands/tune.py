@@ -41,7 +41,7 @@ def tune(
 
     def show(trial: Trial) -> None:
         score = "failed" if trial.score is None else f"{trial.score:+.5f}"
-        text = f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_fields(trial)}"
+        text = f"trial {trial.trial + 1} of {line.experiment.tuning.trials}  {score}  {_in_words(trial)}"
         output.event("trial", text, trial=trial.trial, score=trial.score, **_fields(trial))
 
     tuned = model_stages.tune(line, report=show)
@@ -52,8 +52,8 @@ def tune(
         write_text(out.resolve(), content)
     output.event(
         "tuned",
-        f"Best of {count}: trial {best.trial + 1}, score {best.score:+.5f}; the deflated Sharpe ratio counts {counted} trials in "
-        f"this home ({ledger}).",
+        f"Best of {count}: trial {best.trial + 1}, score {best.score:+.5f}; the deflated Sharpe ratio counts {counted} trials: "
+        f"those of {ledger} and backtest.trials, {line.experiment.backtest.trials}.",
         study=tuned.study,
         best={"trial": best.trial, "score": best.score, **_fields(best)},
         trials=count,
@@ -72,6 +72,12 @@ def as_experiment_file(experiment: Experiment, note: str) -> str:
     differences = experiment.model_dump(mode="json", exclude_defaults=True)
     head = f"# {note}.\n# Their ledger lies in the home; in another home add them to backtest.trials.\n"
     return head + yaml.safe_dump(differences, sort_keys=False, allow_unicode=True)
+
+
+def _in_words(trial: Trial) -> str:
+    values = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in trial.settings.items()}
+    settings = ", ".join(f"{name} {value}" for name, value in values.items()) or "the experiment's own"
+    return f"{settings}: {trial.why}" if trial.why else settings
 
 
 def _fields(trial: Trial) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The command line: exit codes that scripts can use, one clear message a fault."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_fetch_ends_with_three_where_candles_are_missing(experiment_file: Path, 
     done = crossattn("fetch", "--experiment", str(holed), home=tmp_path / "home")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "INCOMPLETE" in done.stdout
+    assert re.search(r"candles/bybit +INCOMPLETE  2,016 expected, \d+ missing, 0 quarantined", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def test_fetch_ends_with_three_where_candles_are_missing(experiment_file: Path, 
     [
         (["run", "--symbols", "BTCUSD"], "did you mean BTCUSDT?"),
         (["fetch", "--start", "2020-01-01", "--end", "2020-01-02"], "does not lie within the experiment's complete days"),
-        (["report"], "target_weights"),
-        (["train"], "materialise them"),
+        (["report"], "target_weights: HistoryError: the panel holds no day yet; 'crossattn run' makes it"),
+        (["train"], "'crossattn run' makes them"),
         (["rollback", "--note", "bad week", "--family", "ridge_var", "--model", "a1"], "a1 is none of its healthy models"),
     ],
 )

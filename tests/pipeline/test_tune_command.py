@@ -1,6 +1,7 @@
 """``crossattn tune`` as a user runs it: on a tiny market, stopped and taken up again, its result used as an experiment."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_search_is_shown_taken_up_again_and_usable(place: Path) -> None:
     best_file = place / "best.yaml"
     second = crossattn(place, "tune", "--out", str(best_file))
     assert second.exit_code == 0, second.stderr
-    assert "trial 3 of 3" in second.stderr
+    assert re.search(r"trial 3 of 3  \S+  model.dropout 0(.2)?, training.learning_rate [\d.e-]+$", second.stderr, re.MULTILINE)
     assert "trial 2 of 3" not in second.stderr
     experiment = load_experiment(place / "tune.yaml")
     trials = read_trials(Home(place / "home"))
