@@ -6,4 +6,4 @@
 The packages stand in that order; nothing flows backwards, and nothing here knows Dagster.
 """
 
-__version__ = "0.5.1"
+__version__ = "0.5.2"
