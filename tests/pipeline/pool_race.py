@@ -12,7 +12,7 @@ __all__ = ["POOL", "claim_at_once"]
 
 POOL = "one_at_a_time"
 _TABLES = ("concurrency_limits", "concurrency_slots", "pending_steps")
-_SECONDS_FOR_THE_OTHER = 0.5
+_SECONDS_FOR_THE_OTHER = 0.2
 
 
 def claim_at_once(first: dg.DagsterInstance, second: dg.DagsterInstance) -> list[str]:
@@ -36,7 +36,7 @@ def _claim(instance: dg.DagsterInstance, run: str) -> bool:
 
 @contextmanager
 def _each_write_waits_for_the_other() -> Iterator[None]:
-    """Each statement that writes to a pool's tables waits until the other thread is about to write as well, or half a second."""
+    """Each statement that writes to a pool's tables waits until the other thread is about to write as well, or a moment."""
     meeting = threading.Barrier(2)
 
     def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:

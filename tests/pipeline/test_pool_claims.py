@@ -56,6 +56,7 @@ def take_turns(folder: Path, run: str) -> None:
             log.free_concurrency_slot_for_step(run, f"step {turn}")
 
 
+@pytest.mark.slow
 def test_processes_take_turns_and_each_is_given_all_of_its_turns(folder: Path) -> None:
     with ThreadPoolExecutor(PROCESSES) as pool:
         asked = [pool.submit(forked, take_turns, folder, run, environment=dict(os.environ)) for run in "abc"]

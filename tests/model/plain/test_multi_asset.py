@@ -77,7 +77,7 @@ def test_what_an_unreadable_asset_holds_moves_no_other_prediction() -> None:
 
 
 @pytest.mark.parametrize("cross_attention", ATTENTION.names())
-@pytest.mark.parametrize("held", [3e38, -1e38, 1e30, torch.nan])
+@pytest.mark.parametrize("held", [-3e38, 1e30, torch.nan])
 def test_what_no_product_can_hold_of_an_unreadable_asset_moves_no_other_prediction_and_no_gradient(
     cross_attention: str, held: float
 ) -> None:
