@@ -99,9 +99,9 @@ def _warehouse(line: Line) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
 
 def sync_lake(line: Line, connection: duckdb.DuckDBPyConnection, last: date) -> None:
     """Bring the raw tables up to the lake, for every day up to ``last`` that differs from what they were loaded from."""
-    made_from = line.made_from("raw")
     stale = line.staleness.stale_days("raw", last=last)
     if stale:
+        made_from = line.made_from("raw")
         sync_sources(connection, line.lake, line.experiment, stale[0], stale[-1])
         line.record("raw", dict.fromkeys(days_between(stale[0], stale[-1]), ""), made_from)
 

@@ -94,7 +94,7 @@ def _only_one(instance: Path, port: int) -> Iterator[int]:
     """The lock's descriptor, held as long as this process or one that inherits it lives."""
     lock = os.open(instance / "ui.lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        if not _is_locked(lock):
+        if not _took(lock):
             port_there = served_port(instance)
             there = f"http://{HOST}:{port_there}" if port_there else "they are starting"
             raise HomeError(f"the web UI and daemons of {instance} run already: {there}; use that one, or end it first")
@@ -104,7 +104,7 @@ def _only_one(instance: Path, port: int) -> Iterator[int]:
         os.close(lock)
 
 
-def _is_locked(lock: int) -> bool:
+def _took(lock: int) -> bool:
     """Lock the file for this process alone; False where another one keeps it. ``served_port`` lets go of it at once."""
     for _ in range(_MAX_LOOKS):
         try:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["LARGEST", "allowed_pairs", "check_alike", "group_places", "heard", "silenced"]
+__all__ = ["LARGEST", "allowed_pairs", "check_alike", "group_places", "heard", "is_countable", "silenced"]
 
 LARGEST = 1e9
 """What an asset that nobody may read holds beyond is taken for no number: squares and sums of it must be finite, lest a weight or
@@ -51,8 +51,12 @@ def silenced(token_BNTD: Tensor, mask: Tensor | None) -> Tensor:
     """The tokens that ask, with 0 for what is no number (``LARGEST``) of an asset that nobody may read."""
     if mask is None:
         return token_BNTD
-    largest = min(LARGEST, torch.finfo(token_BNTD.dtype).max)
-    return torch.where(_read_by_some(token_BNTD, mask) | (token_BNTD.abs() <= largest), token_BNTD, 0.0)
+    return torch.where(_read_by_some(token_BNTD, mask) | is_countable(token_BNTD), token_BNTD, 0.0)
+
+
+def is_countable(value: Tensor) -> Tensor:
+    """Where a value is a number up to ``LARGEST``, or the largest of its precision."""
+    return value.abs() <= min(LARGEST, torch.finfo(value.dtype).max)
 
 
 def heard(token_BMTD: Tensor, mask: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from crossattn_core.experiment import ModelSettings
 from crossattn_core.model.heads import DIRECTIONS, WeightShape, portfolio_weights
 from crossattn_core.model.parameters import parameter_groups
-from crossattn_core.model.plain.masks import LARGEST, group_places
+from crossattn_core.model.plain.masks import group_places, is_countable
 from crossattn_core.model.shape import NetworkShape
 from crossattn_core.model.stack import EncoderStack, Heard
 from crossattn_core.model.stacked import AssetReadout
@@ -134,8 +134,7 @@ class CrossAttentionMultiAsset(nn.Module):
             readable_BN = fresh_BNT.any(dim=-1)
         else:
             readable_BN = _readable(readable_BN, fresh_BNT.shape[:2])
-            largest = min(LARGEST, torch.finfo(x_BNTF.dtype).max)
-            fresh_BNT = fresh_BNT & (readable_BN[..., None] | (x_BNTF.abs() <= largest).all(dim=-1))
+            fresh_BNT = fresh_BNT & (readable_BN[..., None] | is_countable(x_BNTF).all(dim=-1))
         bar_BNTF = torch.where(fresh_BNT[..., None], x_BNTF, 0.0)
         bar_BNTC = torch.cat([bar_BNTF, fresh_BNT[..., None].to(bar_BNTF.dtype)], dim=-1)
         # Whole patches, counted back from the newest bar: silence before the window's first.
